@@ -1,0 +1,144 @@
+"""Elementwise activations on the CPU. `apply` and `pull` serve every kernel that fuses one.
+
+The code of the activation is looked at once a row or block, never once an element.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit, prange
+
+from ..codes import IDENTITY, LEAKY_RELU, RELU, SIGMOID, TANH
+from .tiles import BLOCK, PARALLEL, SERIAL, pieces
+
+
+@njit(**SERIAL)
+def apply(act, slope, x, y):
+    """y = f(x) for vectors of one length; x and y may be the same array."""
+    if act == IDENTITY:
+        for i in range(y.size):
+            y[i] = x[i]
+    elif act == RELU:
+        for i in range(y.size):
+            y[i] = 0 if x[i] < 0 else x[i]  # this way round, NaN stays NaN
+    elif act == LEAKY_RELU:
+        s = y.dtype.type(slope)
+        for i in range(y.size):
+            y[i] = s * x[i] if x[i] < 0 else x[i]
+    elif act == TANH:
+        for i in range(y.size):
+            y[i] = np.tanh(x[i])
+    else:
+        one = y.dtype.type(1)
+        for i in range(y.size):
+            e = np.exp(-abs(x[i]))
+            y[i] = (e if x[i] < 0 else one) / (one + e)
+
+
+@njit(**SERIAL)
+def pull(act, slope, y, dy, dx):
+    """dx = f'(x) dy for vectors of one length, f' written in y; dy and dx may be the same array."""
+    if act == IDENTITY:
+        for i in range(y.size):
+            dx[i] = dy[i]
+    elif act == RELU:
+        for i in range(y.size):
+            dx[i] = dy[i] if y[i] > 0 else 0
+    elif act == LEAKY_RELU:
+        s = y.dtype.type(slope)
+        for i in range(y.size):
+            dx[i] = dy[i] if y[i] > 0 else s * dy[i]
+    elif act == TANH:
+        one = y.dtype.type(1)
+        for i in range(y.size):
+            dx[i] = dy[i] * (one - y[i] * y[i])
+    else:
+        one = y.dtype.type(1)
+        for i in range(y.size):
+            dx[i] = dy[i] * y[i] * (one - y[i])
+
+
+@njit(**PARALLEL)
+def _forward(act, slope, x, y):
+    for b in prange(pieces(y.size, BLOCK)):
+        lo, hi = b * BLOCK, min((b + 1) * BLOCK, y.size)
+        apply(act, slope, x[lo:hi], y[lo:hi])
+
+
+@njit(**PARALLEL)
+def _backward(act, slope, y, dy, dx):
+    size = y.size
+    per_stack = pieces(size, BLOCK)
+    for b in prange(pieces(dy.size, max(size, 1)) * per_stack):
+        stack, block = b // per_stack, b % per_stack
+        lo, hi = block * BLOCK, min((block + 1) * BLOCK, size)
+        at = stack * size
+        pull(act, slope, y[lo:hi], dy[at + lo : at + hi], dx[at + lo : at + hi])
+
+
+def activation_forward(act, slope, x, y):
+    _forward(act, slope, x.reshape(-1), y.reshape(-1))
+
+
+def activation_backward(act, slope, y, dy, dx):
+    _backward(act, slope, y.reshape(-1), dy.reshape(-1), dx.reshape(-1))
+
+
+def identity_forward(x, y):
+    activation_forward(IDENTITY, 0.0, x, y)
+
+
+def identity_backward(y, dy, dx):
+    activation_backward(IDENTITY, 0.0, y, dy, dx)
+
+
+def identity_tangent(y, tx, ty):
+    activation_backward(IDENTITY, 0.0, y, tx, ty)
+
+
+def relu_forward(x, y):
+    activation_forward(RELU, 0.0, x, y)
+
+
+def relu_backward(y, dy, dx):
+    activation_backward(RELU, 0.0, y, dy, dx)
+
+
+def relu_tangent(y, tx, ty):
+    activation_backward(RELU, 0.0, y, tx, ty)
+
+
+def leaky_relu_forward(x, slope, y):
+    activation_forward(LEAKY_RELU, slope, x, y)
+
+
+def leaky_relu_backward(y, dy, slope, dx):
+    activation_backward(LEAKY_RELU, slope, y, dy, dx)
+
+
+def leaky_relu_tangent(y, tx, slope, ty):
+    activation_backward(LEAKY_RELU, slope, y, tx, ty)
+
+
+def tanh_forward(x, y):
+    activation_forward(TANH, 0.0, x, y)
+
+
+def tanh_backward(y, dy, dx):
+    activation_backward(TANH, 0.0, y, dy, dx)
+
+
+def tanh_tangent(y, tx, ty):
+    activation_backward(TANH, 0.0, y, tx, ty)
+
+
+def sigmoid_forward(x, y):
+    activation_forward(SIGMOID, 0.0, x, y)
+
+
+def sigmoid_backward(y, dy, dx):
+    activation_backward(SIGMOID, 0.0, y, dy, dx)
+
+
+def sigmoid_tangent(y, tx, ty):
+    activation_backward(SIGMOID, 0.0, y, tx, ty)

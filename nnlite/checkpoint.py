@@ -1,0 +1,132 @@
+"""Checkpoints in safetensors: arrays by name, and a JSON description. Nothing is unpickled.
+
+The metadata of the file holds three strings: `format` (so a foreign file is known), `sha256` over
+the arrays (so a damaged one is), and `about`, the JSON description.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from ..kernels.errors import CheckpointError
+from .files import write_whole
+from .layers import LAYERS, Layer
+from .net import Network
+
+FORMAT = "weightspace-1"
+Path = str | os.PathLike[str]
+
+
+def _digest(arrays: dict[str, np.ndarray]) -> str:
+    """SHA-256 over names, dtypes, shapes and bytes, in the order of the names."""
+    total = hashlib.sha256()
+    for name in sorted(arrays):
+        array = arrays[name]
+        total.update(f"{name}|{array.dtype.str}|{array.shape}|".encode())
+        total.update(np.ascontiguousarray(array).tobytes())
+    return total.hexdigest()
+
+
+def save_arrays(path: Path, arrays: dict[str, np.ndarray], about: dict[str, Any]) -> None:
+    """Write named arrays and a JSON-able description, whole or not at all. Raises StorageError."""
+    from safetensors.numpy import save  # noqa: PLC0415  (keeps the import of nnlite light)
+
+    whole = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    text = json.dumps(about, sort_keys=True)
+    digest = hashlib.sha256((_digest(whole) + text).encode()).hexdigest()
+    write_whole(path, save(whole, {"format": FORMAT, "sha256": digest, "about": text}))
+
+
+def load_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """What `save_arrays` wrote. Raises CheckpointError for a missing, foreign or damaged file."""
+    from safetensors import SafetensorError, safe_open  # noqa: PLC0415
+
+    try:
+        with safe_open(os.fspath(path), framework="numpy") as file:
+            metadata = file.metadata() or {}
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except FileNotFoundError:
+        raise CheckpointError(f"there is no checkpoint at {path}") from None
+    except (SafetensorError, OSError, ValueError, TypeError, KeyError) as wrong:
+        raise CheckpointError(
+            f"{path} is not a readable checkpoint ({wrong}); it may be cut short: use an older one"
+        ) from None
+    if metadata.get("format") != FORMAT:
+        raise CheckpointError(
+            f"{path} is a safetensors file, but was not written by weightspace "
+            f"(format {metadata.get('format')!r}, expected '{FORMAT}')"
+        )
+    text = metadata.get("about", "")
+    if hashlib.sha256((_digest(arrays) + text).encode()).hexdigest() != metadata.get("sha256"):
+        raise CheckpointError(f"{path} is damaged: its checksum does not fit; use an older one")
+    return arrays, json.loads(text)
+
+
+def describe_network(net: Network) -> dict[str, Any]:
+    """What it takes to build `net` again, as JSON."""
+    return {
+        "layers": [{"kind": type(layer).__name__, **asdict(layer)} for layer in net.layers],  # type: ignore[call-overload]
+        "input_shape": list(net.input_shape),
+        "dtype": str(net.dtype),
+        "seed": net.seed,
+        "init": net.init,
+        "loss": net.loss_name,
+    }
+
+
+def _build_layer(about: dict[str, Any]) -> Layer:
+    settings = dict(about)
+    kind = settings.pop("kind", None)
+    if kind not in LAYERS:
+        raise CheckpointError(f"the checkpoint names a layer '{kind}' that this version lacks")
+    return LAYERS[kind](**settings)
+
+
+def named_parameters(net: Network) -> dict[str, np.ndarray]:
+    """theta by layer name, as a checkpoint keeps it: "theta.0.weight", "theta.0.bias", ..."""
+    return {f"theta.{name}": view for name, view in net.layout.views(net.theta).items()}
+
+
+def restore_parameters(net: Network, arrays: dict[str, np.ndarray], path: Path) -> None:
+    """Put theta back. Raises CheckpointError, changing nothing, when names or shapes differ."""
+    for name in net.layout:
+        found = arrays.get(f"theta.{name}")
+        if found is None or found.shape != net.layout.shape(name) or found.dtype != net.dtype:
+            has = "nothing" if found is None else f"{found.dtype} {found.shape}"
+            raise CheckpointError(
+                f"{path} was written for another network: parameter {name} should be "
+                f"{net.dtype} {net.layout.shape(name)}, it has {has}"
+            )
+    for name, view in net.layout.views(net.theta).items():
+        view[...] = arrays[f"theta.{name}"]
+
+
+def save_network(net: Network, path: Path) -> None:
+    """Write architecture and theta to `path`, whole or not at all. Raises StorageError."""
+    save_arrays(path, named_parameters(net), {"kind": "network", **describe_network(net)})
+
+
+def load_network(path: Path, backend: str = "cpu") -> Network:
+    """The network in `path`, on `backend`. Raises CheckpointError."""
+    arrays, about = load_arrays(path)
+    if about.get("kind") != "network":
+        raise CheckpointError(
+            f"{path} holds a '{about.get('kind')}', not a network; resume a run with --resume"
+        )
+    net = Network(
+        [_build_layer(layer) for layer in about["layers"]],
+        input_shape=tuple(about["input_shape"]),
+        backend=backend,
+        dtype=about["dtype"],
+        seed=about["seed"],
+        init=about["init"],
+        loss=about["loss"],
+    )
+    restore_parameters(net, arrays, path)
+    return net

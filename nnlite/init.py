@@ -1,0 +1,64 @@
+"""Initialisers: how a weight (O, I) and its bias (O,) are drawn.
+
+Random numbers come from Philox, a counter-based generator keyed by (seed, layer), so a layer's
+weights do not depend on which other layers the network has.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from ..kernels.errors import unknown_name
+
+Initialiser = Callable[[np.random.Generator, np.ndarray, "np.ndarray | None", int, int], None]
+
+
+def generator(*key: int) -> np.random.Generator:
+    """A Philox generator keyed by up to three whole numbers, each its own independent stream."""
+    words = [k % 2**64 for k in key] + [0] * (3 - len(key))
+    return np.random.Generator(np.random.Philox(counter=[0, 0, 0, words[2]], key=words[:2]))
+
+
+def _uniform(rng: np.random.Generator, array: np.ndarray, bound: float) -> None:
+    array[...] = rng.uniform(-bound, bound, array.shape)
+
+
+def uniform_fan_in(rng, weight, bias, fan_in, fan_out) -> None:
+    """Weight and bias ~ U(-1/sqrt(fan_in), 1/sqrt(fan_in)) (LeCun; the default of torch's Linear)."""
+    _uniform(rng, weight, 1 / math.sqrt(fan_in))
+    if bias is not None:
+        _uniform(rng, bias, 1 / math.sqrt(fan_in))
+
+
+def _zero_bias(fill: Callable[[np.random.Generator, np.ndarray, int, int], None]) -> Initialiser:
+    def initialise(rng, weight, bias, fan_in, fan_out) -> None:
+        fill(rng, weight, fan_in, fan_out)
+        if bias is not None:
+            bias[...] = 0
+
+    return initialise
+
+
+def _normal(rng: np.random.Generator, array: np.ndarray, deviation: float) -> None:
+    array[...] = rng.normal(0, deviation, array.shape)
+
+
+INITIALISERS: dict[str, Initialiser] = {
+    "uniform_fan_in": uniform_fan_in,
+    # Glorot & Bengio 2010: variance 2 / (fan_in + fan_out), zero bias
+    "glorot_uniform": _zero_bias(lambda r, w, i, o: _uniform(r, w, math.sqrt(6 / (i + o)))),
+    "glorot_normal": _zero_bias(lambda r, w, i, o: _normal(r, w, math.sqrt(2 / (i + o)))),
+    # He et al. 2015: variance 2 / fan_in, zero bias
+    "he_uniform": _zero_bias(lambda r, w, i, o: _uniform(r, w, math.sqrt(6 / i))),
+    "he_normal": _zero_bias(lambda r, w, i, o: _normal(r, w, math.sqrt(2 / i))),
+}
+
+
+def get_initialiser(name: str) -> Initialiser:
+    """The initialiser `name`. Raises UnknownNameError, suggesting the nearest."""
+    if name not in INITIALISERS:
+        raise unknown_name("initialiser", name, INITIALISERS)
+    return INITIALISERS[name]

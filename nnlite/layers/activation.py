@@ -1,0 +1,74 @@
+"""Activation: an elementwise layer of its own, for where it cannot be fused into the one before."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from ...kernels.codes import ACTIVATIONS
+from ...kernels.errors import unknown_name
+from ..layout import Shape
+from .base import Layer
+
+
+@dataclass(frozen=True)
+class Activation(Layer):
+    """y = f(x), elementwise; f by name as in Linear. `saved` is y, in which f' can be written."""
+
+    name: str
+    slope: float = 0.01
+
+    def __post_init__(self) -> None:
+        if self.name not in ACTIVATIONS:
+            raise unknown_name("activation", self.name, ACTIVATIONS)
+
+    @property
+    def _act(self) -> int:
+        return ACTIVATIONS[self.name]
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        return input_shape
+
+    def buffers(self, input_shape: Shape, n: int) -> dict[str, Shape]:
+        return {"y": (n, *input_shape), "dx": (n, *input_shape)}
+
+    def forward(self, k, p, x):
+        y = k.take("y", x.shape)
+        k.ops.activation_forward(self._act, self.slope, x, y)
+        return y, y
+
+    def backward(self, k, p, saved, dy, dp, beta=1.0, want_dx=True):
+        if not want_dx:
+            return None
+        dx = k.take("dx", dy.shape)
+        k.ops.activation_backward(self._act, self.slope, saved, dy, dx)
+        return dx
+
+    def tangent(self, k, p, saved, tp, tx):
+        if tx is None:
+            return None
+        ty = k.take("ty", saved.shape)
+        k.ops.activation_backward(self._act, self.slope, saved, tx, ty)
+        return ty
+
+
+@dataclass(frozen=True)
+class Flatten(Layer):
+    """Samples of any shape as flat vectors, without a copy. `saved` is the input's shape."""
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        return (math.prod(input_shape),)
+
+    def buffers(self, input_shape: Shape, n: int) -> dict[str, Shape]:
+        return {}
+
+    def forward(self, k, p, x: np.ndarray):
+        return x.reshape(len(x), -1), x.shape[1:]
+
+    def backward(self, k, p, saved, dy, dp, beta=1.0, want_dx=True):
+        return dy.reshape(len(dy), *saved) if want_dx else None
+
+    def tangent(self, k, p, saved, tp, tx):
+        return None if tx is None else tx.reshape(len(tx), -1)

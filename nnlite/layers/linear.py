@@ -1,0 +1,112 @@
+"""Linear: y = f(x W^T + b), with the activation f fused into every verb."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from ...kernels.codes import ACTIVATIONS
+from ...kernels.errors import SettingError, ShapeError, unknown_name
+from ..init import Initialiser
+from ..layout import Shape
+from ..workspace import Scope
+from .base import Layer, Views
+
+
+class Saved(NamedTuple):
+    """What Linear's forward pass leaves for its other verbs."""
+
+    x: np.ndarray  # (N, I) the input
+    y: np.ndarray  # (N, O) the output, in which f' can be written
+
+
+@dataclass(frozen=True)
+class Linear(Layer):
+    """A dense layer of `units` outputs: weight (O, I), bias (O,), activation fused.
+
+    `activation` is identity, relu, leaky_relu (negative side times `slope` > 0), tanh or sigmoid.
+    Raises SettingError or UnknownNameError for settings outside this.
+    """
+
+    units: int
+    activation: str = "identity"
+    slope: float = 0.01
+    bias: bool = True
+
+    def __post_init__(self) -> None:
+        if self.units < 1:
+            raise SettingError(f"Linear got units={self.units}; a layer has at least one")
+        if self.activation not in ACTIVATIONS:
+            raise unknown_name("activation", self.activation, ACTIVATIONS)
+        if self.activation == "leaky_relu" and not self.slope > 0:
+            # the derivative is read off the sign of the output, which needs this
+            raise SettingError(f"leaky_relu got slope={self.slope}; it must be above 0")
+
+    @property
+    def _act(self) -> int:
+        return ACTIVATIONS[self.activation]
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        if len(input_shape) != 1:
+            raise ShapeError(
+                f"Linear({self.units}) got samples of shape {input_shape}; it takes flat ones, "
+                "(I,): put a Flatten() layer before it"
+            )
+        return (self.units,)
+
+    def parameters(self, input_shape: Shape) -> dict[str, Shape]:
+        shapes: dict[str, Shape] = {"weight": (self.units, *input_shape)}
+        if self.bias:
+            shapes["bias"] = (self.units,)
+        return shapes
+
+    def initialise(self, rng: np.random.Generator, p: Views, init: Initialiser) -> None:
+        fan_out, fan_in = p["weight"].shape
+        init(rng, p["weight"], p.get("bias"), fan_in, fan_out)
+
+    def buffers(self, input_shape: Shape, n: int) -> dict[str, Shape]:
+        return {"y": (n, self.units), "dz": (n, self.units), "dx": (n, *input_shape)}
+
+    def forward(self, k: Scope, p: Views, x: np.ndarray) -> tuple[np.ndarray, Saved]:
+        y = k.take("y", (len(x), self.units))
+        k.ops.dense_forward(x, p["weight"], p.get("bias"), self._act, self.slope, y)
+        return y, Saved(x, y)
+
+    def backward(self, k, p, saved, dy, dp, beta=1.0, want_dx=True):
+        w = p["weight"]
+        dz = k.take("dz", dy.shape)
+        dx = k.take("dx", (len(dy), w.shape[1])) if want_dx else None
+        dw, db = (None, None) if dp is None else (dp["weight"], dp.get("bias"))
+        k.ops.dense_backward(
+            saved.x, w, saved.y, dy, self._act, self.slope, float(beta), dz, dw, db, dx
+        )
+        return dx
+
+    def tangent(self, k, p, saved, tp, tx):
+        if tp is None and tx is None:
+            return None
+        ty = k.take("ty", saved.y.shape)
+        tw, tb = (None, None) if tp is None else (tp["weight"], tp.get("bias"))
+        k.ops.dense_tangent(
+            saved.x, p["weight"], saved.y, tx, tw, tb, self._act, self.slope, ty
+        )
+        return ty
+
+    def sample_grads(self, k, p, saved, dy, out) -> None:
+        dz = k.take("dz", dy.shape)
+        k.ops.activation_backward(self._act, self.slope, saved.y, dy, dz)
+        k.ops.dense_sample_grads(saved.x, dz, out["weight"], out.get("bias"))
+
+    def accumulate(self, k, p, saved, dy, out, power) -> None:
+        dz = k.take("dz", dy.shape)
+        k.ops.activation_backward(self._act, self.slope, saved.y, dy, dz)
+        xp, dp = k.take("xp", saved.x.shape), k.take("dp", saved.y.shape)
+        k.ops.dense_accumulate(saved.x, dz, power, xp, dp, out["weight"], out.get("bias"))
+
+    def signal(self, k, p, saved, out) -> None:
+        traffic, response = k.take("traffic", saved.x.shape[1:]), k.take("response", (self.units,))
+        k.ops.dense_signal(
+            saved.x, saved.y, p["weight"], traffic, response, out["weight"], out.get("bias")
+        )

@@ -1,0 +1,142 @@
+"""Optimizers: settings plus the names of their moments. The arithmetic is one fused kernel each.
+
+An optimizer holds no arrays. `state(P, dtype)` makes its moments; whoever trains keeps them, and a
+checkpoint stores them by name.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from types import ModuleType
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ..kernels.errors import SettingError, unknown_name
+
+
+@dataclass
+class Streams:
+    """What a method adds to the fused step; None costs nothing. See `kernels.reference.update`.
+
+    omega, anchor (P,): the penalty (lam / 2) sum omega (theta - anchor)^2, its gradient added to
+    the loss's. path (P,): accumulates -grad * step, with the gradient of the loss alone.
+    gain (P,): multiplies the step of each weight (WVA; a mask of 0 and 1 freezes).
+    """
+
+    omega: np.ndarray | None = None
+    anchor: np.ndarray | None = None
+    lam: float = 0.0
+    path: np.ndarray | None = None
+    gain: np.ndarray | None = None
+
+    @property
+    def tail(self) -> tuple[Any, ...]:
+        """The arguments that every update kernel ends with."""
+        return self.omega, self.anchor, float(self.lam), self.path, self.gain
+
+
+_NO_STREAMS = Streams()
+
+
+class Optimizer:
+    """The base: `moments` names the arrays (P,) it keeps between steps."""
+
+    moments: ClassVar[tuple[str, ...]] = ()
+    lr: float
+
+    def _check(self) -> None:
+        if not self.lr > 0:
+            raise SettingError(f"{type(self).__name__} got lr={self.lr}; it must be above 0")
+
+    def state(self, size: int, dtype: Any) -> dict[str, np.ndarray]:
+        """Fresh moments, zero, for vectors of length `size`."""
+        return {name: np.zeros(size, dtype) for name in self.moments}
+
+    def settings(self) -> dict[str, Any]:
+        """Name and settings, for a config file."""
+        return {"name": type(self).__name__.lower(), **asdict(self)}  # type: ignore[call-overload]
+
+    def step(
+        self,
+        ops: ModuleType,
+        theta: np.ndarray,
+        grad: np.ndarray,
+        state: dict[str, np.ndarray],
+        count: int,
+        streams: Streams = _NO_STREAMS,
+    ) -> None:
+        """Update theta (P,) and the moments in place; `count` is the number of this step, from 1."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class SGD(Optimizer):
+    """Stochastic gradient descent; with `momentum` the heavy ball v = momentum v + g."""
+
+    lr: float = 0.01
+    momentum: float = 0.0
+
+    def __post_init__(self) -> None:
+        self._check()
+
+    def state(self, size: int, dtype: Any) -> dict[str, np.ndarray]:
+        return {"velocity": np.zeros(size, dtype)} if self.momentum else {}
+
+    def step(self, ops, theta, grad, state, count, streams=_NO_STREAMS) -> None:
+        if self.momentum:
+            velocity = state["velocity"]
+            ops.momentum_update(theta, grad, velocity, self.lr, self.momentum, *streams.tail)
+        else:
+            ops.sgd_update(theta, grad, self.lr, *streams.tail)
+
+
+@dataclass(frozen=True)
+class Adam(Optimizer):
+    """Adam with bias correction (Kingma & Ba 2015)."""
+
+    moments: ClassVar[tuple[str, ...]] = ("m", "v")
+    lr: float = 1e-3
+    beta1: float = 0.9
+    beta2: float = 0.999
+    eps: float = 1e-8
+
+    def __post_init__(self) -> None:
+        self._check()
+
+    def step(self, ops, theta, grad, state, count, streams=_NO_STREAMS) -> None:
+        ops.adam_update(
+            theta, grad, state["m"], state["v"],
+            self.lr, self.beta1, self.beta2, self.eps, count, *streams.tail,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class RMSprop(Optimizer):
+    """RMSprop as torch writes it: the root is taken before eps is added, no centring."""
+
+    moments: ClassVar[tuple[str, ...]] = ("square",)
+    lr: float = 1e-3
+    alpha: float = 0.99
+    eps: float = 1e-8
+
+    def __post_init__(self) -> None:
+        self._check()
+
+    def step(self, ops, theta, grad, state, count, streams=_NO_STREAMS) -> None:
+        ops.rmsprop_update(
+            theta, grad, state["square"], self.lr, self.alpha, self.eps, *streams.tail
+        )
+
+
+OPTIMIZERS: dict[str, type[Optimizer]] = {"sgd": SGD, "adam": Adam, "rmsprop": RMSprop}
+
+
+def get_optimizer(name: str, **settings: Any) -> Optimizer:
+    """The optimizer `name` with `settings`. Raises UnknownNameError or SettingError."""
+    if name not in OPTIMIZERS:
+        raise unknown_name("optimizer", name, OPTIMIZERS)
+    try:
+        return OPTIMIZERS[name](**settings)
+    except TypeError as wrong:
+        raise SettingError(f"optimizer '{name}': {wrong}") from None

@@ -1,0 +1,417 @@
+"""The workbench for whole operations: statistics, records, the machine, and the peers' protocol."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import textwrap
+from contextlib import ExitStack
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from weightspace.bench import machine, peaks, records, steps, timing
+from weightspace.bench.peers import BASELINE, REGISTRY, PeerSpec, problem, select, truth
+from weightspace.bench.peers.client import Client
+from weightspace.kernels.errors import (
+    DataError,
+    DataNotFoundError,
+    SettingError,
+    StorageError,
+    UnknownNameError,
+)
+
+TINY = problem.Problem("forward-1", (5, 7, 4, 3), 6)
+BRIEF = steps.Schedule(rounds=3, sample_seconds=1e-4, pause=0.0)
+
+
+# ---- statistics ---------------------------------------------------------------------------------
+
+
+class Clock:
+    """A clock that only `work` moves, so that timing can be tested without time."""
+
+    def __init__(self, monkeypatch, nanoseconds):
+        self.now, self.each = 0, nanoseconds
+        monkeypatch.setattr(timing, "perf_counter_ns", lambda: self.now)
+
+    def work(self):
+        self.now += self.each
+
+
+def test_calibrate_fills_the_sample_with_calls(monkeypatch):
+    clock = Clock(monkeypatch, nanoseconds=100_000)
+    assert timing.calibrate(clock.work, sample_seconds=2e-3) == 20
+
+
+def test_measure_gives_seconds_per_call(monkeypatch):
+    clock = Clock(monkeypatch, nanoseconds=250_000)
+    found = timing.measure(clock.work, samples=5, sample_seconds=1e-3)
+    assert len(found.samples) == 5
+    assert found.calls == 4
+    assert found.median == pytest.approx(250e-6)
+    assert found.spread == 0.0
+
+
+def test_measure_stops_when_its_time_is_up(monkeypatch):
+    clock = Clock(monkeypatch, nanoseconds=10**9)
+    found = timing.measure(clock.work, samples=100, sample_seconds=1e-3, max_seconds=2.5)
+    assert len(found.samples) == 3
+
+
+def test_statistics_of_known_samples():
+    assert timing.median_interval([3.0] * 9) == timing.Interval(3.0, 3.0, 3.0)
+    assert timing.spread([1.0, 2.0, 3.0, 4.0, 5.0]) == pytest.approx(2 / 3)
+    found = timing.median_interval(np.arange(1.0, 102.0))
+    assert found.value == 51.0
+    # The exact binomial 95 % interval of the median of 101 ordered values is the 41st to the 61st.
+    assert found.low == pytest.approx(41, abs=2)
+    assert found.high == pytest.approx(61, abs=2)
+
+
+def test_median_interval_covers_at_its_level():
+    rng = np.random.default_rng(3)
+    hits = 0
+    for trial in range(200):
+        found = timing.median_interval(rng.lognormal(size=25), resamples=300, seed=trial)
+        hits += found.low <= 1.0 <= found.high  # a lognormal's median is 1
+    assert hits / 200 > 0.88
+
+
+def test_ratio_of_interleaved_rounds_ignores_common_drift():
+    drift = np.linspace(1.0, 3.0, 15)
+    paired = timing.ratio_interval(2.0 * drift, drift)
+    assert paired.value == pytest.approx(2.0)
+    assert paired.high - paired.low < 1e-12
+    apart = timing.ratio_interval(2.0 * drift, drift[:-1])
+    assert apart.low < 1.9 < 2.1 < apart.high
+
+
+@pytest.mark.parametrize("bad", [[], [[1.0, 2.0]]])
+def test_statistics_refuse_what_is_no_vector_of_times(bad):
+    with pytest.raises(SettingError, match="expected a vector"):
+        timing.median_interval(bad)
+
+
+def test_calibrate_refuses_a_goal_that_is_no_time():
+    with pytest.raises(SettingError, match="sample_seconds"):
+        timing.calibrate(lambda: None, float("nan"))
+
+
+# ---- records ------------------------------------------------------------------------------------
+
+
+def test_records_come_back_as_written_and_append_keeps_the_old(tmp_path):
+    path = tmp_path / "deep" / "results.jsonl"
+    first = records.record("step", {"cpu": "x"}, median=1.5, samples=(1.0, 2.0))
+    records.append(path, [first])
+    records.append(path, [records.record("step", {"cpu": "x"}, median=2.5)])
+    found = records.read(path)
+    assert [one["median"] for one in found] == [1.5, 2.5]
+    assert found[0]["date"].endswith("+00:00")
+    assert len(path.read_text().splitlines()) == 2
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
+    path = tmp_path / "results.jsonl"
+    records.write(path, [{"kind": "old"}])
+
+    def full(_source, _target):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(StorageError, match="No space left"):
+        records.write(path, [{"kind": "new"}])
+    assert records.read(path) == [{"kind": "old"}]
+    assert [one.name for one in tmp_path.iterdir()] == ["results.jsonl"]
+
+
+def test_records_refuse_what_json_cannot_hold():
+    with pytest.raises(DataError, match="as JSON"):
+        records.record("step", {}, median=float("nan"))
+    with pytest.raises(DataError, match="as JSON"):
+        records.record("step", {}, samples=np.ones(2))
+
+
+def test_a_broken_line_is_named(tmp_path):
+    path = tmp_path / "results.jsonl"
+    path.write_text('{"kind": "step"}\n{"kind": "st')
+    with pytest.raises(DataError, match="line 2"):
+        records.read(path)
+    with pytest.raises(DataNotFoundError, match="no results file"):
+        records.read(tmp_path / "none.jsonl")
+
+
+# ---- the machine --------------------------------------------------------------------------------
+
+
+def test_the_machine_is_described_in_json():
+    found = machine.describe()
+    json.dumps(found, allow_nan=False)
+    assert found["cores"] >= 1
+    assert found["versions"]["numpy"] == np.__version__
+    assert all(size > 0 for size in found["caches"].values())
+
+
+def test_shared_cpu_lists_are_counted():
+    assert [machine._count(text) for text in ("0", "0-3", "0-1,8-9", "")] == [1, 4, 4, 0]
+
+
+def test_levels_fit_their_caches():
+    found = peaks.levels({"L1": 32 << 10, "L3": 512 << 20})
+    assert found["L1"] == 16 << 10
+    assert found["memory"] == 2048 << 20
+
+
+def test_rates_are_positive_and_the_kernel_is_vectorised():
+    pytest.importorskip("numba")
+    assert peaks.vector_bits("float32") in {128, 256, 512}
+    assert peaks.fma_rate("float32", 1, quick=True) > 0.0
+    assert peaks.bandwidth("triad", 1 << 14, 1, quick=True) > 0.0
+
+
+# ---- problems and their truth -------------------------------------------------------------------
+
+
+def test_names_and_groups():
+    assert problem.expand_operations(["train-step", "jvp"]) == [
+        "train-step-adam", "train-step-sgd", "jvp",
+    ]  # fmt: skip
+    assert set(problem.expand_operations(None)) == set(problem.OPERATIONS)
+    assert [one.size for one in problem.problems(["forward"], ["9-8-7x3"])] == [
+        "9-8-7x1", "9-8-7x32", "9-8-7x256",
+    ]  # fmt: skip
+    assert [spec.name for spec in select(["jax"])] == [BASELINE, "jax"]
+    assert {"torch-eager", "torch-func", "backpack"} < {spec.name for spec in select(["torch"])}
+    with pytest.raises(UnknownNameError, match="Did you mean 'jvp'"):
+        problem.expand_operations(["jpv"])
+    with pytest.raises(UnknownNameError, match="Did you mean 'torch"):
+        select(["torhc"])
+
+
+def test_sizes():
+    assert problem.parse_size("784-300-100-10") == ((784, 300, 100, 10), 64)
+    assert problem.parse_size("784-256-256-10") == ((784, 256, 256, 10), 128)
+    assert problem.parse_size("5-4x3") == ((5, 4), 3)
+    for bad in ("5", "5-0", "5-4x", "5-4x0", "five-4", ""):
+        if bad == "5-4x":
+            continue
+        with pytest.raises(SettingError, match="widths and a batch"):
+            problem.parse_size(bad)
+
+
+def drawn(operation):
+    """The tiny problem with its arrays, and these in float64 with theta's layers."""
+    made = replace(TINY, operation=operation).draw()
+    arrays = {name: value.astype(np.float64) for name, value in made.arrays.items()}
+    return made, arrays
+
+
+def logits(made, theta, x):
+    return truth.forward(made.split(theta), x)[0]
+
+
+def jacobian(made, arrays, step=1e-6):
+    """dlogits/dtheta by central differences: (N, K, P)."""
+    columns = []
+    for index in range(made.num_parameters):
+        offset = np.zeros(made.num_parameters)
+        offset[index] = step
+        above = logits(made, arrays["theta"] + offset, arrays["x"])
+        below = logits(made, arrays["theta"] - offset, arrays["x"])
+        columns.append((above - below) / (2 * step))
+    return np.stack(columns, axis=-1)
+
+
+def test_truth_against_central_differences():
+    made, arrays = drawn("jvp")
+    j = jacobian(made, arrays)
+    n, v, u = made.batch, arrays["v"], arrays["u"]
+    f = logits(made, arrays["theta"], arrays["x"])
+    p = truth.softmax(f)
+    rows, y = np.arange(n), arrays["y"].astype(int)
+    empirical = np.einsum("nk,nkp->np", p - np.eye(3)[y], j)
+    every = [np.einsum("nk,nkp->np", p - np.eye(3)[c], j) for c in range(3)]
+    expected = {
+        "jvp": j @ v,
+        "vjp": np.einsum("nk,nkp->p", u, j),
+        "gram": np.einsum("nkp,nk->p", j, j @ v),
+        "mas": np.abs(np.einsum("nk,nkp->np", 2 * f, j)).mean(axis=0),
+        "fisher-empirical": (empirical**2).mean(axis=0),
+        "fisher-true": sum(p[rows, c] @ g**2 for c, g in enumerate(every)) / n,
+    }
+    for operation, right in expected.items():
+        (found,) = truth.answer(replace(made, operation=operation)).values()
+        assert np.linalg.norm(found - right) < 1e-7 * np.linalg.norm(right), operation
+
+
+def test_truth_of_a_training_step_is_the_gradients():
+    made, arrays = drawn("train-step-sgd")
+    j = jacobian(made, arrays)
+    p = truth.softmax(logits(made, arrays["theta"], arrays["x"]))
+    grad = np.einsum("nk,nkp->p", p - np.eye(3)[arrays["y"].astype(int)], j) / made.batch
+    after = {"theta": arrays["theta"] - problem.LR_SGD * grad}
+    for _ in range(problem.CHECK_STEPS - 1):
+        again = {**arrays, **after}
+        p = truth.softmax(logits(made, again["theta"], arrays["x"]))
+        cotangent = p - np.eye(3)[arrays["y"].astype(int)]
+        grad = np.einsum("nk,nkp->p", cotangent, jacobian(made, again)) / made.batch
+        after = {"theta": again["theta"] - problem.LR_SGD * grad}
+    change = truth.answer(made)["change"]
+    assert np.linalg.norm(arrays["theta"] + change - after["theta"]) < 1e-7 * np.linalg.norm(change)
+
+
+def test_a_small_wrong_part_does_not_hide():
+    made, _ = drawn("vjp")
+    right = truth.answer(made)
+    wrong = right["vjp"].copy()
+    wrong[-1] *= 1.5  # one of the last layer's three biases
+    assert truth.error_of(made, {"vjp": wrong}, right) > 0.01
+    assert truth.error_of(made, right, right) == 0.0
+    for bad in ({}, {"vjp": right["vjp"][:-1]}, {"vjp": np.full_like(wrong, np.nan)}):
+        assert truth.error_of(made, bad, right) == float("inf")
+
+
+# ---- planted peers ------------------------------------------------------------------------------
+
+_PLANTED = """
+    import os, sys
+    import numpy as np
+    from weightspace.bench.peers import truth
+    from weightspace.bench.peers.problem import NotRunError, Operation
+
+    def settings():
+        return {}
+
+    def build(problem):
+        print("a library's chatter on stdout")
+        answer = truth.answer(problem)
+        return Operation(lambda: None, lambda: answer)
+
+    OPERATIONS = {"forward-1": {"numpy": build}}
+"""
+_CHANGES = {
+    "right": "",
+    "wrong": """
+    def build_wrong(problem):
+        answer = {name: 1.01 * value for name, value in truth.answer(problem).items()}
+        def timed():
+            open(os.environ["PLANTED_MARK"], "a").close()
+        return Operation(timed, lambda: answer)
+    OPERATIONS = {"forward-1": {"numpy": build_wrong}}
+""",
+    "absent": "    import a_package_that_nobody_has\n",
+    "dying": """
+    def build_dying(problem):
+        answer = truth.answer(problem)
+        def die():
+            print("last words", file=sys.stderr, flush=True)
+            os._exit(3)
+        return Operation(die, lambda: answer)
+    OPERATIONS = {"forward-1": {"numpy": build_dying}}
+""",
+    "large": """
+    def build_large(problem):
+        raise NotRunError("would hold 9.9 GiB")
+    OPERATIONS = {"forward-1": {"numpy": build_large}}
+""",
+    "elsewhere": "    OPERATIONS = {}\n",
+    "choosing": """
+    def slow(problem):
+        built = build(problem)
+        return Operation(lambda: sum(range(200_000)), built.result)
+    OPERATIONS = {"forward-1": {"slow": slow, "quick": build}}
+""",
+}
+
+
+@pytest.fixture
+def planted(tmp_path, monkeypatch):
+    """Peers made for the test, by name; the right one stands in for weightspace."""
+    for name, change in _CHANGES.items():
+        source = textwrap.dedent(_PLANTED) + textwrap.dedent(change)
+        (tmp_path / f"planted_{name}.py").write_text(source)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("PLANTED_MARK", str(tmp_path / "timed"))
+    specs = {name: PeerSpec(name, f"planted_{name}") for name in _CHANGES}
+    return specs | {BASELINE: PeerSpec(BASELINE, "planted_right")}
+
+
+def test_peers_are_checked_before_they_are_timed(planted, tmp_path):
+    found = {row.peer: row for row in steps.run_problem(TINY, list(planted.values()), BRIEF)}
+    assert {name: row.status for name, row in found.items()} == {
+        BASELINE: "timed", "right": "timed", "choosing": "timed", "wrong": "wrong",
+        "absent": "absent", "dying": "failed", "large": "skipped", "elsewhere": "not offered",
+    }  # fmt: skip
+    assert not (tmp_path / "timed").exists(), "the wrong peer's call was run"
+    assert found["wrong"].error == pytest.approx(0.01)
+    assert "a_package_that_nobody_has" in found["absent"].reason
+    assert "last words" in found["dying"].reason
+    assert "9.9 GiB" in found["large"].reason
+    assert found["choosing"].variant == "quick"
+    for name, row in found.items():
+        assert (row.ratio is not None) == (name in {"right", "choosing"}), name
+        assert bool(row.samples) == (row.status == "timed"), name
+    assert found["right"].peak_bytes > found["right"].start_bytes > 0
+    assert steps.exit_status(found.values()) == 1
+    assert steps.exit_status([found["right"], found["absent"], found["large"]]) == 0
+
+
+def test_run_prints_a_table_and_writes_records(planted, tmp_path, monkeypatch):
+    monkeypatch.setattr(steps, "QUICK", BRIEF)
+    text, out = io.StringIO(), tmp_path / "steps.jsonl"
+    chosen = [planted[name] for name in (BASELINE, "wrong", "absent")]
+    rows = steps.run(
+        ["forward-1"], ["5-7-4-3"], chosen, quick=True, out=out, console=Console(file=text)
+    )
+    assert [row.peer for row in rows] == [BASELINE, "wrong", "absent"]
+    for word in ("forward-1", "5-7-4-3x1", "wrong", "absent"):
+        assert word in text.getvalue()
+    found = records.read(out)
+    assert [one["status"] for one in found] == ["timed", "wrong", "absent"]
+    assert found[0]["machine"]["cores"] >= 1
+    assert len(found[0]["samples"]) == BRIEF.rounds
+
+
+def test_without_weightspace_there_is_no_ratio(planted):
+    broken = replace(planted[BASELINE], module="planted_wrong")
+    found = steps.run_problem(TINY, [broken, planted["right"]], BRIEF)
+    assert [row.status for row in found] == ["wrong", "timed"]
+    assert found[1].ratio is None
+
+
+# ---- the real peers -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("group", [[BASELINE], ["jax"], ["torch-eager", "torch-func", "backpack"]])
+def test_the_real_peers_agree_with_the_truth(group, tmp_path):
+    """Every operation of every peer that is installed, on a tiny network (compiling excepted)."""
+    with ExitStack() as stack:
+        clients = []
+        for name in group:
+            client = stack.enter_context(Client(REGISTRY[name], TINY, tmp_path / "none.npz"))
+            clients.append(client)
+        greetings = [client.hello() for client in clients]
+        for greeting in greetings:
+            if greeting["status"] == "absent":
+                pytest.skip(greeting["reason"])
+            assert greeting["status"] == "ok", greeting
+        answered = set()
+        for operation in problem.OPERATIONS:
+            made = replace(TINY, operation=operation).draw()
+            expected = truth.answer(made)
+            arrays = tmp_path / f"{operation}.npz"
+            np.savez(arrays, **dict(made.arrays))
+            for client in clients:
+                client.problem, client.arrays = made, arrays
+                reply, got = client.prepare()
+                if reply["status"] == "not offered":
+                    continue
+                assert reply["status"] == "ready", (client.spec.name, operation, reply)
+                error = truth.error_of(made, got, expected)
+                assert error < truth.tolerance(operation), (client.spec.name, operation)
+                answered.add(operation)
+        assert len(answered) >= len(problem.OPERATIONS) - (len(group) > 1)
