@@ -1,1 +1,39 @@
-"""TODO"""
+"""Methods: continual learning as arithmetic on vectors of length P and questions to a network."""
+
+from . import importance, metrics
+from .base import Joint, Method, Naive, TaskEnd
+from .ewc import EWC
+from .fit import Interrupted, Observer, accuracy, fit
+from .mas import MAS
+from .penalty import QuadraticPenalty
+from .result import Evaluation, Result
+from .si import SI
+from .sig import SIG, WVA
+from .tasks import SCENARIO_MEANING, Stream, Task
+
+METHODS: dict[str, type[Method]] = {cls.name: cls for cls in (Naive, EWC, MAS, SI, SIG, WVA, Joint)}
+
+__all__ = [
+    "EWC",
+    "MAS",
+    "METHODS",
+    "SCENARIO_MEANING",
+    "SI",
+    "SIG",
+    "WVA",
+    "Evaluation",
+    "Interrupted",
+    "Joint",
+    "Method",
+    "Naive",
+    "Observer",
+    "QuadraticPenalty",
+    "Result",
+    "Stream",
+    "Task",
+    "TaskEnd",
+    "accuracy",
+    "fit",
+    "importance",
+    "metrics",
+]

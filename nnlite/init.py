@@ -27,7 +27,7 @@ def _uniform(rng: np.random.Generator, array: np.ndarray, bound: float) -> None:
 
 
 def uniform_fan_in(rng, weight, bias, fan_in, fan_out) -> None:
-    """Weight and bias ~ U(-1/sqrt(fan_in), 1/sqrt(fan_in)) (LeCun; the default of torch's Linear)."""
+    """Weight and bias ~ U(-1/sqrt(fan_in), 1/sqrt(fan_in)) (LeCun; torch's default)."""
     _uniform(rng, weight, 1 / math.sqrt(fan_in))
     if bias is not None:
         _uniform(rng, bias, 1 / math.sqrt(fan_in))

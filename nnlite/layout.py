@@ -63,7 +63,7 @@ class Layout:
         return {name: self.view(vector, name) for name in self}
 
     def check(self, vector: np.ndarray, what: str, dtype: np.dtype) -> np.ndarray:
-        """Return `vector` if it is a contiguous array (P,) of `dtype`; else raise, naming `what`."""
+        """`vector`, contiguous, if it is an array (P,) of `dtype`; else raise, naming `what`."""
         if not isinstance(vector, np.ndarray) or vector.shape != (self.size,):
             raise ShapeError(
                 f"{what} has shape {np.shape(vector)}; this network's vectors have length "

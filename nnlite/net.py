@@ -247,9 +247,7 @@ class Network:
             _explain_non_finite(x)
         return mean, grad
 
-    def losses(
-        self, x: np.ndarray, y: np.ndarray, active: np.ndarray | None = None
-    ) -> np.ndarray:
+    def losses(self, x: np.ndarray, y: np.ndarray, active: np.ndarray | None = None) -> np.ndarray:
         """Each sample's loss, (N,)."""
         return self._loss(x, y, active)[1].copy()
 
@@ -265,7 +263,7 @@ class Network:
     def sample_grads(
         self, x: np.ndarray, y: np.ndarray, active: np.ndarray | None = None
     ) -> np.ndarray:
-        """The gradient of each sample's own loss, (N, P). For small N: `accumulate` needs no N P."""
+        """The gradient of each sample's own loss, (N, P): for small N."""
         saved, _, cotangent = self._loss(x, y, active)
         grads = np.empty((saved.n, self.num_parameters), self.dtype)
         views = self._split(grads)
@@ -308,7 +306,7 @@ class Network:
 
     @staticmethod
     def load(path: Any, backend: str = "cpu") -> Network:
-        """The network that `save` wrote. Raises CheckpointError for a file that is no such thing."""
+        """The network that `save` wrote. Raises CheckpointError for any other file."""
         from .checkpoint import load_network  # noqa: PLC0415
 
         return load_network(path, backend)

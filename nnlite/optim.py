@@ -66,7 +66,7 @@ class Optimizer:
         count: int,
         streams: Streams = _NO_STREAMS,
     ) -> None:
-        """Update theta (P,) and the moments in place; `count` is the number of this step, from 1."""
+        """Update theta (P,) and the moments in place; `count` numbers the steps from 1."""
         raise NotImplementedError
 
 

@@ -1,4 +1,4 @@
-"""The `cpu` backend: Numba over a private BLAS. What each kernel means stands in `kernels.reference`."""
+"""The `cpu` backend: Numba over a private BLAS. `kernels.reference` says what each kernel means."""
 
 from .activations import (
     activation_backward,

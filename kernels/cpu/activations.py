@@ -6,13 +6,13 @@ The code of the activation is looked at once a row or block, never once an eleme
 from __future__ import annotations
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 
 from ..codes import IDENTITY, LEAKY_RELU, RELU, SIGMOID, TANH
-from .tiles import BLOCK, PARALLEL, SERIAL, pieces
+from .tiles import BLOCK, parallel, pieces, serial
 
 
-@njit(**SERIAL)
+@serial
 def apply(act, slope, x, y):
     """y = f(x) for vectors of one length; x and y may be the same array."""
     if act == IDENTITY:
@@ -35,7 +35,7 @@ def apply(act, slope, x, y):
             y[i] = (e if x[i] < 0 else one) / (one + e)
 
 
-@njit(**SERIAL)
+@serial
 def pull(act, slope, y, dy, dx):
     """dx = f'(x) dy for vectors of one length, f' written in y; dy and dx may be the same array."""
     if act == IDENTITY:
@@ -58,14 +58,14 @@ def pull(act, slope, y, dy, dx):
             dx[i] = dy[i] * y[i] * (one - y[i])
 
 
-@njit(**PARALLEL)
+@parallel
 def _forward(act, slope, x, y):
     for b in prange(pieces(y.size, BLOCK)):
         lo, hi = b * BLOCK, min((b + 1) * BLOCK, y.size)
         apply(act, slope, x[lo:hi], y[lo:hi])
 
 
-@njit(**PARALLEL)
+@parallel
 def _backward(act, slope, y, dy, dx):
     size = y.size
     per_stack = pieces(size, BLOCK)

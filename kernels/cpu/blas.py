@@ -8,7 +8,7 @@ that a `prange` hands out: the bits do not depend on how many threads there are.
 
 On a CPU with AVX-512 we name OpenBLAS's SkylakeX kernels ourselves. Left alone it chooses by CPU
 name, or by an OPENBLAS_CORETYPE that was set for the rest of the process, and may land on its AVX2
-kernels: 125 against 210-240 GFLOP/s per core on a Zen 5. WEIGHTSPACE_BLAS_CORE overrides the choice.
+kernels: 125 against 210-240 GFLOP/s a core on a Zen 5. WEIGHTSPACE_BLAS_CORE overrides the choice.
 
 The symbols enter compiled code by name, not by address, so Numba's on-disk cache stays valid.
 """
@@ -20,13 +20,14 @@ import importlib.util
 import os
 import platform
 from pathlib import Path
+from typing import Any
 
 import llvmlite.binding as llvm
-from numba import njit, types
+from numba import types
 from numba.extending import overload
 
 from ..errors import MissingExtraError
-from .tiles import SERIAL
+from .tiles import serial
 
 _ROW_MAJOR, _NO_TRANS, _TRANS = 101, 111, 112
 _AVX512 = ("avx512f", "avx512bw", "avx512dq", "avx512vl")
@@ -42,7 +43,9 @@ def _library_path() -> Path:
     if spec is None or spec.origin is None:
         raise MissingExtraError("scipy-openblas32", "cpu", "the 'cpu' backend")
     folder = Path(spec.origin).parent / "lib"
-    found = [p for p in sorted(folder.glob("*scipy_openblas*")) if p.suffix in {".so", ".dylib", ".dll"}]
+    found = [
+        p for p in sorted(folder.glob("*scipy_openblas*")) if p.suffix in {".so", ".dylib", ".dll"}
+    ]
     if not found:
         raise MissingExtraError("scipy-openblas32", "cpu", "the 'cpu' backend")
     return found[0]
@@ -99,7 +102,7 @@ def _gemm(one, trans_a, trans_b, m, n, k, a, lda, b, ldb, beta, c, ldc):
 
 @overload(_gemm)
 def _gemm_of_dtype(one, trans_a, trans_b, m, n, k, a, lda, b, ldb, beta, c, ldc):
-    symbol = _sgemm if one == types.float32 else _dgemm
+    symbol: Any = _sgemm if one == types.float32 else _dgemm
 
     def call(one, trans_a, trans_b, m, n, k, a, lda, b, ldb, beta, c, ldc):
         symbol(_ROW_MAJOR, trans_a, trans_b, m, n, k, one, a, lda, b, ldb, beta, c, ldc)
@@ -107,13 +110,13 @@ def _gemm_of_dtype(one, trans_a, trans_b, m, n, k, a, lda, b, ldb, beta, c, ldc)
     return call
 
 
-@njit(**SERIAL)
+@serial
 def _row_stride(a):
-    """Elements from one row of `a` (R, S) to the next, as BLAS wants it: at least the row's length."""
+    """Elements from one row of `a` (R, S) to the next; BLAS wants at least a row's length."""
     return max(a.strides[0] // a.itemsize, a.shape[1], 1)
 
 
-@njit(**SERIAL)
+@serial
 def _checked(a):
     """The address of `a` (R, S), whose rows may be strided but whose last axis may not."""
     if a.shape[1] > 1 and a.strides[1] != a.itemsize:
@@ -121,7 +124,7 @@ def _checked(a):
     return a.ctypes.data
 
 
-@njit(**SERIAL)
+@serial
 def product_nt(a, b, c, beta):
     """c (M, N) = a (M, K) b (N, K)^T + beta c, on the calling thread."""
     _gemm(c.dtype.type(1), _NO_TRANS, _TRANS, c.shape[0], c.shape[1], a.shape[1],
@@ -129,7 +132,7 @@ def product_nt(a, b, c, beta):
           _checked(c), _row_stride(c))  # fmt: skip
 
 
-@njit(**SERIAL)
+@serial
 def product_nn(a, b, c, beta):
     """c (M, N) = a (M, K) b (K, N) + beta c, on the calling thread."""
     _gemm(c.dtype.type(1), _NO_TRANS, _NO_TRANS, c.shape[0], c.shape[1], a.shape[1],
@@ -137,7 +140,7 @@ def product_nn(a, b, c, beta):
           _checked(c), _row_stride(c))  # fmt: skip
 
 
-@njit(**SERIAL)
+@serial
 def product_tn(a, b, c, beta):
     """c (M, N) = a (K, M)^T b (K, N) + beta c, on the calling thread."""
     _gemm(c.dtype.type(1), _TRANS, _NO_TRANS, c.shape[0], c.shape[1], a.shape[0],

@@ -7,14 +7,14 @@ differ in size, so threads waited for each other, 301 against 430 GFLOP/s at 256
 
 from __future__ import annotations
 
-from numba import njit, prange
+from numba import prange
 
 from .activations import apply, pull
 from .blas import product_nn, product_nt, product_tn
-from .tiles import BLOCK, PARALLEL, ROWS, SERIAL, forward_tile, pieces, square_tile
+from .tiles import BLOCK, ROWS, forward_tile, parallel, pieces, serial, square_tile
 
 
-@njit(**SERIAL)
+@serial
 def _add_row(tile, b):
     for r in range(tile.shape[0]):
         row = tile[r]
@@ -22,7 +22,7 @@ def _add_row(tile, b):
             row[o] += b[o]
 
 
-@njit(**SERIAL)
+@serial
 def _add_column_sums(dz, beta, db):
     """db = beta db + the sum of dz's rows, always in the order of the rows."""
     if beta == 0:
@@ -36,7 +36,7 @@ def _add_column_sums(dz, beta, db):
             db[o] += row[o]
 
 
-@njit(**PARALLEL)
+@parallel
 def dense_forward(x, w, b, act, slope, y):
     rows, columns = y.shape
     height, width = forward_tile(rows, columns)
@@ -51,7 +51,7 @@ def dense_forward(x, w, b, act, slope, y):
             apply(act, slope, tile[i], tile[i])
 
 
-@njit(**PARALLEL)
+@parallel
 def _pull_rows(act, slope, y, dy, dz):
     rows = y.shape[0]
     for p in prange(pieces(dz.shape[0], ROWS)):
@@ -59,7 +59,7 @@ def _pull_rows(act, slope, y, dy, dz):
             pull(act, slope, y[r % rows], dy[r], dz[r])
 
 
-@njit(**SERIAL)
+@serial
 def _parameter_tile(t, x, dz, beta, dw, db):
     """Tile t of dw = beta dw + dz^T x; the tiles of the first column own db."""
     height, width = square_tile(dw.shape[0], dw.shape[1], dz.shape[0])
@@ -71,7 +71,7 @@ def _parameter_tile(t, x, dz, beta, dw, db):
         _add_column_sums(part, beta, db[o : o + height])
 
 
-@njit(**SERIAL)
+@serial
 def _input_tile(t, dz, w, dx):
     """Tile t of dx = dz w."""
     height, width = square_tile(dx.shape[0], dx.shape[1], dz.shape[1])
@@ -80,13 +80,13 @@ def _input_tile(t, dz, w, dx):
     product_nn(dz[r : r + height], w[:, i : i + width], dx[r : r + height, i : i + width], 0)
 
 
-@njit(**SERIAL)
+@serial
 def _tile_count(out, depth):
     height, width = square_tile(out.shape[0], out.shape[1], depth)
     return pieces(out.shape[0], height) * pieces(out.shape[1], width)
 
 
-@njit(**PARALLEL)
+@parallel
 def dense_backward(x, w, y, dy, act, slope, beta, dz, dw, db, dx):
     _pull_rows(act, slope, y, dy, dz)
     if dw is not None:
@@ -97,7 +97,7 @@ def dense_backward(x, w, y, dy, act, slope, beta, dz, dw, db, dx):
             _input_tile(t, dz, w, dx)
 
 
-@njit(**PARALLEL)
+@parallel
 def dense_tangent(x, w, y, tx, tw, tb, act, slope, ty):
     rows, columns = y.shape
     height, width = forward_tile(rows, columns)
@@ -117,7 +117,7 @@ def dense_tangent(x, w, y, tx, tw, tb, act, slope, ty):
             pull(act, slope, y[r + i, c : c + width], tile[i], tile[i])
 
 
-@njit(**SERIAL)
+@serial
 def _outer(d, x, dw):
     for o in range(d.size):
         row = dw[o]
@@ -125,7 +125,7 @@ def _outer(d, x, dw):
             row[i] = d[o] * x[i]
 
 
-@njit(**PARALLEL)
+@parallel
 def dense_sample_grads(x, dz, dw, db):
     for n in prange(x.shape[0]):
         _outer(dz[n], x[n], dw[n])
@@ -133,7 +133,7 @@ def dense_sample_grads(x, dz, dw, db):
             db[n, :] = dz[n]
 
 
-@njit(**SERIAL)
+@serial
 def _add_powers(row, power, first, out):
     """out = |row|**power on the first of a sum, out += |row|**power after."""
     if first:
@@ -146,7 +146,7 @@ def _add_powers(row, power, first, out):
             out[i] += abs(row[i])
 
 
-@njit(**PARALLEL)
+@parallel
 def _powers(a, power, out):
     """out (N, F) = sum over v of |a[v]|**power."""
     for p in prange(pieces(out.shape[0], ROWS)):
@@ -155,7 +155,7 @@ def _powers(a, power, out):
                 _add_powers(a[v, n], power, v == 0, out[n])
 
 
-@njit(**PARALLEL)
+@parallel
 def dense_accumulate(x, dz, power, xp, dp, dw, db):
     _powers(x.reshape((1, x.shape[0], x.shape[1])), power, xp)
     _powers(dz, power, dp)
@@ -163,7 +163,7 @@ def dense_accumulate(x, dz, power, xp, dp, dw, db):
         _parameter_tile(t, xp, dp, 1, dw, db)
 
 
-@njit(**PARALLEL)
+@parallel
 def _column_magnitudes(a, out):
     """out (F,) = sum over rows of |a|, each column by one thread, in the order of the rows."""
     width = 64
@@ -173,13 +173,13 @@ def _column_magnitudes(a, out):
             _add_powers(a[n, lo:hi], 1, n == 0, out[lo:hi])
 
 
-@njit(**SERIAL)
+@serial
 def _add_weighted(w, traffic, dw):
     for i in range(dw.size):
         dw[i] += abs(w[i]) * traffic[i]
 
 
-@njit(**PARALLEL)
+@parallel
 def _add_signal(w, traffic, dw):
     height = max(BLOCK // max(w.shape[1], 1), 1)
     for p in prange(pieces(w.shape[0], height)):

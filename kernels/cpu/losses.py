@@ -6,14 +6,14 @@ Meaning and arguments: `kernels.reference.losses`.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 
-from .tiles import PARALLEL, ROWS, SERIAL, pieces
+from .tiles import ROWS, parallel, pieces, serial
 
 
-@njit(**SERIAL)
+@serial
 def _softmax_row(z, active, p):
-    """p = softmax of z over the active classes; returns the peak logit and the sum of exp(z - peak)."""
+    """p = softmax of z over the active classes; returns the peak and the sum of exp(z - peak)."""
     peak = z.dtype.type(-np.inf)
     for k in range(z.size):
         # written so that a NaN logit becomes the peak, and so reaches the loss
@@ -29,14 +29,14 @@ def _softmax_row(z, active, p):
     return peak, total
 
 
-@njit(**PARALLEL)
+@parallel
 def softmax(logits, active, p):
     for b in prange(pieces(logits.shape[0], ROWS)):
         for n in range(b * ROWS, min((b + 1) * ROWS, logits.shape[0])):
             _softmax_row(logits[n], active, p[n])
 
 
-@njit(**PARALLEL)
+@parallel
 def softmax_backward(p, u, dz):
     for b in prange(pieces(p.shape[0], ROWS)):
         for n in range(b * ROWS, min((b + 1) * ROWS, p.shape[0])):
@@ -51,7 +51,7 @@ def softmax_tangent(p, tz, tp):
     softmax_backward(p, tz, tp)
 
 
-@njit(**PARALLEL)
+@parallel
 def softmax_fisher_factor(p, factor):
     samples, classes = p.shape
     for t in prange(classes * samples):
@@ -62,7 +62,7 @@ def softmax_fisher_factor(p, factor):
         factor[c, n, c] = root * (1 - p[n, c])
 
 
-@njit(**PARALLEL)
+@parallel
 def softmax_cross_entropy(logits, labels, active, loss, dlogits):
     for b in prange(pieces(logits.shape[0], ROWS)):
         for n in range(b * ROWS, min((b + 1) * ROWS, logits.shape[0])):
@@ -72,7 +72,7 @@ def softmax_cross_entropy(logits, labels, active, loss, dlogits):
             dlogits[n, label] -= 1
 
 
-@njit(**PARALLEL)
+@parallel
 def squared_error(outputs, targets, loss, doutputs):
     half = outputs.dtype.type(0.5)
     for b in prange(pieces(outputs.shape[0], ROWS)):

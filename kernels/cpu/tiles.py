@@ -13,18 +13,19 @@ ROWS = 8  # samples per piece where the work is by row
 
 # How every kernel is compiled. `contract` is the one fastmath flag: a*b+c in one rounding, NaN and
 # infinity keep their meaning. The numpy error model lets x / 0 be inf: the check that Python's
-# model puts in front of each division keeps the loop from being vectorised (Adam: 247 -> 80 us).
-SERIAL = {"cache": True, "fastmath": {"contract"}, "error_model": "numpy"}
-PARALLEL = {**SERIAL, "parallel": True}
+# model puts in front of each division keeps the loop from being vectorised.
+serial = njit(cache=True, fastmath={"contract"}, error_model="numpy")
+parallel = njit(cache=True, fastmath={"contract"}, error_model="numpy", parallel=True)
+inlined = njit(cache=True, fastmath={"contract"}, error_model="numpy", inline="always")
 
 
-@njit(**SERIAL)
+@serial
 def pieces(length, size):
     """How many pieces of `size` cover `length`."""
     return (length + size - 1) // size
 
 
-@njit(**SERIAL)
+@serial
 def forward_tile(rows, columns):
     """Tile of x w^T: about half of the columns of up to 256 rows, so both packed panels stay in L2.
 
@@ -37,9 +38,9 @@ def forward_tile(rows, columns):
     return min(max(rows, 1), 256), min(width, 512)
 
 
-@njit(**SERIAL)
+@serial
 def square_tile(rows, columns, depth):
-    """Tile of dz^T x and of dz w: small ones keep OpenBLAS on its copy-free small-matrix kernels."""
+    """Tile of dz^T x and dz w: small ones keep OpenBLAS on its copy-free small-matrix kernels."""
     if rows * columns * depth < 64_000_000:
         return 64, 64
     return 256, 512

@@ -11,12 +11,12 @@ not vectorise it (Adam on 266,610 parameters: 244 us so, 30 us as it stands).
 from __future__ import annotations
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 
-from .tiles import BLOCK, PARALLEL, SERIAL, pieces
+from .tiles import BLOCK, inlined, parallel, pieces, serial
 
 
-@njit(inline="always", **SERIAL)
+@inlined
 def _penalised(i, theta, grad, omega, anchor, lam):
     if omega is None:
         return grad[i]
@@ -24,7 +24,7 @@ def _penalised(i, theta, grad, omega, anchor, lam):
         return grad[i] + lam * omega[i] * (theta[i] - anchor[i])
 
 
-@njit(inline="always", **SERIAL)
+@inlined
 def _apply(i, d, theta, grad, path, gain):
     if gain is not None:
         d = d * gain[i]
@@ -33,7 +33,7 @@ def _apply(i, d, theta, grad, path, gain):
     theta[i] += d
 
 
-@njit(**SERIAL)
+@serial
 def _part(a, lo, hi):
     if a is None:
         return None
@@ -41,14 +41,14 @@ def _part(a, lo, hi):
         return a[lo:hi]
 
 
-@njit(**SERIAL)
+@serial
 def _sgd(theta, grad, lr, omega, anchor, lam, path, gain):
     for i in range(theta.size):
         g = _penalised(i, theta, grad, omega, anchor, lam)
         _apply(i, -lr * g, theta, grad, path, gain)
 
 
-@njit(**PARALLEL)
+@parallel
 def sgd_update(theta, grad, lr, omega, anchor, lam, path, gain):
     lr, lam = theta.dtype.type(lr), theta.dtype.type(lam)
     for b in prange(pieces(theta.size, BLOCK)):
@@ -57,7 +57,7 @@ def sgd_update(theta, grad, lr, omega, anchor, lam, path, gain):
              _part(path, lo, hi), _part(gain, lo, hi))  # fmt: skip
 
 
-@njit(**SERIAL)
+@serial
 def _momentum(theta, grad, velocity, lr, momentum, omega, anchor, lam, path, gain):
     for i in range(theta.size):
         g = _penalised(i, theta, grad, omega, anchor, lam)
@@ -65,7 +65,7 @@ def _momentum(theta, grad, velocity, lr, momentum, omega, anchor, lam, path, gai
         _apply(i, -lr * velocity[i], theta, grad, path, gain)
 
 
-@njit(**PARALLEL)
+@parallel
 def momentum_update(theta, grad, velocity, lr, momentum, omega, anchor, lam, path, gain):
     real = theta.dtype.type
     lr, lam, momentum = real(lr), real(lam), real(momentum)
@@ -76,8 +76,10 @@ def momentum_update(theta, grad, velocity, lr, momentum, omega, anchor, lam, pat
                   _part(path, lo, hi), _part(gain, lo, hi))  # fmt: skip
 
 
-@njit(**SERIAL)
-def _adam(theta, grad, m, v, size, root, keep1, keep2, take1, take2, eps, omega, anchor, lam, path, gain):
+@serial
+def _adam(
+    theta, grad, m, v, size, root, keep1, keep2, take1, take2, eps, omega, anchor, lam, path, gain
+):
     for i in range(theta.size):
         g = _penalised(i, theta, grad, omega, anchor, lam)
         m[i] = keep1 * m[i] + take1 * g
@@ -85,10 +87,8 @@ def _adam(theta, grad, m, v, size, root, keep1, keep2, take1, take2, eps, omega,
         _apply(i, -size * m[i] / (np.sqrt(v[i]) * root + eps), theta, grad, path, gain)
 
 
-@njit(**PARALLEL)
-def adam_update(
-    theta, grad, m, v, lr, beta1, beta2, eps, step, omega, anchor, lam, path, gain
-):
+@parallel
+def adam_update(theta, grad, m, v, lr, beta1, beta2, eps, step, omega, anchor, lam, path, gain):
     real = theta.dtype.type
     size = real(lr / (1 - beta1**step))
     root = real(1 / np.sqrt(1 - beta2**step))
@@ -101,7 +101,7 @@ def adam_update(
               _part(path, lo, hi), _part(gain, lo, hi))  # fmt: skip
 
 
-@njit(**SERIAL)
+@serial
 def _rmsprop(theta, grad, square, lr, keep, take, eps, omega, anchor, lam, path, gain):
     for i in range(theta.size):
         g = _penalised(i, theta, grad, omega, anchor, lam)
@@ -109,7 +109,7 @@ def _rmsprop(theta, grad, square, lr, keep, take, eps, omega, anchor, lam, path,
         _apply(i, -lr * g / (np.sqrt(square[i]) + eps), theta, grad, path, gain)
 
 
-@njit(**PARALLEL)
+@parallel
 def rmsprop_update(theta, grad, square, lr, alpha, eps, omega, anchor, lam, path, gain):
     real = theta.dtype.type
     lr, lam, eps = real(lr), real(lam), real(eps)
@@ -121,13 +121,13 @@ def rmsprop_update(theta, grad, square, lr, alpha, eps, omega, anchor, lam, path
                  _part(path, lo, hi), _part(gain, lo, hi))  # fmt: skip
 
 
-@njit(**SERIAL)
+@serial
 def _add_penalty(theta, omega, anchor, lam, grad):
     for i in range(theta.size):
         grad[i] += lam * omega[i] * (theta[i] - anchor[i])
 
 
-@njit(**PARALLEL)
+@parallel
 def penalty_gradient(theta, omega, anchor, lam, grad):
     lam = theta.dtype.type(lam)
     for b in prange(pieces(theta.size, BLOCK)):

@@ -2,13 +2,13 @@
 
 Every `*_update` does, for vectors of length P:
 
-    g     = grad + lam omega (theta - anchor)      the gradient of (lam / 2) sum omega (theta - anchor)^2
+    g     = grad + lam omega (theta - anchor)   gradient of (lam / 2) sum omega (theta - anchor)^2
     d     = the optimizer's step for g, times gain if given
     theta = theta + d
-    path  = path - grad d                          Synaptic Intelligence: the unregularised gradient
+    path  = path - grad d                       Synaptic Intelligence: the unregularised gradient
 
-omega, anchor, path and gain are each an array (P,) or None (omega and anchor together); a stream that is None
-costs nothing. `step` counts from 1.
+omega, anchor, path and gain are each an array (P,) or None (omega and anchor together); a stream
+that is None costs nothing. `step` counts from 1.
 """
 
 from __future__ import annotations
@@ -44,9 +44,7 @@ def momentum_update(theta, grad, velocity, lr, momentum, omega, anchor, lam, pat
     _apply(theta, grad, -theta.dtype.type(lr) * velocity, path, gain)
 
 
-def adam_update(
-    theta, grad, m, v, lr, beta1, beta2, eps, step, omega, anchor, lam, path, gain
-):
+def adam_update(theta, grad, m, v, lr, beta1, beta2, eps, step, omega, anchor, lam, path, gain):
     """Adam (Kingma & Ba 2015), bias-corrected: d = -lr m^ / (sqrt(v^) + eps).
 
     m = beta1 m + (1 - beta1) g;  v = beta2 v + (1 - beta2) g^2;

@@ -89,9 +89,7 @@ class Linear(Layer):
             return None
         ty = k.take("ty", saved.y.shape)
         tw, tb = (None, None) if tp is None else (tp["weight"], tp.get("bias"))
-        k.ops.dense_tangent(
-            saved.x, p["weight"], saved.y, tx, tw, tb, self._act, self.slope, ty
-        )
+        k.ops.dense_tangent(saved.x, p["weight"], saved.y, tx, tw, tb, self._act, self.slope, ty)
         return ty
 
     def sample_grads(self, k, p, saved, dy, out) -> None:

@@ -1,0 +1,47 @@
+# Every target does its own set-up: the first `make` of any kind makes .venv and installs into it.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMPS := .stamps
+PACKAGING := pyproject.toml setup.cfg
+
+.PHONY: run test lint types bench clean help
+
+help:            ## say what the targets do
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/'
+
+run: $(STAMPS)/run          ## the main job: ten tasks in sequence, six methods, a page to open
+	@$(BIN)/weightspace run permuted-mnist --overwrite
+
+test: $(STAMPS)/dev         ## all tests
+	@$(BIN)/python -m pytest
+
+lint: $(STAMPS)/dev         ## ruff, in check mode
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+# The folders are parts of the namespace `weightspace`; a type checker sees that through links.
+types: $(STAMPS)/dev        ## mypy over the namespace
+	@mkdir -p build/types/weightspace
+	@for part in kernels nnlite methods bench; do \
+		ln -sfn ../../../$$part build/types/weightspace/$$part; done
+	@cd build/types && ../../$(BIN)/mypy --config-file ../../pyproject.toml -p weightspace
+
+bench: $(STAMPS)/run        ## the quick benchmarks of this machine
+	@$(BIN)/weightspace bench steps --quick
+
+$(STAMPS)/run: $(PACKAGING)
+	@$(MAKE) --no-print-directory $(BIN)/python
+	$(BIN)/python -m pip install -q -e '.[cpu,demo,bench]'
+	@mkdir -p $(STAMPS) && touch $@
+
+$(STAMPS)/dev: $(PACKAGING)
+	@$(MAKE) --no-print-directory $(BIN)/python
+	$(BIN)/python -m pip install -q -e '.[cpu,demo,bench,dev]'
+	@mkdir -p $(STAMPS) && touch $@ $(STAMPS)/run
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q --upgrade pip
+
+clean:           ## remove what make made, keep runs
+	rm -rf $(VENV) $(STAMPS) build dist *.egg-info

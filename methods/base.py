@@ -1,0 +1,78 @@
+"""Method: what a continual-learning method may do while `fit` trains, as hooks that do nothing.
+
+A method is settings plus `arrays`: everything it has to remember, by name. `fit` checkpoints those
+arrays and puts them back, so a method that keeps all its state there resumes to the same bits.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ..nnlite import Network
+from ..nnlite.optim import Optimizer, Streams
+from .tasks import Arrays, Task
+
+
+@dataclass
+class TaskEnd:
+    """What a method sees when a task has been learnt."""
+
+    index: int  # 0 for the first task
+    task: Task
+    train: Arrays  # the task's training arrays x (N, ...), y (N,)
+    seed: int
+
+
+@dataclass
+class Method:
+    """The base of all methods, and by itself the naive one: plain fine-tuning.
+
+    `convention` says in a line what lam multiplies and which gradient is used; it is printed with
+    every result, since a lam means nothing without it.
+    """
+
+    name: ClassVar[str] = "naive"
+    convention: ClassVar[str] = "plain fine-tuning, nothing kept"
+    joint: ClassVar[bool] = False  # train on all tasks together, as an upper bound
+    arrays: dict[str, np.ndarray] = field(default_factory=dict, init=False, repr=False)
+
+    def settings(self) -> dict[str, Any]:
+        """The method's name and settings, for a config file."""
+        values = {key: value for key, value in asdict(self).items() if key != "arrays"}
+        return {"name": self.name, **values}
+
+    def wrap(self, net: Network) -> Network:
+        """The network to train, given the user's: the same, or one with contexts inserted."""
+        return net
+
+    def start(self, net: Network, optimizer: Optimizer) -> None:
+        """Make the arrays that exist from the first step on."""
+
+    def streams(self) -> Streams:
+        """What the fused optimizer step should add: omega and anchor, path, gain."""
+        return Streams()
+
+    def adjust(self, net: Network, grad: np.ndarray) -> None:
+        """Change the gradient (P,) in place before the step."""
+
+    def end_task(self, net: Network, end: TaskEnd) -> None:
+        """Refresh what is remembered, after a task."""
+
+    def persistent_bytes(self) -> int:
+        """Bytes that must be kept from one task to the next."""
+        return sum(array.nbytes for array in self.arrays.values())
+
+
+class Naive(Method):
+    """Plain fine-tuning on each task in turn: the lower bound."""
+
+
+class Joint(Method):
+    """All tasks at once, mixed in every batch: the upper bound, not a continual method."""
+
+    name = "joint"
+    convention = "trained on all tasks together: an upper bound, not continual learning"
+    joint = True

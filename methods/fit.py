@@ -1,0 +1,394 @@
+"""fit: the one training loop. Tasks in order, a method's hooks, measurements, checkpoints.
+
+Every batch follows from (seed, task, epoch) alone through a counter-based generator, so a run that
+was stopped at any step and resumed takes exactly the batches it would have taken.
+"""
+
+from __future__ import annotations
+
+import math
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..kernels.errors import (
+    CheckpointError,
+    DivergedError,
+    LabelError,
+    NonFiniteError,
+    SettingError,
+    ShapeError,
+)
+from ..nnlite import Network
+from ..nnlite.checkpoint import load_arrays, named_parameters, restore_parameters, save_arrays
+from ..nnlite.init import generator
+from ..nnlite.optim import Adam, Optimizer
+from .base import Method, Naive, TaskEnd
+from .result import Evaluation, Result
+from .tasks import Arrays, Stream, Task, as_tasks
+
+
+class Observer:
+    """What a caller may watch while `fit` runs; every hook does nothing by default."""
+
+    def started(self, total_steps: int, done_steps: int, tasks: Sequence[Task]) -> None:
+        """Training begins, or goes on after `done_steps` of `total_steps`."""
+
+    def stepped(self, step: int, task: int, loss: float) -> None:
+        """Optimizer step number `step` (from 1, over all tasks) of task `task` was taken."""
+
+    def evaluated(self, evaluation: Evaluation) -> None:
+        """Accuracies were measured."""
+
+    def task_ended(self, task: int, row: np.ndarray) -> None:
+        """Task `task` was learnt; row (T,) is its row of R."""
+
+    def saved(self, step: int) -> None:
+        """A checkpoint of the state after `step` steps is on disk."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C arrived; the message says where the checkpoint lies. Subclass of KeyboardInterrupt."""
+
+
+@dataclass
+class _Progress:
+    """Everything besides the network that a resumed run needs."""
+
+    task: int  # the task being learnt
+    step: int  # steps taken within it
+    rows: list[np.ndarray]  # finished rows of R
+    history: list[Evaluation]
+    losses: list[float]
+    persistent: list[int]
+    baseline: np.ndarray
+    moments: dict[str, np.ndarray]
+    count: int  # optimizer steps since its moments were last zero
+
+
+class _Batches:
+    """The batches of one task, or of all of them mixed: any step's batch, in any order."""
+
+    def __init__(self, parts: Sequence[Arrays], size: int, seed: int, key: int) -> None:
+        self.parts, self.size, self.seed, self.key = parts, size, seed, key
+        self.lengths = [len(x) for x, _ in parts]
+        self.total = sum(self.lengths)
+        self.per_epoch = math.ceil(self.total / size)
+        self._epoch, self._order = -1, np.empty(0, np.int64)
+        x, y = parts[0]
+        self._x = np.empty((min(size, self.total), *x.shape[1:]), x.dtype)
+        self._y = np.empty(len(self._x), y.dtype)
+
+    def __getitem__(self, step: int) -> Arrays:
+        epoch, position = divmod(step, self.per_epoch)
+        if epoch != self._epoch:
+            self._order = generator(self.seed, self.key, 1 + epoch).permutation(self.total)
+            self._epoch = epoch
+        rows = self._order[position * self.size : (position + 1) * self.size]
+        x, y = self._x[: len(rows)], self._y[: len(rows)]
+        if len(self.parts) == 1:
+            np.take(self.parts[0][0], rows, axis=0, out=x, mode="clip")
+            np.take(self.parts[0][1], rows, axis=0, out=y, mode="clip")
+            return x, y
+        start = 0
+        for part, length in zip(self.parts, self.lengths, strict=True):
+            mine = (rows >= start) & (rows < start + length)
+            x[mine], y[mine] = part[0][rows[mine] - start], part[1][rows[mine] - start]
+            start += length
+        return x, y
+
+
+def accuracy(
+    net: Network, x: np.ndarray, y: np.ndarray, active: np.ndarray | None = None, batch: int = 1000
+) -> float:
+    """The fraction of samples whose largest (active) output is the label's."""
+    right = 0
+    for lo in range(0, len(x), batch):
+        outputs = net.trace(x[lo : lo + batch]).outputs
+        if active is not None:
+            outputs = np.where(active, outputs, -np.inf)
+        right += int((outputs.argmax(axis=1) == y[lo : lo + batch]).sum())
+    return right / len(x)
+
+
+def _checked(task: Task, part: str, arrays: Arrays, net: Network) -> Arrays:
+    """A task's arrays as the network needs them; a named error says what is wrong with them."""
+    x, y = arrays
+    if x.shape[1:] != net.input_shape:
+        raise ShapeError(
+            f"task '{task.name}': {part} inputs have shape {x.shape[1:]} a sample; the network "
+            f"takes {net.input_shape}"
+        )
+    if not np.isfinite(x).all():
+        rows = np.flatnonzero(~np.isfinite(x).reshape(len(x), -1).all(axis=1))
+        raise NonFiniteError(
+            f"task '{task.name}': {len(rows)} of {len(x)} {part} inputs hold NaN or infinity "
+            f"(first: row {rows[0]})"
+        )
+    net.loss.check(y, (len(x), net.num_outputs))
+    if task.active is not None and not task.active[y].all():
+        outside = int(y[~task.active[y]][0])
+        raise LabelError(
+            f"task '{task.name}': label {outside} is not among the classes it declares active"
+        )
+    return np.ascontiguousarray(x, net.dtype), y
+
+
+def _plan_steps(
+    tasks: Sequence[Task], steps: int | None, epochs: int | None, batch_size: int
+) -> list[int]:
+    """Optimizer steps for each task."""
+    if (steps is None) == (epochs is None):
+        raise SettingError("fit needs either steps or epochs (a task), and not both")
+    if batch_size < 1 or (steps or epochs or 0) < 1:
+        raise SettingError(f"batch_size={batch_size}, steps={steps}, epochs={epochs}: all >= 1")
+    if steps is not None:
+        return [steps] * len(tasks)
+    return [math.ceil(task.train_size / batch_size) * (epochs or 0) for task in tasks]
+
+
+@contextmanager
+def _interrupt_at_step() -> Iterator[list[bool]]:
+    """Turn Ctrl-C into a flag that the loop reads between steps, when nothing is half done."""
+    flag: list[bool] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield flag
+        return
+    before = signal.signal(signal.SIGINT, lambda *_: flag.append(True))
+    try:
+        yield flag
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def fit(
+    net: Network,
+    tasks: Stream | Sequence[Task],
+    method: Method | None = None,
+    *,
+    optimizer: Optimizer | None = None,
+    steps: int | None = None,
+    epochs: int | None = None,
+    batch_size: int = 128,
+    seed: int = 0,
+    reset_optimizer: bool = False,
+    eval_every: int = 0,
+    observer: Observer | None = None,
+    checkpoint: str | Path | None = None,
+    checkpoint_every: int = 500,
+    resume: bool = False,
+    identity: str = "",
+) -> Result:
+    """Learn `tasks` one after another with `method`, and measure every task after each.
+
+    steps or epochs: for each task. optimizer: Adam(1e-3) by default; `reset_optimizer` zeroes its
+    moments at each task. eval_every: also measure the tasks seen so far every so many steps.
+    checkpoint: a file to keep the state in, every `checkpoint_every` steps, at each task's end
+    and at Ctrl-C; with `resume` training continues from it to the same bits. `identity` is written into
+    it, and a checkpoint of another identity is refused.
+
+    The network is trained in place. Raises the named errors of bad data before training on it;
+    DivergedError (it names the step) when a loss is not finite, leaving the last checkpoint as it
+    was; CheckpointError; Interrupted at Ctrl-C.
+    """
+    every = as_tasks(tasks)
+    method = method or Naive()
+    trainer = _Trainer(
+        net=method.wrap(net),
+        tasks=every,
+        method=method,
+        optimizer=optimizer or Adam(),
+        batch_size=batch_size,
+        seed=seed,
+        reset_optimizer=reset_optimizer,
+        plan=_plan_steps(every, steps, epochs, batch_size),
+        eval_every=eval_every,
+        observer=observer or Observer(),
+        checkpoint=Path(checkpoint) if checkpoint else None,
+        checkpoint_every=checkpoint_every,
+        identity=identity,
+    )
+    return trainer.run(resume)
+
+
+@dataclass
+class _Trainer:
+    """One run of `fit`: what stays the same throughout; what changes is a `_Progress`."""
+
+    net: Network
+    tasks: tuple[Task, ...]
+    method: Method
+    optimizer: Optimizer
+    batch_size: int
+    seed: int
+    reset_optimizer: bool
+    plan: list[int]
+    eval_every: int
+    observer: Observer
+    checkpoint: Path | None
+    checkpoint_every: int
+    identity: str
+
+    def run(self, resume: bool) -> Result:
+        self.tests = [_checked(task, "test", task.load_test(), self.net) for task in self.tasks]
+        self.method.arrays.clear()
+        self.method.start(self.net, self.optimizer)
+        if resume and self.checkpoint and self.checkpoint.exists():
+            now = self._load()
+        else:
+            moments = self.optimizer.state(self.net.num_parameters, self.net.dtype)
+            now = _Progress(0, 0, [], [], [], [], self._measure(len(self.tasks)), moments, 0)
+        self.observer.started(sum(self.plan), len(now.losses), self.tasks)
+        with _interrupt_at_step() as interrupted:
+            while now.task < len(self.tasks):
+                self._learn_task(now, interrupted)
+        return Result(
+            R=np.array(now.rows),
+            baseline=now.baseline,
+            history=tuple(now.history),
+            losses=np.array(now.losses),
+            method=self.method.settings(),
+            convention=self.method.convention,
+            persistent_bytes=tuple(now.persistent),
+            task_names=tuple(task.name for task in self.tasks),
+        )
+
+    # ---- one task ----------------------------------------------------------------------------
+
+    def _learn_task(self, now: _Progress, interrupted: list[bool]) -> None:
+        task = self.tasks[now.task]
+        learnt = range(len(self.tasks)) if self.method.joint else (now.task,)
+        parts = [
+            _checked(self.tasks[i], "training", self.tasks[i].load_train(), self.net)
+            for i in learnt
+        ]
+        batches = _Batches(parts, self.batch_size, self.seed, now.task)
+        active = self._joint_active() if self.method.joint else task.active
+        if now.step == 0 and now.task and self.reset_optimizer:
+            now.moments = self.optimizer.state(self.net.num_parameters, self.net.dtype)
+            now.count = 0
+        grad = np.empty_like(self.net.theta)
+        streams = self.method.streams()
+        while now.step < self.plan[now.task]:
+            x, y = batches[now.step]
+            loss, _ = self.net.loss_and_grad(x, y, grad, active)
+            if not math.isfinite(loss):
+                raise self._diverged(now, loss)
+            self.method.adjust(self.net, grad)
+            now.count += 1
+            self.optimizer.step(self.net.ops, self.net.theta, grad, now.moments, now.count, streams)
+            now.step += 1
+            now.losses.append(loss)
+            self._after_step(now, loss, interrupted)
+        self.method.end_task(self.net, TaskEnd(now.task, task, parts[-1], self.seed))
+        self._end_task(now)
+
+    def _after_step(self, now: _Progress, loss: float, interrupted: list[bool]) -> None:
+        total = len(now.losses)
+        self.observer.stepped(total, now.task, loss)
+        last = now.step == self.plan[now.task]
+        if self.eval_every and now.step % self.eval_every == 0 and not last:
+            seen = len(self.tasks) if self.method.joint else now.task + 1
+            self._record(now, self._measure(seen))
+        if interrupted:
+            self._save(now)
+            where = f"; --resume continues from {self.checkpoint}" if self.checkpoint else ""
+            raise Interrupted(f"stopped after step {total}{where}")
+        if now.step % self.checkpoint_every == 0 and not last:
+            self._save(now)
+
+    def _end_task(self, now: _Progress) -> None:
+        row = self._measure(len(self.tasks))
+        now.rows.append(row)
+        now.persistent.append(self.method.persistent_bytes())
+        self._record(now, row)
+        self.observer.task_ended(now.task, row)
+        now.task, now.step = now.task + 1, 0
+        self._save(now)
+
+    def _measure(self, seen: int) -> np.ndarray:
+        """Accuracies (T,) on the first `seen` tasks, NaN for the rest."""
+        row = np.full(len(self.tasks), np.nan)
+        for index in range(seen):
+            row[index] = accuracy(self.net, *self.tests[index], self.tasks[index].active)
+        return row
+
+    def _record(self, now: _Progress, accuracies: np.ndarray) -> None:
+        evaluation = Evaluation(len(now.losses), now.task, accuracies)
+        now.history.append(evaluation)
+        self.observer.evaluated(evaluation)
+
+    def _joint_active(self) -> np.ndarray | None:
+        """All classes of all tasks: mixed batches cannot be masked by task."""
+        masks = [task.active for task in self.tasks]
+        if any(mask is None for mask in masks):
+            return None
+        return np.logical_or.reduce([mask for mask in masks if mask is not None])
+
+    def _diverged(self, now: _Progress, loss: float) -> DivergedError:
+        kept = f" The last good checkpoint is kept: {self.checkpoint}." if self.checkpoint else ""
+        return DivergedError(
+            f"the loss became {loss} at step {len(now.losses) + 1} (task "
+            f"'{self.tasks[now.task].name}', its step {now.step + 1}).{kept} Lower the learning "
+            f"rate (now {self.optimizer.lr}) or the penalty (now {self.method.settings()})"
+        )
+
+    # ---- checkpoints -------------------------------------------------------------------------
+
+    def _save(self, now: _Progress) -> None:
+        if self.checkpoint is None:
+            return
+        shape = (-1, len(self.tasks))
+        arrays = named_parameters(self.net)
+        arrays |= {f"optimizer.{name}": value for name, value in now.moments.items()}
+        arrays |= {f"method.{name}": value for name, value in self.method.arrays.items()}
+        arrays |= {
+            "progress.rows": np.array(now.rows).reshape(shape),
+            "progress.history": np.array([e.accuracies for e in now.history]).reshape(shape),
+            "progress.history_at": np.array(
+                [(e.step, e.task) for e in now.history], np.int64
+            ).reshape(-1, 2),
+            "progress.losses": np.array(now.losses),
+            "progress.baseline": now.baseline,
+        }
+        about: dict[str, Any] = {
+            "kind": "run", "identity": self.identity, "task": now.task, "step": now.step,
+            "count": now.count, "seed": self.seed, "persistent": now.persistent, "plan": self.plan,
+        }  # fmt: skip
+        save_arrays(self.checkpoint, arrays, about)
+        self.observer.saved(len(now.losses))
+
+    def _load(self) -> _Progress:
+        assert self.checkpoint is not None
+        arrays, about = load_arrays(self.checkpoint)
+        ours = {"kind": "run", "identity": self.identity, "seed": self.seed, "plan": self.plan}
+        for key, value in ours.items():
+            if about.get(key) != value:
+                raise CheckpointError(
+                    f"{self.checkpoint} belongs to another run: its {key} is {about.get(key)!r}, "
+                    f"this run's is {value!r}. Use the same settings, or another output folder"
+                )
+        restore_parameters(self.net, arrays, self.checkpoint)
+
+        def group(prefix: str) -> dict[str, np.ndarray]:
+            found = ((n.removeprefix(prefix), a) for n, a in arrays.items() if n.startswith(prefix))
+            return {name: array.copy() for name, array in found}
+
+        self.method.arrays.clear()
+        self.method.arrays.update(group("method."))
+        kept = group("progress.")
+        at = kept["history_at"].tolist()
+        history = [Evaluation(s, t, a) for (s, t), a in zip(at, kept["history"], strict=True)]
+        return _Progress(
+            about["task"], about["step"], list(kept["rows"]), history, kept["losses"].tolist(),
+            about["persistent"], kept["baseline"], group("optimizer."), about["count"],
+        )  # fmt: skip
+
+
+__all__ = ["Interrupted", "Observer", "accuracy", "fit"]

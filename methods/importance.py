@@ -1,0 +1,163 @@
+"""How much each parameter matters: two choices, a cotangent and a power, and one function.
+
+    importance = 1/N sum over samples n and cotangents u of |J_n^T u|**power
+
+| importance        | cotangent at the logits, per sample            | power |
+|-------------------|------------------------------------------------|-------|
+| empirical Fisher  | p - e_y, y the true label                      | 2     |
+| sampled Fisher    | p - e_y, y drawn from p                        | 2     |
+| true Fisher       | sqrt(p_c) (e_c - p), every class c             | 2     |
+| MAS               | gradient of ||f||^2, f = softmax or logits     | 1     |
+
+Powers are taken per sample, before the mean: squaring a batch's mean gradient instead, as is often
+done, gives something about N times smaller. Networks are only read; nothing changes in them.
+SI's importance is a path integral and lives in the optimizer step (`methods.SI`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+import numpy as np
+
+from ..kernels.errors import SettingError, ShapeError, unknown_name
+from ..nnlite import Network
+from ..nnlite.init import generator
+from ..nnlite.losses import CrossEntropy
+
+FisherKind = Literal["true", "sampled", "empirical"]
+# cotangent(logits (n, K), first row, last row) -> (n, K) or (V, n, K)
+Cotangent = Callable[[np.ndarray, int, int], np.ndarray]
+BATCH = 256  # samples per pass: memory does not depend on how many there are in all
+
+
+def mean_power(
+    net: Network, x: np.ndarray, cotangent: Cotangent, power: int, batch: int = BATCH
+) -> np.ndarray:
+    """1/N sum over n, u of |J_n^T u|**power, (P,): every gradient-based importance.
+
+    cotangent(logits, lo, hi) gives the cotangents of samples lo..hi. Memory depends on `batch`,
+    never on N.
+    """
+    if len(x) == 0:
+        raise ShapeError("an importance needs at least one sample; it got none")
+    total = np.zeros(net.num_parameters, net.dtype)
+    for lo in range(0, len(x), batch):
+        hi = min(lo + batch, len(x))
+        saved = net.trace(x[lo:hi])
+        net.accumulate(saved, cotangent(saved.outputs, lo, hi), total, power)
+    total /= net.dtype.type(len(x))
+    return total
+
+
+def probabilities(net: Network, logits: np.ndarray, active: np.ndarray | None = None) -> np.ndarray:
+    """softmax(logits) (n, K) over the active classes."""
+    p = np.empty_like(logits)
+    net.ops.softmax(logits, np.ones(logits.shape[1], bool) if active is None else active, p)
+    return p
+
+
+def _label_cotangent(net, logits, labels, active) -> np.ndarray:
+    loss, cotangent = np.empty(len(logits), logits.dtype), np.empty_like(logits)
+    mask = np.ones(logits.shape[1], bool) if active is None else active
+    net.ops.softmax_cross_entropy(logits, labels, mask, loss, cotangent)
+    return cotangent
+
+
+def fisher(
+    net: Network,
+    x: np.ndarray,
+    y: np.ndarray | None = None,
+    kind: FisherKind = "true",
+    seed: int = 0,
+    active: np.ndarray | None = None,
+    batch: int = BATCH,
+) -> np.ndarray:
+    """The diagonal of the Fisher information of the softmax, (P,), a mean over the samples x.
+
+    kind "true": F_i = 1/N sum_n sum_c p_c (d log p_c / d theta_i)^2, exact in all K classes at
+    once. "sampled": one label a sample, drawn from the model with Philox(seed): unbiased.
+    "empirical": the true labels `y` (N,) int64; away from the optimum no estimate of the Fisher.
+
+    Raises SettingError when "empirical" gets no labels, UnknownNameError for another kind.
+    """
+    if kind == "true":
+
+        def cotangent(logits, lo, hi):
+            p = probabilities(net, logits, active)
+            factor = np.empty((logits.shape[1], *logits.shape), logits.dtype)
+            net.ops.softmax_fisher_factor(p, factor)
+            return factor
+
+    elif kind == "sampled":
+        draws = generator(seed, 0x5A3D).random(len(x))
+
+        def cotangent(logits, lo, hi):
+            cumulative = probabilities(net, logits, active).astype(np.float64).cumsum(axis=1)
+            # scaled by the row's own total, so rounding can not leave the last class short
+            labels = (cumulative <= draws[lo:hi, None] * cumulative[:, -1:]).sum(axis=1)
+            return _label_cotangent(net, logits, labels, active)
+
+    elif kind == "empirical":
+        if y is None:
+            raise SettingError("the empirical Fisher needs the labels y; give them, or kind='true'")
+        CrossEntropy().check(y, (len(x), net.num_outputs))
+
+        def cotangent(logits, lo, hi):
+            return _label_cotangent(net, logits, y[lo:hi], active)
+
+    else:
+        raise unknown_name("Fisher", kind, ("true", "sampled", "empirical"))
+    return mean_power(net, x, cotangent, 2, batch)
+
+
+def mas(
+    net: Network,
+    x: np.ndarray,
+    output: Literal["softmax", "logits"] = "softmax",
+    active: np.ndarray | None = None,
+    batch: int = BATCH,
+) -> np.ndarray:
+    """Memory Aware Synapses (Aljundi 2018): 1/N sum_n |d ||f(x_n)||^2 / d theta|, (P,).
+
+    f is the softmax (Kutalev 2022) or the logits (the network's output, as Aljundi writes it); no
+    labels. The absolute value is taken per sample. Raises UnknownNameError for another output.
+    """
+    if output == "softmax":
+
+        def cotangent(logits, lo, hi):
+            p = probabilities(net, logits, active)
+            dz = np.empty_like(p)
+            net.ops.softmax_backward(p, 2 * p, dz)  # the gradient of sum p^2 at the logits
+            return dz
+
+    elif output == "logits":
+
+        def cotangent(logits, lo, hi):
+            return 2 * logits if active is None else 2 * logits * active
+
+    else:
+        raise unknown_name("output", output, ("softmax", "logits"))
+    return mean_power(net, x, cotangent, 1, batch)
+
+
+def sig(net: Network, x: np.ndarray, batch: int = BATCH) -> np.ndarray:
+    """Total absolute signal (Kutalev 2020, arXiv 2005.07107), (P,), a mean over the samples x.
+
+    A weight: |w_oi| mean_n |x_i(n)|. A bias: mean_n |its unit's output|; for the head's units that
+    is the softmax. Forward passes only.
+    """
+    if len(x) == 0:
+        raise ShapeError("an importance needs at least one sample; it got none")
+    total = np.zeros(net.num_parameters, net.dtype)
+    head = np.zeros(net.num_outputs, net.dtype)
+    for lo in range(0, len(x), batch):
+        saved = net.trace(x[lo : lo + batch])
+        net.signal(saved, total)
+        head += probabilities(net, saved.outputs).sum(axis=0)
+    bias = f"{len(net.layers) - 1}.bias"
+    if bias in net.layout:
+        net.layout.view(total, bias)[...] = head
+    total /= net.dtype.type(len(x))
+    return total
