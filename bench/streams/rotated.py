@@ -1,0 +1,54 @@
+"""Rotated: every task turns the images by its own angle."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ...kernels.errors import MissingExtraError, SettingError
+from ...methods.tasks import Scenario, Stream
+from ..data import Dataset
+from .common import Normalise, check_count, check_scenario, make_stream, make_task
+
+
+def rotate(images: np.ndarray, degrees: float) -> np.ndarray:
+    """uint8 images (N, H, W, C) turned counter-clockwise, bilinear, 0 outside."""
+    if degrees % 360 == 0:
+        return images
+    try:
+        from scipy.ndimage import rotate as turn
+    except ImportError:
+        raise MissingExtraError("scipy", "demo", "a rotated stream") from None
+    turned = turn(images.astype(np.float32), degrees, axes=(1, 2), reshape=False, order=1)
+    return np.clip(np.rint(turned), 0, 255).astype(np.uint8)
+
+
+def make(
+    dataset: Dataset,
+    scenario: Scenario,
+    num_tasks: int = 10,
+    max_angle: float = 180.0,
+    angles: Sequence[float] | None = None,
+    normalise: Normalise = None,
+    flat: bool = True,
+) -> Stream:
+    """Tasks at `angles` (degrees), or at num_tasks even steps from 0 up to, not to, max_angle.
+
+    Rotated pixels are rounded back to whole numbers of 0..255. Raises SettingError.
+    """
+    check_scenario("rotated", scenario, ("domain",))
+    if angles is None:
+        check_count("rotated", num_tasks)
+        angles = [max_angle * i / num_tasks for i in range(num_tasks)]
+    if not angles or not np.isfinite(angles).all():
+        raise SettingError(f"a rotated stream got angles={list(angles)}; give finite degrees")
+    angles = [float(angle) for angle in angles]
+    tasks = [
+        make_task(
+            f"{angle:g} degrees", dataset, lambda x, angle=angle: rotate(x, angle), normalise, flat
+        )
+        for angle in angles
+    ]
+    settings = {"angles": angles, "normalise": normalise}
+    return make_stream("rotated", scenario, dataset, tasks, dataset.num_classes, flat, settings)
