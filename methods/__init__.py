@@ -2,6 +2,7 @@
 
 from . import importance, metrics
 from .base import Joint, Method, Naive, TaskEnd
+from .correlation import ImportanceProbe
 from .ewc import EWC
 from .fit import Interrupted, Observer, accuracy, fit
 from .mas import MAS
@@ -11,7 +12,7 @@ from .si import SI
 from .sig import SIG, WVA
 from .tasks import SCENARIO_MEANING, Stream, Task
 
-METHODS: dict[str, type[Method]] = {cls.name: cls for cls in (Naive, EWC, MAS, SI, SIG, WVA, Joint)}
+METHODS: dict[str, type[Method]] = {cls.name: cls for cls in (Naive, EWC, MAS, SI, SIG, WVA, Joint, ImportanceProbe)}
 
 __all__ = [
     "EWC",
@@ -22,6 +23,7 @@ __all__ = [
     "SIG",
     "WVA",
     "Evaluation",
+    "ImportanceProbe",
     "Interrupted",
     "Joint",
     "Method",

@@ -12,7 +12,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from rich.console import Console
-
 from weightspace.bench import machine, peaks, records, steps, timing
 from weightspace.bench.peers import BASELINE, REGISTRY, PeerSpec, problem, select, truth
 from weightspace.bench.peers.client import Client
@@ -87,7 +86,8 @@ def test_ratio_of_interleaved_rounds_ignores_common_drift():
     assert paired.value == pytest.approx(2.0)
     assert paired.high - paired.low < 1e-12
     apart = timing.ratio_interval(2.0 * drift, drift[:-1])
-    assert apart.low < 1.9 < 2.1 < apart.high
+    assert apart.low < 1.9
+    assert apart.high > 2.1
 
 
 @pytest.mark.parametrize("bad", [[], [[1.0, 2.0]]])
@@ -186,8 +186,8 @@ def test_names_and_groups():
     ]  # fmt: skip
     assert [spec.name for spec in select(["jax"])] == [BASELINE, "jax"]
     assert {"torch-eager", "torch-func", "backpack"} < {spec.name for spec in select(["torch"])}
-    with pytest.raises(UnknownNameError, match="Did you mean 'jvp'"):
-        problem.expand_operations(["jpv"])
+    with pytest.raises(UnknownNameError, match="Did you mean 'fisher-empirical'"):
+        problem.expand_operations(["fisher-empiric"])
     with pytest.raises(UnknownNameError, match="Did you mean 'torch"):
         select(["torhc"])
 
@@ -196,9 +196,7 @@ def test_sizes():
     assert problem.parse_size("784-300-100-10") == ((784, 300, 100, 10), 64)
     assert problem.parse_size("784-256-256-10") == ((784, 256, 256, 10), 128)
     assert problem.parse_size("5-4x3") == ((5, 4), 3)
-    for bad in ("5", "5-0", "5-4x", "5-4x0", "five-4", ""):
-        if bad == "5-4x":
-            continue
+    for bad in ("5", "5-0", "5-4x0", "5-4xtwo", "five-4", ""):
         with pytest.raises(SettingError, match="widths and a batch"):
             problem.parse_size(bad)
 
@@ -390,28 +388,30 @@ def test_without_weightspace_there_is_no_ratio(planted):
 def test_the_real_peers_agree_with_the_truth(group, tmp_path):
     """Every operation of every peer that is installed, on a tiny network (compiling excepted)."""
     with ExitStack() as stack:
-        clients = []
-        for name in group:
-            client = stack.enter_context(Client(REGISTRY[name], TINY, tmp_path / "none.npz"))
-            clients.append(client)
+        none = tmp_path / "none.npz"
+        clients = [stack.enter_context(Client(REGISTRY[name], TINY, none)) for name in group]
         greetings = [client.hello() for client in clients]
         for greeting in greetings:
             if greeting["status"] == "absent":
                 pytest.skip(greeting["reason"])
             assert greeting["status"] == "ok", greeting
+        # The three forwards differ only in the batch, which is the tiny problem's own here.
+        operations = [one for one in problem.OPERATIONS if one not in {"forward-1", "forward-32"}]
         answered = set()
-        for operation in problem.OPERATIONS:
+        for number, operation in enumerate(operations):
             made = replace(TINY, operation=operation).draw()
             expected = truth.answer(made)
             arrays = tmp_path / f"{operation}.npz"
             np.savez(arrays, **dict(made.arrays))
             for client in clients:
                 client.problem, client.arrays = made, arrays
-                reply, got = client.prepare()
+                # JAX's two layouts in turn: compiling each for every operation takes long.
+                layout = ("weights (in, out)", "weights (out, in)")[number % 2]
+                reply, got = client.prepare(layout if client.spec.name == "jax" else None)
                 if reply["status"] == "not offered":
                     continue
                 assert reply["status"] == "ready", (client.spec.name, operation, reply)
                 error = truth.error_of(made, got, expected)
                 assert error < truth.tolerance(operation), (client.spec.name, operation)
                 answered.add(operation)
-        assert len(answered) >= len(problem.OPERATIONS) - (len(group) > 1)
+        assert answered == set(operations)

@@ -1,1 +1,37 @@
-"""TODO"""
+"""Experiments: one preset a published experiment. `get_preset` finds one by name."""
+
+from __future__ import annotations
+
+from ...kernels.errors import unknown_name
+from . import kutalev_importances, manipulated_mnist, permuted_mnist, rotated_mnist, split_mnist
+from .preset import Preset, Variant, apply_settings, as_config, config_hash, variants
+
+PRESETS: dict[str, Preset] = {
+    module.PRESET.name: module.PRESET
+    for module in (
+        permuted_mnist,
+        split_mnist,
+        rotated_mnist,
+        manipulated_mnist,
+        kutalev_importances,
+    )
+}
+
+
+def get_preset(name: str) -> Preset:
+    """The preset `name`. Raises UnknownNameError, suggesting the nearest."""
+    if name not in PRESETS:
+        raise unknown_name("experiment", name, PRESETS)
+    return PRESETS[name]
+
+
+__all__ = [
+    "PRESETS",
+    "Preset",
+    "Variant",
+    "apply_settings",
+    "as_config",
+    "config_hash",
+    "get_preset",
+    "variants",
+]

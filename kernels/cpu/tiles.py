@@ -32,7 +32,7 @@ def forward_tile(rows, columns):
     A layer of few columns, a head for one, is cut along its rows instead.
     """
     if columns <= 64:
-        return 64, 64
+        return 32, 64
     half = (columns + 1) // 2
     width = (half + 15) // 16 * 16
     return min(max(rows, 1), 256), min(width, 512)

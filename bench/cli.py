@@ -1,0 +1,225 @@
+"""The command line: `weightspace run | list | report | data | warmup | bench`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from ..kernels.errors import SettingError, StorageError, WeightspaceError
+
+app = typer.Typer(
+    help="Learn tasks one after another, see what is forgotten, and measure the engine.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+data_app = typer.Typer(
+    help="Data sets: what is here, and how to get the rest.", no_args_is_help=True
+)
+bench_app = typer.Typer(help="Measure this machine, and the engine on it.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
+app.add_typer(bench_app, name="bench")
+
+console = Console()
+errors = Console(stderr=True)
+
+DataDir = Annotated[
+    Path | None, typer.Option("--data-dir", help="Folder that holds the data sets' files.")
+]
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"weightspace {metadata.version('weightspace')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Say which.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def run(
+    experiment: Annotated[str, typer.Argument(help="A preset: `weightspace list` shows them.")],
+    method: Annotated[
+        list[str] | None, typer.Option("--method", "-m", help="Only this method; repeatable.")
+    ] = None,
+    backend: Annotated[str, typer.Option(help="reference or cpu.")] = "cpu",
+    seed: Annotated[int, typer.Option(help="Seed of the first trial.")] = 0,
+    trials: Annotated[int, typer.Option(min=1, help="Trials, with seeds from --seed on.")] = 1,
+    data_dir: DataDir = None,
+    out: Annotated[Path | None, typer.Option(help="Output folder.")] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="key=value: steps=100, stream.num_tasks=5, ewc.lam=10,30."),
+    ] = None,
+    resume: Annotated[bool, typer.Option(help="Continue what is unfinished in --out.")] = False,
+    overwrite: Annotated[bool, typer.Option(help="Replace what is in --out.")] = False,
+) -> None:
+    """Learn an experiment's tasks in sequence, with several methods side by side."""
+    from .experiments import apply_settings, get_preset, variants
+    from .report import notes, write_report
+    from .runs import Plan, _plain
+    from .runs import run as run_plan
+    from .tables import aggregate, render
+
+    if resume and overwrite:
+        raise SettingError("--resume and --overwrite contradict each other; give one of them")
+    preset = apply_settings(get_preset(experiment), settings or [])
+    folder = out or Path("runs") / preset.name
+    plan = Plan(
+        preset,
+        variants(preset, method or []),
+        backend,
+        list(range(seed, seed + trials)),
+        folder,
+        data_dir,
+        resume,
+        overwrite,
+    )
+    summaries = run_plan(plan, console)
+    lines = aggregate(summaries)
+    from ..nnlite.files import write_whole
+
+    write_whole(folder / "summary.json", json.dumps(_plain({"runs": summaries}), indent=1) + "\n")
+    page = write_report([folder], folder / "report.html")
+    console.print()
+    console.print(render(lines, f"{preset.name}: test accuracy after all tasks"))
+    for note in notes(lines):
+        console.print(f"[dim]{escape(note)}[/]", highlight=False)
+    console.print(f"\nfigures  {folder}/figures, and in each run's folder", highlight=False)
+    console.print(f"[bold]open     file://{page.resolve()}[/]", highlight=False, soft_wrap=True)
+
+
+@app.command(name="list")
+def list_everything(data_dir: DataDir = None) -> None:
+    """Show the experiments, methods, backends and data sets there are."""
+    from ..kernels import available
+    from ..methods import METHODS
+    from .experiments import PRESETS
+
+    table = Table(title="experiments", title_justify="left", box=None, show_header=False)
+    for preset in PRESETS.values():
+        table.add_row(f"[bold]{preset.name}[/]", preset.summary)
+    console.print(table)
+    table = Table(title="\nmethods", title_justify="left", box=None, show_header=False)
+    for name, method in METHODS.items():
+        table.add_row(f"[bold]{name}[/]", method.convention)
+    console.print(table)
+    console.print(f"\nbackends here: {', '.join(available())}\n", highlight=False)
+    data_list(data_dir)
+
+
+@app.command()
+def report(
+    folders: Annotated[list[Path], typer.Argument(help="Run folders, or folders of them.")],
+    out: Annotated[Path, typer.Option(help="The page to write.")] = Path("report.html"),
+) -> None:
+    """Write one self-contained HTML page from any set of runs."""
+    from .report import write_report
+
+    page = write_report(folders, out)
+    console.print(f"open file://{page.resolve()}", highlight=False, soft_wrap=True)
+
+
+@app.command()
+def warmup() -> None:
+    """Compile the cpu kernels into Numba's cache, so that first steps start at once."""
+    from ..kernels import get_backend
+    from .warmup import warmup as compile_all
+
+    get_backend("cpu")  # says which extra is missing, before anything else does
+    console.print("compiling the cpu kernels (float32):")
+    seconds = compile_all(console)
+    console.print(f"done in {seconds:.1f} s; they are cached for the next start", highlight=False)
+
+
+@data_app.command(name="list")
+def data_list(data_dir: DataDir = None) -> None:
+    """Show the data sets and where they were found."""
+    from .data import describe
+
+    table = Table(title="data sets", title_justify="left", header_style="bold")
+    for name in ("name", "classes", "published images", "on this machine"):
+        table.add_column(name)
+    for row in describe(data_dir):
+        train, test = row.published
+        where = row.where or f"[dim]no; weightspace data fetch {row.name}[/]"
+        if row.where is None and row.name == "mnist-demo":
+            where = "[dim]no; pip install 'weightspace\\[demo]'[/]"
+        table.add_row(row.name, str(row.num_classes), f"{train:,} + {test:,}", where)
+    console.print(table)
+
+
+@data_app.command(name="fetch")
+def data_fetch(
+    name: Annotated[str, typer.Argument(help="mnist, fashion-mnist, cifar-10 or cifar-100.")],
+    data_dir: Annotated[Path, typer.Option("--data-dir", help="Where to put it.")] = Path("data"),
+) -> None:
+    """Download a data set from its publisher, checked against the published checksum."""
+    from .data import fetch
+
+    folder = fetch(name, data_dir)
+    console.print(f"{name} is in {folder}; use it with --data-dir {data_dir}", highlight=False)
+
+
+@bench_app.command(name="machine")
+def bench_machine(
+    quick: Annotated[bool, typer.Option(help="A few seconds instead of half a minute.")] = False,
+) -> None:
+    """Measure the peaks of this machine: arithmetic, memory and cache bandwidth, BLAS."""
+    from .machine import measure
+
+    console.print_json(json.dumps(measure(quick)))
+
+
+@bench_app.command(name="steps")
+def bench_steps(
+    operation: Annotated[list[str] | None, typer.Option("--operation", "-o")] = None,
+    size: Annotated[list[str] | None, typer.Option("--size", "-s")] = None,
+    peer: Annotated[
+        list[str] | None, typer.Option("--peer", "-p", help="torch, jax, ...; repeatable.")
+    ] = None,
+    quick: Annotated[bool, typer.Option(help="One size, five operations, under a minute.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Append JSON lines to this file.")] = None,
+) -> None:
+    """Time whole operations against torch, JAX and BackPACK, each in a process of its own."""
+    from .steps import exit_status
+    from .steps import run as run_steps
+
+    rows = run_steps(operation, size, peer, quick, out)
+    raise typer.Exit(exit_status(rows))
+
+
+def main() -> None:
+    """The console script: errors that are ours end in one clear line and exit status 2."""
+    from ..methods import Interrupted
+
+    try:
+        app()
+    except Interrupted as stopped:
+        errors.print(f"[yellow]{escape(str(stopped))}[/]", highlight=False)
+        sys.exit(130)
+    except WeightspaceError as wrong:
+        _fail(str(wrong))
+    except OSError as wrong:
+        _fail(str(StorageError(f"{wrong.strerror or wrong}: {wrong.filename or 'a file'}")))
+
+
+def _fail(text: str) -> None:
+    errors.print(f"[bold red]error:[/] {escape(text)}", highlight=False, soft_wrap=True)
+    sys.exit(2)

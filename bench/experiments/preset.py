@@ -1,0 +1,176 @@
+"""Preset: everything that defines an experiment, in one flat record that `--set` can change."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+from ...kernels.errors import SettingError, unknown_name
+from ...methods import METHODS, Method
+from ...methods.tasks import Scenario
+
+
+@dataclass(frozen=True)
+class Preset:
+    """An experiment: data, stream, network, training, and the methods to set side by side.
+
+    steps or epochs are for each task. `methods` maps a method's name to its settings; the order is
+    the order of the table. train_limit and test_limit keep the first so many images.
+    """
+
+    name: str
+    summary: str
+    stream: str
+    scenario: Scenario
+    data: str = "mnist-demo"
+    stream_settings: dict[str, Any] = field(default_factory=dict)
+    train_limit: int | None = None
+    test_limit: int | None = None
+    hidden: tuple[int, ...] = (256, 256)
+    activation: str = "relu"
+    slope: float = 0.01
+    init: str = "uniform_fan_in"
+    optimizer: str = "adam"
+    lr: float = 1e-3
+    steps: int | None = None
+    epochs: int | None = None
+    batch_size: int = 128
+    reset_optimizer: bool = False
+    eval_every: int = 0
+    methods: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One line of the table: a method with its settings, under a label of its own."""
+
+    label: str
+    method: str
+    settings: dict[str, Any]
+
+    def build(self) -> Method:
+        """The method object. Raises SettingError or UnknownNameError."""
+        known = _settable(METHODS[self.method])
+        for key in self.settings:
+            if key not in known:
+                raise unknown_name(f"setting of method '{self.method}'", key, known)
+        return METHODS[self.method](**self.settings)
+
+
+def _settable(method: type[Method]) -> list[str]:
+    return [f.name for f in fields(method) if f.init]
+
+
+_FIXED = {"name", "summary", "methods", "stream_settings"}
+
+
+def apply_settings(preset: Preset, assignments: list[str]) -> Preset:
+    """The preset after `key=value` assignments.
+
+    A key is a field (`steps=100`, `data=mnist`), `stream.KEY` for the stream, or `METHOD.KEY`; a
+    list of numbers for a method's key (`ewc.lam=10,30`) makes a variant of each. Raises
+    UnknownNameError with the nearest key, SettingError for a value of the wrong kind.
+    """
+    for assignment in assignments:
+        key, equals, text = assignment.partition("=")
+        if not equals or not key or not text:
+            raise SettingError(
+                f"--set {assignment!r}: write it as key=value, as in --set steps=100"
+            )
+        preset = _apply(preset, key.strip(), text.strip())
+    return preset
+
+
+def _apply(preset: Preset, key: str, text: str) -> Preset:
+    owner, dot, inner = key.partition(".")
+    if dot and owner == "stream":
+        return replace(preset, stream_settings={**preset.stream_settings, inner: _value(text)})
+    if dot:
+        if owner not in METHODS:
+            raise unknown_name("method", owner, METHODS)
+        if inner not in _settable(METHODS[owner]):
+            raise unknown_name(f"setting of method '{owner}'", inner, _settable(METHODS[owner]))
+        values = [_value(part) for part in text.split(",")]
+        value = values[0] if len(values) == 1 else values
+        settings = {**preset.methods.get(owner, {}), inner: value}
+        return replace(preset, methods={**preset.methods, owner: settings})
+    known = {f.name: f for f in fields(Preset) if f.name not in _FIXED}
+    if key not in known:
+        choices = [*known, "stream.KEY", "METHOD.KEY"]
+        raise unknown_name("key", key, choices)
+    value = _value(text)
+    if key == "hidden":
+        value = tuple(int(part) for part in text.split(",")) if text != "none" else ()
+    if key in ("steps", "epochs"):  # one takes the place of the other
+        preset = replace(preset, steps=None, epochs=None)
+    return replace(preset, **{key: _typed(key, value, known[key].type)})
+
+
+def _value(text: str) -> Any:
+    """A number, true, false or none where `text` is one, else `text` itself."""
+    special = {"true": True, "false": False, "none": None}
+    if text.lower() in special:
+        return special[text.lower()]
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def _typed(key: str, value: Any, declared: Any) -> Any:
+    """`value` if it is of the declared type; whole numbers pass as floats."""
+    kinds = {"int": int, "float": float, "str": str, "bool": bool, "Scenario": str}
+    allowed = [kinds[part] for part in str(declared).split(" | ") if part in kinds]
+    if value is None and "None" in str(declared):
+        return None
+    if float in allowed and type(value) is int:
+        return float(value)
+    if allowed and type(value) not in allowed:
+        wanted = " or ".join(kind.__name__ for kind in allowed)
+        raise SettingError(f"--set {key}={value}: expected {wanted}, got {type(value).__name__}")
+    return value
+
+
+def variants(preset: Preset, chosen: list[str]) -> list[Variant]:
+    """The lines of the table: the chosen methods (none: all), with lists of settings spread out."""
+    for name in chosen:
+        if name not in METHODS:
+            raise unknown_name("method", name, METHODS)
+    made = []
+    for name in chosen or preset.methods:
+        settings = preset.methods.get(name, {})
+        spread = [key for key, value in settings.items() if isinstance(value, list)]
+        if len(spread) > 1:
+            raise SettingError(f"{name}: only one setting may be a list, got {', '.join(spread)}")
+        if not spread:
+            made.append(Variant(name, name, settings))
+            continue
+        key = spread[0]
+        for value in settings[key]:
+            made.append(Variant(f"{name} {key}={value:g}", name, {**settings, key: value}))
+    for variant in made:
+        variant.build()  # a bad setting is reported before anything runs
+    return made
+
+
+def as_config(preset: Preset, variant: Variant, backend: str, seed: int) -> dict[str, Any]:
+    """Everything that decides the result of one run, as plain values."""
+    config = dataclasses.asdict(preset)
+    del config["summary"], config["methods"]
+    config["hidden"] = list(preset.hidden)
+    return {
+        **{key: value for key, value in config.items() if value is not None},
+        "backend": backend,
+        "seed": seed,
+        "method": variant.build().settings(),
+    }
+
+
+def config_hash(config: dict[str, Any]) -> str:
+    """SHA-256 of a config: equal exactly when the runs are meant to be equal."""
+    return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,195 @@
+"""Figures as PNG: quiet axes, colours that colour-blind readers can tell apart, legible numbers."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..kernels.errors import MissingExtraError
+from ..methods.correlation import PAIRS
+from ..methods.result import Evaluation
+from ..nnlite.files import write_whole
+
+# Okabe & Ito's palette, black last
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C8C8C", "#000000")
+_METHOD_COLOUR = {"naive": "#8C8C8C", "joint": "#000000"}
+_INK, _GRID = "#333333", "#E3E3E3"
+
+
+def _pyplot() -> Any:
+    """matplotlib without a display. Raises MissingExtraError when it is not installed."""
+    try:
+        import matplotlib
+    except ImportError:
+        raise MissingExtraError("matplotlib", "demo", "a figure") from None
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    plt.rcParams.update(
+        {
+            "figure.dpi": 130,
+            "font.size": 10,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.edgecolor": _INK,
+            "axes.labelcolor": _INK,
+            "axes.titleweight": "bold",
+            "axes.titlelocation": "left",
+            "axes.grid": True,
+            "axes.axisbelow": True,
+            "grid.color": _GRID,
+            "xtick.color": _INK,
+            "ytick.color": _INK,
+            "legend.frameon": False,
+        }
+    )
+    return plt
+
+
+def _save(plt: Any, figure: Any, path: Path) -> Path:
+    """Write the figure whole or not at all, without a date, so equal runs give equal bytes."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", bbox_inches="tight", metadata={"Software": None})
+    plt.close(figure)
+    write_whole(path, buffer.getvalue())
+    return path
+
+
+def _percent_axis(axis: Any) -> None:
+    from matplotlib.ticker import PercentFormatter
+
+    axis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+
+
+def accuracy_curves(
+    history: Sequence[Evaluation], names: Sequence[str], title: str, path: Path
+) -> Path:
+    """Test accuracy of every task against training steps; each line starts with its own task."""
+    plt = _pyplot()
+    figure, axes = plt.subplots(figsize=(8.5, 4.2))
+    steps = np.array([e.step for e in history])
+    table = np.array([e.accuracies for e in history])
+    at = np.array([e.task for e in history])
+    shades = plt.get_cmap("viridis")(np.linspace(0.0, 0.92, len(names)))
+    ends = [int(steps[at == task].max()) for task in range(len(names)) if (at == task).any()]
+    for end in ends[:-1]:
+        axes.axvline(end, color=_GRID, lw=1.2, zorder=0)
+    for task, name in enumerate(names):
+        shown = (at >= task) & ~np.isnan(table[:, task])
+        axes.plot(steps[shown], table[shown, task], color=shades[task], lw=1.8, marker="o", ms=2.5,
+                  label=name)  # fmt: skip
+    _percent_axis(axes.yaxis)
+    axes.grid(axis="x", visible=False)
+    axes.set(xlabel="training steps", ylabel="test accuracy", ylim=(0, 1.02), xlim=(0, None))
+    axes.set_title(f"Each task's accuracy as the next ones are learnt: {title}")
+    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8.5, title="task")
+    return _save(plt, figure, path)
+
+
+def accuracy_matrix(r: np.ndarray, names: Sequence[str], title: str, path: Path) -> Path:
+    """R as a heat map with its numbers, in percent; tasks not yet learnt are pale."""
+    plt = _pyplot()
+    count = len(names)
+    side = max(4.0, 0.55 * count + 1.2)
+    figure, axes = plt.subplots(figsize=(side + 1, side))
+    image = axes.imshow(r, cmap="viridis", vmin=0, vmax=1)
+    for i in range(count):
+        for j in range(count):
+            value = r[i, j]
+            ink = "#222222" if value > 0.62 else "white"
+            axes.text(j, i, f"{100 * value:.0f}", ha="center", va="center", color=ink,
+                      fontsize=8.5, alpha=1.0 if j <= i else 0.55)  # fmt: skip
+    axes.set_xticks(range(count), names, rotation=45, ha="right", fontsize=8.5)
+    axes.set_yticks(range(count), names, fontsize=8.5)
+    axes.set(xlabel="tested on", ylabel="after learning")
+    axes.grid(visible=False)
+    axes.spines[:].set_visible(False)
+    axes.set_title(f"Accuracy, %: {title}")
+    figure.colorbar(image, ax=axes, fraction=0.045, pad=0.03)
+    return _save(plt, figure, path)
+
+
+def _colour(label: str, index: int) -> str:
+    return _METHOD_COLOUR.get(label, COLOURS[index % 6])
+
+
+def compare(summaries: Sequence[dict[str, Any]], path: Path) -> Path:
+    """Methods side by side: mean accuracy over the tasks seen so far, and at the end."""
+    plt = _pyplot()
+    groups: dict[str, list[np.ndarray]] = {}
+    for summary in summaries:
+        groups.setdefault(summary["method"], []).append(np.array(summary["accuracy_matrix"]))
+    figure, (left, right) = plt.subplots(
+        1, 2, figsize=(11, 4.4), gridspec_kw={"width_ratios": [1.55, 1], "wspace": 0.3}
+    )
+    coloured = [label for label in groups if label not in _METHOD_COLOUR]
+    bars = []
+    for label, matrices in groups.items():
+        colour = _colour(label, coloured.index(label) if label in coloured else 0)
+        seen = np.array([[r[i, : i + 1].mean() for i in range(len(r))] for r in matrices])
+        if label != "joint":  # joint training has not "seen" tasks one by one
+            _band(left, np.arange(1, seen.shape[1] + 1), seen, colour, label)
+        final = seen[:, -1]
+        error = final.std(ddof=1) / np.sqrt(len(final)) if len(final) > 1 else 0.0
+        bars.append((label, float(final.mean()), float(error), colour))
+    if "joint" in groups:
+        bound = dict((label, mean) for label, mean, *_ in bars)["joint"]
+        left.axhline(bound, color="#000000", lw=1.2, ls=(0, (4, 3)), label="joint (bound)")
+    _percent_axis(left.yaxis)
+    left.set(xlabel="tasks learnt", ylabel="mean accuracy on the tasks seen", ylim=(None, 1.0))
+    left.set_xticks(range(1, len(next(iter(groups.values()))[0]) + 1))
+    left.set_title("As tasks are added")
+    left.legend(fontsize=9)
+    _final_bars(right, bars)
+    return _save(plt, figure, path)
+
+
+def _band(axes: Any, x: np.ndarray, rows: np.ndarray, colour: str, label: str) -> None:
+    """The mean of `rows` as a line, its standard error as a band."""
+    mean = rows.mean(axis=0)
+    axes.plot(x, mean, color=colour, lw=2, marker="o", ms=3.5, label=label)
+    if len(rows) > 1:
+        error = rows.std(axis=0, ddof=1) / np.sqrt(len(rows))
+        axes.fill_between(x, mean - error, mean + error, color=colour, alpha=0.18, lw=0)
+
+
+def _final_bars(axes: Any, bars: list[tuple[str, float, float, str]]) -> None:
+    bars = sorted(bars, key=lambda bar: bar[1])
+    labels, means, errors, colours = zip(*bars, strict=True)
+    axes.barh(labels, means, xerr=errors if any(errors) else None, color=colours, height=0.62,
+              error_kw={"ecolor": _INK, "capsize": 3})  # fmt: skip
+    for row, (mean, error) in enumerate(zip(means, errors, strict=True)):
+        axes.text(mean + error + 0.012, row, f"{100 * mean:.1f}", va="center", fontsize=9.5)
+    _percent_axis(axes.xaxis)
+    axes.set(xlim=(0, 1.12), xlabel="accuracy, mean over all tasks")
+    axes.set_xticks(np.linspace(0, 1, 6))
+    axes.grid(axis="y", visible=False)
+    axes.set_title("After the last task")
+
+
+def correlation_surfaces(table: np.ndarray, kind: str, path: Path) -> Path:
+    """One surface a pair of importances: correlation over layers and tasks (T, pairs, layers)."""
+    plt = _pyplot()
+    tasks, pairs, layers = table.shape
+    figure = plt.figure(figsize=(14, 6.4))
+    across, along = np.meshgrid(np.arange(1, layers + 1), np.arange(1, tasks + 1))
+    for index in range(pairs):
+        axes = figure.add_subplot(2, 5, index + 1, projection="3d")
+        axes.plot_surface(across, along, table[:, index], cmap="viridis", vmin=-0.3, vmax=1,
+                          edgecolor="#55555566", lw=0.4)  # fmt: skip
+        axes.set(zlim=(min(-0.3, float(np.nanmin(table))), 1.0), xticks=range(1, layers + 1))
+        axes.set_xlabel("layer", fontsize=8, labelpad=-4)
+        axes.set_ylabel("task", fontsize=8, labelpad=-4)
+        axes.tick_params(labelsize=7, pad=-2)
+        axes.set_title(" ~ ".join(PAIRS[index]), fontsize=10, loc="center", pad=-2)
+        axes.view_init(elev=24, azim=-58)
+    figure.suptitle(
+        f"{kind.capitalize()} correlation of importances, by layer and after each task",
+        fontweight="bold",
+    )
+    figure.subplots_adjust(wspace=0.08, hspace=0.12)
+    return _save(plt, figure, path)

@@ -1,0 +1,207 @@
+"""The peaks of a CPU, measured: FMA rate, bandwidth of every memory level, BLAS rate.
+
+The FMA and bandwidth kernels are Numba loops that release the GIL; "all cores" is one of them a
+core, each on memory of its own. Rates are the best of a few runs: a peak is what the machine can
+do, and whatever disturbs it can only make it look smaller.
+
+Conventions: an FMA counts as 2 flops; copy moves 2 and triad (a = b + s c) 3 arrays, each
+counted once (STREAM's rule, McCalpin 1995: what a cache reads before a write is not counted).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from time import perf_counter_ns
+from typing import Any
+
+import numpy as np
+
+from ..kernels.errors import MissingExtraError
+
+# Independent accumulators: enough to cover the latency of an FMA on two units (4 cycles x 2) with
+# room, and few enough for the 16 vector registers of AVX2. Each is a chain long enough that its one
+# load and store do not count.
+_ACCUMULATORS = 12
+_CHAIN = 64
+_COLUMNS = 256  # times 12 accumulators: 12 or 24 kB, stays in any first-level cache
+_MEMORY_FACTOR = 4  # "memory" is this many times the last cache ...
+_MEMORY_BYTES = 256 << 20  # ... or this much, whichever is more
+_SECONDS = {True: 0.02, False: 0.1}  # one run, by `quick`
+_RUNS = {True: 3, False: 7}
+_FACTOR = 1.0 - 1e-6  # keeps every chain's value in range for ever
+
+
+@cache
+def _numba() -> Any:
+    try:
+        import numba
+    except ImportError as error:
+        raise MissingExtraError("numba", "cpu", "measuring the peaks of the machine") from error
+    return numba
+
+
+@cache
+def _fma_kernel() -> Any:
+    """x[r, i] -> (..(x a + b) a + b ..), `_CHAIN` deep, the rows r side by side; i is vectorised.
+
+    Written out by `exec`, because a chain must stay in a register and Numba unrolls no such loop.
+    """
+    rows = range(_ACCUMULATORS)
+    body = [f"v{r} = x[{r}, i]" for r in rows]
+    body += [f"v{r} = v{r} * a + b" for _ in range(_CHAIN) for r in rows]
+    body += [f"x[{r}, i] = v{r}" for r in rows]
+    source = (
+        "def fma(x, a, b, repeats):\n for _ in range(repeats):\n  for i in range(x.shape[1]):\n"
+    )
+    source += "".join(f"   {line}\n" for line in body)
+    namespace: dict[str, Any] = {}
+    exec(source, namespace)
+    # "contract" alone lets the compiler fuse v * a + b; no other arithmetic changes.
+    return _numba().njit(nogil=True, fastmath={"contract"}, error_model="numpy")(namespace["fma"])
+
+
+def _copy(target, source, scale, other, repeats):
+    for _ in range(repeats):
+        for i in range(target.size):
+            target[i] = source[i]
+
+
+def _triad(target, source, scale, other, repeats):
+    for _ in range(repeats):
+        for i in range(target.size):
+            target[i] = source[i] + scale * other[i]
+
+
+@cache
+def _stream_kernel(name: str) -> Any:
+    body = {"copy": _copy, "triad": _triad}[name]
+    return _numba().njit(nogil=True, fastmath={"contract"}, error_model="numpy")(body)
+
+
+def vector_bits(dtype: str = "float32") -> int:
+    """Width in bits of the FMA instructions that Numba's compiler made here: 512, 256, 128 or 0.
+
+    Read from the assembly of the very kernel that measures the FMA rate; 0 means scalar code,
+    and then the measured "peak" is none.
+    """
+    kernel = _fma_kernel()
+    one = np.ones((_ACCUMULATORS, 8), dtype)
+    kernel(one, one[0, 0], one[0, 0], 1)
+    suffix = {"float32": "ps", "float64": "pd"}[dtype]
+    assembly = "\n".join(kernel.inspect_asm().values())
+    found = re.findall(rf"vfm\w+{suffix}\s[^\n]*?%([xyz])mm", assembly)
+    if found:
+        return max({"x": 128, "y": 256, "z": 512}[one] for one in found)
+    return 128 if re.search(r"\bfmla\s+v\d+\.[24][sd]", assembly) else 0
+
+
+def _best_seconds(
+    work: Callable[[int, int], object], threads: int, seconds: float, runs: int
+) -> float:
+    """Least seconds for one repeat, where `work(thread, repeats)` runs on `threads` at once."""
+    with ThreadPoolExecutor(threads) as pool:
+
+        def run(repeats: int) -> float:
+            start = perf_counter_ns()
+            for done in [pool.submit(work, thread, repeats) for thread in range(threads)]:
+                done.result()
+            return (perf_counter_ns() - start) * 1e-9
+
+        run(1)
+        repeats = 1
+        while run(repeats) < seconds / 4:
+            repeats *= 2
+        return min(run(4 * repeats) for _ in range(runs)) / (4 * repeats)
+
+
+def fma_rate(dtype: str, threads: int, quick: bool = False) -> float:
+    """GFLOP/s of independent fused multiply-adds in registers on `threads` threads."""
+    kernel = _fma_kernel()
+    vectors = [np.full((_ACCUMULATORS, _COLUMNS), 0.5, dtype) for _ in range(threads)]
+    a, b = np.dtype(dtype).type(_FACTOR), np.dtype(dtype).type(1e-6)
+    each = _best_seconds(
+        lambda thread, repeats: kernel(vectors[thread], a, b, repeats),
+        threads,
+        _SECONDS[quick],
+        _RUNS[quick],
+    )
+    return 2.0 * _CHAIN * _ACCUMULATORS * _COLUMNS * threads / each * 1e-9
+
+
+def bandwidth(name: str, total_bytes: int, threads: int, quick: bool = False) -> float:
+    """GB/s of `name` ("copy" or "triad") over arrays of `total_bytes` in all, on `threads`."""
+    kernel = _stream_kernel(name)
+    arrays = {"copy": 2, "triad": 3}[name]
+    length = max(64, total_bytes // (arrays * threads * 4))
+    # Each thread's arrays are its own and touched (ones, not empty): their pages exist.
+    sets = [[np.ones(length, np.float32) for _ in range(arrays)] for _ in range(threads)]
+
+    def work(thread: int, repeats: int) -> None:
+        own = sets[thread]
+        kernel(own[0], own[1], np.float32(0.5), own[-1], repeats)
+
+    each = _best_seconds(work, threads, _SECONDS[quick], _RUNS[quick])
+    return float(arrays * length * 4 * threads) / each * 1e-9
+
+
+def levels(caches: Mapping[str, int]) -> dict[str, int]:
+    """Working set in bytes of each memory level for one thread, from `caches` (bytes by name).
+
+    Half of a cache, so that a thread's arrays surely fit; memory is several times the largest.
+    """
+    chosen = {name: size // 2 for name, size in caches.items()}
+    largest = max(caches.values(), default=0)
+    chosen["memory"] = max(_MEMORY_BYTES, _MEMORY_FACTOR * largest)
+    return chosen
+
+
+def bandwidths(
+    caches: Mapping[str, int], shared: Mapping[str, int], cores: int, quick: bool = False
+) -> dict[str, dict[str, float]]:
+    """GB/s by level, as "copy_1", "triad_1" (one core) and "copy_all", "triad_all".
+
+    `shared` says how many cores share a cache: on all cores each gets its part of it.
+    """
+    rates: dict[str, dict[str, float]] = {}
+    for level, one in levels(caches).items():
+        together = one if level == "memory" else one * max(1, cores // shared.get(level, 1))
+        rates[level] = {
+            f"{name}_{label}": bandwidth(name, size, threads, quick)
+            for name in ("copy", "triad")
+            for label, size, threads in (("1", one, 1), ("all", together, cores))
+        }
+    return rates
+
+
+def blas_rate(dtype: str, threads: int, quick: bool = False) -> float:
+    """GFLOP/s of SciPy's BLAS on a square product (side 512 when quick, else 1024)."""
+    try:
+        from scipy.linalg import blas
+        from threadpoolctl import threadpool_limits
+    except ImportError as error:
+        extra = "bench" if "threadpoolctl" in str(error) else "cpu"
+        raise MissingExtraError(
+            error.name or "scipy", extra, "measuring the rate of BLAS"
+        ) from error
+    size = 512 if quick else 1024
+    product = {"float32": blas.sgemm, "float64": blas.dgemm}[dtype]
+    left, right, out = (np.ones((size, size), dtype, order="F") for _ in range(3))
+
+    def work(_thread: int, repeats: int) -> None:
+        for _ in range(repeats):
+            product(1.0, left, right, 0.0, out, overwrite_c=1)
+
+    with threadpool_limits(threads, user_api="blas"):
+        each = _best_seconds(work, 1, _SECONDS[quick], _RUNS[quick])
+    return 2.0 * size**3 / each * 1e-9
+
+
+def cores_here() -> int:
+    """How many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

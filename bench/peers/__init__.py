@@ -1,0 +1,60 @@
+"""The peers that whole operations are timed against, each run in a process of its own.
+
+`REGISTRY` names them; `worker` is the process, `client` its handle on this side, `problem` what
+they are all given and `truth` what they must answer. A peer's module has two things: OPERATIONS
+(from an operation's name to its variants, each a label and a function of a `Problem`) and
+`settings()` (how the peer runs: threads, versions, flags). It is imported in the worker only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from ...kernels.errors import unknown_name
+
+BASELINE = "weightspace"
+
+
+@dataclass(frozen=True)
+class PeerSpec:
+    """A peer: its name, the module that implements it, and the groups it can be asked for by."""
+
+    name: str
+    module: str
+    groups: tuple[str, ...] = ()
+
+
+REGISTRY = {
+    spec.name: spec
+    for spec in (
+        PeerSpec(BASELINE, f"{__name__}.weightspace_net"),
+        PeerSpec("torch-eager", f"{__name__}.torch_eager", ("torch",)),
+        PeerSpec("torch-compile", f"{__name__}.torch_compile", ("torch",)),
+        PeerSpec("torch-func", f"{__name__}.torch_func", ("torch",)),
+        PeerSpec("backpack", f"{__name__}.torch_backpack", ("torch",)),
+        PeerSpec("jax", f"{__name__}.jax_jit"),
+    )
+}
+
+
+def select(names: Iterable[str | PeerSpec] | None) -> list[PeerSpec]:
+    """The peers of these names or groups ("torch" is all that run on torch), weightspace first.
+
+    None means all. Weightspace is always among them: it is what the others are compared with,
+    unless a PeerSpec of that name is given in its place. Raises UnknownNameError.
+    """
+    known = {*REGISTRY, *(group for spec in REGISTRY.values() for group in spec.groups)}
+    chosen: dict[str, PeerSpec] = {BASELINE: REGISTRY[BASELINE]}
+    for name in REGISTRY if names is None else names:
+        if isinstance(name, PeerSpec):
+            chosen[name.name] = name
+            continue
+        if name not in known:
+            raise unknown_name("peer", name, known)
+        chosen |= {
+            spec.name: spec
+            for spec in REGISTRY.values()
+            if name == spec.name or name in spec.groups
+        }
+    return list(chosen.values())

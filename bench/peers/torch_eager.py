@@ -1,0 +1,101 @@
+"""torch, eager: the way most code is written, with the faster of its optimizer implementations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from . import torch_net
+from .problem import CHECK_STEPS, LAM, Operation, Problem, Variants
+
+settings = torch_net.settings
+
+
+def _train(make: Callable[..., torch_net.OptimizerMaker]) -> Variants:
+    return {
+        "fused": lambda problem: torch_net.train(problem, make(fused=True)),
+        "foreach": lambda problem: torch_net.train(problem, make(foreach=True)),
+    }
+
+
+def _forward(problem: Problem) -> Operation:
+    net, x = torch_net.network(problem), torch_net.tensor(problem, "x")
+
+    def call() -> torch.Tensor:
+        with torch.inference_mode():
+            return net(x)
+
+    return torch_net.stateless(call, "logits", lambda out: out.numpy())
+
+
+def _vjp(problem: Problem) -> Operation:
+    net, x, u = (
+        torch_net.network(problem),
+        torch_net.tensor(problem, "x"),
+        torch_net.tensor(problem, "u"),
+    )
+    parameters = list(net.parameters())
+
+    def call() -> tuple[torch.Tensor, ...]:
+        return torch.autograd.grad(net(x), parameters, u)
+
+    return torch_net.stateless(call, "vjp", torch_net.flat)
+
+
+def _si_step(problem: Problem) -> Operation:
+    """Adam with penalty and path integral in separate multi-tensor passes, as SI is written."""
+    net = torch_net.network(problem)
+    x, y = torch_net.tensor(problem, "x"), torch_net.tensor(problem, "y")
+    omega, anchor = torch_net.parts(problem, "omega"), torch_net.parts(problem, "anchor")
+    parameters = list(net.parameters())
+    tensors: list[torch.Tensor] = [*parameters]
+    path = [torch.zeros_like(p) for p in parameters]
+    scaled = [LAM * part for part in omega]
+    make = torch_net.adam(fused=True)
+    optimizer = make(parameters)
+
+    @torch.no_grad()
+    def penalised_step() -> None:
+        grads = [p.grad for p in parameters if p.grad is not None]
+        before = [p.clone() for p in parameters]
+        offset = list(torch._foreach_sub(tensors, anchor))
+        torch._foreach_mul_(offset, scaled)
+        total = torch._foreach_add(grads, offset)
+        for parameter, grad in zip(parameters, total, strict=True):
+            parameter.grad = grad
+        optimizer.step()
+        torch._foreach_addcmul_(path, grads, list(torch._foreach_sub(before, tensors)))
+
+    def call() -> None:
+        optimizer.zero_grad(set_to_none=True)
+        functional.cross_entropy(net(x), y).backward()
+        penalised_step()
+
+    def reset() -> None:
+        nonlocal optimizer
+        torch_net.restore(parameters, problem)
+        torch._foreach_zero_(path)
+        optimizer = make(parameters)
+
+    def result() -> dict[str, np.ndarray]:
+        reset()
+        for _ in range(CHECK_STEPS):
+            call()
+        change = torch_net.flat(parameters) - problem.arrays["theta"]
+        return {"change": change, "path": torch_net.flat(path)}
+
+    return Operation(call, result, reset)
+
+
+OPERATIONS: dict[str, Variants] = {
+    "train-step-adam": _train(torch_net.adam),
+    "train-step-sgd": _train(torch_net.sgd),
+    "forward-1": {"inference_mode": _forward},
+    "forward-32": {"inference_mode": _forward},
+    "forward-256": {"inference_mode": _forward},
+    "vjp": {"autograd.grad": _vjp},
+    "si-step": {"fused Adam, foreach penalty": _si_step},
+}

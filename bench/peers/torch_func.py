@@ -1,0 +1,135 @@
+"""torch.func: jvp, vjp, and per-sample gradients by vmap(grad)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import func
+from torch.nn import functional
+
+from . import torch_net
+from .problem import Operation, Problem, Variants, decline_large
+
+settings = torch_net.settings
+
+Parameters = dict[str, torch.Tensor]
+
+
+class _Functional:
+    """The network as a function of its parameters, with the problem's arrays as tensors."""
+
+    def __init__(self, problem: Problem) -> None:
+        self.net = torch_net.network(problem)
+        self.names = [name for name, _ in self.net.named_parameters()]
+        self.theta = {name: p.detach() for name, p in self.net.named_parameters()}
+        self.x, self.y = torch_net.tensor(problem, "x"), torch_net.tensor(problem, "y")
+        self.u = torch_net.tensor(problem, "u")
+        self.v = dict(zip(self.names, torch_net.parts(problem, "v"), strict=True))
+        self.classes = problem.widths[-1]
+
+    def logits(self, theta: Parameters, x: torch.Tensor) -> torch.Tensor:
+        return func.functional_call(self.net, theta, (x,))
+
+    def batch(self, theta: Parameters) -> torch.Tensor:
+        return self.logits(theta, self.x)
+
+    def flat(self, theta: Parameters) -> np.ndarray:
+        return torch_net.flat([theta[name] for name in self.names])
+
+
+def _jvp(problem: Problem) -> Operation:
+    f = _Functional(problem)
+
+    def call() -> torch.Tensor:
+        return func.jvp(f.batch, (f.theta,), (f.v,))[1]
+
+    return torch_net.stateless(call, "jvp", lambda out: out.numpy())
+
+
+def _vjp(problem: Problem) -> Operation:
+    f = _Functional(problem)
+
+    def call() -> Parameters:
+        return func.vjp(f.batch, f.theta)[1](f.u)[0]
+
+    return torch_net.stateless(call, "vjp", f.flat)
+
+
+def _gram(problem: Problem) -> Operation:
+    f = _Functional(problem)
+
+    def call() -> Parameters:
+        pushed = func.jvp(f.batch, (f.theta,), (f.v,))[1]
+        return func.vjp(f.batch, f.theta)[1](pushed)[0]
+
+    return torch_net.stateless(call, "gram", f.flat)
+
+
+def _sum_squares(grads: Parameters) -> Parameters:
+    return {name: g.square().mean(dim=0) for name, g in grads.items()}
+
+
+def _empirical(problem: Problem) -> Operation:
+    decline_large(problem)
+    f = _Functional(problem)
+
+    def loss(theta: Parameters, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        return functional.cross_entropy(f.logits(theta, x[None]), y[None])
+
+    per_sample: Callable = func.vmap(func.grad(loss), in_dims=(None, 0, 0))
+
+    def call() -> Parameters:
+        return _sum_squares(per_sample(f.theta, f.x, f.y))
+
+    return torch_net.stateless(call, "fisher", f.flat)
+
+
+def _true(problem: Problem) -> Operation:
+    decline_large(problem)
+    f = _Functional(problem)
+
+    def log_p(theta: Parameters, x: torch.Tensor, c: torch.Tensor) -> tuple[Any, torch.Tensor]:
+        value = functional.log_softmax(f.logits(theta, x[None]), dim=1)[0, c]
+        return value, value.detach()
+
+    per_sample: Callable = func.vmap(func.grad(log_p, has_aux=True), in_dims=(None, 0, None))
+
+    def call() -> Parameters:
+        total = {name: torch.zeros_like(p) for name, p in f.theta.items()}
+        for c in torch.arange(f.classes):
+            grads, values = per_sample(f.theta, f.x, c)
+            weights = values.exp() / problem.batch
+            for name, g in grads.items():
+                total[name] += torch.tensordot(weights, g.square(), dims=1)
+        return total
+
+    return torch_net.stateless(call, "fisher", f.flat)
+
+
+def _mas(problem: Problem) -> Operation:
+    decline_large(problem)
+    f = _Functional(problem)
+
+    def norm(theta: Parameters, x: torch.Tensor) -> torch.Tensor:
+        return f.logits(theta, x[None]).square().sum()
+
+    per_sample: Callable = func.vmap(func.grad(norm), in_dims=(None, 0))
+
+    def call() -> Parameters:
+        grads = per_sample(f.theta, f.x)
+        return {name: g.abs().mean(dim=0) for name, g in grads.items()}
+
+    return torch_net.stateless(call, "mas", f.flat)
+
+
+OPERATIONS: dict[str, Variants] = {
+    "fisher-empirical": {"vmap(grad)": _empirical},
+    "fisher-true": {"vmap(grad), class by class": _true},
+    "mas": {"vmap(grad)": _mas},
+    "jvp": {"jvp": _jvp},
+    "vjp": {"vjp": _vjp},
+    "gram": {"jvp, vjp": _gram},
+}

@@ -1,0 +1,110 @@
+"""`weightspace report`: any set of runs as one self-contained HTML page."""
+
+from __future__ import annotations
+
+import base64
+import html
+import math
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from string import Template
+from typing import Any
+
+from ..nnlite.files import write_whole
+from .runs import load_summaries
+from .tables import Line, aggregate, percent, size, strength
+
+
+def _image(path: Path, alt: str) -> str:
+    """A PNG inside the page itself, or nothing if there is none."""
+    if not path.is_file():
+        return ""
+    encoded = base64.b64encode(path.read_bytes()).decode()
+    return f'<img alt="{html.escape(alt)}" src="data:image/png;base64,{encoded}">'
+
+
+def _table(lines: Sequence[Line]) -> str:
+    best = max((line.mean["acc"] for line in lines if line.method != "joint"), default=math.nan)
+    heads = ("method", "lambda", "ACC %", "BWT %", "FWT %", "forgetting %", "kept", "seconds")
+    rows = ["<tr>" + "".join(f"<th>{head}</th>" for head in heads) + "</tr>"]
+    for line in lines:
+        cells = [
+            line.method,
+            strength(line),
+            *(percent(line, key) for key in ("acc", "bwt", "fwt", "forgetting")),
+            size(line.kept_bytes),
+            f"{line.mean['seconds']:.1f}",
+        ]
+        style = ' class="best"' if line.mean["acc"] == best else ""
+        rows.append(
+            f"<tr{style}>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in cells) + "</tr>"
+        )
+    return "<table>" + "".join(rows) + "</table>"
+
+
+def notes(lines: Sequence[Line]) -> list[str]:
+    """What the columns mean and what each method's lambda multiplies."""
+    said = [
+        "ACC: mean accuracy over all tasks after the last. BWT: how later tasks changed earlier "
+        "ones. FWT: accuracy before learning a task, above the untrained network's. Forgetting: "
+        "mean drop from a task's best. Kept: what the method stores between tasks.",
+    ]
+    trials = max(line.trials for line in lines)
+    if trials > 1:
+        said.append(f"Mean ± standard error over {trials} trials.")
+    said += [f"{line.method}: {line.convention}." for line in lines]
+    return said
+
+
+def _run_block(summary: dict[str, Any]) -> str:
+    folder = Path(summary["folder"])
+    config = folder / "config.toml"
+    text = html.escape(config.read_text()) if config.is_file() else ""
+    title = f"{summary['method']}, seed {summary['seed']}: ACC {100 * summary['acc']:.2f} %"
+    pictures = _image(folder / "figures/accuracy.png", "accuracy of each task over time") + _image(
+        folder / "figures/matrix.png", "accuracy matrix"
+    )
+    return (
+        f"<details><summary>{html.escape(title)}</summary><div>"
+        f'<div class="pair">{pictures}</div><pre>{text}</pre></div></details>'
+    )
+
+
+def _extras(summaries: Sequence[dict[str, Any]]) -> str:
+    """Figures that only some runs have: the correlation surfaces."""
+    pictures = [
+        _image(Path(s["folder"]) / "figures" / f"{kind}.png", f"{kind} correlations")
+        for s in summaries[:1]
+        for kind in ("pearson", "spearman")
+    ]
+    return "<h2>Correlation of importances</h2>" + "".join(pictures) if any(pictures) else ""
+
+
+def write_report(folders: Sequence[Path], target: Path) -> Path:
+    """One HTML page of all finished runs in or under `folders`. Raises StorageError for none."""
+    from .figures import compare
+
+    summaries = load_summaries(list(folders))
+    lines = aggregate(summaries)
+    picture = compare(summaries, target.parent / "figures" / "compare.png")
+    streams = list(dict.fromkeys(s["stream"] for s in summaries))
+    parameters = sorted({s["parameters"] for s in summaries})
+    lead = "".join(f'<p class="lead">{html.escape(text)}</p>' for text in streams)
+    lead += f'<p class="lead">{", ".join(f"{p:,}" for p in parameters)} parameters; '
+    lead += f"backend {', '.join(sorted({s['backend'] for s in summaries}))}; "
+    lead += f"{summaries[0]['steps']:,} steps a run</p>"
+    versions = ", ".join(f"{name} {v}" for name, v in summaries[0]["versions"].items())
+    template = Template((resources.files(__package__) / "templates" / "report.html").read_text())
+    page = template.substitute(
+        title=html.escape(", ".join(dict.fromkeys(s["experiment"] for s in summaries))),
+        lead=lead,
+        table=_table(lines),
+        notes="<br>".join(html.escape(note) for note in notes(lines)),
+        comparison=_image(picture, "methods compared"),
+        extras=_extras(summaries),
+        runs="".join(_run_block(s) for s in summaries),
+        versions=html.escape(versions),
+    )
+    write_whole(target, page)
+    return target

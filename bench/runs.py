@@ -1,0 +1,280 @@
+"""Running an experiment: every method and seed into a folder of its own, then the comparison.
+
+OUT/METHOD/seed-S/ holds config.toml, metrics.jsonl, accuracy.csv, summary.json,
+checkpoint.safetensors and figures/. Everything but the clock in summary.json follows from the
+config, so two runs of one seed write the same bytes, and so does one that was stopped and resumed.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import platform
+import shutil
+import time
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+
+from ..kernels.errors import CheckpointError, SettingError, StorageError
+from ..methods import Result, Stream, fit
+from ..methods.correlation import ImportanceProbe
+from ..nnlite import Network, models
+from ..nnlite.files import write_whole
+from ..nnlite.optim import get_optimizer
+from . import data, streams
+from .experiments import Preset, Variant, as_config, config_hash, kutalev_importances
+from .progress import Watcher, make_progress
+
+LOSS_EVERY = 20  # steps between the losses that metrics.jsonl keeps
+
+
+@dataclass
+class Plan:
+    """What `weightspace run` was asked for, resolved."""
+
+    preset: Preset
+    variants: list[Variant]
+    backend: str
+    seeds: list[int]
+    out: Path
+    data_dir: Path | None = None
+    resume: bool = False
+    overwrite: bool = False
+
+    def folder(self, variant: Variant, seed: int) -> Path:
+        """Where one run's files go."""
+        return self.out / variant.label.replace(" ", "-") / f"seed-{seed}"
+
+
+def make_stream(preset: Preset, seed: int, data_dir: Path | None) -> Stream:
+    """The stream of `preset` for a trial. Raises the data sets' and streams' named errors."""
+    dataset = data.load(preset.data, data_dir).limited(preset.train_limit, preset.test_limit)
+    settings = dict(preset.stream_settings)
+    if preset.stream == "permuted":
+        settings.setdefault("seed", seed)
+    return streams.build(preset.stream, dataset, preset.scenario, **settings)
+
+
+def make_network(preset: Preset, stream: Stream, backend: str, seed: int) -> Network:
+    """The network of `preset`, its weights drawn from `seed`."""
+    sizes = (math.prod(stream.input_shape), *preset.hidden, stream.num_classes)
+    return models.mlp(
+        sizes, preset.activation, preset.slope, backend=backend, seed=seed, init=preset.init
+    )
+
+
+def run(plan: Plan, console: Console) -> list[dict[str, Any]]:
+    """Run what is planned; returns the summaries, in order. Raises the errors of what it calls."""
+    _prepare(plan)
+    summaries = []
+    described = False
+    with make_progress(console) as progress:
+        for seed in plan.seeds:
+            stream = make_stream(plan.preset, seed, plan.data_dir)
+            if not described:
+                _introduce(plan, stream, console)
+                described = True
+            for variant in plan.variants:
+                label = variant.label if len(plan.seeds) == 1 else f"{variant.label} seed {seed}"
+                watcher = Watcher(console, progress, label)
+                summaries.append(_run_one(plan, variant, seed, stream, watcher))
+    return summaries
+
+
+def _introduce(plan: Plan, stream: Stream, console: Console) -> None:
+    net = make_network(plan.preset, stream, plan.backend, plan.seeds[0])
+    layers = "-".join(map(str, (stream.input_shape[0], *plan.preset.hidden, stream.num_classes)))
+    head = "masked to the task" if stream.scenario == "task" else "shared by all tasks"
+    console.print(f"[bold]{plan.preset.name}[/]  {stream.description}")
+    console.print(
+        f"network {layers} {plan.preset.activation}, {net.num_parameters:,} parameters, head "
+        f"{head}; backend {plan.backend}; seeds {', '.join(map(str, plan.seeds))}",
+        highlight=False,
+    )
+
+
+def _prepare(plan: Plan) -> None:
+    """Make OUT ready: refuse to mix with what is there, unless told what to do about it."""
+    existing = plan.out.exists() and any(plan.out.iterdir())
+    if not existing or plan.resume:
+        return
+    if not plan.overwrite:
+        raise SettingError(
+            f"{plan.out} already holds a run: --resume continues it, --overwrite replaces it, "
+            "--out names another folder"
+        )
+    if not (plan.out / "summary.json").exists() and not list(plan.out.glob("*/seed-*")):
+        raise SettingError(f"{plan.out} holds no run of weightspace; it will not be overwritten")
+    shutil.rmtree(plan.out)
+
+
+def _run_one(
+    plan: Plan, variant: Variant, seed: int, stream: Stream, watcher: Watcher
+) -> dict[str, Any]:
+    config = as_config(plan.preset, variant, plan.backend, seed)
+    identity = config_hash({**config, "stream_hash": stream.hash})
+    folder = plan.folder(variant, seed)
+    if plan.resume and (folder / "summary.json").exists():
+        summary = json.loads((folder / "summary.json").read_text())
+        if summary.get("config_hash") != identity:
+            raise CheckpointError(
+                f"{folder} was run with other settings; use the same ones, or another --out"
+            )
+        watcher.skipped()
+        return summary
+    write_whole(folder / "config.toml", to_toml(config))
+    method = variant.build()
+    net = make_network(plan.preset, stream, plan.backend, seed)
+    begun = time.perf_counter()
+    result = fit(
+        net,
+        stream,
+        method,
+        optimizer=get_optimizer(plan.preset.optimizer, lr=plan.preset.lr),
+        steps=plan.preset.steps,
+        epochs=plan.preset.epochs,
+        batch_size=plan.preset.batch_size,
+        seed=seed,
+        reset_optimizer=plan.preset.reset_optimizer,
+        eval_every=plan.preset.eval_every,
+        observer=watcher,
+        checkpoint=folder / "checkpoint.safetensors",
+        checkpoint_every=2000,
+        resume=plan.resume,
+        identity=identity,
+    )
+    summary = summarise(result, plan, variant, seed, stream, net, identity)
+    summary["seconds"] = round(time.perf_counter() - begun, 3)
+    write_run(folder, result, summary)
+    if isinstance(method, ImportanceProbe):
+        kutalev_importances.write_results(method, net, folder)
+    return summary
+
+
+def summarise(
+    result: Result,
+    plan: Plan,
+    variant: Variant,
+    seed: int,
+    stream: Stream,
+    net: Network,
+    identity: str,
+) -> dict[str, Any]:
+    """What summary.json says, without the clock."""
+    return {
+        "experiment": plan.preset.name,
+        "method": variant.label,
+        "method_settings": result.method,
+        "convention": result.convention,
+        "backend": plan.backend,
+        "seed": seed,
+        "scenario": stream.scenario,
+        "stream": stream.description,
+        "stream_hash": stream.hash,
+        "config_hash": identity,
+        "acc": result.acc,
+        "bwt": result.bwt,
+        "fwt": result.fwt,
+        "forgetting": result.forgetting,
+        "accuracy_matrix": result.R.tolist(),
+        "baseline": result.baseline.tolist(),
+        "tasks": list(result.task_names),
+        "parameters": net.num_parameters,
+        "persistent_state_bytes": list(result.persistent_bytes),
+        "steps": len(result.losses),
+        "versions": versions(),
+    }
+
+
+def write_run(folder: Path, result: Result, summary: dict[str, Any]) -> None:
+    """metrics.jsonl, accuracy.csv, figures and, last, summary.json: its presence means finished."""
+    write_whole(folder / "metrics.jsonl", metrics_lines(result))
+    write_whole(folder / "accuracy.csv", accuracy_csv(result))
+    from .figures import accuracy_curves, accuracy_matrix
+
+    title = f"{summary['method']}, seed {summary['seed']}"
+    accuracy_curves(result.history, result.task_names, title, folder / "figures/accuracy.png")
+    accuracy_matrix(result.R, result.task_names, title, folder / "figures/matrix.png")
+    write_whole(folder / "summary.json", json.dumps(_plain(summary), indent=1) + "\n")
+
+
+def metrics_lines(result: Result) -> str:
+    """One JSON line an evaluation and every LOSS_EVERY-th loss, in the order of the steps."""
+    events: list[tuple[int, int, dict[str, Any]]] = []
+    for step in range(LOSS_EVERY, len(result.losses) + 1, LOSS_EVERY):
+        events.append((step, 0, {"kind": "loss", "step": step, "loss": result.losses[step - 1]}))
+    for e in result.history:
+        line = {"kind": "accuracy", "step": e.step, "task": e.task, "tasks": e.accuracies.tolist()}
+        events.append((e.step, 1, line))
+    events.sort(key=lambda event: event[:2])
+    return "".join(json.dumps(_plain(line)) + "\n" for *_, line in events)
+
+
+def accuracy_csv(result: Result) -> str:
+    """R as a table: a row after each task, a column a task, and the untrained network first."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["test accuracy after learning", *result.task_names])
+    writer.writerow(["(nothing)", *map(_short, result.baseline)])
+    for name, row in zip(result.task_names, result.R, strict=True):
+        writer.writerow([name, *map(_short, row)])
+    return text.getvalue()
+
+
+def _short(value: float) -> str:
+    return f"{value:.6g}"
+
+
+def _plain(value: Any) -> Any:
+    """JSON has no NaN: an unmeasured number is null."""
+    if isinstance(value, dict):
+        return {key: _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    if isinstance(value, float | np.floating):
+        return float(value) if math.isfinite(value) else None
+    return value
+
+
+def to_toml(config: dict[str, Any]) -> str:
+    """A config as TOML. JSON's scalars and arrays are TOML's; nested records become tables."""
+    tables = {key: value for key, value in config.items() if isinstance(value, dict)}
+    lines = [f"{key} = {json.dumps(v)}" for key, v in config.items() if key not in tables]
+    for name, table in tables.items():
+        lines += ["", f"[{name}]"]
+        lines += [f"{key} = {json.dumps(v)}" for key, v in table.items() if v is not None]
+    return "\n".join(lines) + "\n"
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that compute."""
+    found = {"python": platform.python_version()}
+    for name in ("weightspace", "numpy", "numba", "scipy-openblas32"):
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def load_summaries(folders: list[Path]) -> list[dict[str, Any]]:
+    """The summaries of all finished runs in or under `folders`, each with its own folder.
+
+    Raises StorageError when there is none.
+    """
+    found = []
+    for folder in folders:
+        for path in sorted(folder.rglob("summary.json")):
+            summary = json.loads(path.read_text())
+            if "accuracy_matrix" in summary:
+                found.append({**summary, "folder": str(path.parent)})
+    if not found:
+        raise StorageError(f"no finished run in {', '.join(map(str, folders)) or 'no folder'}")
+    return found

@@ -1,0 +1,103 @@
+"""The table at the end of a run: each method's mean over trials, with its standard error."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from rich.table import Table
+
+
+@dataclass(frozen=True)
+class Line:
+    """One method over its trials: mean and standard error of the mean (NaN for one trial)."""
+
+    method: str
+    trials: int
+    mean: dict[str, float]
+    error: dict[str, float]
+    kept_bytes: int
+    convention: str
+    settings: dict[str, Any]
+
+
+NUMBERS = ("acc", "bwt", "fwt", "forgetting", "seconds")
+
+
+def aggregate(summaries: list[dict[str, Any]]) -> list[Line]:
+    """One Line a method, in the order of first appearance."""
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for summary in summaries:
+        groups.setdefault(summary["method"], []).append(summary)
+    lines = []
+    for method, group in groups.items():
+        columns = {
+            key: np.array([s[key] if s[key] is not None else math.nan for s in group], float)
+            for key in NUMBERS
+        }
+        n = len(group)
+        if method == "joint":  # it learns no task before another, so nothing can transfer or fade
+            for key in ("bwt", "fwt", "forgetting"):
+                columns[key][:] = math.nan
+        lines.append(
+            Line(
+                method,
+                n,
+                {key: float(values.mean()) for key, values in columns.items()},
+                {
+                    key: float(values.std(ddof=1) / math.sqrt(n)) if n > 1 else math.nan
+                    for key, values in columns.items()
+                },
+                group[0]["persistent_state_bytes"][-1],
+                group[0]["convention"],
+                group[0]["method_settings"],
+            )
+        )
+    return lines
+
+
+def percent(line: Line, key: str) -> str:
+    """A number as "93.1 ± 0.2", in percent."""
+    mean, error = line.mean[key], line.error[key]
+    if math.isnan(mean):
+        return "-"
+    text = f"{100 * mean:.1f}"
+    return text if math.isnan(error) else f"{text} ± {100 * error:.1f}"
+
+
+def size(count: int) -> str:
+    """Bytes for people."""
+    value = float(count)
+    for unit in ("B", "KiB", "MiB"):
+        if value < 1024:
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1024
+    return f"{value:.1f} GiB"
+
+
+def strength(line: Line) -> str:
+    """The method's lambda, if it has one."""
+    lam = line.settings.get("lam")
+    return "" if lam is None else f"{lam:g}"
+
+
+def render(lines: list[Line], title: str) -> Table:
+    """The table for a terminal."""
+    best = max((line.mean["acc"] for line in lines if line.method != "joint"), default=math.nan)
+    table = Table(title=title, title_justify="left", header_style="bold")
+    table.add_column("method")
+    for name in ("lambda", "ACC %", "BWT %", "FWT %", "forgetting %", "kept", "seconds"):
+        table.add_column(name, justify="right")
+    for line in lines:
+        style = "bold green" if line.mean["acc"] == best else ""
+        table.add_row(
+            line.method,
+            strength(line),
+            *(percent(line, key) for key in ("acc", "bwt", "fwt", "forgetting")),
+            size(line.kept_bytes),
+            f"{line.mean['seconds']:.1f}",
+            style=style,
+        )
+    return table
