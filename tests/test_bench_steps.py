@@ -201,6 +201,14 @@ def test_sizes():
             problem.parse_size(bad)
 
 
+def test_no_unit_sits_at_its_kink():
+    made = problem.Problem("jvp", (20, 300, 300, 5), 64).draw()
+    layers = made.split(made.arrays["theta"].astype(np.float64))
+    _, inputs = truth.forward(layers, made.arrays["x"].astype(np.float64))
+    for (weight, bias), x in zip(layers[:-1], inputs, strict=False):
+        assert np.abs(x @ weight.T + bias).min() > problem.KINK_MARGIN / 2
+
+
 def drawn(operation):
     """The tiny problem with its arrays, and these in float64 with theta's layers."""
     made = replace(TINY, operation=operation).draw()

@@ -31,6 +31,7 @@ LR_ADAM, BETA1, BETA2, EPS = 1e-3, 0.9, 0.999, 1e-8
 LR_SGD = 0.01
 LAM = 0.1
 SAMPLE_GRADS_LIMIT = 4 << 30  # bytes
+KINK_MARGIN = 2e-5  # far above float32's error of a unit's input, far below its size
 CHECK_STEPS = 3  # one Adam step is little more than a sign; three also test the moments
 
 GROUPS: Mapping[str, tuple[str, ...]] = {
@@ -85,7 +86,12 @@ class Problem:
         return views
 
     def draw(self, seed: int = 0) -> Problem:
-        """The same problem with its arrays, drawn from `seed` (He-scaled weights)."""
+        """The same problem with its arrays, drawn from `seed` (He-scaled weights).
+
+        Biases are then moved a little, so that no unit's input lies within `KINK_MARGIN` of zero:
+        rounding in float32 would decide which side of ReLU's kink it is on, and peers would differ
+        by whole derivatives without either being wrong.
+        """
         rng = np.random.default_rng(seed)
         count, (n, k) = self.num_parameters, (self.batch, self.widths[-1])
 
@@ -96,9 +102,11 @@ class Problem:
         for (i, _), (weight, bias) in zip(self.layers(), self.split(theta), strict=True):
             np.multiply(weight, np.float32(np.sqrt(2.0 / i)), out=weight)
             np.multiply(bias, np.float32(0.1), out=bias)
+        x = normal(n, self.widths[0])
+        self._clear_kinks(theta, x)
         arrays = {
             "theta": theta,
-            "x": normal(n, self.widths[0]),
+            "x": x,
             "y": rng.integers(0, k, n),
             "u": normal(n, k),
             "v": normal(count),
@@ -106,6 +114,15 @@ class Problem:
             "anchor": theta + np.float32(0.01) * normal(count),
         }
         return Problem(self.operation, self.widths, self.batch, arrays)
+
+    def _clear_kinks(self, theta: np.ndarray, x: np.ndarray) -> None:
+        """Raise the biases of hidden units, in place, until `draw`'s promise holds."""
+        x = x.astype(np.float64)
+        for weight, bias in self.split(theta)[:-1]:
+            products = x @ weight.T.astype(np.float64)
+            while (close := (np.abs(products + bias) < KINK_MARGIN).any(axis=0)).any():
+                bias[close] += np.float32(2 * KINK_MARGIN)
+            x = np.maximum(products + bias, 0.0)
 
 
 def save_arrays(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:

@@ -117,32 +117,34 @@ def _row_stride(a):
 
 
 @serial
-def _checked(a):
-    """The address of `a` (R, S), whose rows may be strided but whose last axis may not."""
+def require_rows(a):
+    """Raise ValueError unless each row of `a` (R, S) is contiguous; rows may be apart.
+
+    Called once a kernel, before its parallel part: nothing may raise inside a `prange`.
+    """
     if a.shape[1] > 1 and a.strides[1] != a.itemsize:
         raise ValueError("a matrix product needs the last axis of each array contiguous")
-    return a.ctypes.data
 
 
 @serial
 def product_nt(a, b, c, beta):
     """c (M, N) = a (M, K) b (N, K)^T + beta c, on the calling thread."""
     _gemm(c.dtype.type(1), _NO_TRANS, _TRANS, c.shape[0], c.shape[1], a.shape[1],
-          _checked(a), _row_stride(a), _checked(b), _row_stride(b), c.dtype.type(beta),
-          _checked(c), _row_stride(c))  # fmt: skip
+          a.ctypes.data, _row_stride(a), b.ctypes.data, _row_stride(b), c.dtype.type(beta),
+          c.ctypes.data, _row_stride(c))  # fmt: skip
 
 
 @serial
 def product_nn(a, b, c, beta):
     """c (M, N) = a (M, K) b (K, N) + beta c, on the calling thread."""
     _gemm(c.dtype.type(1), _NO_TRANS, _NO_TRANS, c.shape[0], c.shape[1], a.shape[1],
-          _checked(a), _row_stride(a), _checked(b), _row_stride(b), c.dtype.type(beta),
-          _checked(c), _row_stride(c))  # fmt: skip
+          a.ctypes.data, _row_stride(a), b.ctypes.data, _row_stride(b), c.dtype.type(beta),
+          c.ctypes.data, _row_stride(c))  # fmt: skip
 
 
 @serial
 def product_tn(a, b, c, beta):
     """c (M, N) = a (K, M)^T b (K, N) + beta c, on the calling thread."""
     _gemm(c.dtype.type(1), _TRANS, _NO_TRANS, c.shape[0], c.shape[1], a.shape[0],
-          _checked(a), _row_stride(a), _checked(b), _row_stride(b), c.dtype.type(beta),
-          _checked(c), _row_stride(c))  # fmt: skip
+          a.ctypes.data, _row_stride(a), b.ctypes.data, _row_stride(b), c.dtype.type(beta),
+          c.ctypes.data, _row_stride(c))  # fmt: skip

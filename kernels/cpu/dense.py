@@ -10,7 +10,7 @@ from __future__ import annotations
 from numba import prange
 
 from .activations import apply, pull
-from .blas import product_nn, product_nt, product_tn
+from .blas import product_nn, product_nt, product_tn, require_rows
 from .tiles import BLOCK, ROWS, forward_tile, parallel, pieces, serial, square_tile
 
 
@@ -38,6 +38,9 @@ def _add_column_sums(dz, beta, db):
 
 @parallel
 def dense_forward(x, w, b, act, slope, y):
+    require_rows(x)
+    require_rows(w)
+    require_rows(y)
     rows, columns = y.shape
     height, width = forward_tile(rows, columns)
     across = pieces(columns, width)
@@ -88,6 +91,9 @@ def _tile_count(out, depth):
 
 @parallel
 def dense_backward(x, w, y, dy, act, slope, beta, dz, dw, db, dx):
+    require_rows(x)
+    require_rows(w)
+    require_rows(dz)
     _pull_rows(act, slope, y, dy, dz)
     if dw is not None:
         for t in prange(_tile_count(dw, dz.shape[0])):
@@ -99,6 +105,9 @@ def dense_backward(x, w, y, dy, act, slope, beta, dz, dw, db, dx):
 
 @parallel
 def dense_tangent(x, w, y, tx, tw, tb, act, slope, ty):
+    require_rows(x)
+    require_rows(w)
+    require_rows(ty)
     rows, columns = y.shape
     height, width = forward_tile(rows, columns)
     across = pieces(columns, width)

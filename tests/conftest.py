@@ -1,0 +1,55 @@
+"""Fixtures shared by all tests. Hypothesis draws the same examples at every run."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, settings
+from weightspace.kernels import available
+from weightspace.methods import Task
+
+settings.register_profile(
+    "weightspace",
+    derandomize=True,  # a failing example fails again, and CI sees what we saw
+    deadline=None,  # the first call of a kernel compiles it
+    max_examples=25,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("weightspace")
+
+
+@pytest.fixture(params=available())
+def backend(request) -> str:
+    """Every backend that is installed here."""
+    return request.param
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(7)
+
+
+def make_blobs(seed: int, n: int = 120, inputs: int = 12, classes: int = 4):
+    """Separable clusters: a task that a small network learns in a few dozen steps."""
+    rng = np.random.default_rng(seed)
+    centres = rng.normal(0, 2, (classes, inputs))
+    y = np.arange(n) % classes
+    x = (centres[y] + rng.normal(0, 0.5, (n, inputs))).astype(np.float32)
+    return x, y.astype(np.int64)
+
+
+@pytest.fixture
+def blob_tasks() -> list[Task]:
+    """Three tasks of clusters in different places."""
+    return [Task.from_arrays(f"blobs {i}", make_blobs(i), make_blobs(i, 60)) for i in range(3)]
+
+
+@pytest.fixture
+def real_data() -> str:
+    """The folder of the real data sets, if this machine has them."""
+    folder = os.environ.get("WEIGHTSPACE_DATA")
+    if not folder:
+        pytest.skip("needs the real data sets: set $WEIGHTSPACE_DATA to their folder")
+    return folder
