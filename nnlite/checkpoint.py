@@ -1,7 +1,9 @@
 """Checkpoints in safetensors: arrays by name, and a JSON description. Nothing is unpickled.
 
-The metadata of the file holds three strings: `format` (so a foreign file is known), `sha256` over
-the arrays (so a damaged one is), and `about`, the JSON description.
+The file's metadata is one JSON record under the key "weightspace": `format`, so that a file of
+another version is known, `sha256` over arrays and description, so that a damaged one is, and
+`about`, the description. (One key, since safetensors writes several in any order, and two equal
+checkpoints must be equal bytes.)
 """
 
 from __future__ import annotations
@@ -20,12 +22,13 @@ from .layers import LAYERS, Layer
 from .net import Network
 
 FORMAT = "weightspace-1"
+KEY = "weightspace"
 Path = str | os.PathLike[str]
 
 
-def _digest(arrays: dict[str, np.ndarray]) -> str:
-    """SHA-256 over names, dtypes, shapes and bytes, in the order of the names."""
-    total = hashlib.sha256()
+def _digest(arrays: dict[str, np.ndarray], about: dict[str, Any]) -> str:
+    """SHA-256 over the description, and names, dtypes, shapes and bytes in order of the names."""
+    total = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
     for name in sorted(arrays):
         array = arrays[name]
         total.update(f"{name}|{array.dtype.str}|{array.shape}|".encode())
@@ -38,9 +41,8 @@ def save_arrays(path: Path, arrays: dict[str, np.ndarray], about: dict[str, Any]
     from safetensors.numpy import save  # noqa: PLC0415  (keeps the import of nnlite light)
 
     whole = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    text = json.dumps(about, sort_keys=True)
-    digest = hashlib.sha256((_digest(whole) + text).encode()).hexdigest()
-    write_whole(path, save(whole, {"format": FORMAT, "sha256": digest, "about": text}))
+    record = {"format": FORMAT, "sha256": _digest(whole, about), "about": about}
+    write_whole(path, save(whole, {KEY: json.dumps(record, sort_keys=True)}))
 
 
 def load_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -57,15 +59,20 @@ def load_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         raise CheckpointError(
             f"{path} is not a readable checkpoint ({wrong}); it may be cut short: use an older one"
         ) from None
-    if metadata.get("format") != FORMAT:
+    if KEY not in metadata:
+        raise CheckpointError(f"{path} is a safetensors file, but was not written by weightspace")
+    try:
+        record = json.loads(metadata[KEY])
+        fits = record["sha256"] == _digest(arrays, record["about"])
+    except (ValueError, KeyError, TypeError):
+        record, fits = {}, False
+    if record.get("format", FORMAT) != FORMAT:
         raise CheckpointError(
-            f"{path} is a safetensors file, but was not written by weightspace "
-            f"(format {metadata.get('format')!r}, expected '{FORMAT}')"
+            f"{path} has format {record['format']!r}; this version reads '{FORMAT}'"
         )
-    text = metadata.get("about", "")
-    if hashlib.sha256((_digest(arrays) + text).encode()).hexdigest() != metadata.get("sha256"):
+    if not fits:
         raise CheckpointError(f"{path} is damaged: its checksum does not fit; use an older one")
-    return arrays, json.loads(text)
+    return arrays, record["about"]
 
 
 def describe_network(net: Network) -> dict[str, Any]:

@@ -1,0 +1,67 @@
+"""Same seed, same bits: run after run, and for any number of threads."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from weightspace.nnlite import models, optim
+
+# Everything the engine computes, on sizes that fit no tile, as one digest.
+PROGRAM = """
+import hashlib, numpy as np
+from weightspace import methods
+from weightspace.nnlite import models, optim
+rng = np.random.default_rng(0)
+total = hashlib.sha256()
+for sizes, n in (((784, 300, 100, 10), 64), ((33, 517, 65, 7), 129), ((5, 3), 1)):
+    net = models.mlp(sizes, activation="leaky_relu", seed=2)
+    x = rng.random((n, sizes[0]), dtype="float32")
+    y = rng.integers(0, sizes[-1], n)
+    v = rng.standard_normal(net.num_parameters).astype("float32")
+    answers = [net.forward(x), net.loss_and_grad(x, y)[1], net.jvp(x, v), net.input_grad(x, y)]
+    answers += [methods.importance.fisher(net, x, y, k) for k in ("true", "sampled", "empirical")]
+    answers += [methods.importance.mas(net, x), methods.importance.sig(net, x)]
+    adam = optim.Adam()
+    state = adam.state(net.num_parameters, "float32")
+    for step in range(1, 6):
+        adam.step(net.ops, net.theta, net.loss_and_grad(x, y)[1], state, step,
+                  optim.Streams(omega=v * v, anchor=v, lam=0.1, path=np.zeros_like(v)))
+    for array in (*answers, net.theta):
+        total.update(array.tobytes())
+print(total.hexdigest())
+"""
+
+
+def digest(threads: int) -> str:
+    environment = {**os.environ, "NUMBA_NUM_THREADS": str(threads)}
+    command = [sys.executable, "-c", PROGRAM]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_threads_do_not_change_a_bit():
+    pytest.importorskip("numba", reason="threads are the cpu backend's, which needs numba")
+    one = digest(1)
+    assert digest(2) == one
+    assert digest(3) == one, "more threads than cores"
+
+
+def train(backend: str) -> bytes:
+    net = models.mlp((30, 40, 5), backend=backend, seed=1)
+    rng = np.random.default_rng(3)
+    adam = optim.Adam(1e-2)
+    state = adam.state(net.num_parameters, "float32")
+    for step in range(1, 51):
+        x, y = rng.random((17, 30), dtype="float32"), rng.integers(0, 5, 17)
+        adam.step(net.ops, net.theta, net.loss_and_grad(x, y)[1], state, step)
+    return hashlib.sha256(net.theta.tobytes()).digest()
+
+
+def test_training_twice_gives_the_same_bits(backend):
+    assert train(backend) == train(backend)
