@@ -71,6 +71,7 @@ def run(
     overwrite: Annotated[bool, typer.Option(help="Replace what is in --out.")] = False,
 ) -> None:
     """Learn an experiment's tasks in sequence, with several methods side by side."""
+    from ..methods import Interrupted
     from .experiments import apply_settings, get_preset, variants
     from .report import notes, write_report
     from .runs import Plan, _plain
@@ -91,7 +92,11 @@ def run(
         resume,
         overwrite,
     )
-    summaries = run_plan(plan, console)
+    try:
+        summaries = run_plan(plan, console)
+    except Interrupted as stopped:
+        errors.print(f"[yellow]{escape(str(stopped))}[/]", highlight=False, soft_wrap=True)
+        raise typer.Exit(130) from None
     lines = aggregate(summaries)
     from ..nnlite.files import write_whole
 
@@ -207,13 +212,8 @@ def bench_steps(
 
 def main() -> None:
     """The console script: errors that are ours end in one clear line and exit status 2."""
-    from ..methods import Interrupted
-
     try:
         app()
-    except Interrupted as stopped:
-        errors.print(f"[yellow]{escape(str(stopped))}[/]", highlight=False)
-        sys.exit(130)
     except WeightspaceError as wrong:
         _fail(str(wrong))
     except OSError as wrong:

@@ -18,6 +18,7 @@ from .places import ENTRIES, Entry, locate
 
 NAMES = ("mnist-demo", *ENTRIES)
 PathLike = str | os.PathLike[str]
+Arrays = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]  # training x, y, test x, y
 
 
 def _read_idx_part(folder: Path, part: str) -> tuple[np.ndarray, np.ndarray]:
@@ -26,14 +27,11 @@ def _read_idx_part(folder: Path, part: str) -> tuple[np.ndarray, np.ndarray]:
     return read_idx(images, IMAGES)[..., None], read_idx(labels, LABELS).astype(np.int64)
 
 
-def _read_cifar(folder: Path, entry: Entry) -> tuple[np.ndarray, ...]:
+def _read_cifar(folder: Path, entry: Entry) -> Arrays:
     label_bytes = 1 if entry.num_classes == 10 else 2
     *train, test = [read_records(folder / name, label_bytes) for name in entry.files]
-    return (
-        np.concatenate([x for x, _ in train]),
-        np.concatenate([y for _, y in train]),
-        *test,
-    )
+    x, y = (np.concatenate(parts) for parts in zip(*train, strict=True))
+    return x, y, *test
 
 
 def load(name: str, data_dir: PathLike | None = None) -> Dataset:
@@ -52,7 +50,7 @@ def load(name: str, data_dir: PathLike | None = None) -> Dataset:
     if name.startswith("cifar"):
         arrays = _read_cifar(folder, entry)
     else:
-        arrays = (*_read_idx_part(folder, "train"), *_read_idx_part(folder, "t10k"))
+        arrays = *_read_idx_part(folder, "train"), *_read_idx_part(folder, "t10k")
     return Dataset(name, *arrays, entry.num_classes, str(folder))
 
 

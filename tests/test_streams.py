@@ -1,0 +1,171 @@
+"""Streams: what was random was drawn once, the hash knows it, and scenarios are required."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from weightspace.bench import streams
+from weightspace.bench.data import Dataset
+from weightspace.kernels import errors
+
+PROGRAM = """
+import sys
+sys.path.insert(0, {tests!r})
+from test_streams import small
+from weightspace.bench import streams
+print(streams.build("permuted", small(), "domain", seed=4).hash)
+"""
+
+
+def small(classes: int = 10) -> Dataset:
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 256, (60, 28, 28, 1), dtype=np.uint8)
+    y = np.arange(60) % classes
+    return Dataset("small", x[:40], y[:40], x[40:], y[40:], classes, "a test")
+
+
+def image(task, row=0):
+    return np.rint(task.load_train()[0][row].reshape(28, 28) * 255).astype(int)
+
+
+def test_permuted_tasks_hold_the_same_pixels_in_another_order():
+    base = small()
+    stream = streams.build("permuted", base, "domain", num_tasks=3, seed=1)
+    original = base.train_x[0, :, :, 0].astype(int)
+    assert np.array_equal(image(stream.tasks[0]), original)
+    for task in stream.tasks[1:]:
+        assert not np.array_equal(image(task), original)
+        assert sorted(image(task).ravel()) == sorted(original.ravel())
+    x, y = stream.tasks[1].load_test()
+    assert x.dtype == np.float32 and y.dtype == np.int64 and x.max() <= 1
+    assert stream.input_shape == (784,) and stream.num_classes == 10
+
+
+def test_a_task_gives_the_same_arrays_every_time():
+    for kind in ("permuted", "rotated", "manipulated", "split"):
+        scenario = "task" if kind == "split" else "domain"
+        task = streams.build(kind, small(), scenario).tasks[1]
+        assert np.array_equal(task.load_train()[0], task.load_train()[0])
+        assert task.train_size == len(task.load_train()[1])
+
+
+def test_rotation_by_a_quarter_is_exact_and_counter_clockwise():
+    pytest.importorskip("scipy", reason="rotation needs scipy")
+    base = small()
+    stream = streams.build("rotated", base, "domain", angles=[0, 90])
+    assert np.array_equal(image(stream.tasks[1]), np.rot90(base.train_x[0, :, :, 0]))
+
+
+@pytest.mark.parametrize("scenario", ["task", "class", "domain"])
+def test_split_groups_classes(scenario):
+    stream = streams.build("split", small(), scenario, classes_per_task=5)
+    assert len(stream) == 2
+    x, y = stream.tasks[1].load_train()
+    assert len(x) == len(y) == 20
+    assert set(y) == (set(range(5)) if scenario == "domain" else set(range(5, 10)))
+    active = stream.tasks[1].active
+    assert (active is None) == (scenario != "task")
+    if active is not None:
+        assert active.tolist() == [False] * 5 + [True] * 5
+    assert stream.num_classes == (5 if scenario == "domain" else 10)
+
+
+def test_manipulations_are_the_published_ones():
+    base = small()
+    x = base.train_x[0, :, :, 0].astype(int)
+    inv = 255 - x
+    stream = streams.build("manipulated", base, "domain")
+    found = {task.name: image(task) for task in stream.tasks}
+    assert list(found) == [
+        "orig", "rot90", "fliplr", "flipud", "check", "inv", "cutud", "invbot"
+    ]  # fmt: skip
+    assert np.array_equal(found["orig"], x)
+    assert np.array_equal(found["inv"], inv)
+    assert np.array_equal(found["rot90"], np.rot90(inv))
+    assert np.array_equal(found["fliplr"], np.fliplr(inv))
+    assert np.array_equal(found["flipud"], np.flipud(inv))
+    assert np.array_equal(found["cutud"], np.vstack([inv[14:], inv[:14]]))
+    assert np.array_equal(found["invbot"], np.vstack([inv[:14], x[14:]]))
+    row, column = np.indices((28, 28))
+    assert np.array_equal(
+        found["check"],
+        np.where((row + column) % 2 == 0, np.where(row % 2 == column % 2, inv, x), x),
+    )
+    named = streams.build("manipulated", base, "domain", order=["invbot"], rows="name")
+    assert np.array_equal(image(named.tasks[0]), np.vstack([x[:14], inv[14:]]))
+
+
+def test_hash_knows_everything_that_matters():
+    base = small()
+    build = streams.build
+    hashes = [
+        build("permuted", base, "domain").hash,
+        build("permuted", base, "domain", seed=1).hash,
+        build("permuted", base, "domain", num_tasks=9).hash,
+        build("permuted", base, "domain", identity_first=False).hash,
+        build("permuted", base, "domain", normalise=(0.13, 0.3)).hash,
+        build("permuted", base.limited(30), "domain").hash,
+        build("split", base, "task").hash,
+        build("split", base, "class").hash,
+        build("split", base, "class", class_order=[1, 0, *range(2, 10)]).hash,
+        build("manipulated", base, "domain").hash,
+        build("manipulated", base, "domain", rows="name").hash,
+        build("rotated", base, "domain").hash,
+        build("rotated", base, "domain", max_angle=90).hash,
+    ]
+    assert len(set(hashes)) == len(hashes)
+    assert build("permuted", small(), "domain").hash == hashes[0]
+
+
+def test_hash_is_the_same_in_another_process(request):
+    program = PROGRAM.format(tests=str(request.path.parent))
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == streams.build("permuted", small(), "domain", seed=4).hash
+
+
+def test_description_says_the_scenario():
+    text = streams.build("split", small(), "class").description
+    assert "class-incremental" in text and "5 tasks" in text
+
+
+def test_normalisation_and_shape():
+    stream = streams.build("permuted", small(), "domain", normalise=(0.5, 0.25), flat=False)
+    x, _ = stream.tasks[0].load_train()
+    assert x.shape == (40, 28, 28, 1)
+    assert np.allclose(x[0, :, :, 0], (small().train_x[0, :, :, 0] / 255 - 0.5) / 0.25, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("kind", "scenario", "settings", "error"),
+    [
+        ("permutation", "domain", {}, errors.UnknownNameError),
+        ("permuted", "class", {}, errors.SettingError),
+        ("rotated", "task", {}, errors.SettingError),
+        ("split", "domian", {}, errors.SettingError),
+        ("permuted", "domain", {"num_tasks": 0}, errors.SettingError),
+        ("permuted", "domain", {"tasks": 3}, errors.UnknownNameError),
+        ("rotated", "domain", {"angles": []}, errors.SettingError),
+        ("rotated", "domain", {"angles": [float("nan")]}, errors.SettingError),
+        ("split", "task", {"classes_per_task": 3}, errors.SettingError),
+        ("split", "task", {"class_order": [0, 0]}, errors.SettingError),
+        ("split", "task", {"class_order": [0, 11]}, errors.SettingError),
+        ("manipulated", "domain", {"order": ["inverse"]}, errors.UnknownNameError),
+        ("manipulated", "domain", {"order": []}, errors.SettingError),
+        ("manipulated", "domain", {"rows": "top"}, errors.UnknownNameError),
+    ],
+)
+def test_bad_requests_are_named(kind, scenario, settings, error):
+    with pytest.raises(error):
+        streams.build(kind, small(), scenario, **settings)
+
+
+def test_a_class_without_images_is_named():
+    base = small()
+    sparse = Dataset("sparse", base.train_x, base.train_y % 8, base.test_x, base.test_y, 10, "")
+    with pytest.raises(errors.DataError, match="8, 9"):
+        streams.build("split", sparse, "task")
