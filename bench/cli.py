@@ -72,11 +72,12 @@ def run(
 ) -> None:
     """Learn an experiment's tasks in sequence, with several methods side by side."""
     from ..methods import Interrupted
+    from ..nnlite.files import write_whole
     from .experiments import apply_settings, get_preset, variants
     from .report import notes, write_report
-    from .runs import Plan, _plain
+    from .runs import Plan, plain
     from .runs import run as run_plan
-    from .tables import aggregate, render
+    from .tables import aggregate, as_csv, render
 
     if resume and overwrite:
         raise SettingError("--resume and --overwrite contradict each other; give one of them")
@@ -98,9 +99,8 @@ def run(
         errors.print(f"[yellow]{escape(str(stopped))}[/]", highlight=False, soft_wrap=True)
         raise typer.Exit(130) from None
     lines = aggregate(summaries)
-    from ..nnlite.files import write_whole
-
-    write_whole(folder / "summary.json", json.dumps(_plain({"runs": summaries}), indent=1) + "\n")
+    write_whole(folder / "summary.json", json.dumps(plain({"runs": summaries}), indent=1) + "\n")
+    write_whole(folder / "table.csv", as_csv(lines))
     page = write_report([folder], folder / "report.html")
     console.print()
     console.print(render(lines, f"{preset.name}: test accuracy after all tasks"))

@@ -23,7 +23,7 @@ import numpy as np
 from rich.console import Console
 
 from ..kernels.errors import CheckpointError, SettingError, StorageError
-from ..methods import Result, Stream, fit
+from ..methods import METHODS, Result, Stream, fit
 from ..methods.correlation import ImportanceProbe
 from ..nnlite import Network, models
 from ..nnlite.files import write_whole
@@ -202,7 +202,7 @@ def write_run(folder: Path, result: Result, summary: dict[str, Any]) -> None:
     title = f"{summary['method']}, seed {summary['seed']}"
     accuracy_curves(result.history, result.task_names, title, folder / "figures/accuracy.png")
     accuracy_matrix(result.R, result.task_names, title, folder / "figures/matrix.png")
-    write_whole(folder / "summary.json", json.dumps(_plain(summary), indent=1) + "\n")
+    write_whole(folder / "summary.json", json.dumps(plain(summary), indent=1) + "\n")
 
 
 def metrics_lines(result: Result) -> str:
@@ -214,7 +214,7 @@ def metrics_lines(result: Result) -> str:
         line = {"kind": "accuracy", "step": e.step, "task": e.task, "tasks": e.accuracies.tolist()}
         events.append((e.step, 1, line))
     events.sort(key=lambda event: event[:2])
-    return "".join(json.dumps(_plain(line)) + "\n" for *_, line in events)
+    return "".join(json.dumps(plain(line)) + "\n" for *_, line in events)
 
 
 def accuracy_csv(result: Result) -> str:
@@ -232,12 +232,12 @@ def _short(value: float) -> str:
     return f"{value:.6g}"
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """JSON has no NaN: an unmeasured number is null."""
     if isinstance(value, dict):
-        return {key: _plain(inner) for key, inner in value.items()}
+        return {key: plain(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(inner) for inner in value]
+        return [plain(inner) for inner in value]
     if isinstance(value, float | np.floating):
         return float(value) if math.isfinite(value) else None
     return value
@@ -267,7 +267,7 @@ def versions() -> dict[str, str]:
 def load_summaries(folders: list[Path]) -> list[dict[str, Any]]:
     """The summaries of all finished runs in or under `folders`, each with its own folder.
 
-    Raises StorageError when there is none.
+    In the order of METHODS, then by label and seed. Raises StorageError when there is none.
     """
     found = []
     for folder in folders:
@@ -277,4 +277,11 @@ def load_summaries(folders: list[Path]) -> list[dict[str, Any]]:
                 found.append({**summary, "folder": str(path.parent)})
     if not found:
         raise StorageError(f"no finished run in {', '.join(map(str, folders)) or 'no folder'}")
-    return found
+    order = list(METHODS)
+
+    def place(summary: dict[str, Any]) -> tuple[int, float, str, int]:
+        settings = summary["method_settings"]
+        strength = float(settings.get("lam", 0))
+        return order.index(settings["name"]), strength, summary["method"], summary["seed"]
+
+    return sorted(found, key=place)

@@ -12,7 +12,9 @@ from .si import SI
 from .sig import SIG, WVA
 from .tasks import SCENARIO_MEANING, Stream, Task
 
-METHODS: dict[str, type[Method]] = {cls.name: cls for cls in (Naive, EWC, MAS, SI, SIG, WVA, Joint, ImportanceProbe)}
+METHODS: dict[str, type[Method]] = {
+    cls.name: cls for cls in (ImportanceProbe, Naive, EWC, MAS, SI, SIG, WVA, Joint)
+}
 
 __all__ = [
     "EWC",

@@ -190,8 +190,8 @@ def fit(
     steps or epochs: for each task. optimizer: Adam(1e-3) by default; `reset_optimizer` zeroes its
     moments at each task. eval_every: also measure the tasks seen so far every so many steps.
     checkpoint: a file to keep the state in, every `checkpoint_every` steps, at each task's end
-    and at Ctrl-C; with `resume` training continues from it to the same bits. `identity` is written into
-    it, and a checkpoint of another identity is refused.
+    and at Ctrl-C; with `resume` training continues from it to the same bits. `identity` is written
+    into it, and a checkpoint of another identity is refused.
 
     The network is trained in place. Raises the named errors of bad data before training on it;
     DivergedError (it names the step) when a loss is not finite, leaving the last checkpoint as it

@@ -8,6 +8,7 @@ PRESET = Preset(
     summary="inverted, flipped, rotated, cut and checkered digits (Campbell et al. 2018)",
     stream="manipulated",
     scenario="domain",
+    init="glorot_uniform",
     steps=320,
     eval_every=80,
     methods=METHODS,

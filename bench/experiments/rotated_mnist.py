@@ -8,6 +8,7 @@ PRESET = Preset(
     summary="ten rotations from 0 to 162 degrees, one shared head (Lopez-Paz & Ranzato 2017)",
     stream="rotated",
     scenario="domain",
+    init="glorot_uniform",
     steps=320,
     eval_every=80,
     methods=METHODS,

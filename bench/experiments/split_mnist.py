@@ -11,6 +11,7 @@ PRESET = Preset(
     summary="five pairs of digits, head masked to the pair (Zenke 2017)",
     stream="split",
     scenario="task",
+    init="glorot_uniform",
     epochs=10,
     batch_size=64,
     reset_optimizer=True,
