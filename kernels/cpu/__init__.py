@@ -1,5 +1,6 @@
 """The `cpu` backend: Numba over a private BLAS. `kernels.reference` says what each kernel means."""
 
+from . import threads  # noqa: F401  (first: it loads the thread pool, with its settings)
 from .activations import (
     activation_backward,
     activation_forward,
