@@ -74,6 +74,7 @@ def run(
     from ..methods import Interrupted
     from ..nnlite.files import write_whole
     from .experiments import apply_settings, get_preset, variants
+    from .figures import require_matplotlib
     from .report import notes, write_report
     from .runs import Plan, plain
     from .runs import run as run_plan
@@ -81,6 +82,7 @@ def run(
 
     if resume and overwrite:
         raise SettingError("--resume and --overwrite contradict each other; give one of them")
+    require_matplotlib()
     preset = apply_settings(get_preset(experiment), settings or [])
     folder = out or Path("runs") / preset.name
     plan = Plan(

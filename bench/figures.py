@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,15 +18,21 @@ from ..nnlite.files import write_whole
 # Okabe & Ito's palette, black last
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C8C8C", "#000000")
 _METHOD_COLOUR = {"naive": "#8C8C8C", "joint": "#000000"}
+_DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (5, 2, 1, 2)))
 _INK, _GRID = "#333333", "#E3E3E3"
+
+
+def require_matplotlib() -> None:
+    """Raise MissingExtraError now, rather than after an hour's training, if it is not installed."""
+    if importlib.util.find_spec("matplotlib") is None:
+        raise MissingExtraError("matplotlib", "demo", "a run's figures")
 
 
 def _pyplot() -> Any:
     """matplotlib without a display. Raises MissingExtraError when it is not installed."""
-    try:
-        import matplotlib
-    except ImportError:
-        raise MissingExtraError("matplotlib", "demo", "a figure") from None
+    require_matplotlib()
+    import matplotlib
+
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
@@ -113,8 +120,20 @@ def accuracy_matrix(r: np.ndarray, names: Sequence[str], title: str, path: Path)
     return _save(plt, figure, path)
 
 
-def _colour(label: str, index: int) -> str:
-    return _METHOD_COLOUR.get(label, COLOURS[index % 6])
+def _looks(summaries: Sequence[dict[str, Any]]) -> dict[str, tuple[str, Any]]:
+    """Colour and dash of each label: one colour a method, one dash a variant of it."""
+    looks: dict[str, tuple[str, Any]] = {}
+    families: dict[str, list[str]] = {}
+    for summary in summaries:
+        members = families.setdefault(summary["method_settings"]["name"], [])
+        if summary["method"] not in members:
+            members.append(summary["method"])
+    coloured = [name for name in families if name not in _METHOD_COLOUR]
+    for name, members in families.items():
+        colour = _METHOD_COLOUR.get(name) or COLOURS[coloured.index(name) % 6]
+        for index, label in enumerate(members):
+            looks[label] = colour, _DASHES[index % len(_DASHES)]
+    return looks
 
 
 def compare(summaries: Sequence[dict[str, Any]], path: Path) -> Path:
@@ -126,13 +145,13 @@ def compare(summaries: Sequence[dict[str, Any]], path: Path) -> Path:
     figure, (left, right) = plt.subplots(
         1, 2, figsize=(11, 4.4), gridspec_kw={"width_ratios": [1.55, 1], "wspace": 0.3}
     )
-    coloured = [label for label in groups if label not in _METHOD_COLOUR]
+    looks = _looks(summaries)
     bars = []
     for label, matrices in groups.items():
-        colour = _colour(label, coloured.index(label) if label in coloured else 0)
+        colour, dash = looks[label]
         seen = np.array([[r[i, : i + 1].mean() for i in range(len(r))] for r in matrices])
         if label != "joint":  # joint training has not "seen" tasks one by one
-            _band(left, np.arange(1, seen.shape[1] + 1), seen, colour, label)
+            _band(left, np.arange(1, seen.shape[1] + 1), seen, colour, dash, label)
         final = seen[:, -1]
         error = final.std(ddof=1) / np.sqrt(len(final)) if len(final) > 1 else 0.0
         bars.append((label, float(final.mean()), float(error), colour))
@@ -148,10 +167,10 @@ def compare(summaries: Sequence[dict[str, Any]], path: Path) -> Path:
     return _save(plt, figure, path)
 
 
-def _band(axes: Any, x: np.ndarray, rows: np.ndarray, colour: str, label: str) -> None:
+def _band(axes: Any, x: np.ndarray, rows: np.ndarray, colour: str, dash: Any, label: str) -> None:
     """The mean of `rows` as a line, its standard error as a band."""
     mean = rows.mean(axis=0)
-    axes.plot(x, mean, color=colour, lw=2, marker="o", ms=3.5, label=label)
+    axes.plot(x, mean, color=colour, lw=2, ls=dash, marker="o", ms=3.5, label=label)
     if len(rows) > 1:
         error = rows.std(axis=0, ddof=1) / np.sqrt(len(rows))
         axes.fill_between(x, mean - error, mean + error, color=colour, alpha=0.18, lw=0)

@@ -13,7 +13,7 @@ from typing import Any
 
 from ..nnlite.files import write_whole
 from .runs import load_summaries
-from .tables import Line, aggregate, percent, size, strength
+from .tables import HEADS, SHOWN, Line, aggregate, percent, size, strength
 
 
 def _image(path: Path, alt: str) -> str:
@@ -26,13 +26,12 @@ def _image(path: Path, alt: str) -> str:
 
 def _table(lines: Sequence[Line]) -> str:
     best = max((line.mean["acc"] for line in lines if line.method != "joint"), default=math.nan)
-    heads = ("method", "lambda", "ACC %", "BWT %", "FWT %", "forgetting %", "kept", "seconds")
-    rows = ["<tr>" + "".join(f"<th>{head}</th>" for head in heads) + "</tr>"]
+    rows = ["<tr>" + "".join(f"<th>{head}</th>" for head in HEADS) + "</tr>"]
     for line in lines:
         cells = [
             line.method,
             strength(line),
-            *(percent(line, key) for key in ("acc", "bwt", "fwt", "forgetting")),
+            *(percent(line, key) for key in SHOWN),
             size(line.kept_bytes),
             f"{line.mean['seconds']:.1f}",
         ]
@@ -47,14 +46,15 @@ def notes(lines: Sequence[Line]) -> list[str]:
     """What the columns mean and what each method's lambda multiplies."""
     said = [
         "ACC: mean accuracy over all tasks after the last. BWT: how later tasks changed earlier "
-        "ones. FWT: accuracy before learning a task, above the untrained network's. Forgetting: "
-        "mean drop from a task's best. Kept: what the method stores between tasks.",
+        "ones. FWT: accuracy before learning a task, above the untrained network's. Forget: mean "
+        "drop from a task's best. Intrans: accuracy that a task, when new, lacked against joint "
+        "training. Kept: what the method stores between tasks.",
     ]
     trials = max(line.trials for line in lines)
     if trials > 1:
         said.append(f"Mean ± standard error over {trials} trials.")
-    said += [f"{line.method}: {line.convention}." for line in lines]
-    return said
+    conventions = {line.settings["name"]: line.convention for line in lines}
+    return said + [f"{name}: {convention}." for name, convention in conventions.items()]
 
 
 def _run_block(summary: dict[str, Any]) -> str:

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
+from ..methods.metrics import intransigence
+
 
 @dataclass(frozen=True)
 class Line:
@@ -26,11 +28,30 @@ class Line:
     settings: dict[str, Any]
 
 
-NUMBERS = ("acc", "bwt", "fwt", "forgetting", "seconds")
+NUMBERS = ("acc", "bwt", "fwt", "forgetting", "intransigence", "seconds")
+HEADS = ("method", "lambda", "ACC %", "BWT %", "FWT %", "forget %", "intrans %", "kept", "seconds")
+SHOWN = ("acc", "bwt", "fwt", "forgetting", "intransigence")
+
+
+def _with_intransigence(summaries: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Each summary with its mean intransigence, against the joint run of the same seed."""
+    joint = {s["seed"]: s["accuracy_matrix"][-1] for s in summaries if s["method"] == "joint"}
+    return [
+        {
+            **s,
+            "intransigence": float(
+                intransigence(np.array(s["accuracy_matrix"]), joint[s["seed"]]).mean()
+            )
+            if s["seed"] in joint
+            else None,
+        }
+        for s in summaries
+    ]
 
 
 def aggregate(summaries: list[dict[str, Any]]) -> list[Line]:
     """One Line a method, in the order of first appearance."""
+    summaries = _with_intransigence(summaries)
     groups: dict[str, list[dict[str, Any]]] = {}
     for summary in summaries:
         groups.setdefault(summary["method"], []).append(summary)
@@ -42,7 +63,7 @@ def aggregate(summaries: list[dict[str, Any]]) -> list[Line]:
         }
         n = len(group)
         if method == "joint":  # it learns no task before another, so nothing can transfer or fade
-            for key in ("bwt", "fwt", "forgetting"):
+            for key in SHOWN[1:]:
                 columns[key][:] = math.nan
         lines.append(
             Line(
@@ -109,14 +130,14 @@ def render(lines: list[Line], title: str) -> Table:
     best = max((line.mean["acc"] for line in lines if line.method != "joint"), default=math.nan)
     table = Table(title=title, title_justify="left", header_style="bold")
     table.add_column("method")
-    for name in ("lambda", "ACC %", "BWT %", "FWT %", "forgetting %", "kept", "seconds"):
+    for name in HEADS[1:]:
         table.add_column(name, justify="right")
     for line in lines:
         style = "bold green" if line.mean["acc"] == best else ""
         table.add_row(
             line.method,
             strength(line),
-            *(percent(line, key) for key in ("acc", "bwt", "fwt", "forgetting")),
+            *(percent(line, key) for key in SHOWN),
             size(line.kept_bytes),
             f"{line.mean['seconds']:.1f}",
             style=style,

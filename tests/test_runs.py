@@ -218,6 +218,15 @@ def test_a_folder_that_cannot_be_written(tmp_path):
     assert isinstance(result.exception, errors.StorageError | OSError)
 
 
+def test_without_matplotlib_the_extra_is_named_before_training(tmp_path, monkeypatch):
+    from weightspace.bench import figures
+
+    monkeypatch.setattr(figures.importlib.util, "find_spec", lambda _: None)
+    with pytest.raises(errors.MissingExtraError, match=r"weightspace\[demo\]"):
+        run(tmp_path / "r", "-m", "naive")
+    assert not (tmp_path / "r").exists()
+
+
 def test_list_and_version():
     result = invoke("list")
     assert result.exit_code == 0

@@ -10,9 +10,9 @@ from .preset import Preset
 METHODS: dict[str, dict] = {
     "naive": {},
     "ewc": {"lam": 30.0},
-    "mas": {"lam": 10.0},
-    "si": {"lam": 1.0},
-    "sig": {"lam": 0.3},
+    "mas": {"lam": 5.0},
+    "si": {"lam": 2.0},
+    "sig": {"lam": 0.2},
     "joint": {},
 }
 
