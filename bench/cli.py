@@ -72,13 +72,15 @@ def run(
 ) -> None:
     """Learn an experiment's tasks in sequence, with several methods side by side."""
     from ..methods import Interrupted
+    from ..methods.correlation import KINDS
     from ..nnlite.files import write_whole
     from .experiments import apply_settings, get_preset, variants
+    from .experiments.kutalev_importances import after_last_task
     from .figures import require_matplotlib
     from .report import notes, write_report
     from .runs import Plan, plain
     from .runs import run as run_plan
-    from .tables import aggregate, as_csv, render
+    from .tables import aggregate, as_csv, render, render_correlations
 
     if resume and overwrite:
         raise SettingError("--resume and --overwrite contradict each other; give one of them")
@@ -106,6 +108,11 @@ def run(
     page = write_report([folder], folder / "report.html")
     console.print()
     console.print(render(lines, f"{preset.name}: test accuracy after all tasks"))
+    probed = sorted(folder.glob("*/seed-*/correlations.csv"))
+    for kind in KINDS if probed else ():
+        pairs = after_last_task([path.parent for path in probed], kind)
+        title = f"{kind} correlation of importances after the last task, by layer"
+        console.print(render_correlations(pairs, title))
     for note in notes(lines):
         console.print(f"[dim]{escape(note)}[/]", highlight=False)
     console.print(f"\nfigures  {folder}/figures, and in each run's folder", highlight=False)

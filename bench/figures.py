@@ -210,5 +210,5 @@ def correlation_surfaces(table: np.ndarray, kind: str, path: Path) -> Path:
         f"{kind.capitalize()} correlation of importances, by layer and after each task",
         fontweight="bold",
     )
-    figure.subplots_adjust(wspace=0.08, hspace=0.12)
+    figure.subplots_adjust(top=0.92, wspace=0.05, hspace=0.05)
     return _save(plt, figure, path)

@@ -332,7 +332,9 @@ class _Trainer:
         return np.logical_or.reduce([mask for mask in masks if mask is not None])
 
     def _diverged(self, now: _Progress, loss: float) -> DivergedError:
-        kept = f" The last good checkpoint is kept: {self.checkpoint}." if self.checkpoint else ""
+        kept = ""
+        if self.checkpoint and self.checkpoint.exists():
+            kept = f" The last good checkpoint is kept: {self.checkpoint}."
         return DivergedError(
             f"the loss became {loss} at step {len(now.losses) + 1} (task "
             f"'{self.tasks[now.task].name}', its step {now.step + 1}).{kept} Lower the learning "

@@ -52,6 +52,23 @@ def rows(tables: np.ndarray, layers: list[str]) -> list[tuple[str, str, str, int
     ]
 
 
+def after_last_task(folders: list[Path], kind: str = "pearson") -> dict[str, dict[str, float]]:
+    """pair -> layer -> correlation after the last task, a mean over the runs in `folders`."""
+    found: dict[str, dict[str, list[float]]] = {}
+    for folder in folders:
+        with open(folder / "correlations.csv", newline="") as file:
+            lines = [line for line in csv.DictReader(file) if line["kind"] == kind]
+        last = max(int(line["after_task"]) for line in lines)
+        for line in lines:
+            if int(line["after_task"]) == last:
+                layers = found.setdefault(line["pair"], {})
+                layers.setdefault(line["layer"], []).append(float(line["correlation"]))
+    return {
+        pair: {layer: float(np.mean(values)) for layer, values in layers.items()}
+        for pair, layers in found.items()
+    }
+
+
 def write_results(probe: ImportanceProbe, net: Network, folder: Path) -> list[Path]:
     """correlations.csv and one surface a pair and kind; returns the figures' paths."""
     from ..figures import correlation_surfaces
