@@ -107,7 +107,8 @@ def run(
     write_whole(folder / "table.csv", as_csv(lines))
     page = write_report([folder], folder / "report.html")
     console.print()
-    console.print(render(lines, f"{preset.name}: test accuracy after all tasks"))
+    title = f"{preset.name}: test accuracy after all tasks"
+    console.print(render(lines, title, console.width))
     probed = sorted(folder.glob("*/seed-*/correlations.csv"))
     for kind in KINDS if probed else ():
         pairs = after_last_task([path.parent for path in probed], kind)

@@ -83,12 +83,12 @@ def aggregate(summaries: list[dict[str, Any]]) -> list[Line]:
 
 
 def percent(line: Line, key: str) -> str:
-    """A number as "93.1 ± 0.2", in percent."""
+    """A number as "93.1 ±0.2", in percent."""
     mean, error = line.mean[key], line.error[key]
     if math.isnan(mean):
         return "-"
     text = f"{100 * mean:.1f}"
-    return text if math.isnan(error) else f"{text} ± {100 * error:.1f}"
+    return text if math.isnan(error) else f"{text} ±{100 * error:.1f}"
 
 
 def size(count: int) -> str:
@@ -125,19 +125,21 @@ def as_csv(lines: list[Line]) -> str:
     return text.getvalue()
 
 
-def render(lines: list[Line], title: str) -> Table:
-    """The table for a terminal."""
+def render(lines: list[Line], title: str, width: int = 120) -> Table:
+    """The table for a terminal of `width` columns; a narrow one gets fewer numbers, not folds."""
+    shown = SHOWN if width >= 100 else ("acc", "bwt", "forgetting")
     best = max((line.mean["acc"] for line in lines if line.method != "joint"), default=math.nan)
     table = Table(title=title, title_justify="left", header_style="bold")
-    table.add_column("method")
-    for name in HEADS[1:]:
-        table.add_column(name, justify="right")
+    table.add_column("method", no_wrap=True)
+    heads = [HEADS[2 + SHOWN.index(key)] for key in shown]
+    for name in ("lambda", *heads, "kept", "seconds"):
+        table.add_column(name, justify="right", no_wrap=True)
     for line in lines:
         style = "bold green" if line.mean["acc"] == best else ""
         table.add_row(
             line.method,
             strength(line),
-            *(percent(line, key) for key in SHOWN),
+            *(percent(line, key) for key in shown),
             size(line.kept_bytes),
             f"{line.mean['seconds']:.1f}",
             style=style,

@@ -11,7 +11,7 @@ METHODS: dict[str, dict] = {
     "naive": {},
     "ewc": {"lam": 30.0},
     "mas": {"lam": 5.0},
-    "si": {"lam": 2.0},
+    "si": {"lam": 1.5},
     "sig": {"lam": 0.2},
     "joint": {},
 }

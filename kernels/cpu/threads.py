@@ -20,7 +20,7 @@ def load_thread_pool() -> None:
     if ours:
         os.environ[_SPIN] = "1000"
     try:
-        from numba.np.ufunc import omppool  # noqa: F401, PLC0415  (loading is what counts)
+        from numba.np.ufunc import omppool  # type: ignore[attr-defined]  # noqa: F401, PLC0415
     except ImportError:
         pass
     finally:  # read by the library as it loads; not meant for child processes
