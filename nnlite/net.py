@@ -252,8 +252,18 @@ class Network:
         return self._loss(x, y, active)[1].copy()
 
     def jvp(self, x: np.ndarray, v: np.ndarray) -> np.ndarray:
-        """J v: the outputs' change (N, K) as theta moves along v (P,)."""
-        return self.push(self.trace(x), v)
+        """J v: the outputs' change (N, K) as theta moves along v (P,).
+
+        The same as push(trace(x), v), but each layer's tangent follows its forward at once, while
+        its weights are still in cache.
+        """
+        directions = self._split(self.layout.check(v, "the tangent", self.dtype))
+        x, tx = self._check_input(x), None
+        self.workspace.generation += 1
+        for layer, k, p, tp in zip(self.layers, self._scopes, self._own, directions, strict=True):
+            x, saved = layer.forward(k, p, x)
+            tx = layer.tangent(k, p, saved, tp or None, tx)
+        return np.zeros_like(x) if tx is None else tx.copy()
 
     def vjp(self, x: np.ndarray, u: np.ndarray) -> np.ndarray:
         """J^T u: the outputs' cotangent u (N, K) pulled back to theta, (P,)."""

@@ -59,6 +59,12 @@ def test_jvp_is_the_derivative_of_the_outputs(net, batch, rng):
     assert relative_error(net.jvp(x, v), slope) <= DIFFERENCES
 
 
+def test_jvp_is_trace_then_push(net, batch, rng):
+    x, _ = batch
+    v = rng.normal(size=net.num_parameters)
+    assert np.array_equal(net.jvp(x, v), net.push(net.trace(x), v))
+
+
 def test_jvp_and_vjp_are_adjoint(net, batch, rng):
     x, _ = batch
     v, u = rng.normal(size=net.num_parameters), rng.normal(size=(N, K))
