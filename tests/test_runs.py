@@ -191,6 +191,12 @@ def test_every_preset_is_complete():
         (["split-mnist", "--backend", "gpu"], errors.UnknownNameError, "backend"),
         (["split-mnist", "--set", "stream.classes=2"], errors.UnknownNameError, "classes_per"),
         (["split-mnist", "--set", "optimizer=adma"], errors.UnknownNameError, "adam"),
+        (["split-mnist", "--set", "stream.classes_per_task=x"], errors.SettingError, "int"),
+        (["split-mnist", "--set", "hidden=a,b"], errors.SettingError, "expected int"),
+        (["split-mnist", "--set", "ewc.lam=1,x"], errors.SettingError, "expected float"),
+        (["split-mnist", "--set", "ewc.penalty=3"], errors.SettingError, "expected str"),
+        (["split-mnist", "--set", "lr=nan"], errors.SettingError, "expected float"),
+        (["split-mnist", "--set", "reset_optimizer=1"], errors.SettingError, "expected bool"),
         (["split-mnist", "--resume", "--overwrite"], errors.SettingError, "contradict"),
     ],
 )

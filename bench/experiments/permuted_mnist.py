@@ -7,15 +7,6 @@ searched on 19,689 images (bench/results) and serve the embedded ones too.
 
 from .preset import Preset
 
-METHODS: dict[str, dict] = {
-    "naive": {},
-    "ewc": {"lam": 30.0},
-    "mas": {"lam": 5.0},
-    "si": {"lam": 1.5},
-    "sig": {"lam": 0.2},
-    "joint": {},
-}
-
 PRESET = Preset(
     name="permuted-mnist",
     summary="ten permutations of the pixels, one shared head (Kirkpatrick 2017, Zenke 2017)",
@@ -24,5 +15,12 @@ PRESET = Preset(
     init="glorot_uniform",
     steps=320,
     eval_every=80,
-    methods=METHODS,
+    methods={
+        "naive": {},
+        "ewc": {"lam": 30.0},
+        "mas": {"lam": 5.0},
+        "si": {"lam": 1.5},
+        "sig": {"lam": 0.2},
+        "joint": {},
+    },
 )

@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from ...kernels.errors import SettingError, unknown_name
 from ...methods import METHODS, Method
 from ...methods.tasks import Scenario
+from ..streams import parameters
 
 
 @dataclass(frozen=True)
@@ -60,8 +62,9 @@ class Variant:
         return METHODS[self.method](**self.settings)
 
 
-def _settable(method: type[Method]) -> list[str]:
-    return [f.name for f in fields(method) if f.init]
+def _settable(method: type[Method]) -> dict[str, str]:
+    """The settings of a method, with their declared types."""
+    return {f.name: str(f.type) for f in fields(method) if f.init}
 
 
 _FIXED = {"name", "summary", "methods", "stream_settings"}
@@ -87,26 +90,42 @@ def apply_settings(preset: Preset, assignments: list[str]) -> Preset:
 def _apply(preset: Preset, key: str, text: str) -> Preset:
     owner, dot, inner = key.partition(".")
     if dot and owner == "stream":
-        return replace(preset, stream_settings={**preset.stream_settings, inner: _value(text)})
+        return _apply_to_stream(preset, inner, text)
     if dot:
-        if owner not in METHODS:
-            raise unknown_name("method", owner, METHODS)
-        if inner not in _settable(METHODS[owner]):
-            raise unknown_name(f"setting of method '{owner}'", inner, _settable(METHODS[owner]))
-        values = [_value(part) for part in text.split(",")]
-        value = values[0] if len(values) == 1 else values
-        settings = {**preset.methods.get(owner, {}), inner: value}
-        return replace(preset, methods={**preset.methods, owner: settings})
+        return _apply_to_method(preset, owner, inner, text)
     known = {f.name: f for f in fields(Preset) if f.name not in _FIXED}
     if key not in known:
-        choices = [*known, "stream.KEY", "METHOD.KEY"]
-        raise unknown_name("key", key, choices)
-    value = _value(text)
+        raise unknown_name("key", key, [*known, "stream.KEY", "METHOD.KEY"])
     if key == "hidden":
-        value = tuple(int(part) for part in text.split(",")) if text != "none" else ()
+        parts = [] if text == "none" else text.split(",")
+        return replace(preset, hidden=tuple(_typed(key, _value(p), "int") for p in parts))
     if key in ("steps", "epochs"):  # one takes the place of the other
         preset = replace(preset, steps=None, epochs=None)
-    return replace(preset, **{key: _typed(key, value, known[key].type)})
+    return replace(preset, **{key: _typed(key, _value(text), known[key].type)})
+
+
+def _apply_to_stream(preset: Preset, key: str, text: str) -> Preset:
+    known = parameters(preset.stream)
+    if key not in known:
+        raise unknown_name(f"setting of the {preset.stream} stream", key, known)
+    declared = known[key]
+    values = [_value(part) for part in text.split(",")]
+    several = "Sequence" in declared or declared == "Normalise"
+    value = values if several else _typed(f"stream.{key}", _value(text), declared)
+    return replace(preset, stream_settings={**preset.stream_settings, key: value})
+
+
+def _apply_to_method(preset: Preset, method: str, key: str, text: str) -> Preset:
+    if method not in METHODS:
+        raise unknown_name("method", method, METHODS)
+    known = _settable(METHODS[method])
+    if key not in known:
+        raise unknown_name(f"setting of method '{method}'", key, known)
+    name = f"{method}.{key}"
+    values = [_typed(name, _value(part), known[key]) for part in text.split(",")]
+    value = values[0] if len(values) == 1 else values
+    settings = {**preset.methods.get(method, {}), key: value}
+    return replace(preset, methods={**preset.methods, method: settings})
 
 
 def _value(text: str) -> Any:
@@ -123,14 +142,18 @@ def _value(text: str) -> Any:
 
 
 def _typed(key: str, value: Any, declared: Any) -> Any:
-    """`value` if it is of the declared type; whole numbers pass as floats."""
-    kinds = {"int": int, "float": float, "str": str, "bool": bool, "Scenario": str}
-    allowed = [kinds[part] for part in str(declared).split(" | ") if part in kinds]
-    if value is None and "None" in str(declared):
+    """`value` if it is of the declared type, an annotation as text; whole numbers pass as floats.
+
+    Names of literal types (PenaltyKind, Literal[...]) stand for strings.
+    """
+    kinds = {"int": int, "float": float, "bool": bool}
+    parts = str(declared).split(" | ")
+    allowed = [kinds[part] for part in parts if part in kinds] or [str]
+    if value is None and "None" in parts:
         return None
     if float in allowed and type(value) is int:
         return float(value)
-    if allowed and type(value) not in allowed:
+    if type(value) not in allowed or (type(value) is float and not math.isfinite(value)):
         wanted = " or ".join(kind.__name__ for kind in allowed)
         raise SettingError(f"--set {key}={value}: expected {wanted}, got {type(value).__name__}")
     return value
@@ -152,7 +175,8 @@ def variants(preset: Preset, chosen: list[str]) -> list[Variant]:
             continue
         key = spread[0]
         for value in settings[key]:
-            made.append(Variant(f"{name} {key}={value:g}", name, {**settings, key: value}))
+            shown = f"{value:g}" if isinstance(value, float) else value
+            made.append(Variant(f"{name} {key}={shown}", name, {**settings, key: value}))
     for variant in made:
         variant.build()  # a bad setting is reported before anything runs
     return made

@@ -19,13 +19,21 @@ KINDS: dict[str, Callable[..., Stream]] = {
 }
 
 
+def parameters(kind: str) -> dict[str, str]:
+    """The settings of the stream `kind`, with their declared types. Raises UnknownNameError."""
+    if kind not in KINDS:
+        raise unknown_name("stream", kind, KINDS)
+    declared = list(inspect.signature(KINDS[kind]).parameters.items())
+    return {name: str(parameter.annotation) for name, parameter in declared[2:]}
+
+
 def build(kind: str, dataset: Dataset, scenario: Scenario, **settings: Any) -> Stream:
     """The stream `kind` over `dataset`, with the settings its module's `make` describes.
 
     Raises UnknownNameError for a kind or setting that is none, suggesting the nearest.
     """
-    if kind not in KINDS:
-        raise unknown_name("stream", kind, KINDS)
+    if str(kind) not in KINDS:
+        raise unknown_name("stream", str(kind), KINDS)
     known = list(inspect.signature(KINDS[kind]).parameters)[2:]
     for key in settings:
         if key not in known:
@@ -33,4 +41,4 @@ def build(kind: str, dataset: Dataset, scenario: Scenario, **settings: Any) -> S
     return KINDS[kind](dataset, scenario, **settings)
 
 
-__all__ = ["KINDS", "build"]
+__all__ = ["KINDS", "build", "parameters"]

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+import operator
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
-from ...kernels.errors import SettingError
+from ...kernels.errors import DataError, SettingError
 from ...methods.tasks import SCENARIO_MEANING, Arrays, Scenario, Stream, Task
 from ..data import Dataset
 
@@ -50,7 +52,7 @@ def make_task(
     """A task over some rows of the data set (None: all), made anew each time it is asked for.
 
     The uint8 base is shared by all tasks, so a stream of any length holds no float copies.
-    relabel (classes,): new label of each old one.
+    relabel (classes,): new label of each old one. Raises DataError for a task without images.
     """
 
     def part(x: np.ndarray, y: np.ndarray, mine: np.ndarray | None) -> Arrays:
@@ -59,12 +61,19 @@ def make_task(
         return to_float(transform(x), normalise, flat), y if relabel is None else relabel[y]
 
     train_rows, test_rows = rows or (None, None)
+    train_size = len(dataset.train_y) if train_rows is None else len(train_rows)
+    test_size = len(dataset.test_y) if test_rows is None else len(test_rows)
+    if not train_size or not test_size:
+        raise DataError(
+            f"task '{name}' of {dataset.name} has {train_size} training and {test_size} test "
+            "images; it needs at least one of each, so raise the limits or leave the task out"
+        )
     return Task(
         name,
         lambda: part(dataset.train_x, dataset.train_y, train_rows),
         lambda: part(dataset.test_x, dataset.test_y, test_rows),
-        len(dataset.train_y) if train_rows is None else len(train_rows),
-        len(dataset.test_y) if test_rows is None else len(test_rows),
+        train_size,
+        test_size,
         active,
     )
 
@@ -106,7 +115,38 @@ def make_stream(
     )
 
 
-def check_count(kind: str, num_tasks: int) -> None:
-    """Raise SettingError for fewer tasks than one."""
-    if num_tasks < 1:
-        raise SettingError(f"a {kind} stream got num_tasks={num_tasks}; it needs at least one")
+def whole(kind: str, setting: str, given: Any, least: int | None = None) -> int:
+    """`given` as an int. Raises SettingError for what is no whole number, or below `least`."""
+    expected = "a whole number" if least is None else f"a whole number of at least {least}"
+    try:
+        number = operator.index(given)
+    except TypeError:
+        number = None
+    if number is None or isinstance(given, bool) or (least is not None and number < least):
+        raise SettingError(f"a {kind} stream got {setting}={given!r}; give {expected}")
+    return number
+
+
+def listed(kind: str, setting: str, given: Any) -> list[Any]:
+    """`given` as a list. Raises SettingError for a single value (a string is one) or for none."""
+    values = [] if isinstance(given, str) or not isinstance(given, Iterable) else list(given)
+    if not values:
+        raise SettingError(f"a {kind} stream got {setting}={given!r}; give a list of at least one")
+    return values
+
+
+def check_normalise(kind: str, given: Any) -> Normalise:
+    """`given` as (mean, deviation) in float, or None. Raises SettingError unless it is a pair
+    of finite numbers whose second is above 0: any other would make inputs that are not finite."""
+    if given is None:
+        return None
+    try:
+        mean, deviation = (float(number) for number in given)
+    except (TypeError, ValueError):
+        mean = deviation = math.nan
+    if not (math.isfinite(mean) and math.isfinite(deviation) and deviation > 0):
+        raise SettingError(
+            f"a {kind} stream got normalise={given!r}; give (mean, deviation) of the pixels in "
+            "[0, 1], both finite and the deviation above 0, or None"
+        )
+    return mean, deviation

@@ -12,10 +12,10 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from ...kernels.errors import SettingError, unknown_name
+from ...kernels.errors import unknown_name
 from ...methods.tasks import Scenario, Stream
 from ..data import Dataset
-from .common import Normalise, check_scenario, make_stream, make_task
+from .common import Normalise, check_normalise, check_scenario, listed, make_stream, make_task
 
 # the order of the authors' naive sequence
 ORDER = ("orig", "rot90", "fliplr", "flipud", "check", "inv", "cutud", "invbot")
@@ -71,14 +71,14 @@ def make(
 ) -> Stream:
     """The manipulated sets named in `order`, one a task. Raises UnknownNameError, SettingError."""
     check_scenario("manipulated", scenario, ("domain",))
+    normalise = check_normalise("manipulated", normalise)
     if rows not in ("code", "name"):
-        raise unknown_name("choice of rows", rows, ("code", "name"))
+        raise unknown_name("choice of rows", str(rows), ("code", "name"))
     known = manipulations(rows)
-    if not order:
-        raise SettingError("a manipulated stream got an empty order; name at least one set")
+    order = listed("manipulated", "order", order)
     for name in order:
-        if name not in known:
-            raise unknown_name("manipulation", name, known)
-    tasks = [make_task(name, dataset, known[name], normalise, flat) for name in order]
-    settings = {"order": list(order), "rows": rows, "normalise": normalise}
+        if str(name) not in known:
+            raise unknown_name("manipulation", str(name), known)
+    tasks = [make_task(name, dataset, known[str(name)], normalise, flat) for name in order]
+    settings = {"order": [str(name) for name in order], "rows": rows, "normalise": normalise}
     return make_stream("manipulated", scenario, dataset, tasks, dataset.num_classes, flat, settings)

@@ -7,7 +7,7 @@ import numpy as np
 from ...methods.tasks import Scenario, Stream
 from ...nnlite.init import generator
 from ..data import Dataset
-from .common import Normalise, check_count, check_scenario, make_stream, make_task
+from .common import Normalise, check_normalise, check_scenario, make_stream, make_task, whole
 
 
 def make(
@@ -23,8 +23,10 @@ def make(
 
     identity_first: the first task is the data as it is. Raises SettingError.
     """
-    check_count("permuted", num_tasks)
     check_scenario("permuted", scenario, ("domain",))
+    num_tasks = whole("permuted", "num_tasks", num_tasks, least=1)
+    seed = whole("permuted", "seed", seed)
+    normalise = check_normalise("permuted", normalise)
     pixels = int(np.prod(dataset.input_shape))
     orders = [generator(seed, 0x9E, task).permutation(pixels) for task in range(num_tasks)]
     if identity_first:

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from ...kernels.errors import MissingExtraError, SettingError
 from ...methods.tasks import Scenario, Stream
 from ..data import Dataset
-from .common import Normalise, Transform, check_count, check_scenario, make_stream, make_task
+from .common import (
+    Normalise,
+    Transform,
+    check_normalise,
+    check_scenario,
+    listed,
+    make_stream,
+    make_task,
+    whole,
+)
 
 
 def rotate(images: np.ndarray, degrees: float) -> np.ndarray:
@@ -22,6 +33,16 @@ def rotate(images: np.ndarray, degrees: float) -> np.ndarray:
         raise MissingExtraError("scipy", "demo", "a rotated stream") from None
     turned = turn(images.astype(np.float32), degrees, axes=(1, 2), reshape=False, order=1)
     return np.clip(np.rint(turned), 0, 255).astype(np.uint8)
+
+
+def _degrees(setting: str, given: Any) -> float:
+    try:
+        angle = float(given)
+    except (TypeError, ValueError):
+        angle = math.nan
+    if not math.isfinite(angle):
+        raise SettingError(f"a rotated stream got {given!r} in {setting}; give finite degrees")
+    return angle
 
 
 def make(
@@ -38,12 +59,13 @@ def make(
     Rotated pixels are rounded back to whole numbers of 0..255. Raises SettingError.
     """
     check_scenario("rotated", scenario, ("domain",))
+    normalise = check_normalise("rotated", normalise)
     if angles is None:
-        check_count("rotated", num_tasks)
-        angles = [max_angle * i / num_tasks for i in range(num_tasks)]
-    if not angles or not np.isfinite(angles).all():
-        raise SettingError(f"a rotated stream got angles={list(angles)}; give finite degrees")
-    angles = [float(angle) for angle in angles]
+        num_tasks = whole("rotated", "num_tasks", num_tasks, least=1)
+        top = _degrees("max_angle", max_angle)
+        angles = [top * i / num_tasks for i in range(num_tasks)]
+    else:
+        angles = [_degrees("angles", angle) for angle in listed("rotated", "angles", angles)]
 
     def turner(degrees: float) -> Transform:
         return lambda images: rotate(images, degrees)

@@ -6,10 +6,18 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ...kernels.errors import DataError, SettingError
+from ...kernels.errors import SettingError
 from ...methods.tasks import Scenario, Stream
 from ..data import Dataset
-from .common import Normalise, check_scenario, make_stream, make_task
+from .common import (
+    Normalise,
+    check_normalise,
+    check_scenario,
+    listed,
+    make_stream,
+    make_task,
+    whole,
+)
 
 
 def make(
@@ -26,14 +34,17 @@ def make(
     "class": the same head unmasked, so old and new classes compete at test. "domain": labels become
     0..classes_per_task-1 within each task ("the first or the second of the pair?").
 
-    Raises SettingError when the groups do not fit, DataError for a class without images.
+    Raises SettingError when the groups do not fit, DataError for a group without images.
     """
     check_scenario("split", scenario, ("task", "class", "domain"))
+    normalise = check_normalise("split", normalise)
+    classes_per_task = whole("split", "classes_per_task", classes_per_task, least=1)
     total = dataset.num_classes
-    order = list(range(total)) if class_order is None else [int(c) for c in class_order]
+    given = range(total) if class_order is None else class_order
+    order = [whole("split", "class_order", c) for c in listed("split", "class_order", given)]
     if sorted(order) != sorted(set(order)) or not set(order) <= set(range(total)):
         raise SettingError(f"class_order {order}: give each class of 0..{total - 1} at most once")
-    if classes_per_task < 1 or len(order) % classes_per_task or not order:
+    if len(order) % classes_per_task:
         raise SettingError(
             f"{len(order)} classes do not divide into groups of classes_per_task={classes_per_task}"
         )
@@ -41,8 +52,6 @@ def make(
     for start in range(0, len(order), classes_per_task):
         group = order[start : start + classes_per_task]
         rows = tuple(np.flatnonzero(np.isin(y, group)) for y in (dataset.train_y, dataset.test_y))
-        if not len(rows[0]) or not len(rows[1]):
-            raise DataError(f"{dataset.name} has no training or no test image of classes {group}")
         active = np.isin(np.arange(total), group) if scenario == "task" else None
         relabel = None
         if scenario == "domain":
