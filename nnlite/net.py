@@ -93,6 +93,15 @@ class Network:
                 for name, shape in layer.parameters(self.shapes[index]).items()
             }
         )
+        # where each layer's parameters lie: looked up once, since every step splits a gradient
+        self._parts = [
+            [
+                (name, at, at + math.prod(shape), shape)
+                for name, shape in layer.parameters(self.shapes[index]).items()
+                for at in (self.layout.offset(f"{index}.{name}"),)
+            ]
+            for index, layer in enumerate(self.layers)
+        ]
         self.workspace = Workspace(self.dtype)
         self._scopes = [
             Scope(self.ops, self.workspace, f"{index}") for index in range(len(self.layers))
@@ -118,12 +127,10 @@ class Network:
 
     def _split(self, vector: np.ndarray) -> list[dict[str, np.ndarray]]:
         """Each layer's views into `vector` (..., P), by the layer's own parameter names."""
+        lead = vector.shape[:-1]
         return [
-            {
-                name: self.layout.view(vector, f"{index}.{name}")
-                for name in layer.parameters(self.shapes[index])
-            }
-            for index, layer in enumerate(self.layers)
+            {name: vector[..., lo:hi].reshape(lead + shape) for name, lo, hi, shape in part}
+            for part in self._parts
         ]
 
     def _out(self, out: np.ndarray | None, what: str) -> np.ndarray:

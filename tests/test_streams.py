@@ -59,6 +59,28 @@ def test_rotation_by_a_quarter_is_exact_and_counter_clockwise():
     assert np.array_equal(image(stream.tasks[1]), np.rot90(base.train_x[0, :, :, 0]))
 
 
+def test_rotation_without_scipy_names_the_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "scipy.ndimage", None)
+    stream = streams.build("rotated", small(), "domain", angles=[0, 30])
+    stream.tasks[0].load_train()  # as it is: nothing to turn
+    with pytest.raises(errors.MissingExtraError, match="demo"):
+        stream.tasks[1].load_train()
+
+
+def test_tasks_hold_no_copies_and_leave_the_data_alone():
+    base = small()
+    before = base.train_x.copy()
+    for kind in streams.KINDS:
+        if kind == "rotated":
+            pytest.importorskip("scipy", reason="rotation needs scipy")
+        for task in streams.build(kind, base, "domain"):
+            first, second = task.load_train()[0], task.load_train()[0]
+            assert not np.shares_memory(first, second)
+            first[...] = -1
+            assert second.min() >= 0 and second.max() <= 1
+    assert np.array_equal(base.train_x, before)
+
+
 @pytest.mark.parametrize("scenario", ["task", "class", "domain"])
 def test_split_groups_classes(scenario):
     stream = streams.build("split", small(), scenario, classes_per_task=5)
@@ -120,6 +142,25 @@ def test_hash_knows_everything_that_matters():
     assert build("permuted", small(), "domain").hash == hashes[0]
 
 
+def test_hash_does_not_depend_on_how_a_setting_was_written():
+    base = small()
+    build = streams.build
+    pairs = [
+        ("permuted", {"seed": 3}, {"seed": np.int64(3)}),
+        ("permuted", {"normalise": (0, 1)}, {"normalise": [np.float64(0), 1.0]}),
+        ("rotated", {"angles": [0, 90]}, {"angles": np.array([0.0, 90.0])}),
+        ("split", {"class_order": range(10)}, {"class_order": np.arange(10)}),
+        ("manipulated", {"order": ("inv", "orig")}, {"order": ["inv", "orig"]}),
+    ]
+    for kind, one, other in pairs:
+        assert build(kind, base, "domain", **one).hash == build(kind, base, "domain", **other).hash
+
+
+def test_hash_stays_what_recorded_runs_were_made_with():
+    stream = streams.build("permuted", small(), "domain", num_tasks=2, normalise=(0.25, 0.5))
+    assert stream.hash.startswith("d34b89006c3d0c6e")
+
+
 def test_hash_is_the_same_in_another_process(request):
     program = PROGRAM.format(tests=str(request.path.parent))
     done = subprocess.run(
@@ -149,19 +190,51 @@ def test_normalisation_and_shape():
         ("split", "domian", {}, errors.SettingError),
         ("permuted", "domain", {"num_tasks": 0}, errors.SettingError),
         ("permuted", "domain", {"tasks": 3}, errors.UnknownNameError),
+        (None, "domain", {}, errors.UnknownNameError),
+        ("permuted", None, {}, errors.SettingError),
+        ("permuted", "domain", {"num_tasks": 2.5}, errors.SettingError),
+        ("permuted", "domain", {"num_tasks": True}, errors.SettingError),
+        ("permuted", "domain", {"seed": 1.5}, errors.SettingError),
+        ("permuted", "domain", {"seed": "one"}, errors.SettingError),
+        ("permuted", "domain", {"normalise": 0.5}, errors.SettingError),
+        ("permuted", "domain", {"normalise": (0.1,)}, errors.SettingError),
+        ("rotated", "domain", {"normalise": (0.1, 0)}, errors.SettingError),
+        ("split", "task", {"normalise": (float("nan"), 1)}, errors.SettingError),
+        ("manipulated", "domain", {"normalise": ("a", "b")}, errors.SettingError),
+        ("rotated", "domain", {"num_tasks": 0}, errors.SettingError),
+        ("rotated", "domain", {"max_angle": float("inf")}, errors.SettingError),
+        ("rotated", "domain", {"max_angle": None}, errors.SettingError),
+        ("rotated", "domain", {"angles": 30}, errors.SettingError),
+        ("rotated", "domain", {"angles": "30"}, errors.SettingError),
+        ("rotated", "domain", {"angles": ["x"]}, errors.SettingError),
         ("rotated", "domain", {"angles": []}, errors.SettingError),
         ("rotated", "domain", {"angles": [float("nan")]}, errors.SettingError),
         ("split", "task", {"classes_per_task": 3}, errors.SettingError),
+        ("split", "task", {"classes_per_task": 0}, errors.SettingError),
+        ("split", "task", {"classes_per_task": 20}, errors.SettingError),
+        ("split", "task", {"class_order": []}, errors.SettingError),
+        ("split", "task", {"class_order": 3}, errors.SettingError),
+        ("split", "task", {"class_order": [0, 1.5]}, errors.SettingError),
         ("split", "task", {"class_order": [0, 0]}, errors.SettingError),
         ("split", "task", {"class_order": [0, 11]}, errors.SettingError),
         ("manipulated", "domain", {"order": ["inverse"]}, errors.UnknownNameError),
+        ("manipulated", "domain", {"order": [1]}, errors.UnknownNameError),
+        ("manipulated", "domain", {"order": "inv"}, errors.SettingError),
         ("manipulated", "domain", {"order": []}, errors.SettingError),
+        ("manipulated", "domain", {"rows": None}, errors.UnknownNameError),
         ("manipulated", "domain", {"rows": "top"}, errors.UnknownNameError),
     ],
 )
 def test_bad_requests_are_named(kind, scenario, settings, error):
     with pytest.raises(error):
         streams.build(kind, small(), scenario, **settings)
+
+
+def test_an_empty_data_set_is_named():
+    base = small()
+    empty = Dataset("empty", base.train_x, base.train_y, base.test_x[:0], base.test_y[:0], 10, "")
+    with pytest.raises(errors.DataError, match="40 training and 0 test"):
+        streams.build("permuted", empty, "domain")
 
 
 def test_a_class_without_images_is_named():

@@ -75,10 +75,10 @@ def make(
     if rows not in ("code", "name"):
         raise unknown_name("choice of rows", str(rows), ("code", "name"))
     known = manipulations(rows)
-    order = listed("manipulated", "order", order)
+    order = [str(name) for name in listed("manipulated", "order", order)]
     for name in order:
-        if str(name) not in known:
-            raise unknown_name("manipulation", str(name), known)
-    tasks = [make_task(name, dataset, known[str(name)], normalise, flat) for name in order]
-    settings = {"order": [str(name) for name in order], "rows": rows, "normalise": normalise}
+        if name not in known:
+            raise unknown_name("manipulation", name, known)
+    tasks = [make_task(name, dataset, known[name], normalise, flat) for name in order]
+    settings = {"order": order, "rows": rows, "normalise": normalise}
     return make_stream("manipulated", scenario, dataset, tasks, dataset.num_classes, flat, settings)
