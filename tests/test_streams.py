@@ -156,7 +156,7 @@ def test_hash_does_not_depend_on_how_a_setting_was_written():
         assert build(kind, base, "domain", **one).hash == build(kind, base, "domain", **other).hash
 
 
-def test_hash_stays_what_recorded_runs_were_made_with():
+def test_hash_stays_the_same_between_versions():
     stream = streams.build("permuted", small(), "domain", num_tasks=2, normalise=(0.25, 0.5))
     assert stream.hash.startswith("d34b89006c3d0c6e")
 
