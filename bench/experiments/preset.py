@@ -109,9 +109,11 @@ def _apply_to_stream(preset: Preset, key: str, text: str) -> Preset:
     if key not in known:
         raise unknown_name(f"setting of the {preset.stream} stream", key, known)
     declared = known[key]
-    values = [_value(part) for part in text.split(",")]
-    several = "Sequence" in declared or declared == "Normalise"
-    value = values if several else _typed(f"stream.{key}", _value(text), declared)
+    value: Any = None
+    if "Sequence" not in declared and declared != "Normalise":
+        value = _typed(f"stream.{key}", _value(text), declared)
+    elif text != "none":
+        value = [_value(part) for part in text.split(",")]
     return replace(preset, stream_settings={**preset.stream_settings, key: value})
 
 
