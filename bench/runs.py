@@ -129,7 +129,9 @@ def _run_one(
             )
         watcher.skipped()
         return summary
-    write_whole(folder / "config.toml", to_toml(config))
+    checkpoint = folder / "checkpoint.safetensors"
+    if not checkpoint.exists():  # one of other settings is refused by fit and keeps its own config
+        write_whole(folder / "config.toml", to_toml(config))
     method = variant.build()
     net = make_network(plan.preset, stream, plan.backend, seed)
     begun = time.perf_counter()
@@ -145,7 +147,7 @@ def _run_one(
         reset_optimizer=plan.preset.reset_optimizer,
         eval_every=plan.preset.eval_every,
         observer=watcher,
-        checkpoint=folder / "checkpoint.safetensors",
+        checkpoint=checkpoint,
         checkpoint_every=2000,
         resume=plan.resume,
         identity=identity,

@@ -124,6 +124,15 @@ def test_resume_skips_what_is_done_and_refuses_other_settings(tmp_path):
         run(tmp_path / "r", "-m", "naive", "--resume", "--set", "lr=0.5")
 
 
+def test_a_refused_resume_leaves_the_stopped_run_as_it_was(tmp_path):
+    run(tmp_path / "r", "-m", "naive")
+    (tmp_path / "r/naive/seed-0/summary.json").unlink()  # as if it had been stopped
+    before = contents(tmp_path / "r")
+    with pytest.raises(errors.CheckpointError, match="another run"):
+        run(tmp_path / "r", "-m", "naive", "--resume", "--set", "lr=0.5")
+    assert contents(tmp_path / "r") == before
+
+
 def test_an_earlier_run_is_not_overwritten_unasked(tmp_path):
     run(tmp_path / "r", "-m", "naive")
     with pytest.raises(errors.SettingError, match=r"--resume.*--overwrite"):
