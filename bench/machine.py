@@ -21,6 +21,7 @@ _PACKAGES = (
 _VARIABLES = re.compile(
     r"^(OPENBLAS|OMP|GOMP|KMP|MKL|NUMBA|XLA|ONEDNN|DNNL|ATEN|TORCH|JAX|GOTO|BLIS)_|^MALLOC_|^LD_PRELOAD$"
 )
+PEAKS = ("vector_bits", "fma_gflops", "blas_gflops", "bandwidth_gbs")  # what `measure` adds
 _SYSFS = Path("/sys/devices/system/cpu/cpu0/cache")
 
 
@@ -140,11 +141,11 @@ def git_state(folder: Path) -> tuple[str | None, bool | None]:
 
 
 def measure(quick: bool = False) -> dict[str, Any]:
-    """`describe()` and the measured peaks; about 6 s when quick, else half a minute.
+    """`describe()` and the measured peaks; about 7 s when quick, else a minute.
 
     Adds vector_bits (width of the FMA instructions the compiler made, by dtype), fma_gflops and
     blas_gflops (by dtype: "one" core, "all" cores) and bandwidth_gbs (by level, see
-    `peaks.bandwidths`). Raises MissingExtraError without Numba, SciPy or threadpoolctl.
+    `peaks.bandwidths`). Raises MissingExtraError without the `cpu` extra.
     """
     found = describe()
     cores = found["cores"]

@@ -6,6 +6,8 @@ do, and whatever disturbs it can only make it look smaller.
 
 Conventions: an FMA counts as 2 flops; copy moves 2 and triad (a = b + s c) 3 arrays, each
 counted once (STREAM's rule, McCalpin 1995: what a cache reads before a write is not counted).
+Besides those two there are a read, a fill, a scaling in place and an axpy, because what memory
+can do depends on how loads and stores mix.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import cache
 from time import perf_counter_ns
 from typing import Any
@@ -21,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from ..kernels.errors import MissingExtraError
+from ..kernels.spec import Traffic
 
 # Independent accumulators: enough to cover the latency of an FMA on two units (4 cycles x 2) with
 # room, and few enough for the 16 vector registers of AVX2. Each is a chain long enough that its one
@@ -64,22 +68,93 @@ def _fma_kernel() -> Any:
     return _numba().njit(nogil=True, fastmath={"contract"}, error_model="numpy")(namespace["fma"])
 
 
-def _copy(target, source, scale, other, repeats):
+def _read(target, first, second, scale, repeats):
+    total = target.dtype.type(0)
     for _ in range(repeats):
-        for i in range(target.size):
-            target[i] = source[i]
+        for i in range(first.size):
+            total += first[i]
+        total *= scale
+    return total
 
 
-def _triad(target, source, scale, other, repeats):
+def _fill(target, first, second, scale, repeats):
+    for r in range(repeats):
+        value = scale * r
+        for i in range(target.size):
+            target[i] = value
+
+
+def _scale(target, first, second, scale, repeats):
     for _ in range(repeats):
         for i in range(target.size):
-            target[i] = source[i] + scale * other[i]
+            target[i] = scale * target[i]
+
+
+def _axpy(target, first, second, scale, repeats):
+    for _ in range(repeats):
+        for i in range(target.size):
+            target[i] += scale * first[i]
+
+
+def _copy(target, first, second, scale, repeats):
+    for _ in range(repeats):
+        for i in range(target.size):
+            target[i] = first[i]
+
+
+def _triad(target, first, second, scale, repeats):
+    for _ in range(repeats):
+        for i in range(target.size):
+            target[i] = first[i] + scale * second[i]
+
+
+@dataclass(frozen=True)
+class Stream:
+    """A loop over long arrays: what it does, how many arrays it has, and how many it moves.
+
+    mix: loads, stores in place and stores elsewhere of one pass, in arrays (`spec.Traffic`).
+    """
+
+    body: Callable[..., Any]
+    arrays: int
+    mix: Traffic
+
+    @property
+    def moved(self) -> int:
+        """Arrays moved in one pass."""
+        return sum(self.mix)
+
+
+STREAMS = {
+    "read": Stream(_read, 1, Traffic(1, 0, 0)),
+    "fill": Stream(_fill, 1, Traffic(0, 0, 1)),
+    "scale": Stream(_scale, 1, Traffic(1, 1, 0)),
+    "axpy": Stream(_axpy, 2, Traffic(2, 1, 0)),
+    "copy": Stream(_copy, 2, Traffic(1, 0, 1)),
+    "triad": Stream(_triad, 3, Traffic(2, 0, 1)),
+}
+
+
+def nearest_stream(mix: Traffic) -> str:
+    """The stream that loads and stores in the proportion closest to `mix`.
+
+    A store to where nothing was loaded costs most machines a load as well, and a store in place
+    does not: a kernel is held against the stream that does as it does.
+    """
+    wanted = np.array(mix) / max(sum(mix), 1)
+
+    def distance(name: str) -> float:
+        stream = STREAMS[name]
+        return float(np.abs(np.array(stream.mix) / stream.moved - wanted).sum())
+
+    return min(STREAMS, key=distance)
 
 
 @cache
 def _stream_kernel(name: str) -> Any:
-    body = {"copy": _copy, "triad": _triad}[name]
-    return _numba().njit(nogil=True, fastmath={"contract"}, error_model="numpy")(body)
+    # a sum is vectorised only where it may be reordered
+    flags = {"contract", "reassoc", "nsz"} if name == "read" else {"contract"}
+    return _numba().njit(nogil=True, fastmath=flags, error_model="numpy")(STREAMS[name].body)
 
 
 def vector_bits(dtype: str = "float32") -> int:
@@ -133,19 +208,19 @@ def fma_rate(dtype: str, threads: int, quick: bool = False) -> float:
 
 
 def bandwidth(name: str, total_bytes: int, threads: int, quick: bool = False) -> float:
-    """GB/s of `name` ("copy" or "triad") over arrays of `total_bytes` in all, on `threads`."""
-    kernel = _stream_kernel(name)
-    arrays = {"copy": 2, "triad": 3}[name]
-    length = max(64, total_bytes // (arrays * threads * 4))
+    """GB/s of one of `STREAMS` over arrays of `total_bytes` in all, on `threads`."""
+    kernel, stream = _stream_kernel(name), STREAMS[name]
+    length = max(64, total_bytes // (stream.arrays * threads * 4))
     # Each thread's arrays are its own and touched (ones, not empty): their pages exist.
-    sets = [[np.ones(length, np.float32) for _ in range(arrays)] for _ in range(threads)]
+    sets = [[np.ones(length, np.float32) for _ in range(stream.arrays)] for _ in range(threads)]
+    scale = np.float32(_FACTOR)
 
     def work(thread: int, repeats: int) -> None:
         own = sets[thread]
-        kernel(own[0], own[1], np.float32(0.5), own[-1], repeats)
+        kernel(own[0], own[min(1, stream.arrays - 1)], own[-1], scale, repeats)
 
     each = _best_seconds(work, threads, _SECONDS[quick], _RUNS[quick])
-    return float(arrays * length * 4 * threads) / each * 1e-9
+    return float(stream.moved * length * 4 * threads) / each * 1e-9
 
 
 def levels(caches: Mapping[str, int]) -> dict[str, int]:
@@ -162,7 +237,7 @@ def levels(caches: Mapping[str, int]) -> dict[str, int]:
 def bandwidths(
     caches: Mapping[str, int], shared: Mapping[str, int], cores: int, quick: bool = False
 ) -> dict[str, dict[str, float]]:
-    """GB/s by level, as "copy_1", "triad_1" (one core) and "copy_all", "triad_all".
+    """GB/s by level and stream, as "copy_1" (one core) and "copy_all".
 
     `shared` says how many cores share a cache: on all cores each gets its part of it.
     """
@@ -171,33 +246,30 @@ def bandwidths(
         together = one if level == "memory" else one * max(1, cores // shared.get(level, 1))
         rates[level] = {
             f"{name}_{label}": bandwidth(name, size, threads, quick)
-            for name in ("copy", "triad")
+            for name in STREAMS
             for label, size, threads in (("1", one, 1), ("all", together, cores))
         }
     return rates
 
 
 def blas_rate(dtype: str, threads: int, quick: bool = False) -> float:
-    """GFLOP/s of SciPy's BLAS on a square product (side 512 when quick, else 1024)."""
-    try:
-        from scipy.linalg import blas
-        from threadpoolctl import threadpool_limits
-    except ImportError as error:
-        extra = "bench" if "threadpoolctl" in str(error) else "cpu"
-        raise MissingExtraError(
-            error.name or "scipy", extra, "measuring the rate of BLAS"
-        ) from error
-    size = 512 if quick else 1024
-    product = {"float32": blas.sgemm, "float64": blas.dgemm}[dtype]
-    left, right, out = (np.ones((size, size), dtype, order="F") for _ in range(3))
+    """GFLOP/s of the `cpu` backend's own BLAS, a square product (side 512 when quick, else 1024)
+    of its own on each thread: what any tiling of it could reach. Raises MissingExtraError."""
+    from ..kernels import get_backend
 
-    def work(_thread: int, repeats: int) -> None:
+    get_backend("cpu")  # says which extra is missing
+    from ..kernels.cpu.blas import product_nn
+
+    @_numba().njit(nogil=True)
+    def products(left, right, out, repeats):
         for _ in range(repeats):
-            product(1.0, left, right, 0.0, out, overwrite_c=1)
+            product_nn(left, right, out, 0)
 
-    with threadpool_limits(threads, user_api="blas"):
-        each = _best_seconds(work, 1, _SECONDS[quick], _RUNS[quick])
-    return 2.0 * size**3 / each * 1e-9
+    size = 512 if quick else 1024
+    sets = [[np.ones((size, size), dtype) for _ in range(3)] for _ in range(threads)]
+    seconds, runs = _SECONDS[quick], _RUNS[quick]
+    each = _best_seconds(lambda t, repeats: products(*sets[t], repeats), threads, seconds, runs)
+    return 2.0 * size**3 * threads / each * 1e-9
 
 
 def cores_here() -> int:

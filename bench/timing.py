@@ -67,7 +67,7 @@ def calibrate(
 ) -> int:
     """How many calls make one sample of at least `sample_seconds`, after warming up.
 
-    The count is doubled until a batch reaches half of the goal, and the quickest of three such
+    A call that takes as long as a sample is made twice and no more. Else the count is doubled until a batch reaches half of the goal, and the quickest of three such
     batches decides: one disturbed call (a page fault, a sleeping thread) cannot make all samples
     too short.
     Raises SettingError for a goal that is not a positive number of seconds.
@@ -77,6 +77,8 @@ def calibrate(
             f"sample_seconds is {sample_seconds}; expected a positive number of seconds: "
             f"leave it out for {SAMPLE_SECONDS}"
         )
+    if min(time_batch(call, 1) for _ in range(2)) >= sample_seconds:
+        return 1
     time_batch(call, max(1, warmup_calls))
     calls = 1
     while time_batch(call, calls) * calls < sample_seconds / 2:
@@ -141,17 +143,18 @@ def ratio_interval(
     level: float = LEVEL,
     resamples: int = RESAMPLES,
     seed: int = 0,
+    paired: bool = True,
 ) -> Interval:
     """median(samples) / median(reference) with its bootstrap confidence interval.
 
-    Samples of equal number are taken to be rounds of one interleaved run and are resampled
-    together, so that a slow drift of the machine, which both see, cancels; otherwise each set
-    is resampled by itself.
+    Where `paired`, samples of equal number are taken to be rounds of one interleaved run and are
+    resampled together, so that a slow drift of the machine, which both see, cancels; otherwise
+    each set is resampled by itself.
     """
     above, below = _checked(samples), _checked(reference)
     rng = np.random.default_rng(seed)
     rows = rng.integers(0, above.size, (resamples, above.size))
-    same = above.size == below.size
+    same = paired and above.size == below.size
     others = rows if same else rng.integers(0, below.size, (resamples, below.size))
     ratios = np.median(above[rows], axis=1) / np.median(below[others], axis=1)
     return Interval(float(np.median(above) / np.median(below)), *_ends(ratios, level))

@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -67,6 +67,18 @@ def _all_true(rng, shape, dtype):
     return np.ones(shape, bool)
 
 
+class Traffic(NamedTuple):
+    """Bytes a kernel must move, by how they move: machines charge them differently.
+
+    read: loaded. updated: stored where they were loaded from. fresh: stored where nothing was
+    loaded, for which a cache first loads the line it is going to overwrite.
+    """
+
+    read: int
+    updated: int
+    fresh: int
+
+
 @dataclass(frozen=True)
 class Kernel:
     """One kernel's contract.
@@ -75,7 +87,9 @@ class Kernel:
     writes: argument -> "=" (overwritten) or "+=" (read and written). scratch: arguments whose
     values mean nothing before or after. make: how to fill an argument (default: normal).
     variants: named changes to the arguments, a value or None for an absent array. reduces: the axes
-    summed over, for the tolerance. flops: floating-point operations, from the sizes.
+    summed over, for the tolerance. flops: floating-point operations, from the sizes. family: the
+    ladder of sizes it is timed on. timed: the variants whose cost differs enough to be timed too.
+    share: what part of `flops` a variant needs, where not all. product: flops are a matrix product's.
     """
 
     name: str
@@ -87,6 +101,10 @@ class Kernel:
     make: dict[str, Maker] = field(default_factory=dict)
     variants: dict[str, dict[str, Any]] = field(default_factory=lambda: {"": {}})
     reduces: str = ""
+    family: str = "dense"
+    timed: tuple[str, ...] = ("",)
+    share: dict[str, float] = field(default_factory=dict)
+    product: bool = False
 
     def shape(self, argument: str, sizes: Sizes) -> tuple[int, ...]:
         """The shape of an array argument; an axis like "VN" is the product of its letters."""
@@ -116,15 +134,33 @@ class Kernel:
                 made[name] = maker(rng, self.shape(name, sizes), real)
         return made
 
-    def bytes(self, sizes: Sizes, dtype: Any, variant: str = "") -> int:
+    def traffic(self, sizes: Sizes, dtype: Any, variant: str = "") -> Traffic:
         """The least memory traffic: inputs read once, "=" written once, "+=" both; no scratch."""
-        total = 0
+        read = updated = fresh = 0
+        changes = self.variants[variant]
         for name, axes in self.axes.items():
-            if axes is None or name in self.scratch or self.variants[variant].get(name, 0) is None:
+            if axes is None or name in self.scratch or changes.get(name, 0) is None:
                 continue
-            times = 2 if self.writes.get(name) == "+=" else 1
-            total += times * math.prod(self.shape(name, sizes)) * np.dtype(dtype).itemsize
-        return total
+            size = math.prod(self.shape(name, sizes)) * np.dtype(dtype).itemsize
+            # beta scales what is there before adding to it: with beta 0 nothing is read
+            adds = self.writes.get(name) == "+=" or (
+                name in ("dw", "db") and changes.get("beta", self.scalars.get("beta", 0)) != 0
+            )
+            if name not in self.writes:
+                read += size
+            elif adds:
+                read, updated = read + size, updated + size
+            else:
+                fresh += size
+        return Traffic(read, updated, fresh)
+
+    def bytes(self, sizes: Sizes, dtype: Any, variant: str = "") -> int:
+        """All of `traffic` together."""
+        return sum(self.traffic(sizes, dtype, variant))
+
+    def work(self, sizes: Sizes, variant: str = "") -> float:
+        """Floating-point operations of a variant."""
+        return self.flops(sizes) * self.share.get(variant, 1.0)
 
     def length(self, sizes: Sizes) -> int:
         """How many terms the longest sum of this kernel has."""
@@ -148,11 +184,19 @@ def check(
     variant: str = "",
     seed: int = 0,
 ) -> float:
+    """`check_arguments` on arguments drawn from `seed`."""
+    arguments = kernel.arguments(np.random.default_rng(seed), sizes, dtype, variant)
+    return check_arguments(backend, kernel, sizes, dtype, arguments)
+
+
+def check_arguments(
+    backend: ModuleType, kernel: Kernel, sizes: Sizes, dtype: Any, arguments: dict[str, Any]
+) -> float:
     """A kernel's worst error against float64 `reference`, in units of its tolerance: 1 passes.
 
-    The reference computes in float64 on the same arguments, so float32 errors are its own.
+    The reference computes in float64 on the same arguments, so float32 errors are the kernel's
+    own. `arguments` are left as they are.
     """
-    arguments = kernel.arguments(np.random.default_rng(seed), sizes, dtype, variant)
     exact = {
         name: value.astype(np.float64)
         if isinstance(value, np.ndarray) and value.dtype == np.dtype(dtype)
@@ -172,7 +216,14 @@ def _elementwise(name: str, cost: float, slope: bool) -> list[Kernel]:
         return cost * s["N"] * s["O"]
 
     return [
-        Kernel(f"{name}_forward", {"x": "N O", **extra, "y": "N O"}, {"y": "="}, flops, scalars),
+        Kernel(
+            f"{name}_forward",
+            {"x": "N O", **extra, "y": "N O"},
+            {"y": "="},
+            flops,
+            scalars,
+            family="activation",
+        ),
         *(
             Kernel(
                 f"{name}_{verb}",
@@ -181,6 +232,7 @@ def _elementwise(name: str, cost: float, slope: bool) -> list[Kernel]:
                 flops,
                 scalars,
                 make={"y": _unit},
+                family="activation",
             )
             for verb, source, target in (("backward", "dy", "dx"), ("tangent", "tx", "ty"))
         ),
@@ -200,6 +252,7 @@ _DENSE = [
         _RELU,
         variants={"": {}, **_ACTS, "no bias": {"b": None}},
         reduces="I",
+        product=True,
     ),
     Kernel(
         "dense_backward",
@@ -228,6 +281,9 @@ _DENSE = [
             "input only": {"dw": None, "db": None},
         },
         reduces="NO",
+        timed=("", "first layer"),
+        share={"first layer": 0.5, "input only": 0.5},
+        product=True,
     ),
     Kernel(
         "dense_tangent",
@@ -253,6 +309,8 @@ _DENSE = [
             "no bias": {"tb": None},
         },
         reduces="I",
+        share={"input still": 0.5, "parameters still": 0.5},
+        product=True,
     ),
     Kernel(
         "dense_sample_grads",
@@ -260,6 +318,7 @@ _DENSE = [
         {"dw": "=", "db": "="},
         lambda s: 1.0 * s["N"] * s["I"] * s["O"],
         variants={"": {}, "no bias": {"db": None}},
+        family="per-sample",
     ),
     Kernel(
         "dense_accumulate",
@@ -278,6 +337,8 @@ _DENSE = [
         frozenset({"xp", "dp"}),
         variants={"": {}, "absolute": {"power": 1}, "no bias": {"db": None}},
         reduces="N",
+        timed=("", "absolute"),
+        product=True,
     ),
     Kernel(
         "dense_signal",
@@ -306,6 +367,7 @@ _ACTIVATIONS = [
         lambda s: 1.0 * s["N"] * s["O"],
         _RELU,
         variants={"": {}, **_ACTS},
+        family="activation",
     ),
     Kernel(
         "activation_backward",
@@ -315,6 +377,7 @@ _ACTIVATIONS = [
         _RELU,
         make={"y": _unit},
         variants={"": {}, **_ACTS},
+        family="activation",
     ),
     *_elementwise("identity", 0, False),
     *_elementwise("relu", 1, False),
@@ -331,6 +394,7 @@ _LOSSES = [
         lambda s: 4.0 * s["N"] * s["K"],
         make={"active": _all_true},
         reduces="K",
+        family="loss",
     ),
     *(
         Kernel(
@@ -340,6 +404,7 @@ _LOSSES = [
             lambda s: 4.0 * s["N"] * s["K"],
             make={"p": _simplex},
             reduces="K",
+            family="loss",
         )
         for verb, source, target in (("backward", "u", "dz"), ("tangent", "tz", "tp"))
     ),
@@ -349,6 +414,7 @@ _LOSSES = [
         {"factor": "="},
         lambda s: 2.0 * s["N"] * s["K"] ** 2,
         make={"p": _simplex},
+        family="loss",
     ),
     Kernel(
         "softmax_cross_entropy",
@@ -357,6 +423,7 @@ _LOSSES = [
         lambda s: 5.0 * s["N"] * s["K"],
         make={"labels": _labels, "active": _all_true},
         reduces="K",
+        family="loss",
     ),
     Kernel(
         "squared_error",
@@ -364,6 +431,7 @@ _LOSSES = [
         {"loss": "=", "doutputs": "="},
         lambda s: 3.0 * s["N"] * s["K"],
         reduces="K",
+        family="loss",
     ),
 ]
 
@@ -400,6 +468,8 @@ def _update(name: str, moments: tuple[str, ...], scalars: dict[str, Any], cost: 
         {**scalars, "lam": 0.3},
         make={name: _positive for name in ("v", "square", "omega", "gain")},
         variants=_STREAM_VARIANTS,
+        family="update",
+        timed=("", "penalty and path", "all"),
     )
 
 
@@ -417,6 +487,7 @@ _UPDATES = [
         lambda s: 4.0 * s["P"],
         {"lam": 0.3},
         make={"omega": _positive},
+        family="update",
     ),
 ]
 
@@ -424,9 +495,37 @@ KERNELS: dict[str, Kernel] = {
     kernel.name: kernel for kernel in (*_DENSE, *_ACTIVATIONS, *_LOSSES, *_UPDATES)
 }
 
-# Sizes for the bench, from what stays in cache to what does not.
-LADDER: dict[str, dict[str, int]] = {
-    "small": {"N": 64, "I": 300, "O": 100, "K": 10, "V": 1, "P": 30_000},
-    "medium": {"N": 128, "I": 784, "O": 256, "K": 10, "V": 1, "P": 270_000},
-    "large": {"N": 256, "I": 2000, "O": 2000, "K": 100, "V": 1, "P": 5_600_000},
+# Sizes for the bench by family: from one sample, over what stays in cache, to what surely does not.
+LADDER: dict[str, dict[str, dict[str, int]]] = {
+    "dense": {
+        "one": {"N": 1, "I": 784, "O": 256, "V": 1},
+        "small": {"N": 64, "I": 300, "O": 100, "V": 1},
+        "medium": {"N": 128, "I": 784, "O": 256, "V": 1},
+        "large": {"N": 256, "I": 2000, "O": 2000, "V": 1},
+        "memory": {"N": 1, "I": 8192, "O": 8192, "V": 1},
+    },
+    "per-sample": {
+        "one": {"N": 1, "I": 784, "O": 256},
+        "small": {"N": 16, "I": 300, "O": 100},
+        "medium": {"N": 32, "I": 784, "O": 100},
+        "memory": {"N": 256, "I": 784, "O": 256},
+    },
+    "activation": {
+        "small": {"N": 64, "O": 100, "V": 1},
+        "medium": {"N": 128, "O": 256, "V": 1},
+        "large": {"N": 256, "O": 2000, "V": 1},
+        "memory": {"N": 8192, "O": 4096, "V": 1},
+    },
+    "loss": {
+        "small": {"N": 64, "K": 10},
+        "medium": {"N": 256, "K": 100},
+        "large": {"N": 10_000, "K": 10},
+        "memory": {"N": 1_000_000, "K": 10},
+    },
+    "update": {
+        "small": {"P": 30_000},
+        "medium": {"P": 270_000},
+        "large": {"P": 5_600_000},
+        "memory": {"P": 16_000_000},
+    },
 }
