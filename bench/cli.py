@@ -14,6 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from ..kernels.errors import SettingError, StorageError, WeightspaceError
+from . import cli_bench
 
 app = typer.Typer(
     help="Learn tasks one after another, see what is forgotten, and measure the engine.",
@@ -25,9 +26,8 @@ app = typer.Typer(
 data_app = typer.Typer(
     help="Data sets: what is here, and how to get the rest.", no_args_is_help=True
 )
-bench_app = typer.Typer(help="Measure this machine, and the engine on it.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
-app.add_typer(bench_app, name="bench")
+app.add_typer(cli_bench.app, name="bench")
 
 console = Console()
 errors = Console(stderr=True)
@@ -76,10 +76,10 @@ def run(
     from ..nnlite.files import write_whole
     from .experiments import apply_settings, get_preset, variants
     from .experiments.kutalev_importances import after_last_task
-    from .figures import require_matplotlib
     from .report import notes, write_report
     from .runs import Plan, plain
     from .runs import run as run_plan
+    from .style import require_matplotlib
     from .tables import aggregate, as_csv, render, render_correlations
 
     if resume and overwrite:
@@ -190,34 +190,6 @@ def data_fetch(
 
     folder = fetch(name, data_dir)
     console.print(f"{name} is in {folder}; use it with --data-dir {data_dir}", highlight=False)
-
-
-@bench_app.command(name="machine")
-def bench_machine(
-    quick: Annotated[bool, typer.Option(help="A few seconds instead of half a minute.")] = False,
-) -> None:
-    """Measure the peaks of this machine: arithmetic, memory and cache bandwidth, BLAS."""
-    from .machine import measure
-
-    console.print_json(json.dumps(measure(quick)))
-
-
-@bench_app.command(name="steps")
-def bench_steps(
-    operation: Annotated[list[str] | None, typer.Option("--operation", "-o")] = None,
-    size: Annotated[list[str] | None, typer.Option("--size", "-s")] = None,
-    peer: Annotated[
-        list[str] | None, typer.Option("--peer", "-p", help="torch, jax, ...; repeatable.")
-    ] = None,
-    quick: Annotated[bool, typer.Option(help="One size, five operations, under a minute.")] = False,
-    out: Annotated[Path | None, typer.Option(help="Append JSON lines to this file.")] = None,
-) -> None:
-    """Time whole operations against torch, JAX and BackPACK, each in a process of its own."""
-    from .steps import exit_status
-    from .steps import run as run_steps
-
-    rows = run_steps(operation, size, peer, quick, out)
-    raise typer.Exit(exit_status(rows))
 
 
 def main() -> None:

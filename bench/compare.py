@@ -8,6 +8,7 @@ above 1 + threshold: a change that the noise could have made is none. A file tha
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -179,7 +180,7 @@ def lines(
                 f"{1e6 * one.before:>12,.1f} us -> {1e6 * one.after:,.1f} us"
             )
         yield f"[{style}]{one.status:7}[/] {escape(one.name):<58}{times}"
-    counts = {s: sum(v.status == s for v in verdicts) for s in dict.fromkeys(v.status for v in verdicts)}
+    counts = Counter(one.status for one in verdicts)
     yield ", ".join(f"{count} {status}" for status, count in counts.items()) + (
         f" (slower: surely by more than {threshold:.0%})"
     )

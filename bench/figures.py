@@ -2,68 +2,18 @@
 
 from __future__ import annotations
 
-import importlib.util
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..kernels.errors import MissingExtraError
 from ..methods.correlation import PAIRS
 from ..methods.result import Evaluation
-from ..nnlite.files import write_whole
+from .style import COLOURS, GRID, INK, close, pyplot
 
-# Okabe & Ito's palette, black last
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C8C8C", "#000000")
 _METHOD_COLOUR = {"naive": "#8C8C8C", "joint": "#000000"}
 _DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (5, 2, 1, 2)))
-_INK, _GRID = "#333333", "#E3E3E3"
-
-
-def require_matplotlib() -> None:
-    """Raise MissingExtraError now, rather than after an hour's training, if it is not installed."""
-    if importlib.util.find_spec("matplotlib") is None:
-        raise MissingExtraError("matplotlib", "demo", "a run's figures")
-
-
-def _pyplot() -> Any:
-    """matplotlib without a display. Raises MissingExtraError when it is not installed."""
-    require_matplotlib()
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    plt.rcParams.update(
-        {
-            "figure.dpi": 130,
-            "font.size": 10,
-            "axes.spines.top": False,
-            "axes.spines.right": False,
-            "axes.edgecolor": _INK,
-            "axes.labelcolor": _INK,
-            "axes.titleweight": "bold",
-            "axes.titlelocation": "left",
-            "axes.grid": True,
-            "axes.axisbelow": True,
-            "grid.color": _GRID,
-            "xtick.color": _INK,
-            "ytick.color": _INK,
-            "legend.frameon": False,
-        }
-    )
-    return plt
-
-
-def _save(plt: Any, figure: Any, path: Path) -> Path:
-    """Write the figure whole or not at all, without a date, so equal runs give equal bytes."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", bbox_inches="tight", metadata={"Software": None})
-    plt.close(figure)
-    write_whole(path, buffer.getvalue())
-    return path
 
 
 def _percent_axis(axis: Any) -> None:
@@ -76,7 +26,7 @@ def accuracy_curves(
     history: Sequence[Evaluation], names: Sequence[str], title: str, path: Path
 ) -> Path:
     """Test accuracy of every task against training steps; each line starts with its own task."""
-    plt = _pyplot()
+    plt = pyplot()
     figure, axes = plt.subplots(figsize=(8.5, 4.2))
     steps = np.array([e.step for e in history])
     table = np.array([e.accuracies for e in history])
@@ -84,7 +34,7 @@ def accuracy_curves(
     shades = plt.get_cmap("viridis")(np.linspace(0.0, 0.92, len(names)))
     ends = [int(steps[at == task].max()) for task in range(len(names)) if (at == task).any()]
     for end in ends[:-1]:
-        axes.axvline(end, color=_GRID, lw=1.2, zorder=0)
+        axes.axvline(end, color=GRID, lw=1.2, zorder=0)
     for task, name in enumerate(names):
         shown = (at >= task) & ~np.isnan(table[:, task])
         axes.plot(steps[shown], table[shown, task], color=shades[task], lw=1.8, marker="o", ms=2.5,
@@ -94,12 +44,12 @@ def accuracy_curves(
     axes.set(xlabel="training steps", ylabel="test accuracy", ylim=(0, 1.02), xlim=(0, None))
     axes.set_title(f"Each task's accuracy as the next ones are learnt: {title}")
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8.5, title="task")
-    return _save(plt, figure, path)
+    return close(plt, figure, path)
 
 
 def accuracy_matrix(r: np.ndarray, names: Sequence[str], title: str, path: Path) -> Path:
     """R as a heat map with its numbers, in percent; tasks not yet learnt are pale."""
-    plt = _pyplot()
+    plt = pyplot()
     count = len(names)
     side = max(4.0, 0.55 * count + 1.2)
     figure, axes = plt.subplots(figsize=(side + 1, side))
@@ -117,7 +67,7 @@ def accuracy_matrix(r: np.ndarray, names: Sequence[str], title: str, path: Path)
     axes.spines[:].set_visible(False)
     axes.set_title(f"Accuracy, %: {title}")
     figure.colorbar(image, ax=axes, fraction=0.045, pad=0.03)
-    return _save(plt, figure, path)
+    return close(plt, figure, path)
 
 
 def _looks(summaries: Sequence[dict[str, Any]]) -> dict[str, tuple[str, Any]]:
@@ -138,7 +88,7 @@ def _looks(summaries: Sequence[dict[str, Any]]) -> dict[str, tuple[str, Any]]:
 
 def compare(summaries: Sequence[dict[str, Any]], path: Path) -> Path:
     """Methods side by side: mean accuracy over the tasks seen so far, and at the end."""
-    plt = _pyplot()
+    plt = pyplot()
     groups: dict[str, list[np.ndarray]] = {}
     for summary in summaries:
         groups.setdefault(summary["method"], []).append(np.array(summary["accuracy_matrix"]))
@@ -164,7 +114,7 @@ def compare(summaries: Sequence[dict[str, Any]], path: Path) -> Path:
     left.set_title("As tasks are added")
     left.legend(fontsize=9)
     _final_bars(right, bars)
-    return _save(plt, figure, path)
+    return close(plt, figure, path)
 
 
 def _band(axes: Any, x: np.ndarray, rows: np.ndarray, colour: str, dash: Any, label: str) -> None:
@@ -180,7 +130,7 @@ def _final_bars(axes: Any, bars: list[tuple[str, float, float, str]]) -> None:
     bars = sorted(bars, key=lambda bar: bar[1])
     labels, means, errors, colours = zip(*bars, strict=True)
     axes.barh(labels, means, xerr=errors if any(errors) else None, color=colours, height=0.62,
-              error_kw={"ecolor": _INK, "capsize": 3})  # fmt: skip
+              error_kw={"ecolor": INK, "capsize": 3})  # fmt: skip
     for row, (mean, error) in enumerate(zip(means, errors, strict=True)):
         axes.text(mean + error + 0.012, row, f"{100 * mean:.1f}", va="center", fontsize=9.5)
     _percent_axis(axes.xaxis)
@@ -192,7 +142,7 @@ def _final_bars(axes: Any, bars: list[tuple[str, float, float, str]]) -> None:
 
 def correlation_surfaces(table: np.ndarray, kind: str, path: Path) -> Path:
     """One surface a pair of importances: correlation over layers and tasks (T, pairs, layers)."""
-    plt = _pyplot()
+    plt = pyplot()
     tasks, pairs, layers = table.shape
     figure = plt.figure(figsize=(14, 6.4))
     across, along = np.meshgrid(np.arange(1, layers + 1), np.arange(1, tasks + 1))
@@ -211,4 +161,4 @@ def correlation_surfaces(table: np.ndarray, kind: str, path: Path) -> Path:
         fontweight="bold",
     )
     figure.subplots_adjust(top=0.92, wspace=0.05, hspace=0.05)
-    return _save(plt, figure, path)
+    return close(plt, figure, path)

@@ -1,9 +1,9 @@
 """Every kernel against the machine's roofline: `weightspace bench kernels`.
 
 Each entry of `kernels.spec` runs on each backend and on a ladder of sizes, from one sample over
-what stays in cache to what does not. Its answer is compared with float64 `reference` first: a wrong
-kernel is reported and not timed. The samples are taken in passes over the whole list, so that a slow
-minute of the machine meets all kernels, and shows as spread rather than as somebody's loss.
+what stays in cache to what does not. Its answer is compared with float64 `reference` first: a
+wrong kernel is reported and not timed. The samples are taken in passes over the whole list, so that
+a slow minute of the machine meets all kernels, and shows as spread rather than as somebody's loss.
 """
 
 from __future__ import annotations
@@ -330,7 +330,10 @@ def write(path: str | Path, rows: Iterable[Row], here: Mapping[str, Any]) -> Pat
 
 # ---- what is printed ----------------------------------------------------------------------------
 
-_HEADS = f"{'':8}{'us':>11}{'+-':>6}{'GFLOP/s':>9}{'GB/s':>8}  {'from':6}{'% roof':>7}{'% BLAS':>8}  allocates"
+_HEADS = (
+    f"{'':10}{'us':>9}{'+-':>6}{'GFLOP/s':>9}{'GB/s':>8}  {'from':6}{'% roof':>7}{'% BLAS':>8}"
+    "  allocates"
+)
 
 
 def lines(rows: Iterable[Row]) -> Iterator[str]:

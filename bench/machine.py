@@ -6,11 +6,16 @@ import os
 import platform
 import re
 import subprocess
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from . import peaks
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from . import peaks, peaks_cuda
 
 _PACKAGES = (
     "weightspace", "numpy", "numba", "llvmlite", "scipy", "scipy-openblas32", "torch",
@@ -21,7 +26,7 @@ _PACKAGES = (
 _VARIABLES = re.compile(
     r"^(OPENBLAS|OMP|GOMP|KMP|MKL|NUMBA|XLA|ONEDNN|DNNL|ATEN|TORCH|JAX|GOTO|BLIS)_|^MALLOC_|^LD_PRELOAD$"
 )
-PEAKS = ("vector_bits", "fma_gflops", "blas_gflops", "bandwidth_gbs")  # what `measure` adds
+PEAKS = ("vector_bits", "fma_gflops", "blas_gflops", "bandwidth_gbs", "gpu")  # what `measure` adds
 _SYSFS = Path("/sys/devices/system/cpu/cpu0/cache")
 
 
@@ -145,7 +150,7 @@ def measure(quick: bool = False) -> dict[str, Any]:
 
     Adds vector_bits (width of the FMA instructions the compiler made, by dtype), fma_gflops and
     blas_gflops (by dtype: "one" core, "all" cores) and bandwidth_gbs (by level, see
-    `peaks.bandwidths`). Raises MissingExtraError without the `cpu` extra.
+    `peaks.bandwidths`); and gpu, where there is one (see `peaks_cuda.measure`). Raises MissingExtraError without the `cpu` extra.
     """
     found = describe()
     cores = found["cores"]
@@ -157,4 +162,29 @@ def measure(quick: bool = False) -> dict[str, Any]:
             for dtype in ("float32", "float64")
         }
     found["bandwidth_gbs"] = peaks.bandwidths(found["caches"], found["cache_cores"], cores, quick)
+    if gpu := peaks_cuda.measure(quick):
+        found["gpu"] = gpu
     return found
+
+
+def show(found: Mapping[str, Any], console: Console) -> None:
+    """Print what `measure` returned as two tables."""
+    console.print(f"{found['cpu']}, {found['cores']} cores", highlight=False)
+    rates = Table(title="arithmetic, GFLOP/s", title_justify="left", box=SIMPLE_HEAD)
+    for name, side in (("", "left"), ("one core", "right"), ("all cores", "right")):
+        rates.add_column(name, justify=side)  # type: ignore[arg-type]
+    for label, key in (("FMA", "fma_gflops"), ("BLAS", "blas_gflops")):
+        for dtype, rate in found[key].items():
+            rates.add_row(f"{label} {dtype}", f"{rate['one']:,.0f}", f"{rate['all']:,.0f}")
+    console.print(rates)
+    speeds = Table(title="bandwidth, GB/s, one core / all", title_justify="left", box=SIMPLE_HEAD)
+    speeds.add_column("")
+    for name in peaks.STREAMS:
+        speeds.add_column(name, justify="right")
+    for level, rate in found["bandwidth_gbs"].items():
+        cells = (f"{rate[f'{n}_1']:,.0f} / {rate[f'{n}_all']:,.0f}" for n in peaks.STREAMS)
+        speeds.add_row(level, *cells)
+    console.print(speeds)
+    if gpu := found.get("gpu"):
+        said = ", ".join(f"{key} {value:,.0f}" for key, value in gpu.items() if key != "name")
+        console.print(f"{gpu['name']}: {said}", highlight=False)

@@ -16,7 +16,14 @@ from .runs import load_summaries
 from .tables import HEADS, SHOWN, Line, aggregate, percent, size, strength
 
 
-def _image(path: Path, alt: str) -> str:
+def fill_template(name: str, **parts: str) -> str:
+    """The page template `name` with its parts filled in, and the style sheet all pages share."""
+    folder = resources.files(__package__) / "templates"
+    template = Template((folder / name).read_text())
+    return template.substitute(parts, style=(folder / "style.css").read_text())
+
+
+def image(path: Path, alt: str) -> str:
     """A PNG inside the page itself, or nothing if there is none."""
     if not path.is_file():
         return ""
@@ -62,7 +69,7 @@ def _run_block(summary: dict[str, Any]) -> str:
     config = folder / "config.toml"
     text = html.escape(config.read_text()) if config.is_file() else ""
     title = f"{summary['method']}, seed {summary['seed']}: ACC {100 * summary['acc']:.2f} %"
-    pictures = _image(folder / "figures/accuracy.png", "accuracy of each task over time") + _image(
+    pictures = image(folder / "figures/accuracy.png", "accuracy of each task over time") + image(
         folder / "figures/matrix.png", "accuracy matrix"
     )
     return (
@@ -74,7 +81,7 @@ def _run_block(summary: dict[str, Any]) -> str:
 def _extras(summaries: Sequence[dict[str, Any]]) -> str:
     """Figures that only some runs have: the correlation surfaces."""
     pictures = [
-        _image(Path(s["folder"]) / "figures" / f"{kind}.png", f"{kind} correlations")
+        image(Path(s["folder"]) / "figures" / f"{kind}.png", f"{kind} correlations")
         for s in summaries[:1]
         for kind in ("pearson", "spearman")
     ]
@@ -95,13 +102,13 @@ def write_report(folders: Sequence[Path], target: Path) -> Path:
     lead += f"backend {', '.join(sorted({s['backend'] for s in summaries}))}; "
     lead += f"{summaries[0]['steps']:,} steps a run</p>"
     versions = ", ".join(f"{name} {v}" for name, v in summaries[0]["versions"].items())
-    template = Template((resources.files(__package__) / "templates" / "report.html").read_text())
-    page = template.substitute(
+    page = fill_template(
+        "report.html",
         title=html.escape(", ".join(dict.fromkeys(s["experiment"] for s in summaries))),
         lead=lead,
         table=_table(lines),
         notes="<br>".join(html.escape(note) for note in notes(lines)),
-        comparison=_image(picture, "methods compared"),
+        comparison=image(picture, "methods compared"),
         extras=_extras(summaries),
         runs="".join(_run_block(s) for s in summaries),
         versions=html.escape(versions),

@@ -245,9 +245,7 @@ def run(
         if name not in known:
             raise unknown_name("law", name, known)
     wanted = None if names is None else set(names)
-    chosen = [
-        law for law in every if wanted is None or wanted & {law.name, law.cost, law.axis}
-    ]
+    chosen = [law for law in every if wanted is None or wanted & {law.name, law.cost, law.axis}]
     console = console or Console()
     rows = []
     with Progress(console=console, transient=True, auto_refresh=False) as progress:

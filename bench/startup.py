@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 from rich.console import Console
+from rich.markup import escape
 
 from ..kernels import available
 from ..kernels.errors import MissingExtraError
@@ -217,10 +218,15 @@ def as_records(rows: Iterable[Row], here: Mapping[str, Any]) -> list[dict[str, A
 def lines(rows: Iterable[Row]) -> Iterable[str]:
     """The rows as lines of rich's markup."""
     for row in rows:
-        if row.median is not None:
-            said = f"{row.median:9.3f} s" if row.median >= 0.01 else f"{1e3 * row.median:9.3f} ms"
-        elif row.bytes is not None:
-            said = f"{row.bytes / 2**20:9.1f} MiB" if row.bytes >= 2**20 else f"{row.bytes / 2**10:9.1f} KiB"
-        else:
-            said = f"[dim]{row.status}: {row.reason}[/]"
-        yield f"{row.name:44}{said}".replace("of [", "of \\[")
+        absent = f"[dim]{row.status}: {escape(row.reason)}[/]"
+        yield f"{escape(f'{row.name:44}')}{amount(row) or absent}"
+
+
+def amount(row: Row) -> str:
+    """The time or the size, with its unit; "" where there is neither."""
+    if row.median is not None:
+        return f"{row.median:9.3f} s" if row.median >= 0.01 else f"{1e3 * row.median:9.3f} ms"
+    if row.bytes is not None:
+        large = row.bytes >= 2**20
+        return f"{row.bytes / 2**20:9.1f} MiB" if large else f"{row.bytes / 2**10:9.1f} KiB"
+    return ""

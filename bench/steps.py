@@ -88,16 +88,14 @@ def run(
     sizes: Iterable[str] | None = None,
     peers: Iterable[str | PeerSpec] | None = None,
     quick: bool = False,
-    out: str | Path | None = None,
     console: Console | None = None,
 ) -> list[Row]:
     """Compare, time and print the chosen operations; returns the rows, in order.
 
     operations: names or groups of `problem.GROUPS`; sizes: such as "784-300-100-10x64"; peers:
     names, or "torch" for all that run on torch; None means all (quick: `QUICK_OPERATIONS`,
-    `QUICK_SIZES` and `QUICK_PEERS`). Weightspace is always among the peers. `out` receives
-    the rows as JSON lines, after those already there. Raises UnknownNameError, SettingError or
-    StorageError.
+    `QUICK_SIZES` and `QUICK_PEERS`). Weightspace is always among the peers. Raises UnknownNameError
+    or SettingError.
     """
     console = console or Console()
     chosen = select(QUICK_PEERS if quick and peers is None else peers)
@@ -116,10 +114,13 @@ def run(
             found = run_problem(problem, chosen, QUICK if quick else FULL, say)
             rows += found
             console.print(table(problem, found))
-    if out is not None:
-        here = machine.describe()
-        records.append(out, [records.record("step", here, **asdict(row)) for row in rows])
     return rows
+
+
+def as_records(rows: Iterable[Row]) -> list[dict[str, Any]]:
+    """A record a row."""
+    here = machine.describe()
+    return [records.record("step", here, **asdict(row)) for row in rows]
 
 
 def exit_status(rows: Iterable[Row]) -> int:

@@ -67,9 +67,9 @@ def calibrate(
 ) -> int:
     """How many calls make one sample of at least `sample_seconds`, after warming up.
 
-    A call that takes as long as a sample is made twice and no more. Else the count is doubled until a batch reaches half of the goal, and the quickest of three such
-    batches decides: one disturbed call (a page fault, a sleeping thread) cannot make all samples
-    too short.
+    A call that takes as long as a sample is made twice and no more. Else the count is doubled
+    until a batch reaches half of the goal, and the quickest of three such batches decides: one
+    disturbed call (a page fault, a sleeping thread) cannot make all samples too short.
     Raises SettingError for a goal that is not a positive number of seconds.
     """
     if not (math.isfinite(sample_seconds) and sample_seconds > 0):

@@ -1,0 +1,206 @@
+"""`weightspace bench report`: results of the bench as one self-contained page with figures."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..kernels.errors import DataError
+from ..nnlite.files import write_whole
+from . import bench_figures, records, startup
+from .report import fill_template, image
+
+Record = Mapping[str, Any]
+
+
+def write_page(files: Sequence[Path], target: Path) -> Path:
+    """One page of all results in `files`; the figures also go beside it, as PNG and SVG.
+
+    Of what was measured twice, the later one is shown. Raises DataNotFoundError and DataError.
+    """
+    found = [one for path in files for one in records.read(path)]
+    if not found:
+        raise DataError(f"no results in {', '.join(map(str, files))}")
+    kinds = {kind: [one for one in found if one.get("kind") == kind] for kind in _SECTIONS}
+    figures = target.parent / "figures"
+    sections = [
+        section(kinds[kind], kinds["machine"], figures)
+        for kind, section in _SECTIONS.items()
+        if kinds[kind]
+    ]
+    machine = found[-1]["machine"]
+    lead = [
+        f"{machine['cpu']}, {machine['cores']} cores, {machine['system']}",
+        f"commit {(machine['commit'] or 'unknown')[:10]}{', changed' if machine['dirty'] else ''}; "
+        f"{found[-1]['date'][:10]}",
+    ]
+    page = fill_template(
+        "bench.html",
+        title="weightspace bench",
+        lead="".join(f'<p class="lead">{html.escape(line)}</p>' for line in lead),
+        sections="".join(sections),
+        versions=html.escape(", ".join(f"{n} {v}" for n, v in machine["versions"].items())),
+    )
+    write_whole(target, page)
+    return target
+
+
+# ---- pieces -------------------------------------------------------------------------------------
+
+
+def _latest(found: Sequence[Record], *keys: str) -> list[Record]:
+    """The last record for each combination of `keys`, in the order of first appearance."""
+    return list({tuple(str(one[key]) for key in keys): one for one in found}.values())
+
+
+def _table(heads: Iterable[str], rows: Iterable[str]) -> str:
+    head = "".join(f"<th>{html.escape(text)}</th>" for text in heads)
+    return f'<div class="scroll"><table><tr>{head}</tr>{"".join(rows)}</table></div>'
+
+
+def _row(*cells: str) -> str:
+    return f"<tr>{''.join(c if c.startswith('<td') else f'<td>{c}</td>' for c in cells)}</tr>"
+
+
+def _bar(share: float) -> str:
+    width = 100 * min(share, 1.0)
+    return f'<td class="bar"><div><i style="width:{width:.0f}%"></i><b>{share:.0%}</b></div></td>'
+
+
+def _heading(text: str, columns: int) -> str:
+    return f'<tr class="head"><td colspan="{columns}">{html.escape(text)}</td></tr>'
+
+
+def _fault(one: Record, columns: int) -> str:
+    kind = "text" if one["status"] in {"absent", "skipped"} else "fault"
+    said = f"{one['status']}: {one['reason']}" if one["reason"] else one["status"]
+    return f'<td class="{kind}" colspan="{columns}">{html.escape(said)}</td>'
+
+
+# ---- sections -----------------------------------------------------------------------------------
+
+
+def _machine(found: Sequence[Record], _peaks: Sequence[Record], _figures: Path) -> str:
+    here = found[-1]["machine"]
+    rates = [
+        _row(f"{label}, {dtype}", f"{rate[dtype]['one']:,.0f}", f"{rate[dtype]['all']:,.0f}")
+        for label, rate in (("FMA", here["fma_gflops"]), ("BLAS", here["blas_gflops"]))
+        for dtype in rate
+    ]
+    streams = list(
+        dict.fromkeys(n.rsplit("_", 1)[0] for r in here["bandwidth_gbs"].values() for n in r)
+    )
+    bandwidths = [
+        _row(level, *(f"{rates[f'{name}_all']:,.0f}" for name in streams))
+        for level, rates in here["bandwidth_gbs"].items()
+    ]
+    return (
+        "<h2>What this machine can do</h2>"
+        + _table(("GFLOP/s", "one core", "all cores"), rates)
+        + "<br>"
+        + _table(("GB/s, all cores", *streams), bandwidths)
+    )
+
+
+def _kernels(found: Sequence[Record], peaks: Sequence[Record], figures: Path) -> str:
+    keys = ("kernel", "variant", "backend", "rung", "dtype", "threads")
+    chosen = _latest(found, *keys)
+    rows, before = [], ""
+    for one in chosen:
+        name = f"{one['kernel']}{', ' if one['variant'] else ''}{one['variant']}"
+        heading = f"{name}, {one['backend']} {one['dtype']}"
+        if heading != before:
+            rows.append(_heading(heading, 7))
+            before = heading
+        rows.append(_kernel_row(one))
+    pictures = ""
+    if peaks:
+        bench_figures.roofline(chosen, peaks[-1]["machine"], figures)
+        bench_figures.shares(chosen, figures)
+        pictures = image(figures / "roofline.png", "roofline") + image(
+            figures / "shares.png", "share of the roofline by kernel"
+        )
+    heads = ("size", "us", "GFLOP/s", "GB/s", "arrays in", "of BLAS", "of the roofline")
+    return (
+        f"<h2>Kernels against the roofline</h2>{pictures}"
+        f"<details><summary>All {len(chosen)} measurements</summary><div>"
+        f"{_table(heads, rows)}</div></details>"
+    )
+
+
+def _kernel_row(one: Record) -> str:
+    if one["status"] != "timed":
+        return _row(one["rung"], _fault(one, 6))
+    blas = f"{one['blas_share']:.0%}" if one["blas_share"] is not None else ""
+    return _row(
+        one["rung"], f"{1e6 * one['median']:,.1f}", f"{one['gflops']:,.1f}", f"{one['gbs']:,.1f}",
+        one["level"], blas, _bar(one["roof_share"]),
+    )  # fmt: skip
+
+
+def _steps(found: Sequence[Record], _peaks: Sequence[Record], figures: Path) -> str:
+    chosen = [
+        one for one in _latest(found, "operation", "size", "peer") if one["status"] != "not offered"
+    ]
+    bench_figures.ratios(chosen, figures)
+    rows, before = [], ""
+    for one in chosen:
+        heading = f"{one['operation']}  {one['size']}"
+        if heading != before:
+            rows.append(_heading(heading, 5))
+            before = heading
+        rows.append(_step_row(one))
+    heads = ("peer", "us", "x weightspace (95 %)", "peak MiB", "how")
+    return (
+        f"<h2>Whole operations against peers</h2>{image(figures / 'peers.png', 'ratios to peers')}"
+        f"<details><summary>All measurements</summary><div>{_table(heads, rows)}</div></details>"
+    )
+
+
+def _step_row(one: Record) -> str:
+    if one["status"] != "timed":
+        return _row(html.escape(one["peer"]), _fault(one, 4))
+    ratio = ""
+    if one["ratio"] is not None:
+        ratio = f"{one['ratio']:.2f} ({one['ratio_low']:.2f} to {one['ratio_high']:.2f})"
+    how = f'<td class="text">{html.escape(one["variant"])}</td>'
+    memory = f"{(one['peak_bytes'] or 0) / 2**20:.0f}"
+    return _row(html.escape(one["peer"]), f"{1e6 * one['median']:,.1f}", ratio, memory, how)
+
+
+def _scaling(found: Sequence[Record], _peaks: Sequence[Record], figures: Path) -> str:
+    chosen = _latest(found, "cost", "axis")
+    bench_figures.growth(chosen, figures)
+    rows = [
+        _row(
+            html.escape(f"{one['cost']} by {one['axis']}"),
+            f"{one['exponent']:.2f}",
+            f"{one['low']:.2f} to {one['high']:.2f}",
+            f"{one['expected']:.0f}",
+            '<td class="fault">steeper</td>' if one["steeper"] else "",
+        )
+        for one in chosen
+    ]
+    heads = ("cost", "exponent", "95 %", "expected", "")
+    picture = image(figures / "scaling.png", "cost against each axis")
+    return f"<h2>How costs grow</h2>{picture}{_table(heads, rows)}"
+
+
+def _startup(found: Sequence[Record], _peaks: Sequence[Record], _figures: Path) -> str:
+    rows = []
+    for one in _latest(found, "name"):
+        fields = {key: one[key] for key in startup.Row.__dataclass_fields__}
+        said = startup.amount(startup.Row(**fields))
+        rows.append(_row(html.escape(one["name"]), said or _fault(one, 1)))
+    return f"<h2>Starting up</h2>{_table(('', ''), rows)}"
+
+
+_SECTIONS = {
+    "machine": _machine,
+    "kernel": _kernels,
+    "step": _steps,
+    "scaling": _scaling,
+    "startup": _startup,
+}
