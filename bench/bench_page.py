@@ -89,9 +89,8 @@ def _machine(found: Sequence[Record], _peaks: Sequence[Record], _figures: Path) 
         for label, rate in (("FMA", here["fma_gflops"]), ("BLAS", here["blas_gflops"]))
         for dtype in rate
     ]
-    streams = list(
-        dict.fromkeys(n.rsplit("_", 1)[0] for r in here["bandwidth_gbs"].values() for n in r)
-    )
+    first = next(iter(here["bandwidth_gbs"].values()))
+    streams = [name.removesuffix("_all") for name in first if name.endswith("_all")]
     bandwidths = [
         _row(level, *(f"{rates[f'{name}_all']:,.0f}" for name in streams))
         for level, rates in here["bandwidth_gbs"].items()

@@ -44,7 +44,7 @@ class Schedule:
 
 
 FULL = Schedule(passes=3, samples=5, sample_seconds=4e-3)
-QUICK = Schedule(passes=1, samples=7, sample_seconds=2e-3)
+QUICK = Schedule(passes=3, samples=3, sample_seconds=2e-3)
 
 
 @dataclass
@@ -304,7 +304,7 @@ def allocations(call: Callable[[], object], handles: int = 0) -> tuple[int, int]
 def _numba_blocks() -> int:
     """Blocks that Numba's allocator has handed out so far; 0 without Numba."""
     try:
-        from numba.core.runtime import _nrt_python as counts
+        from numba.core.runtime import _nrt_python as counts  # type: ignore[attr-defined]
     except ImportError:
         return 0
     counts.memsys_enable_stats()

@@ -149,8 +149,9 @@ def measure(quick: bool = False) -> dict[str, Any]:
     """`describe()` and the measured peaks; about 7 s when quick, else a minute.
 
     Adds vector_bits (width of the FMA instructions the compiler made, by dtype), fma_gflops and
-    blas_gflops (by dtype: "one" core, "all" cores) and bandwidth_gbs (by level, see
-    `peaks.bandwidths`); and gpu, where there is one (see `peaks_cuda.measure`). Raises MissingExtraError without the `cpu` extra.
+    blas_gflops (by dtype: "one" core, "all" cores), bandwidth_gbs (by level, see
+    `peaks.bandwidths`) and, where there is one, gpu (see `peaks_cuda.measure`). Raises
+    MissingExtraError without the `cpu` extra.
     """
     found = describe()
     cores = found["cores"]
@@ -177,12 +178,14 @@ def show(found: Mapping[str, Any], console: Console) -> None:
         for dtype, rate in found[key].items():
             rates.add_row(f"{label} {dtype}", f"{rate['one']:,.0f}", f"{rate['all']:,.0f}")
     console.print(rates)
-    speeds = Table(title="bandwidth, GB/s, one core / all", title_justify="left", box=SIMPLE_HEAD)
+    speeds = Table(
+        title="bandwidth, GB/s, one core/all cores", title_justify="left", box=SIMPLE_HEAD
+    )
     speeds.add_column("")
     for name in peaks.STREAMS:
         speeds.add_column(name, justify="right")
     for level, rate in found["bandwidth_gbs"].items():
-        cells = (f"{rate[f'{n}_1']:,.0f} / {rate[f'{n}_all']:,.0f}" for n in peaks.STREAMS)
+        cells = (f"{rate[f'{n}_1']:.0f}/{rate[f'{n}_all']:.0f}" for n in peaks.STREAMS)
         speeds.add_row(level, *cells)
     console.print(speeds)
     if gpu := found.get("gpu"):

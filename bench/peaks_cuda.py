@@ -29,10 +29,7 @@ def measure(quick: bool = False) -> dict[str, Any] | None:
     except cupy.cuda.runtime.CUDARuntimeError:  # CuPy is installed, a driver is not
         return None
     runs = _RUNS[quick]
-    source = cupy.ones(_COPY_BYTES // 4, cupy.float32)
-    target = cupy.empty_like(source)
-    copy = _best_seconds(cupy, lambda: cupy.copyto(target, source), runs)
-    del source, target
+    copy = _copy_seconds(cupy, runs)
     flops = 2.0 * _SIDE**3
     rates = {name: flops / _product_seconds(cupy, name, runs) for name in ("fp32", "tf32")}
     properties = cupy.cuda.runtime.getDeviceProperties(cupy.cuda.Device().id)
@@ -41,6 +38,12 @@ def measure(quick: bool = False) -> dict[str, Any] | None:
         "copy_gbs": 2.0 * _COPY_BYTES / copy * 1e-9,
         **{f"{name}_gflops": rate * 1e-9 for name, rate in rates.items()},
     }
+
+
+def _copy_seconds(cupy: Any, runs: int) -> float:
+    source = cupy.ones(_COPY_BYTES // 4, cupy.float32)
+    target = cupy.empty_like(source)
+    return _best_seconds(cupy, lambda: cupy.copyto(target, source), runs)
 
 
 def _product_seconds(cupy: Any, kind: str, runs: int) -> float:
