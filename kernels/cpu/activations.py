@@ -5,10 +5,10 @@ The code of the activation is looked at once a row or block, never once an eleme
 
 from __future__ import annotations
 
-import numpy as np
 from numba import prange
 
 from ..codes import IDENTITY, LEAKY_RELU, RELU, SIGMOID, TANH
+from .exponential import exp, tanh
 from .tiles import BLOCK, parallel, pieces, serial
 
 
@@ -27,11 +27,11 @@ def apply(act, slope, x, y):
             y[i] = s * x[i] if x[i] < 0 else x[i]
     elif act == TANH:
         for i in range(y.size):
-            y[i] = np.tanh(x[i])
+            y[i] = tanh(x[i])
     else:
         one = y.dtype.type(1)
         for i in range(y.size):
-            e = np.exp(-abs(x[i]))
+            e = exp(-abs(x[i]))
             y[i] = (e if x[i] < 0 else one) / (one + e)
 
 

@@ -1,0 +1,184 @@
+"""exp, tanh and log that LLVM can vectorise: no branch, no table, no call.
+
+The C library's functions are a call for each element: 1 ns of exp in sigmoid, 7 ns of tanh. Here
+x = n ln 2 + r with |r| <= ln 2 / 2; exp(r) - 1 is a polynomial, and 2^n is made of the bits of n.
+Errors stay within 3 units in the last place (tests/test_exponential.py). NaN gives NaN; the ends
+overflow to infinity and run through the subnormal numbers to 0, as they should.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic, overload
+
+from .tiles import serial
+
+
+@intrinsic
+def _bits(context, x):
+    """The bits of a float as a signed integer of its size."""
+    whole = types.Integer.from_bitwidth(x.bitwidth, True)
+
+    def generate(context, builder, signature, arguments):
+        return builder.bitcast(arguments[0], ir.IntType(x.bitwidth))
+
+    return whole(x), generate
+
+
+@intrinsic
+def _power_of_two(context, n, like):
+    """2.0^n in the dtype of `like`, for n within its exponents: n's bits where they belong."""
+    digits = {32: 23, 64: 52}[like.bitwidth]
+    bias = {32: 127, 64: 1023}[like.bitwidth]
+
+    def generate(context, builder, signature, arguments):
+        size = ir.IntType(like.bitwidth)
+        number = builder.trunc(arguments[0], size) if n.bitwidth > like.bitwidth else arguments[0]
+        moved = builder.shl(builder.add(number, size(bias)), size(digits))
+        return builder.bitcast(moved, context.get_value_type(like))
+
+    return like(n, like), generate
+
+
+@intrinsic
+def _float(context, n, like):
+    """The float with the bits n, in the dtype of `like`."""
+
+    def generate(context, builder, signature, arguments):
+        size = ir.IntType(like.bitwidth)
+        number = builder.trunc(arguments[0], size) if n.bitwidth > like.bitwidth else arguments[0]
+        return builder.bitcast(number, context.get_value_type(like))
+
+    return like(n, like), generate
+
+
+@dataclass(frozen=True)
+class _Constants:
+    """What `_reduce` needs in one dtype; the fields are plain Python floats.
+
+    high + low = ln 2, and high is so short that n * high is exact. Adding `magic` rounds to a whole
+    number that then stands in the lowest bits: no conversion to an integer, which NaN has none of.
+    """
+
+    high: float
+    low: float
+    magic: float
+    least: float  # below this, exp is 0
+    most: float  # above this, it is infinite
+    polynomial: tuple[float, ...]  # (exp(r) - 1 - r) / r^2, the highest power first
+
+
+_FLOAT32 = _Constants(
+    0.693359375, -2.12194440e-4, 1.5 * 2**23, -104.0, 89.0,
+    # minimax on |r| <= ln 2 / 2, as in Moshier's Cephes library
+    (1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1,
+     5.0000001201e-1),
+)  # fmt: skip
+_FLOAT64 = _Constants(
+    6.93147180369123816490e-01, 1.90821492927058770002e-10, 1.5 * 2**52, -746.0, 710.0,
+    tuple(1 / math.factorial(k) for k in range(13, 1, -1)),
+)  # fmt: skip
+
+
+def _reduce(x):
+    """(exp(r) - 1, n) of x = n ln 2 + r."""
+    raise NotImplementedError("only inside compiled code")
+
+
+@overload(_reduce, inline="always")
+def _reduce_of_dtype(x):
+    constants = _FLOAT32 if x == types.float32 else _FLOAT64
+    real: Any = np.float32 if x == types.float32 else np.float64
+    high, low, magic = real(constants.high), real(constants.low), real(constants.magic)
+    least, most, log2e = real(constants.least), real(constants.most), real(math.log2(math.e))
+    magic_bits = int(magic.view(np.int32 if real is np.float32 else np.int64))
+    first, rest = real(constants.polynomial[0]), tuple(map(real, constants.polynomial[1:]))
+
+    def reduce(x):
+        x = least if x < least else x  # this way round, NaN stays NaN
+        x = most if x > most else x
+        t = x * log2e + magic
+        n = t - magic
+        r = (x - n * high) - n * low
+        p = first
+        for c in rest:
+            p = p * r + c
+        return r + p * r * r, _bits(t) - magic_bits
+
+    return reduce
+
+
+@serial
+def exp(x):
+    """e^x in the dtype of x."""
+    p, n = _reduce(x)
+    half = n >> 1  # twice a half: 2^n itself would not reach into the subnormal numbers
+    return (p + type(x)(1)) * _power_of_two(half, x) * _power_of_two(n - half, x)
+
+
+@serial
+def expm1_negative(x):
+    """e^x - 1 for x <= 0, exact near 0 too."""
+    p, n = _reduce(x)
+    half = n >> 1
+    scale = _power_of_two(half, x) * _power_of_two(n - half, x)
+    return scale * p + (scale - type(x)(1))
+
+
+@serial
+def tanh(x):
+    """tanh x = -m / (m + 2) with m = exp(-2 x) - 1 for x >= 0, and odd."""
+    two = type(x)(2)
+    m = expm1_negative(-two * abs(x))
+    return math.copysign(m / (m + two), x)
+
+
+def _split(x):
+    """(m, e) of a positive, normal x = m 2^e, sqrt(1/2) <= m < sqrt(2)."""
+    raise NotImplementedError("only inside compiled code")
+
+
+@overload(_split, inline="always")
+def _split_of_dtype(x):
+    digits = 23 if x == types.float32 else 52
+    real: Any = np.float32 if x == types.float32 else np.float64
+    middle = int(real(math.sqrt(0.5)).view(np.int32 if real is np.float32 else np.int64))
+
+    def split(x):
+        bits = _bits(x)
+        e = (bits - middle) >> digits
+        return _float(bits - (e << digits), x), type(x)(e)
+
+    return split
+
+
+def _log_series(x):
+    """1/3, 1/5, ...: as many terms of atanh's series as the dtype of x can tell, the last first."""
+    raise NotImplementedError("only inside compiled code")
+
+
+@overload(_log_series, inline="always")
+def _log_series_of_dtype(x):
+    real: Any = np.float32 if x == types.float32 else np.float64
+    terms = tuple(real(1 / k) for k in range(11 if x == types.float32 else 25, 1, -2))
+    return lambda x: terms
+
+
+@serial
+def log(x):
+    """ln x for a positive, normal x: e ln 2 + 2 atanh(s), s = (m - 1) / (m + 1). NaN gives NaN."""
+    m, e = _split(x)
+    one = type(x)(1)
+    s = (m - one) / (m + one)
+    square = s * s
+    p = type(x)(0)
+    for c in _log_series(x):
+        p = p * square + c
+    value = e * type(x)(math.log(2.0)) + (s + s + (s + s) * square * p)
+    return value if x == x else x  # NaN has bits like any other: its m is a number
