@@ -26,7 +26,8 @@ _PACKAGES = (
 _VARIABLES = re.compile(
     r"^(OPENBLAS|OMP|GOMP|KMP|MKL|NUMBA|XLA|ONEDNN|DNNL|ATEN|TORCH|JAX|GOTO|BLIS)_|^MALLOC_|^LD_PRELOAD$"
 )
-PEAKS = ("vector_bits", "fma_gflops", "blas_gflops", "bandwidth_gbs", "gpu")  # what `measure` adds
+RATES = ("fma_gflops", "blas_gflops", "bandwidth_gbs")
+PEAKS = ("vector_bits", *RATES, "gpu")  # what `measure` adds
 _SYSFS = Path("/sys/devices/system/cpu/cpu0/cache")
 
 
@@ -166,6 +167,17 @@ def measure(quick: bool = False) -> dict[str, Any]:
     if gpu := peaks_cuda.measure(quick):
         found["gpu"] = gpu
     return found
+
+
+def highest(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
+    """Two results of `measure` as one, the higher of each rate: what disturbs one only lowers it."""
+
+    def merge(a: Any, b: Any) -> Any:
+        if isinstance(a, Mapping):
+            return {key: merge(a[key], b[key]) for key in a}
+        return max(a, b)
+
+    return {**first, **{key: merge(first[key], second[key]) for key in RATES if key in first}}
 
 
 def show(found: Mapping[str, Any], console: Console) -> None:

@@ -12,6 +12,7 @@ from numba import prange
 from .activations import apply, pull
 from .blas import product_nn, product_nt, product_tn, require_rows
 from .tiles import BLOCK, ROWS, forward_tile, parallel, pieces, serial, square_tile
+from .vector import combine_rows, dot_rows
 
 
 @serial
@@ -36,6 +37,15 @@ def _add_column_sums(dz, beta, db):
             db[o] += row[o]
 
 
+@serial
+def _times_transpose(x, w, tile, beta):
+    """tile = x w^T + beta tile, beta 0 or 1."""
+    if x.shape[0] == 1:
+        dot_rows(x[0], w, tile[0], beta != 0)
+    else:
+        product_nt(x, w, tile, beta)
+
+
 @parallel
 def dense_forward(x, w, b, act, slope, y):
     require_rows(x)
@@ -47,7 +57,7 @@ def dense_forward(x, w, b, act, slope, y):
     for t in prange(pieces(rows, height) * across):
         r, c = t // across * height, t % across * width
         tile = y[r : r + height, c : c + width]
-        product_nt(x[r : r + height], w[c : c + width], tile, 0)
+        _times_transpose(x[r : r + height], w[c : c + width], tile, 0)
         if b is not None:
             _add_row(tile, b[c : c + width])
         for i in range(tile.shape[0]):
@@ -80,7 +90,11 @@ def _input_tile(t, dz, w, dx):
     height, width = square_tile(dx.shape[0], dx.shape[1], dz.shape[1])
     across = pieces(dx.shape[1], width)
     r, i = t // across * height, t % across * width
-    product_nn(dz[r : r + height], w[:, i : i + width], dx[r : r + height, i : i + width], 0)
+    if dz.shape[0] == 1:
+        end = min(i + width, dx.shape[1])
+        combine_rows(dz[0], w, i, end, dx[0, i:end])
+    else:
+        product_nn(dz[r : r + height], w[:, i : i + width], dx[r : r + height, i : i + width], 0)
 
 
 @serial
@@ -116,10 +130,10 @@ def dense_tangent(x, w, y, tx, tw, tb, act, slope, ty):
         tile = ty[r : r + height, c : c + width]
         beta = 0
         if tx is not None:
-            product_nt(tx[r : r + height], w[c : c + width], tile, beta)
+            _times_transpose(tx[r : r + height], w[c : c + width], tile, beta)
             beta = 1
         if tw is not None:
-            product_nt(x[r : r + height], tw[c : c + width], tile, beta)
+            _times_transpose(x[r : r + height], tw[c : c + width], tile, beta)
         if tb is not None:
             _add_row(tile, tb[c : c + width])
         for i in range(tile.shape[0]):

@@ -181,4 +181,4 @@ def log(x):
     for c in _log_series(x):
         p = p * square + c
     value = e * type(x)(math.log(2.0)) + (s + s + (s + s) * square * p)
-    return value if x == x else x  # NaN has bits like any other: its m is a number
+    return x if math.isnan(x) else value  # the bits of NaN make a number like any other

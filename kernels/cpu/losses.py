@@ -6,73 +6,122 @@ Meaning and arguments: `kernels.reference.losses`.
 from __future__ import annotations
 
 import numpy as np
-from numba import prange
-from numba.extending import overload
+from numba import carray, prange
 
 from .exponential import exp, log
+from .scratch import stack_of
 from .tiles import ROWS, parallel, pieces, serial
 
-
-@serial
-def _exp_all(row):
-    for k in range(row.size):
-        row[k] = exp(row[k])
-
-
-def _exp_rows(p):
-    """p = exp(p)."""
-    raise NotImplementedError("only inside compiled code")
-
-
-@overload(_exp_rows)
-def _exp_rows_of_layout(p):
-    """Rows that follow each other are one long one: ten classes alone would fill no vector."""
-    if p.layout == "C":
-        return lambda p: _exp_all(p.reshape(-1))
-
-    def by_row(p):
-        for r in range(p.shape[0]):
-            _exp_all(p[r])
-
-    return by_row
+LANES = 64  # rows worked on side by side: a few vectors of them
+NARROW = 64  # the most classes for which that is done
+stack = stack_of((NARROW + 2) * LANES)
 
 
 @serial
-def _peak(z, active):
+def _load(z, active, t):
+    """t (K, LANES) = the transpose of z (at most LANES, K), -inf for inactive classes."""
+    for r in range(z.shape[0]):
+        for k in range(z.shape[1]):
+            t[k, r] = z[r, k]
+    for k in range(z.shape[1]):
+        if not active[k]:
+            t[k, : z.shape[0]] = -np.inf
+
+
+@serial
+def _raise_to(row, peak):
+    for r in range(row.size):
+        peak[r] = peak[r] if peak[r] > row[r] else row[r]
+
+
+@serial
+def _subtract(row, peak):
+    for r in range(row.size):
+        row[r] -= peak[r]
+
+
+@serial
+def _add(row, total):
+    for r in range(row.size):
+        total[r] += row[r]
+
+
+@serial
+def _scale(row, total):
+    for r in range(row.size):
+        row[r] /= total[r]
+
+
+@serial
+def _exp_all(t):
+    for i in range(t.size):
+        t[i] = exp(t[i])
+
+
+@serial
+def _softmax_narrow(z, active, p, labels, loss):
+    """`_softmax_rows` for up to NARROW classes: transposed, so that samples fill the vectors."""
+    rows, classes = z.shape
+    room = carray(stack(z), (NARROW + 2, LANES))
+    peak, total = room[NARROW, :rows], room[NARROW + 1, :rows]
+    _load(z, active, room)
+    peak[:] = -np.inf
+    total[:] = 0
+    for k in range(classes):
+        _raise_to(room[k, :rows], peak)
+    for k in range(classes):
+        _subtract(room[k, :rows], peak)
+    _exp_all(room[:classes].reshape(-1))  # one long loop; what lies beside the rows is not used
+    for k in range(classes):
+        _add(room[k, :rows], total)
+    for k in range(classes):
+        _scale(room[k, :rows], total)
+    for r in range(rows):
+        if labels is not None:
+            loss[r] = log(total[r]) - (z[r, labels[r]] - peak[r])
+        for k in range(classes):
+            p[r, k] = room[k, r]
+
+
+@serial
+def _exp_of(z, active, peak, p):
+    nothing = z.dtype.type(-np.inf)
+    for k in range(z.size):
+        p[k] = exp((z[k] if active[k] else nothing) - peak)
+
+
+@serial
+def _softmax_wide(z, active, p):
+    """p = softmax of one row z; returns its peak and the sum of exp(z - peak)."""
     peak = z.dtype.type(-np.inf)
     for k in range(z.size):
-        # written so that a NaN logit becomes the peak, and so reaches the loss
-        if active[k] and not z[k] <= peak:
-            peak = z[k]
-    return peak
+        if active[k]:
+            peak = peak if peak > z[k] else z[k]
+    _exp_of(z, active, peak, p)
+    total = z.dtype.type(0)
+    for k in range(z.size):
+        total += p[k]
+    for k in range(z.size):
+        p[k] /= total
+    return peak, total
 
 
 @serial
 def _softmax_rows(z, active, p, labels, loss):
-    """p = softmax of z's rows over the active classes; with labels, loss = -ln p[label] of each."""
-    for r in range(z.shape[0]):
-        row, peak = z[r], _peak(z[r], active)
-        for k in range(row.size):
-            p[r, k] = row[k] - peak if active[k] else -np.inf
-        if labels is not None:
-            loss[r] = row[labels[r]] - peak
-    _exp_rows(p)
-    for r in range(z.shape[0]):
-        row = p[r]
-        total = row.dtype.type(0)
-        for k in range(row.size):
-            total += row[k]
-        scale = 1 / total
-        for k in range(row.size):
-            row[k] *= scale
-        if labels is not None:
-            loss[r] = log(total) - loss[r]
+    """p = softmax of up to LANES rows of z; with labels, loss = -ln p[label] of each row."""
+    if z.shape[1] <= NARROW:
+        _softmax_narrow(z, active, p, labels, loss)
+    else:
+        for r in range(z.shape[0]):
+            peak, total = _softmax_wide(z[r], active, p[r])
+            if labels is not None:
+                loss[r] = log(total) - (z[r, labels[r]] - peak)
 
 
 @parallel
 def softmax(logits, active, p):
-    for b in prange(pieces(logits.shape[0], ROWS)):
-        lo, hi = b * ROWS, min((b + 1) * ROWS, logits.shape[0])
+    for b in prange(pieces(logits.shape[0], LANES)):
+        lo, hi = b * LANES, min((b + 1) * LANES, logits.shape[0])
         _softmax_rows(logits[lo:hi], active, p[lo:hi], None, None)
 
 
@@ -91,21 +140,30 @@ def softmax_tangent(p, tz, tp):
     softmax_backward(p, tz, tp)
 
 
+@serial
+def _factor_rows(p, c, factor):
+    """factor (R, K) = sqrt(p_c) (e_c - p) for each row of p."""
+    for r in range(p.shape[0]):
+        root = np.sqrt(p[r, c])
+        for k in range(p.shape[1]):
+            factor[r, k] = -root * p[r, k]
+        factor[r, c] += root
+
+
 @parallel
 def softmax_fisher_factor(p, factor):
     samples, classes = p.shape
-    for t in prange(classes * samples):
-        c, n = t // samples, t % samples
-        root = np.sqrt(p[n, c])
-        for k in range(classes):
-            factor[c, n, k] = -root * p[n, k]
-        factor[c, n, c] = root * (1 - p[n, c])
+    across = pieces(samples, LANES)
+    for t in prange(classes * across):
+        c, lo = t // across, t % across * LANES
+        hi = min(lo + LANES, samples)
+        _factor_rows(p[lo:hi], c, factor[c, lo:hi])
 
 
 @parallel
 def softmax_cross_entropy(logits, labels, active, loss, dlogits):
-    for b in prange(pieces(logits.shape[0], ROWS)):
-        lo, hi = b * ROWS, min((b + 1) * ROWS, logits.shape[0])
+    for b in prange(pieces(logits.shape[0], LANES)):
+        lo, hi = b * LANES, min((b + 1) * LANES, logits.shape[0])
         _softmax_rows(logits[lo:hi], active, dlogits[lo:hi], labels[lo:hi], loss[lo:hi])
         for n in range(lo, hi):
             dlogits[n, labels[n]] -= 1

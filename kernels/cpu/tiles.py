@@ -40,7 +40,12 @@ def forward_tile(rows, columns):
 
 @serial
 def square_tile(rows, columns, depth):
-    """Tile of dz^T x and dz w: small ones keep OpenBLAS on its copy-free small-matrix kernels."""
+    """Tile of dz^T x and dz w: small ones keep OpenBLAS on its copy-free small-matrix kernels.
+
+    One row is a matrix-vector product, which is as fast as its reads from memory are long.
+    """
+    if rows == 1:
+        return 1, min(max((columns // 2 + 15) // 16 * 16, 64), 4096)
     if rows * columns * depth < 64_000_000:
         return 64, 64
     return 256, 512

@@ -15,11 +15,13 @@ another, and `_apply` adds the step to the streams. LLVM vectorises short loops 
 from __future__ import annotations
 
 import numpy as np
-from numba import prange
+from numba import carray, prange
 
+from .scratch import stack_of
 from .tiles import BLOCK, parallel, pieces, serial
 
 CHUNK = 1024
+stack = stack_of(2 * CHUNK)  # the penalised gradient and the step of a chunk
 
 
 @serial
@@ -64,7 +66,7 @@ def _sgd(g, lr, d):
 def sgd_update(theta, grad, lr, omega, anchor, lam, path, gain):
     lr, lam = theta.dtype.type(lr), theta.dtype.type(lam)
     for b in prange(pieces(theta.size, BLOCK)):
-        scratch = np.empty((2, CHUNK), theta.dtype)
+        scratch = carray(stack(theta), (2, CHUNK))
         for lo in range(b * BLOCK, min((b + 1) * BLOCK, theta.size), CHUNK):
             hi = min(lo + CHUNK, theta.size)
             t, raw, g, d = theta[lo:hi], grad[lo:hi], scratch[0, : hi - lo], scratch[1, : hi - lo]
@@ -85,7 +87,7 @@ def momentum_update(theta, grad, velocity, lr, momentum, omega, anchor, lam, pat
     real = theta.dtype.type
     lr, lam, momentum = real(lr), real(lam), real(momentum)
     for b in prange(pieces(theta.size, BLOCK)):
-        scratch = np.empty((2, CHUNK), theta.dtype)
+        scratch = carray(stack(theta), (2, CHUNK))
         for lo in range(b * BLOCK, min((b + 1) * BLOCK, theta.size), CHUNK):
             hi = min(lo + CHUNK, theta.size)
             t, raw, g, d = theta[lo:hi], grad[lo:hi], scratch[0, : hi - lo], scratch[1, : hi - lo]
@@ -110,7 +112,7 @@ def adam_update(theta, grad, m, v, lr, beta1, beta2, eps, step, omega, anchor, l
     keep1, keep2, take1, take2 = real(beta1), real(beta2), real(1 - beta1), real(1 - beta2)
     eps, lam = real(eps), real(lam)
     for b in prange(pieces(theta.size, BLOCK)):
-        scratch = np.empty((2, CHUNK), theta.dtype)
+        scratch = carray(stack(theta), (2, CHUNK))
         for lo in range(b * BLOCK, min((b + 1) * BLOCK, theta.size), CHUNK):
             hi = min(lo + CHUNK, theta.size)
             t, raw, g, d = theta[lo:hi], grad[lo:hi], scratch[0, : hi - lo], scratch[1, : hi - lo]
@@ -132,7 +134,7 @@ def rmsprop_update(theta, grad, square, lr, alpha, eps, omega, anchor, lam, path
     lr, lam, eps = real(lr), real(lam), real(eps)
     keep, take = real(alpha), real(1 - alpha)
     for b in prange(pieces(theta.size, BLOCK)):
-        scratch = np.empty((2, CHUNK), theta.dtype)
+        scratch = carray(stack(theta), (2, CHUNK))
         for lo in range(b * BLOCK, min((b + 1) * BLOCK, theta.size), CHUNK):
             hi = min(lo + CHUNK, theta.size)
             t, raw, g, d = theta[lo:hi], grad[lo:hi], scratch[0, : hi - lo], scratch[1, : hi - lo]

@@ -1,0 +1,32 @@
+"""Scratch on the stack: small arrays for one block of work, which nobody allocates.
+
+An array that a `prange` body makes with np.empty is a call to the allocator for every block. Memory
+on the stack of the function that asks for it costs nothing; it must not outlive that function.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+
+def stack_of(count: int) -> Any:
+    """A function of compiled code: stack(array) is a pointer to room for `count` elements of the
+    array's dtype, for `numba.carray`. The compiled code must call it itself, not through another.
+    """
+
+    @intrinsic
+    def stack(context, array):
+        element = array.dtype
+
+        def generate(context, builder, signature, arguments):
+            room = ir.Constant(ir.IntType(64), count)
+            return cgutils.alloca_once(builder, context.get_value_type(element), size=room)
+
+        return types.CPointer(element)(array), generate
+
+    return stack
