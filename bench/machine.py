@@ -170,7 +170,7 @@ def measure(quick: bool = False) -> dict[str, Any]:
 
 
 def highest(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
-    """Two results of `measure` as one, the higher of each rate: what disturbs one only lowers it."""
+    """Two results of `measure` as one, the higher of each rate: disturbances only lower them."""
 
     def merge(a: Any, b: Any) -> Any:
         if isinstance(a, Mapping):

@@ -368,15 +368,13 @@ def test_peers_are_checked_before_they_are_timed(planted, tmp_path):
 
 def test_run_prints_a_table_and_writes_records(planted, tmp_path, monkeypatch):
     monkeypatch.setattr(steps, "QUICK", BRIEF)
-    text, out = io.StringIO(), tmp_path / "steps.jsonl"
+    text = io.StringIO()
     chosen = [planted[name] for name in (BASELINE, "wrong", "absent")]
-    rows = steps.run(
-        ["forward-1"], ["5-7-4-3"], chosen, quick=True, out=out, console=Console(file=text)
-    )
+    rows = steps.run(["forward-1"], ["5-7-4-3"], chosen, quick=True, console=Console(file=text))
     assert [row.peer for row in rows] == [BASELINE, "wrong", "absent"]
     for word in ("forward-1", "5-7-4-3x1", "wrong", "absent"):
         assert word in text.getvalue()
-    found = records.read(out)
+    found = records.read(records.write(tmp_path / "steps.jsonl", steps.as_records(rows)))
     assert [one["status"] for one in found] == ["timed", "wrong", "absent"]
     assert found[0]["machine"]["cores"] >= 1
     assert len(found[0]["samples"]) == BRIEF.rounds

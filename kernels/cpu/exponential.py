@@ -20,7 +20,12 @@ from numba.extending import intrinsic, overload
 from .tiles import serial
 
 
-@intrinsic
+def _intrinsic(generator: Any) -> Any:
+    """numba.extending.intrinsic; mypy would take the generator's arguments for the function's."""
+    return intrinsic(generator)
+
+
+@_intrinsic
 def _bits(context, x):
     """The bits of a float as a signed integer of its size."""
     whole = types.Integer.from_bitwidth(x.bitwidth, True)
@@ -31,7 +36,7 @@ def _bits(context, x):
     return whole(x), generate
 
 
-@intrinsic
+@_intrinsic
 def _power_of_two(context, n, like):
     """2.0^n in the dtype of `like`, for n within its exponents: n's bits where they belong."""
     digits = {32: 23, 64: 52}[like.bitwidth]
@@ -46,7 +51,7 @@ def _power_of_two(context, n, like):
     return like(n, like), generate
 
 
-@intrinsic
+@_intrinsic
 def _float(context, n, like):
     """The float with the bits n, in the dtype of `like`."""
 
