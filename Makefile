@@ -26,8 +26,8 @@ types: $(STAMPS)/dev        ## mypy over the namespace
 		ln -sfn ../../../$$part build/types/weightspace/$$part; done
 	@cd build/types && ../../$(BIN)/mypy --config-file ../../pyproject.toml -p weightspace
 
-bench: $(STAMPS)/run        ## the quick benchmarks of this machine
-	@$(BIN)/weightspace bench steps --quick
+bench: $(STAMPS)/run        ## the quick benchmarks of this machine, and a page of them
+	@$(BIN)/weightspace bench all --quick
 
 $(STAMPS)/run: $(PACKAGING)
 	@$(MAKE) --no-print-directory $(BIN)/python
