@@ -31,6 +31,7 @@ RUNGS = tuple(dict.fromkeys(rung for ladder in spec.LADDER.values() for rung in 
 DTYPES = ("float32", "float64")
 QUICK_RUNGS = ("small", "medium", "large")
 _PAUSE = 0.4  # seconds until the threads of NumPy's BLAS stop spinning; 0.28 was seen
+_FRESH = 30.0  # seconds for which a measurement of the peaks holds
 _GOOD, _FAIR = 0.7, 0.4  # share of the roofline from which a cell is green, yellow
 
 
@@ -53,8 +54,8 @@ class Row:
 
     status: "timed", "wrong", "failed" or "absent" (with a reason). error is in units of the
     tolerance: above 1 is wrong. Times are seconds a call. footprint: bytes of all arrays. level,
-    stream, roof_seconds: what it is held against (see `roofline`); roof_share and blas_share: parts
-    of the roofline and of the BLAS's own rate that it reaches. alloc_bytes, alloc_blocks: the most
+    stream: what it is held against (see `roofline`); roof_share and blas_share: the parts of the
+    roofline and of the BLAS's own rate that it reaches, the median of one of each pass. alloc_bytes, alloc_blocks: the most
     that a call held of NumPy's memory, and how many times it asked Numba's allocator.
     """
 
@@ -81,8 +82,9 @@ class Row:
     gbs: float | None = None
     level: str = ""
     stream: str = ""
-    roof_seconds: float | None = None
+    roof_shares: tuple[float, ...] = ()
     roof_share: float | None = None
+    blas_shares: tuple[float, ...] = ()
     blas_share: float | None = None
     alloc_bytes: int | None = None
     alloc_blocks: int | None = None
@@ -163,12 +165,13 @@ def run(
         selection = Selection(
             backends=available()[-1:] if quick else None, rungs=QUICK_RUNGS if quick else None
         )
-    with console.status("measuring the peaks of this machine"):
-        here = dict(peaks or machine.measure(quick))
-    count = threads or here["cores"]
-    if count not in (1, here["cores"]):
-        raise SettingError(f"threads is {count}; expected 1 or all {here['cores']} cores")
+    cores = dict(peaks or machine.describe())["cores"]
+    count = threads or cores
+    if count not in (1, cores):
+        raise SettingError(f"threads is {count}; expected 1 or all {cores} cores")
     rows = list(selection.rows(count))
+    with console.status("measuring the peaks of this machine"):
+        roofs = _Peaks(peaks, quick)
     # last, because NumPy's BLAS threads go on spinning, on cores that the next kernel needs
     order = sorted(rows, key=lambda row: row.backend == "reference")
     plan = schedule or (QUICK if quick else FULL)
@@ -181,18 +184,40 @@ def run(
                 where = f"{row.kernel} {row.variant} {row.backend} {row.rung}"
                 progress.update(bar, description=f"pass {number + 1}: {where}", refresh=True)
                 if number == 0:
-                    _first(row, plan)
+                    _first(row, plan, roofs)
                 elif row.status == "timed":
-                    _sample(row, plan)
+                    _sample(row, plan, roofs)
                 progress.advance(bar)
             time.sleep(_PAUSE)
-    if peaks is None:  # again: a peak that was disturbed would flatter every kernel
-        here = machine.highest(here, machine.measure(quick=True))
     for row in rows:
-        _summarise(row, here)
+        _summarise(row)
     for line in lines(rows):
         console.print(line, highlight=False, soft_wrap=True)
-    return rows, here
+    return rows, roofs.typical()
+
+
+class _Peaks:
+    """The peaks of the machine, measured again whenever the last are too old to be held against.
+
+    On a shared machine memory may be twice as fast a minute later: a kernel's share of a peak is
+    that of the peak of its own time.
+    """
+
+    def __init__(self, given: Mapping[str, Any] | None, quick: bool) -> None:
+        self.fixed = given is not None
+        self.measured = [dict(given or machine.measure(quick))]
+        self.at = time.perf_counter()
+
+    def now(self) -> dict[str, Any]:
+        """The latest, at most `_FRESH` seconds old."""
+        if not self.fixed and time.perf_counter() - self.at > _FRESH:
+            self.measured.append(machine.measure(quick=True))
+            self.at = time.perf_counter()
+        return self.measured[-1]
+
+    def typical(self) -> dict[str, Any]:
+        """The machine, each rate the median of all measurements."""
+        return machine.middle(self.measured)
 
 
 @contextmanager
@@ -216,7 +241,7 @@ def _arguments(row: Row) -> dict[str, Any]:
     return kernel.arguments(rng, row.sizes, row.dtype, row.variant)
 
 
-def _first(row: Row, plan: Schedule) -> None:
+def _first(row: Row, plan: Schedule, roofs: _Peaks) -> None:
     """Check the kernel, say what it must do, and take its first samples if it is right."""
     from threadpoolctl import threadpool_limits
 
@@ -243,7 +268,7 @@ def _first(row: Row, plan: Schedule) -> None:
     row.calls = timing.calibrate(call, plan.sample_seconds)
     handles = sum(isinstance(value, np.ndarray) for value in arguments.values())
     row.alloc_bytes, row.alloc_blocks = allocations(call, handles)
-    _take(row, call, plan)
+    _take(row, call, plan, roofs.now())
 
 
 def _gist(error: Exception) -> str:
@@ -252,10 +277,11 @@ def _gist(error: Exception) -> str:
     return next((line for line in lines if "Error:" in line), lines[0])[:200]
 
 
-def _sample(row: Row, plan: Schedule) -> None:
+def _sample(row: Row, plan: Schedule, roofs: _Peaks) -> None:
+    here = roofs.now()
     call = _call(get_backend(row.backend), row, _arguments(row))
     timing.time_batch(call, min(row.calls, 3))
-    _take(row, call, plan)
+    _take(row, call, plan, here)
 
 
 def _call(backend: ModuleType, row: Row, arguments: dict[str, Any]) -> Callable[[], None]:
@@ -263,8 +289,18 @@ def _call(backend: ModuleType, row: Row, arguments: dict[str, Any]) -> Callable[
     return lambda: kernel(*values)
 
 
-def _take(row: Row, call: Callable[[], None], plan: Schedule) -> None:
-    row.samples += tuple(timing.time_batch(call, row.calls) for _ in range(plan.samples))
+def _take(row: Row, call: Callable[[], None], plan: Schedule, here: Mapping[str, Any]) -> None:
+    """The samples of one pass, and what they are of the roof of their time."""
+    taken = tuple(timing.time_batch(call, row.calls) for _ in range(plan.samples))
+    kernel, middle = spec.KERNELS[row.kernel], float(np.median(taken))
+    traffic = kernel.traffic(row.sizes, row.dtype, row.variant)
+    over = roofline.roof(here, row.flops, traffic, row.footprint, row.dtype, row.threads)
+    row.samples += taken
+    row.level, row.stream = over.level, over.stream
+    row.roof_shares += (over.seconds / middle,)
+    if kernel.product:
+        rate = here["blas_gflops"][row.dtype]["one" if row.threads == 1 else "all"]
+        row.blas_shares += (row.flops / middle * 1e-9 / rate,)
 
 
 def _cost(row: Row, kernel: spec.Kernel, arguments: Mapping[str, Any]) -> None:
@@ -274,21 +310,15 @@ def _cost(row: Row, kernel: spec.Kernel, arguments: Mapping[str, Any]) -> None:
     row.footprint = sum(a.nbytes for a in arguments.values() if isinstance(a, np.ndarray))
 
 
-def _summarise(row: Row, here: Mapping[str, Any]) -> None:
+def _summarise(row: Row) -> None:
     if row.status != "timed":
         return
     found = timing.median_interval(row.samples)
     row.median, row.low, row.high = found.value, found.low, found.high
     row.spread = timing.spread(row.samples)
     row.gflops, row.gbs = row.flops / row.median * 1e-9, row.bytes / row.median * 1e-9
-    kernel = spec.KERNELS[row.kernel]
-    traffic = kernel.traffic(row.sizes, row.dtype, row.variant)
-    over = roofline.roof(here, row.flops, traffic, row.footprint, row.dtype, row.threads)
-    row.level, row.stream, row.roof_seconds = over.level, over.stream, over.seconds
-    row.roof_share = over.seconds / row.median
-    if kernel.product:
-        rate = here["blas_gflops"][row.dtype]["one" if row.threads == 1 else "all"]
-        row.blas_share = row.gflops / rate
+    row.roof_share = float(np.median(row.roof_shares))
+    row.blas_share = float(np.median(row.blas_shares)) if row.blas_shares else None
 
 
 def allocations(call: Callable[[], object], handles: int = 0) -> tuple[int, int]:
@@ -349,7 +379,7 @@ def lines(rows: Iterable[Row]) -> Iterator[str]:
     """The rows as lines of rich's markup, 80 columns wide: a block a kernel, a heading a family."""
     group: tuple[str, ...] = ()
     name = ""
-    for row in rows:
+    for row in sorted(rows, key=lambda row: (row.backend, row.dtype)):
         family = spec.KERNELS[row.kernel].family
         if group != (family, row.backend, row.dtype):
             group, name = (family, row.backend, row.dtype), ""

@@ -6,9 +6,10 @@ import os
 import platform
 import re
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -169,15 +170,15 @@ def measure(quick: bool = False) -> dict[str, Any]:
     return found
 
 
-def highest(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
-    """Two results of `measure` as one, the higher of each rate: disturbances only lower them."""
+def middle(found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Several results of `measure` as one: the median of each rate, the rest from the first."""
 
-    def merge(a: Any, b: Any) -> Any:
-        if isinstance(a, Mapping):
-            return {key: merge(a[key], b[key]) for key in a}
-        return max(a, b)
+    def merge(parts: Sequence[Any]) -> Any:
+        if isinstance(parts[0], Mapping):
+            return {key: merge([part[key] for part in parts]) for key in parts[0]}
+        return float(median(parts))
 
-    return {**first, **{key: merge(first[key], second[key]) for key in RATES if key in first}}
+    return {**found[0], **{key: merge([one[key] for one in found]) for key in RATES}}
 
 
 def show(found: Mapping[str, Any], console: Console) -> None:

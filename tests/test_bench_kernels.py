@@ -101,6 +101,15 @@ def test_every_kernel_has_a_ladder_that_knows_its_axes():
         assert set(kernel.timed) <= set(kernel.variants), kernel.name
 
 
+def test_several_measurements_of_the_machine_give_the_median_of_each_rate():
+    def measured(rate):
+        return {**MACHINE, "fma_gflops": {"float32": {"one": rate, "all": 2 * rate}}}
+
+    found = machine.middle([measured(rate) for rate in (10.0, 50.0, 11.0)])
+    assert found["fma_gflops"]["float32"] == {"one": 11.0, "all": 22.0}
+    assert found["cpu"] == "planted" and found["caches"] == MACHINE["caches"]
+
+
 def test_streams_move_what_they_say():
     for name, stream in peaks.STREAMS.items():
         target, first, second = (np.full(8, value) for value in (1.0, 2.0, 3.0))
@@ -132,7 +141,10 @@ def test_a_right_kernel_is_timed(monkeypatch):
     assert row.status == "timed" and row.error <= 1
     assert len(row.samples) == BRIEF.passes * BRIEF.samples
     assert row.gflops == pytest.approx(row.flops / row.median * 1e-9)
-    assert row.roof_share == pytest.approx(row.roof_seconds / row.median)
+    traffic = spec.KERNELS[row.kernel].traffic(row.sizes, row.dtype)
+    roof = roofline.roof(MACHINE, row.flops, traffic, row.footprint, cores=1)
+    halves = [np.median(row.samples[:2]), np.median(row.samples[2:])]  # one share a pass
+    assert row.roof_shares == pytest.approx([roof.seconds / half for half in halves])
     assert kernels.exit_status([row]) == 0
 
 
