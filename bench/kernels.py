@@ -55,8 +55,9 @@ class Row:
     status: "timed", "wrong", "failed" or "absent" (with a reason). error is in units of the
     tolerance: above 1 is wrong. Times are seconds a call. footprint: bytes of all arrays. level,
     stream: what it is held against (see `roofline`); roof_share and blas_share: the parts of the
-    roofline and of the BLAS's own rate that it reaches, the median of one of each pass. alloc_bytes, alloc_blocks: the most
-    that a call held of NumPy's memory, and how many times it asked Numba's allocator.
+    roofline and of the BLAS's own rate that it reaches, the median of one of each pass.
+    alloc_bytes, alloc_blocks: the most that a call held of NumPy's memory, and how many times it
+    asked Numba's allocator.
     """
 
     kernel: str

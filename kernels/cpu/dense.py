@@ -52,7 +52,7 @@ def dense_forward(x, w, b, act, slope, y):
     require_rows(w)
     require_rows(y)
     rows, columns = y.shape
-    height, width = forward_tile(rows, columns)
+    height, width = forward_tile(rows, columns, x.shape[1])
     across = pieces(columns, width)
     for t in prange(pieces(rows, height) * across):
         r, c = t // across * height, t % across * width
@@ -123,7 +123,7 @@ def dense_tangent(x, w, y, tx, tw, tb, act, slope, ty):
     require_rows(w)
     require_rows(ty)
     rows, columns = y.shape
-    height, width = forward_tile(rows, columns)
+    height, width = forward_tile(rows, columns, x.shape[1])
     across = pieces(columns, width)
     for t in prange(pieces(rows, height) * across):
         r, c = t // across * height, t % across * width
