@@ -29,9 +29,8 @@ from . import machine, records, roofline, timing
 
 RUNGS = tuple(dict.fromkeys(rung for ladder in spec.LADDER.values() for rung in ladder))
 DTYPES = ("float32", "float64")
-QUICK_RUNGS = ("small", "medium", "large")
+QUICK_RUNGS = ("small", "large")
 _PAUSE = 0.4  # seconds until the threads of NumPy's BLAS stop spinning; 0.28 was seen
-_FRESH = 30.0  # seconds for which a measurement of the peaks holds
 _GOOD, _FAIR = 0.7, 0.4  # share of the roofline from which a cell is green, yellow
 
 
@@ -45,7 +44,7 @@ class Schedule:
 
 
 FULL = Schedule(passes=3, samples=5, sample_seconds=4e-3)
-QUICK = Schedule(passes=3, samples=3, sample_seconds=2e-3)
+QUICK = Schedule(passes=2, samples=4, sample_seconds=2e-3)
 
 
 @dataclass
@@ -172,7 +171,7 @@ def run(
         raise SettingError(f"threads is {count}; expected 1 or all {cores} cores")
     rows = list(selection.rows(count))
     with console.status("measuring the peaks of this machine"):
-        roofs = _Peaks(peaks, quick)
+        roofs = roofline.Peaks(peaks, quick)
     # last, because NumPy's BLAS threads go on spinning, on cores that the next kernel needs
     order = sorted(rows, key=lambda row: row.backend == "reference")
     plan = schedule or (QUICK if quick else FULL)
@@ -197,30 +196,6 @@ def run(
     return rows, roofs.typical()
 
 
-class _Peaks:
-    """The peaks of the machine, measured again whenever the last are too old to be held against.
-
-    On a shared machine memory may be twice as fast a minute later: a kernel's share of a peak is
-    that of the peak of its own time.
-    """
-
-    def __init__(self, given: Mapping[str, Any] | None, quick: bool) -> None:
-        self.fixed = given is not None
-        self.measured = [dict(given or machine.measure(quick))]
-        self.at = time.perf_counter()
-
-    def now(self) -> dict[str, Any]:
-        """The latest, at most `_FRESH` seconds old."""
-        if not self.fixed and time.perf_counter() - self.at > _FRESH:
-            self.measured.append(machine.measure(quick=True))
-            self.at = time.perf_counter()
-        return self.measured[-1]
-
-    def typical(self) -> dict[str, Any]:
-        """The machine, each rate the median of all measurements."""
-        return machine.middle(self.measured)
-
-
 @contextmanager
 def thread_count(count: int) -> Iterator[None]:
     """Let Numba's kernels use `count` threads inside, and as many as before afterwards."""
@@ -242,7 +217,7 @@ def _arguments(row: Row) -> dict[str, Any]:
     return kernel.arguments(rng, row.sizes, row.dtype, row.variant)
 
 
-def _first(row: Row, plan: Schedule, roofs: _Peaks) -> None:
+def _first(row: Row, plan: Schedule, roofs: roofline.Peaks) -> None:
     """Check the kernel, say what it must do, and take its first samples if it is right."""
     from threadpoolctl import threadpool_limits
 
@@ -269,7 +244,7 @@ def _first(row: Row, plan: Schedule, roofs: _Peaks) -> None:
     row.calls = timing.calibrate(call, plan.sample_seconds)
     handles = sum(isinstance(value, np.ndarray) for value in arguments.values())
     row.alloc_bytes, row.alloc_blocks = allocations(call, handles)
-    _take(row, call, plan, roofs.now())
+    _take(row, call, plan, roofs)
 
 
 def _gist(error: Exception) -> str:
@@ -278,11 +253,10 @@ def _gist(error: Exception) -> str:
     return next((line for line in lines if "Error:" in line), lines[0])[:200]
 
 
-def _sample(row: Row, plan: Schedule, roofs: _Peaks) -> None:
-    here = roofs.now()
+def _sample(row: Row, plan: Schedule, roofs: roofline.Peaks) -> None:
     call = _call(get_backend(row.backend), row, _arguments(row))
     timing.time_batch(call, min(row.calls, 3))
-    _take(row, call, plan, here)
+    _take(row, call, plan, roofs)
 
 
 def _call(backend: ModuleType, row: Row, arguments: dict[str, Any]) -> Callable[[], None]:
@@ -290,17 +264,18 @@ def _call(backend: ModuleType, row: Row, arguments: dict[str, Any]) -> Callable[
     return lambda: kernel(*values)
 
 
-def _take(row: Row, call: Callable[[], None], plan: Schedule, here: Mapping[str, Any]) -> None:
+def _take(row: Row, call: Callable[[], None], plan: Schedule, roofs: roofline.Peaks) -> None:
     """The samples of one pass, and what they are of the roof of their time."""
-    taken = tuple(timing.time_batch(call, row.calls) for _ in range(plan.samples))
-    kernel, middle = spec.KERNELS[row.kernel], float(np.median(taken))
+    kernel = spec.KERNELS[row.kernel]
     traffic = kernel.traffic(row.sizes, row.dtype, row.variant)
-    over = roofline.roof(here, row.flops, traffic, row.footprint, row.dtype, row.threads)
+    over = roofs.roof(row.flops, traffic, row.footprint, row.dtype, row.threads)
+    rate = roofs.blas(row.dtype, row.threads) if kernel.product else None
+    taken = tuple(timing.time_batch(call, row.calls) for _ in range(plan.samples))
+    middle = float(np.median(taken))
     row.samples += taken
     row.level, row.stream = over.level, over.stream
     row.roof_shares += (over.seconds / middle,)
-    if kernel.product:
-        rate = here["blas_gflops"][row.dtype]["one" if row.threads == 1 else "all"]
+    if rate:
         row.blas_shares += (row.flops / middle * 1e-9 / rate,)
 
 

@@ -241,30 +241,44 @@ def bandwidths(
 
     `shared` says how many cores share a cache: on all cores each gets its part of it.
     """
-    rates: dict[str, dict[str, float]] = {}
-    for level, one in levels(caches).items():
-        together = one if level == "memory" else one * max(1, cores // shared.get(level, 1))
-        rates[level] = {
-            f"{name}_{label}": bandwidth(name, size, threads, quick)
+    return {
+        level: {
+            f"{name}_{label}": bandwidth(
+                name, working_set(level, caches, shared, threads), threads, quick
+            )
             for name in STREAMS
-            for label, size, threads in (("1", one, 1), ("all", together, cores))
+            for label, threads in (("1", 1), ("all", cores))
         }
-    return rates
+        for level in levels(caches)
+    }
 
 
-def blas_rate(dtype: str, threads: int, quick: bool = False) -> float:
-    """GFLOP/s of the `cpu` backend's own BLAS, a square product (side 512 when quick, else 1024)
-    of its own on each thread: what any tiling of it could reach. Raises MissingExtraError."""
+def working_set(
+    level: str, caches: Mapping[str, int], shared: Mapping[str, int], threads: int
+) -> int:
+    """Bytes that `threads` together use to measure a level: each its part of a shared cache."""
+    one = levels(caches)[level]
+    return one if level == "memory" else one * max(1, threads // shared.get(level, 1))
+
+
+@cache
+def _product_kernel() -> Any:
     from ..kernels import get_backend
 
     get_backend("cpu")  # says which extra is missing
     from ..kernels.cpu.blas import product_nn
 
-    @_numba().njit(nogil=True)
     def products(left, right, out, repeats):
         for _ in range(repeats):
             product_nn(left, right, out, 0)
 
+    return _numba().njit(nogil=True)(products)
+
+
+def blas_rate(dtype: str, threads: int, quick: bool = False) -> float:
+    """GFLOP/s of the `cpu` backend's own BLAS, a square product (side 512 when quick, else 1024)
+    of its own on each thread: what any tiling of it could reach. Raises MissingExtraError."""
+    products = _product_kernel()
     size = 512 if quick else 1024
     sets = [[np.ones((size, size), dtype) for _ in range(3)] for _ in range(threads)]
     seconds, runs = _SECONDS[quick], _RUNS[quick]

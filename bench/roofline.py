@@ -10,10 +10,13 @@ the nearest of the measured streams stands (`peaks.nearest_stream`).
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import dataclass
+from statistics import median
 from typing import Any
 
 from ..kernels.spec import Traffic
+from . import machine as machines
 from . import peaks
 
 
@@ -57,10 +60,65 @@ def roof(
 
     machine: what `machine.measure` returned; cores: 1, or all of them (default).
     """
-    which = "one" if cores == 1 else "all"
-    level = level_of(machine, footprint, cores or machine["cores"])
+    count = cores or machine["cores"]
+    level = level_of(machine, footprint, count)
     stream = peaks.nearest_stream(traffic)
-    bandwidth = machine["bandwidth_gbs"][level][f"{stream}_{'1' if cores == 1 else 'all'}"]
-    peak = machine["fma_gflops"][dtype][which]
+    bandwidth = machine["bandwidth_gbs"][level][_stream_key(stream, count)]
+    peak = machine["fma_gflops"][dtype][_cores_key(count)]
     seconds = max(flops / peak, sum(traffic) / bandwidth) * 1e-9
     return Roof(level, stream, peak, bandwidth, seconds)
+
+
+class Peaks:
+    """The peaks of this machine, each measured again just before a kernel is held against it.
+
+    On a shared machine memory may be twice as fast a minute later, and two cores may be one for a
+    while: a kernel's share of a peak is that of the peak of its own time. `given` peaks are final.
+    """
+
+    def __init__(self, given: Mapping[str, Any] | None = None, quick: bool = False) -> None:
+        self.fixed = given is not None
+        self.machine = deepcopy(dict(given or machines.measure(quick)))
+        self._seen: dict[tuple[str, str, str], list[float]] = {}
+
+    def roof(self, flops: float, traffic: Traffic, footprint: int, dtype: str, cores: int) -> Roof:
+        """`roof`, with the limit that counts (arithmetic or bandwidth) as it is now."""
+        over = roof(self.machine, flops, traffic, footprint, dtype, cores)
+        if self.fixed:
+            return over
+        if flops / over.peak_gflops >= sum(traffic) / over.bandwidth_gbs:
+            rate = peaks.fma_rate(dtype, cores, quick=True)
+            self._set("fma_gflops", dtype, _cores_key(cores), rate)
+        else:
+            here = self.machine
+            size = peaks.working_set(over.level, here["caches"], here["cache_cores"], cores)
+            rate = peaks.bandwidth(over.stream, size, cores, quick=True)
+            self._set("bandwidth_gbs", over.level, _stream_key(over.stream, cores), rate)
+        return roof(self.machine, flops, traffic, footprint, dtype, cores)
+
+    def blas(self, dtype: str, cores: int) -> float:
+        """GFLOP/s of the `cpu` backend's BLAS now."""
+        if not self.fixed:
+            rate = peaks.blas_rate(dtype, cores, quick=True)
+            self._set("blas_gflops", dtype, _cores_key(cores), rate)
+        return float(self.machine["blas_gflops"][dtype][_cores_key(cores)])
+
+    def _set(self, kind: str, row: str, column: str, rate: float) -> None:
+        table = self.machine[kind][row]
+        self._seen.setdefault((kind, row, column), [table[column]]).append(rate)
+        table[column] = rate
+
+    def typical(self) -> dict[str, Any]:
+        """The machine, each rate the median of all that was measured of it."""
+        found = deepcopy(self.machine)
+        for (kind, row, column), rates in self._seen.items():
+            found[kind][row][column] = median(rates)
+        return found
+
+
+def _cores_key(cores: int) -> str:
+    return "one" if cores == 1 else "all"
+
+
+def _stream_key(stream: str, cores: int) -> str:
+    return f"{stream}_{'1' if cores == 1 else 'all'}"
