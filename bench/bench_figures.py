@@ -36,12 +36,14 @@ def _written(plt: Any, figure: Any, folder: Path, name: str) -> list[Path]:
 
 
 def _own(records: Sequence[Record]) -> list[Record]:
-    """The timed kernels of one backend and dtype: the fastest backend there is."""
+    """The timed kernels of the fastest backend there is, in one dtype, on most threads."""
     timed = [one for one in records if one["status"] == "timed"]
     backends = [one["backend"] for one in timed]
     best = next((b for b in ("cuda", "cpu", "reference") if b in backends), None)
     dtype = next((one["dtype"] for one in timed), None)
-    return [one for one in timed if one["backend"] == best and one["dtype"] == dtype]
+    own = [one for one in timed if (one["backend"], one["dtype"]) == (best, dtype)]
+    threads = max((one["threads"] for one in own), default=0)
+    return [one for one in own if one["threads"] == threads]
 
 
 def roofline(kernels: Sequence[Record], machine: Record, folder: Path) -> list[Path]:
@@ -103,13 +105,9 @@ def shares(kernels: Sequence[Record], folder: Path) -> list[Path]:
     axes.set(xlim=(0, 1.52), ylim=(-0.7, len(names) - 0.3), xlabel="part of the roofline reached")
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
     axes.grid(axis="y", color=GRID, lw=0.6)
-    axes.set_title(
-        f"Every kernel against its roofline, {chosen[0]['backend']} {chosen[0]['dtype']}"
-    )
-    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.01 + 0.35 / len(names)), ncol=5,
-                fontsize=8.5, title=None)  # fmt: skip
-    axes.title.set_position((0, 1))
-    axes.title.set_y(1.0 + 1.1 / len(names))
+    own = chosen[0]
+    axes.set_title(f"Every kernel against its roofline, {own['backend']} {own['dtype']}")
+    axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8.5, title="size")
     return _written(plt, figure, folder, "shares")
 
 
@@ -164,6 +162,14 @@ def growth(laws: Sequence[Record], folder: Path) -> list[Path]:
             place.plot(one["values"], np.array(one["medians"]) * 1e3, marker="o", ms=3.5, lw=1.5,
                        color=COLOURS[index % len(COLOURS)], label=label)  # fmt: skip
         place.set(xscale="log", yscale="log", xlabel=axis, ylabel="ms")
+        values = sorted({value for one in laws if one["axis"] == axis for value in one["values"]})
+        place.set_xticks(values, [f"{value}" for value in values], fontsize=7.5)
+        place.set_xticks([], minor=True)
+        low, high = place.get_ylim()
+        if high < 20 * low:  # a flat cost would look steep on an axis of its own height
+            place.set_ylim((low * high) ** 0.5 / 4.5, (low * high) ** 0.5 * 4.5)
+        place.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        place.yaxis.set_minor_formatter(lambda value, _: "")
         place.set_title(f"by {axis}", fontsize=10)
         place.grid(which="minor", visible=False)
         place.legend(fontsize=7.5)

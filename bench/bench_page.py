@@ -109,7 +109,7 @@ def _kernels(found: Sequence[Record], peaks: Sequence[Record], figures: Path) ->
     rows, before = [], ""
     for one in chosen:
         name = f"{one['kernel']}{', ' if one['variant'] else ''}{one['variant']}"
-        heading = f"{name}, {one['backend']} {one['dtype']}"
+        heading = f"{name}, {one['backend']} {one['dtype']}, threads: {one['threads']}"
         if heading != before:
             rows.append(_heading(heading, 7))
             before = heading
