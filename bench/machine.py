@@ -43,7 +43,7 @@ def describe() -> dict[str, Any]:
     return {
         "cpu": cpu_model(),
         "architecture": platform.machine(),
-        "system": f"{platform.system()} {platform.release()}",
+        "system": f"{platform.system()} {platform.release().partition('-')[0]}",
         "cores": peaks.cores_here(),
         "memory_bytes": memory_bytes(),
         "caches": caches,

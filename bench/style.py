@@ -58,7 +58,7 @@ def save(plt: Any, figure: Any, path: Path) -> Path:
     kind = path.suffix.lstrip(".")
     metadata = {"png": {"Software": None}, "svg": {"Date": None}}[kind]
     buffer = io.BytesIO()
-    with plt.rc_context({"svg.hashsalt": "weightspace", "svg.fonttype": "path"}):
+    with plt.rc_context({"svg.hashsalt": "weightspace", "svg.fonttype": "none"}):
         figure.savefig(buffer, format=kind, bbox_inches="tight", metadata=metadata)
     write_whole(path, buffer.getvalue())
     return path
