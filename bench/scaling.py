@@ -17,10 +17,9 @@ import numpy as np
 from rich.console import Console
 from rich.progress import Progress
 
-from .. import methods
 from ..kernels import get_backend
 from ..kernels.errors import SettingError, unknown_name
-from ..methods import importance
+from ..methods import EWC, MAS, SI, Method, Task, importance
 from ..methods.base import TaskEnd
 from ..nnlite import Network, models, optim
 from . import machine, records, timing
@@ -84,9 +83,7 @@ def _net(width: int, depth: int = 2) -> Network:
     return models.mlp((width,) * (depth + 1) + (_CLASSES,), backend="cpu", seed=0)
 
 
-def training_step(
-    net: Network, batch: int, method: methods.Method | None = None
-) -> Callable[[], None]:
+def training_step(net: Network, batch: int, method: Method | None = None) -> Callable[[], None]:
     """Forward, backward, the method's hooks and the fused Adam step."""
     x, y = _data(net, batch)
     grad, optimizer, count = np.empty_like(net.theta), optim.Adam(1e-6), 0
@@ -104,13 +101,13 @@ def training_step(
     return call
 
 
-def _after_tasks(make: Callable[[], methods.Method]) -> Callable[[int], Callable[[], None]]:
+def _after_tasks(make: Callable[[], Method]) -> Callable[[int], Callable[[], None]]:
     """A training step once `tasks` tasks are remembered."""
 
     def prepare(tasks: int) -> Callable[[], None]:
         net = models.mlp((784, 256, 256, _CLASSES), backend="cpu", seed=0)
         x, y = _data(net, 64)
-        task = methods.Task.from_arrays("noise", (x, y), (x, y))
+        task = Task.from_arrays("noise", (x, y), (x, y))
         method = make()
         method.start(net, optim.Adam())
         for index in range(tasks):
@@ -154,7 +151,6 @@ def laws(quick: bool = False, cores: int | None = None) -> list[Law]:
     tasks = (1, 2, 4, 8) if quick else (1, 2, 5, 10, 20, 50)
     here = machine.describe()["cores"] if cores is None else cores
     threads = tuple(2**k for k in range(int(math.log2(max(here, 1))) + 1))
-    ewc = methods.EWC
     made = [
         Law("training step", "width", 2, widths, lambda v: training_step(_net(v), 64)),
         Law("training step", "depth", 1, depths, lambda v: training_step(_net(256, v), 64)),
@@ -166,10 +162,10 @@ def laws(quick: bool = False, cores: int | None = None) -> list[Law]:
         Law("Fisher", "width", 2, widths, lambda v: _fisher(_net(v), 64)),
         Law("Fisher", "depth", 1, depths, lambda v: _fisher(_net(256, v), 64)),
         Law("Fisher", "samples", 1, samples, lambda v: _fisher(_net(256), v)),
-        Law("EWC step, merged", "tasks", 0, tasks, _after_tasks(lambda: ewc(penalty="merged"))),
-        Law("EWC step, separate", "tasks", 1, tasks, _after_tasks(lambda: ewc(penalty="separate"))),
-        Law("MAS step", "tasks", 0, tasks, _after_tasks(methods.MAS)),
-        Law("SI step", "tasks", 0, tasks, _after_tasks(methods.SI)),
+        Law("EWC step, merged", "tasks", 0, tasks, _after_tasks(lambda: EWC(penalty="merged"))),
+        Law("EWC step, separate", "tasks", 1, tasks, _after_tasks(lambda: EWC(penalty="separate"))),
+        Law("MAS step", "tasks", 0, tasks, _after_tasks(MAS)),
+        Law("SI step", "tasks", 0, tasks, _after_tasks(SI)),
     ]
     if len(threads) > 1:
         made.append(Law("training step", "threads", -1, threads, _on_threads, ideal=True))

@@ -187,10 +187,8 @@ def test_nan_is_wrong(monkeypatch):
 
 
 def test_allocations_are_seen():
-    kept: list[np.ndarray] = []
     assert kernels.allocations(lambda: None)[0] < 1000
-    assert kernels.allocations(lambda: np.empty(100_000).sum())[0] >= 800_000
-    assert not kept
+    assert kernels.allocations(lambda: np.ones(100_000).sum())[0] >= 800_000
 
 
 @pytest.mark.skipif("cpu" not in available(), reason="needs the cpu extra")

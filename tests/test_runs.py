@@ -234,9 +234,9 @@ def test_a_folder_that_cannot_be_written(tmp_path):
 
 
 def test_without_matplotlib_the_extra_is_named_before_training(tmp_path, monkeypatch):
-    from weightspace.bench import figures
+    from weightspace.bench import style
 
-    monkeypatch.setattr(figures.importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setattr(style.importlib.util, "find_spec", lambda _: None)
     with pytest.raises(errors.MissingExtraError, match=r"weightspace\[demo\]"):
         run(tmp_path / "r", "-m", "naive")
     assert not (tmp_path / "r").exists()

@@ -1,6 +1,6 @@
 """What memory gives plain loops over eight arrays, beside loops over two.
 
-    python many_streams.py
+    python docs/many_streams.py
 
 Four axpys side by side, in chunks as the optimizer kernels work: 8 arrays read, 4 of them stored in
 place, as in the Adam step with all streams, and no other arithmetic.
