@@ -355,7 +355,12 @@ def lines(rows: Iterable[Row]) -> Iterator[str]:
     """The rows as lines of rich's markup, 80 columns wide: a block a kernel, a heading a family."""
     group: tuple[str, ...] = ()
     name = ""
-    for row in sorted(rows, key=lambda row: (row.backend, row.dtype)):
+    families = list(spec.LADDER)
+
+    def place(row: Row) -> tuple[str, str, int]:
+        return row.backend, row.dtype, families.index(spec.KERNELS[row.kernel].family)
+
+    for row in sorted(rows, key=place):
         family = spec.KERNELS[row.kernel].family
         if group != (family, row.backend, row.dtype):
             group, name = (family, row.backend, row.dtype), ""

@@ -133,12 +133,10 @@ def planted_backend(**wrong) -> types.SimpleNamespace:
     return types.SimpleNamespace(NAME="planted", **{**own, **wrong})
 
 
-def bench(monkeypatch, backend, *names, **settings):
+def bench(monkeypatch, backend, *names, schedule=BRIEF):
     monkeypatch.setattr(kernels, "get_backend", lambda name: backend)
     selection = kernels.Selection(names, ["reference"], ["small"])
-    rows, _ = kernels.run(
-        selection, console=silent(), peaks=MACHINE, schedule=BRIEF, threads=1, **settings
-    )
+    rows, _ = kernels.run(selection, console=silent(), peaks=MACHINE, schedule=schedule, threads=1)
     return {row.kernel: row for row in rows}
 
 
@@ -304,7 +302,8 @@ def test_a_slowdown_of_a_real_call_is_caught(tmp_path, monkeypatch):
             while time.perf_counter() < end:
                 pass
 
-        row = bench(monkeypatch, planted_backend(squared_error=slow), "squared_error")
+        planted, steady = planted_backend(squared_error=slow), kernels.Schedule(3, 9, 1e-4)
+        row = bench(monkeypatch, planted, "squared_error", schedule=steady)
         made.append(kernels.as_records(row.values(), MACHINE))
     assert verdict(tmp_path, *made).status == "slower"
 
