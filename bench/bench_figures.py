@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..kernels import spec
+from .kernels import title
 from .peers import BASELINE
 from .style import COLOURS, GRID, INK, pyplot, save
 
@@ -112,7 +113,7 @@ def shares(kernels: Sequence[Record], folder: Path) -> list[Path]:
 
 
 def _title(one: Record) -> str:
-    return f"{one['kernel']}, {one['variant']}" if one["variant"] else one["kernel"]
+    return title(one["kernel"], one["variant"])
 
 
 def ratios(steps: Sequence[Record], folder: Path) -> list[Path]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from ..kernels.errors import DataError
 from ..nnlite.files import write_whole
 from . import bench_figures, records, startup
+from .kernels import title
 from .report import fill_template, image
 
 Record = Mapping[str, Any]
@@ -69,8 +71,16 @@ def _bar(share: float) -> str:
     return f'<td class="bar"><div><i style="width:{width:.0f}%"></i><b>{share:.0%}</b></div></td>'
 
 
-def _heading(text: str, columns: int) -> str:
-    return f'<tr class="head"><td colspan="{columns}">{html.escape(text)}</td></tr>'
+def _grouped(
+    chosen: Iterable[Record],
+    heading: Callable[[Record], str],
+    row: Callable[[Record], str],
+    columns: int,
+) -> Iterator[str]:
+    """A row a record, under a heading wherever that changes."""
+    for text, group in groupby(chosen, heading):
+        yield f'<tr class="head"><td colspan="{columns}">{html.escape(text)}</td></tr>'
+        yield from map(row, group)
 
 
 def _fault(one: Record, columns: int) -> str:
@@ -106,14 +116,6 @@ def _machine(found: Sequence[Record], _peaks: Sequence[Record], _figures: Path) 
 def _kernels(found: Sequence[Record], peaks: Sequence[Record], figures: Path) -> str:
     keys = ("kernel", "variant", "backend", "rung", "dtype", "threads")
     chosen = _latest(found, *keys)
-    rows, before = [], ""
-    for one in chosen:
-        name = f"{one['kernel']}{', ' if one['variant'] else ''}{one['variant']}"
-        heading = f"{name}, {one['backend']} {one['dtype']}, threads: {one['threads']}"
-        if heading != before:
-            rows.append(_heading(heading, 7))
-            before = heading
-        rows.append(_kernel_row(one))
     pictures = ""
     if peaks:
         bench_figures.roofline(chosen, peaks[-1]["machine"], figures)
@@ -125,8 +127,14 @@ def _kernels(found: Sequence[Record], peaks: Sequence[Record], figures: Path) ->
     return (
         f"<h2>Kernels against the roofline</h2>{pictures}"
         f"<details><summary>All {len(chosen)} measurements</summary><div>"
-        f"{_table(heads, rows)}</div></details>"
+        f"{_table(heads, _grouped(chosen, _kernel_heading, _kernel_row, len(heads)))}"
+        "</div></details>"
     )
+
+
+def _kernel_heading(one: Record) -> str:
+    name = title(one["kernel"], one["variant"])
+    return f"{name}, {one['backend']} {one['dtype']}, threads: {one['threads']}"
 
 
 def _kernel_row(one: Record) -> str:
@@ -144,18 +152,16 @@ def _steps(found: Sequence[Record], _peaks: Sequence[Record], figures: Path) -> 
         one for one in _latest(found, "operation", "size", "peer") if one["status"] != "not offered"
     ]
     bench_figures.ratios(chosen, figures)
-    rows, before = [], ""
-    for one in chosen:
-        heading = f"{one['operation']}  {one['size']}"
-        if heading != before:
-            rows.append(_heading(heading, 5))
-            before = heading
-        rows.append(_step_row(one))
     heads = ("peer", "us", "x weightspace (95 %)", "peak MiB", "how")
     return (
         f"<h2>Whole operations against peers</h2>{image(figures / 'peers.png', 'ratios to peers')}"
-        f"<details><summary>All measurements</summary><div>{_table(heads, rows)}</div></details>"
+        f"<details><summary>All measurements</summary><div>"
+        f"{_table(heads, _grouped(chosen, _step_heading, _step_row, len(heads)))}</div></details>"
     )
+
+
+def _step_heading(one: Record) -> str:
+    return f"{one['operation']}  {one['size']}"
 
 
 def _step_row(one: Record) -> str:

@@ -66,15 +66,9 @@ def bench_kernels(
 
     The exit status is 1 where a kernel is wrong.
     """
-    from ..kernels import available
     from . import kernels
 
-    selection = kernels.Selection(
-        names,
-        backend or ([available()[-1]] if quick else None),
-        size or (kernels.QUICK_RUNGS if quick else None),
-        dtype or ("float32",),
-    )
+    selection = kernels.Selection(names, backend, size, dtype, quick)
     rows, here = kernels.run(selection, quick, threads, console)
     _store("kernels", kernels.as_records(rows, here), out, append)
     raise typer.Exit(kernels.exit_status(rows))

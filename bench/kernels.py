@@ -14,7 +14,6 @@ import tracemalloc
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -26,6 +25,7 @@ from rich.progress import Progress
 from ..kernels import available, get_backend, spec
 from ..kernels.errors import MissingExtraError, SettingError, unknown_name
 from . import machine, records, roofline, timing
+from .peaks import cores_here
 
 RUNGS = tuple(dict.fromkeys(rung for ladder in spec.LADDER.values() for rung in ladder))
 DTYPES = ("float32", "float64")
@@ -94,26 +94,28 @@ class Row:
 class Selection:
     """What to time; None means all of it. Raises UnknownNameError for a name that is not there.
 
-    names: kernels, families of `spec.LADDER`, or the start of a kernel's name ("softmax").
+    names: kernels, families of `spec.LADDER`, or the start of a kernel's name ("softmax"). quick:
+    of what is not named, the last backend and `QUICK_RUNGS` only.
     """
 
     names: Iterable[str] | None = None
     backends: Iterable[str] | None = None
     rungs: Iterable[str] | None = None
-    dtypes: Iterable[str] = ("float32",)
+    dtypes: Iterable[str] | None = ("float32",)
+    quick: bool = False
     kernels: list[spec.Kernel] = field(init=False)
 
     def __post_init__(self) -> None:
         self.kernels = _select(self.names)
-        self.backends = list(self.backends or available())
-        self.rungs = _known("size", self.rungs, RUNGS)
-        self.dtypes = _known("dtype", self.dtypes, DTYPES)
+        self.backends = list(self.backends or available()[-1 if self.quick else 0 :])
+        self.rungs = _known("size", self.rungs or (QUICK_RUNGS if self.quick else None), RUNGS)
+        self.dtypes = _known("dtype", self.dtypes or DTYPES[:1], DTYPES)
 
     def rows(self, threads: int) -> Iterator[Row]:
         """A row for everything chosen, the sizes of one kernel side by side."""
         for kernel in self.kernels:
             for variant in kernel.timed:
-                for dtype in self.dtypes:
+                for dtype in self.dtypes or ():
                     for backend in self.backends or ():
                         for rung, sizes in spec.LADDER[kernel.family].items():
                             if rung in (self.rungs or ()):
@@ -161,11 +163,8 @@ def run(
     if importlib.util.find_spec("threadpoolctl") is None:
         raise MissingExtraError("threadpoolctl", "bench", "timing kernels")
     console = console or Console()
-    if selection is None:
-        selection = Selection(
-            backends=available()[-1:] if quick else None, rungs=QUICK_RUNGS if quick else None
-        )
-    cores = dict(peaks or machine.describe())["cores"]
+    selection = selection or Selection(quick=quick)
+    cores = peaks["cores"] if peaks else cores_here()
     count = threads or cores
     if count not in (1, cores):
         raise SettingError(f"threads is {count}; expected 1 or all {cores} cores")
@@ -338,11 +337,6 @@ def as_records(rows: Iterable[Row], here: Mapping[str, Any]) -> list[dict[str, A
     return made + [records.record("kernel", about, **asdict(row)) for row in rows]
 
 
-def write(path: str | Path, rows: Iterable[Row], here: Mapping[str, Any]) -> Path:
-    """Write the run to `path` as JSON lines, replacing what was there. Raises StorageError."""
-    return records.write(path, as_records(rows, here))
-
-
 # ---- what is printed ----------------------------------------------------------------------------
 
 _HEADS = (
@@ -367,14 +361,14 @@ def lines(rows: Iterable[Row]) -> Iterator[str]:
             threads = f"{row.threads} thread{'s' if row.threads > 1 else ''}"
             yield f"\n[bold]{family} kernels, {row.backend}, {row.dtype}, {threads}[/]"
             yield f"[dim]{_HEADS}[/]"
-        if name != (name := title(row)):
+        if name != (name := title(row.kernel, row.variant)):
             yield f"[bold cyan]{name}[/]"
         yield _line(row)
 
 
-def title(row: Row) -> str:
+def title(kernel: str, variant: str) -> str:
     """The kernel's name with its variant."""
-    return f"{row.kernel}, {row.variant}" if row.variant else row.kernel
+    return f"{kernel}, {variant}" if variant else kernel
 
 
 def _line(row: Row) -> str:

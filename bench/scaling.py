@@ -22,8 +22,9 @@ from ..kernels.errors import SettingError, unknown_name
 from ..methods import EWC, MAS, SI, Method, Task, importance
 from ..methods.base import TaskEnd
 from ..nnlite import Network, models, optim
-from . import machine, records, timing
+from . import records, timing
 from .kernels import thread_count
+from .peaks import cores_here
 
 # A true exponent is rarely met exactly: at the end of a range a cost may be leaving a cache.
 SLACK = 0.35
@@ -149,7 +150,7 @@ def laws(quick: bool = False, cores: int | None = None) -> list[Law]:
     batches = (32, 64, 128, 256) if quick else (32, 64, 128, 256, 512, 1024, 2048)
     samples = (256, 512, 1024) if quick else (512, 1024, 2048, 4096, 8192)
     tasks = (1, 2, 4, 8) if quick else (1, 2, 5, 10, 20, 50)
-    here = machine.describe()["cores"] if cores is None else cores
+    here = cores_here() if cores is None else cores
     threads = tuple(2**k for k in range(int(math.log2(max(here, 1))) + 1))
     made = [
         Law("training step", "width", 2, widths, lambda v: training_step(_net(v), 64)),

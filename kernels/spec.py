@@ -84,7 +84,8 @@ class Kernel:
     """One kernel's contract.
 
     axes: argument -> its axes, space-separated, in the order of the signature, None for a scalar.
-    writes: argument -> "=" (overwritten) or "+=" (read and written). scratch: arguments whose
+    writes: argument -> "=" (overwritten), "+=" (read and written) or "beta" (as the scalar beta
+    says: 0 overwrites). scratch: arguments whose
     values mean nothing before or after. make: how to fill an argument (default: normal).
     variants: named changes to the arguments, a value or None for an absent array. reduces: the axes
     summed over, for the tolerance. flops: floating-point operations, from the sizes. family: the
@@ -142,10 +143,8 @@ class Kernel:
             if axes is None or name in self.scratch or changes.get(name, 0) is None:
                 continue
             size = math.prod(self.shape(name, sizes)) * np.dtype(dtype).itemsize
-            # beta scales what is there before adding to it: with beta 0 nothing is read
-            adds = self.writes.get(name) == "+=" or (
-                name in ("dw", "db") and changes.get("beta", self.scalars.get("beta", 0)) != 0
-            )
+            way = self.writes.get(name)
+            adds = way == "+=" or (way == "beta" and changes.get("beta", self.scalars["beta"]) != 0)
             if name not in self.writes:
                 read += size
             elif adds:
@@ -269,7 +268,7 @@ _DENSE = [
             "db": "O",
             "dx": "N I",
         },
-        {"dz": "=", "dw": "=", "db": "=", "dx": "="},
+        {"dz": "=", "dw": "beta", "db": "beta", "dx": "="},
         lambda s: 4.0 * s["N"] * s["I"] * s["O"],
         {**_RELU, "beta": 0.0},
         make={"y": _unit},

@@ -25,6 +25,12 @@ def _intrinsic(generator: Any) -> Any:
     return intrinsic(generator)
 
 
+def _sized(builder, number, n, like):
+    """The integer `number` of type n, cut to the size of `like`: Numba widens int32 to int64."""
+    size = ir.IntType(like.bitwidth)
+    return builder.trunc(number, size) if n.bitwidth > like.bitwidth else number
+
+
 @_intrinsic
 def _bits(context, x):
     """The bits of a float as a signed integer of its size."""
@@ -43,8 +49,7 @@ def _power_of_two(context, n, like):
     bias = {32: 127, 64: 1023}[like.bitwidth]
 
     def generate(context, builder, signature, arguments):
-        size = ir.IntType(like.bitwidth)
-        number = builder.trunc(arguments[0], size) if n.bitwidth > like.bitwidth else arguments[0]
+        size, number = ir.IntType(like.bitwidth), _sized(builder, arguments[0], n, like)
         moved = builder.shl(builder.add(number, size(bias)), size(digits))
         return builder.bitcast(moved, context.get_value_type(like))
 
@@ -56,9 +61,7 @@ def _float(context, n, like):
     """The float with the bits n, in the dtype of `like`."""
 
     def generate(context, builder, signature, arguments):
-        size = ir.IntType(like.bitwidth)
-        number = builder.trunc(arguments[0], size) if n.bitwidth > like.bitwidth else arguments[0]
-        return builder.bitcast(number, context.get_value_type(like))
+        return builder.bitcast(_sized(builder, arguments[0], n, like), context.get_value_type(like))
 
     return like(n, like), generate
 
