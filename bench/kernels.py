@@ -12,7 +12,7 @@ import importlib.util
 import time
 import tracemalloc
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from types import ModuleType
 from typing import Any
@@ -108,6 +108,9 @@ class Selection:
     def __post_init__(self) -> None:
         self.kernels = _select(self.names)
         self.backends = list(self.backends or available()[-1 if self.quick else 0 :])
+        for name in self.backends:  # an unknown one is refused now, not after the peaks
+            with suppress(MissingExtraError):
+                get_backend(name)
         self.rungs = _known("size", self.rungs or (QUICK_RUNGS if self.quick else None), RUNGS)
         self.dtypes = _known("dtype", self.dtypes or DTYPES[:1], DTYPES)
 

@@ -211,6 +211,8 @@ def test_selection_by_name_family_and_prefix():
         kernels.Selection(["sofmax"])
     with pytest.raises(UnknownNameError, match="size"):
         kernels.Selection(None, None, ["huge"])
+    with pytest.raises(UnknownNameError, match="Did you mean 'cpu'"):
+        kernels.Selection(None, ["cup"])
 
 
 def test_threads_are_one_or_all():
