@@ -39,10 +39,10 @@ def write_page(files: Sequence[Path], target: Path) -> Path:
         f"{found[-1]['date'][:10]}",
     ]
     page = fill_template(
-        "bench.html",
+        "page.html",
         title="weightspace bench",
         lead="".join(f'<p class="lead">{html.escape(line)}</p>' for line in lead),
-        sections="".join(sections),
+        body="".join(sections),
         versions=html.escape(", ".join(f"{n} {v}" for n, v in machine["versions"].items())),
     )
     write_whole(target, page)

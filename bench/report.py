@@ -17,10 +17,10 @@ from .tables import HEADS, SHOWN, Line, aggregate, percent, size, strength
 
 
 def fill_template(name: str, **parts: str) -> str:
-    """The page template `name` with its parts filled in, and the style sheet all pages share."""
+    """The template `name`, "page.html" or what goes into one, with its parts filled in."""
     folder = resources.files(__package__) / "templates"
-    template = Template((folder / name).read_text())
-    return template.substitute(parts, style=(folder / "style.css").read_text())
+    style = (folder / "style.css").read_text()
+    return Template((folder / name).read_text()).substitute(parts, style=style)
 
 
 def image(path: Path, alt: str) -> str:
@@ -102,15 +102,19 @@ def write_report(folders: Sequence[Path], target: Path) -> Path:
     lead += f"backend {', '.join(sorted({s['backend'] for s in summaries}))}; "
     lead += f"{summaries[0]['steps']:,} steps a run</p>"
     versions = ", ".join(f"{name} {v}" for name, v in summaries[0]["versions"].items())
-    page = fill_template(
+    body = fill_template(
         "report.html",
-        title=html.escape(", ".join(dict.fromkeys(s["experiment"] for s in summaries))),
-        lead=lead,
         table=_table(lines),
         notes="<br>".join(html.escape(note) for note in notes(lines)),
         comparison=image(picture, "methods compared"),
         extras=_extras(summaries),
         runs="".join(_run_block(s) for s in summaries),
+    )
+    page = fill_template(
+        "page.html",
+        title=html.escape(", ".join(dict.fromkeys(s["experiment"] for s in summaries))),
+        lead=lead,
+        body=body,
         versions=html.escape(versions),
     )
     write_whole(target, page)
