@@ -10,7 +10,7 @@ from typing import Any
 
 from ..kernels.errors import DataError
 from ..nnlite.files import write_whole
-from . import bench_figures, records, startup
+from . import bench_figures, machine, records, startup
 from .kernels import title
 from .report import fill_template, image
 
@@ -20,7 +20,7 @@ Record = Mapping[str, Any]
 def write_page(files: Sequence[Path], target: Path) -> Path:
     """One page of all results in `files`; the figures also go beside it, as PNG and SVG.
 
-    Of what was measured twice, the later one is shown. Raises DataNotFoundError and DataError.
+    Of what was measured twice, the later one is shown; of peaks, the median. Raises DataNotFoundError and DataError.
     """
     found = [one for path in files for one in records.read(path)]
     if not found:
@@ -32,10 +32,10 @@ def write_page(files: Sequence[Path], target: Path) -> Path:
         for kind, section in _SECTIONS.items()
         if kinds[kind]
     ]
-    machine = found[-1]["machine"]
+    here = found[-1]["machine"]
     lead = [
-        f"{machine['cpu']}, {machine['cores']} cores, {machine['system']}",
-        f"commit {(machine['commit'] or 'unknown')[:10]}{', changed' if machine['dirty'] else ''}; "
+        f"{here['cpu']}, {here['cores']} cores, {here['system']}",
+        f"commit {(here['commit'] or 'unknown')[:10]}{', changed' if here['dirty'] else ''}; "
         f"{found[-1]['date'][:10]}",
     ]
     page = fill_template(
@@ -43,7 +43,7 @@ def write_page(files: Sequence[Path], target: Path) -> Path:
         title="weightspace bench",
         lead="".join(f'<p class="lead">{html.escape(line)}</p>' for line in lead),
         body="".join(sections),
-        versions=html.escape(", ".join(f"{n} {v}" for n, v in machine["versions"].items())),
+        versions=html.escape(", ".join(f"{n} {v}" for n, v in here["versions"].items())),
     )
     write_whole(target, page)
     return target
@@ -93,7 +93,7 @@ def _fault(one: Record, columns: int) -> str:
 
 
 def _machine(found: Sequence[Record], _peaks: Sequence[Record], _figures: Path) -> str:
-    here = found[-1]["machine"]
+    here = machine.middle([one["machine"] for one in found])
     rates = [
         _row(f"{label}, {dtype}", f"{rate[dtype]['one']:,.0f}", f"{rate[dtype]['all']:,.0f}")
         for label, rate in (("FMA", here["fma_gflops"]), ("BLAS", here["blas_gflops"]))
@@ -118,7 +118,8 @@ def _kernels(found: Sequence[Record], peaks: Sequence[Record], figures: Path) ->
     chosen = _latest(found, *keys)
     pictures = ""
     if peaks:
-        bench_figures.roofline(chosen, peaks[-1]["machine"], figures)
+        typical = machine.middle([one["machine"] for one in peaks])
+        bench_figures.roofline(chosen, typical, figures)
         bench_figures.shares(chosen, figures)
         pictures = image(figures / "roofline.png", "roofline") + image(
             figures / "shares.png", "share of the roofline by kernel"

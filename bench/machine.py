@@ -6,9 +6,10 @@ import os
 import platform
 import re
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -26,7 +27,8 @@ _PACKAGES = (
 _VARIABLES = re.compile(
     r"^(OPENBLAS|OMP|GOMP|KMP|MKL|NUMBA|XLA|ONEDNN|DNNL|ATEN|TORCH|JAX|GOTO|BLIS)_|^MALLOC_|^LD_PRELOAD$"
 )
-PEAKS = ("vector_bits", "fma_gflops", "blas_gflops", "bandwidth_gbs", "gpu")  # what `measure` adds
+RATES = ("fma_gflops", "blas_gflops", "bandwidth_gbs")
+PEAKS = ("vector_bits", *RATES, "gpu")  # what `measure` adds
 _SYSFS = Path("/sys/devices/system/cpu/cpu0/cache")
 
 
@@ -166,6 +168,17 @@ def measure(quick: bool = False) -> dict[str, Any]:
     if gpu := peaks_cuda.measure(quick):
         found["gpu"] = gpu
     return found
+
+
+def middle(found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Several results of `measure` as one: the median of each rate, the rest from the last."""
+
+    def merge(parts: Sequence[Any]) -> Any:
+        if isinstance(parts[0], Mapping):
+            return {key: merge([part[key] for part in parts]) for key in parts[0]}
+        return float(median(parts))
+
+    return {**found[-1], **{key: merge([one[key] for one in found]) for key in RATES}}
 
 
 def show(found: Mapping[str, Any], console: Console) -> None:

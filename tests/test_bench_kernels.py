@@ -116,6 +116,15 @@ def test_a_kernel_is_held_against_the_peak_of_its_own_time(monkeypatch):
     assert watched.roof(1e6, traffic, 200, "float32", 2).seconds == pytest.approx(1e6 / 200e9)
 
 
+def test_several_measurements_of_the_machine_give_the_median_of_each_rate():
+    def measured(rate):
+        return {**MACHINE, "fma_gflops": {"float32": {"one": rate, "all": 2 * rate}}}
+
+    found = machine.middle([measured(rate) for rate in (10.0, 50.0, 11.0)])
+    assert found["fma_gflops"]["float32"] == {"one": 11.0, "all": 22.0}
+    assert found["cpu"] == "planted" and found["caches"] == MACHINE["caches"]
+
+
 def test_streams_move_what_they_say():
     for name, stream in peaks.STREAMS.items():
         target, first, second = (np.full(8, value) for value in (1.0, 2.0, 3.0))
