@@ -20,7 +20,8 @@ Record = Mapping[str, Any]
 def write_page(files: Sequence[Path], target: Path) -> Path:
     """One page of all results in `files`; the figures also go beside it, as PNG and SVG.
 
-    Of what was measured twice, the later one is shown; of peaks, the median. Raises DataNotFoundError and DataError.
+    Of what was measured twice, the later one is shown; of peaks, the median. Raises
+    DataNotFoundError and DataError.
     """
     found = [one for path in files for one in records.read(path)]
     if not found:
