@@ -20,6 +20,16 @@ from .activations import (
     tanh_forward,
     tanh_tangent,
 )
+from .conv import (
+    conv2d_accumulate,
+    conv2d_forward,
+    conv2d_input_grad,
+    conv2d_sample_grads,
+    conv2d_signal,
+    conv2d_tangent,
+    conv2d_weight_grad,
+    conv2d_workspace,
+)
 from .dense import (
     dense_accumulate,
     dense_backward,
@@ -51,6 +61,14 @@ __all__ = [
     "activation_backward",
     "activation_forward",
     "adam_update",
+    "conv2d_accumulate",
+    "conv2d_forward",
+    "conv2d_input_grad",
+    "conv2d_sample_grads",
+    "conv2d_signal",
+    "conv2d_tangent",
+    "conv2d_weight_grad",
+    "conv2d_workspace",
     "dense_accumulate",
     "dense_backward",
     "dense_forward",

@@ -1,0 +1,351 @@
+"""The convolution on the CPU. Meaning, axes and arguments: `kernels.reference.conv`."""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+from numba import prange
+
+from .activations import apply, pull
+from .correlate import Correlation, correlate, correlation_room
+from .microkernel import ABSOLUTE, ADD, SQUARE
+from .panels import panel_count, panel_width
+from .products import Window, each_sample, products_room, sum_samples, unpack
+from .simd import size_of
+from .tiles import BLOCK, ROWS, parallel, pieces, serial
+from .winograd import winograd, winograd_room
+from .winograd_weight import winograd_weight, winograd_weight_room
+
+LANES = 16  # columns of a sum over rows that one thread takes: a cache line of float32
+
+
+@serial
+def _wins(g):
+    """Whether Winograd's way is the faster for correlation `g` (a forward pass or its like).
+
+    """
+    return (
+        g.r == 3 and g.s == 3 and g.down == 1 and g.across == 1
+        and g.out_down == 1 and g.out_across == 1 and g.depth >= 8 and g.filters >= 8
+        and g.rows >= 3 and g.columns >= 3
+    )  # fmt: skip
+
+
+@serial
+def _forward_of(x, w, stride, padding):
+    """The correlation of x (a shape) with filters w (a shape)."""
+    h = (x[1] + 2 * padding[0] - w[1]) // stride[0] + 1
+    across = (x[2] + 2 * padding[1] - w[2]) // stride[1] + 1
+    return Correlation(
+        x[0], x[1], x[2], x[3], -padding[0], -padding[1], stride[0], stride[1], w[1], w[2],
+        h, across, w[0], h, across, 0, 0, 1, 1,
+    )  # fmt: skip
+
+
+@serial
+def _phase(size, kernel, stride, padding, phase):
+    """One phase of a transposed convolution along one axis: the inputs i with
+    (i + padding) % stride == phase, which meet only the taps phase, phase + stride, ...
+
+    Returns (taps, inputs, the first input, where in dz the first one's window begins).
+    """
+    taps = pieces(max(kernel - phase, 0), stride)
+    first = max(padding - phase + stride - 1, 0) // stride  # the smallest j with an input >= 0
+    begin = phase - padding + first * stride
+    return taps, pieces(max(size - begin, 0), stride), begin, first - (taps - 1)
+
+
+@serial
+def _input_grad_of(x, w, stride, padding, a, b):
+    """The correlation that gives phase (a, b) of dx (a shape), dz being the source."""
+    h = (x[1] + 2 * padding[0] - w[1]) // stride[0] + 1
+    across = (x[2] + 2 * padding[1] - w[2]) // stride[1] + 1
+    r, rows, out_top, top = _phase(x[1], w[1], stride[0], padding[0], a)
+    s, columns, out_left, left = _phase(x[2], w[2], stride[1], padding[1], b)
+    return Correlation(
+        x[0], h, across, w[0], top, left, 1, 1, r, s, rows, columns, x[3],
+        x[1], x[2], out_top, out_left, stride[0], stride[1],
+    )  # fmt: skip
+
+
+@serial
+def _window_of(x, w, stride, padding):
+    h = (x[1] + 2 * padding[0] - w[1]) // stride[0] + 1
+    across = (x[2] + 2 * padding[1] - w[2]) // stride[1] + 1
+    return Window(
+        x[0], x[1], x[2], x[3], w[0], w[1], w[2], h, across, stride[0], stride[1],
+        -padding[0], -padding[1],
+    )  # fmt: skip
+
+
+@serial
+def _room(one, g):
+    return winograd_room(one, g) if _wins(g) else correlation_room(one, g)
+
+
+def conv2d_workspace(kernel, x_shape, w_shape, stride, padding):
+    """Elements of scratch that `kernel` wants for any dtype; per-thread parts are in it."""
+    threads = numba.config.NUMBA_NUM_THREADS
+    most = 0
+    for one in (np.float32(1), np.float64(1)):
+        forward = _forward_of(x_shape, w_shape, stride, padding)
+        if kernel in ("conv2d_forward", "conv2d_tangent"):
+            rooms = [_room(one, forward)]
+        elif kernel == "conv2d_input_grad":
+            rooms = [
+                _room(one, _input_grad_of(x_shape, w_shape, stride, padding, a, b))
+                for a in range(stride[0])
+                for b in range(stride[1])
+            ]
+        elif kernel == "conv2d_weight_grad" and _wins(forward):
+            rooms = [winograd_weight_room(one, forward)]
+        elif kernel == "conv2d_signal":
+            rooms = [(x_shape[0] * w_shape[1] * w_shape[2] * w_shape[3], 0)]
+        else:
+            rooms = [products_room(one, _window_of(x_shape, w_shape, stride, padding))]
+        most = max(most, *(shared + threads * each for shared, each in rooms))
+    return most
+
+
+@serial
+def _pack_filters(w, panel, packed):
+    """packed (k, width) = columns of panel `panel`: the transpose of filters w (O, R, S, C)."""
+    k, wide = w.shape[1] * w.shape[2] * w.shape[3], packed.shape[1]
+    flat = w.reshape(w.shape[0], k)
+    for j in range(wide):
+        o = panel * wide + j
+        if o < w.shape[0]:
+            line = flat[o]
+            for e in range(k):
+                packed[e, j] = line[e]
+        else:
+            for e in range(k):
+                packed[e, j] = 0
+
+
+@serial
+def _pack_turned(w, a, b, stride, g, panel, packed):
+    """packed (r s O, width): the taps of phase (a, b) in reverse order, channels as columns."""
+    wide = packed.shape[1]
+    first = panel * wide
+    count = min(wide, w.shape[3] - first)
+    row = 0
+    for i in range(g.r):
+        for j in range(g.s):
+            tap, other = a + (g.r - 1 - i) * stride[0], b + (g.s - 1 - j) * stride[1]
+            for o in range(w.shape[0]):
+                packed[row, :count] = w[o, tap, other, first : first + count]
+                packed[row, count:] = 0
+                row += 1
+
+
+@parallel
+def _pack(one, w, work):
+    k, wide = w.shape[1] * w.shape[2] * w.shape[3], panel_width(one)
+    for panel in prange(panel_count(one, w.shape[0])):
+        at = panel * k * wide
+        _pack_filters(w, panel, work[at : at + k * wide].reshape(k, wide))
+
+
+@parallel
+def _pack_phase(one, w, a, b, stride, g, work):
+    k, wide = g.r * g.s * w.shape[0], panel_width(one)
+    for panel in prange(panel_count(one, w.shape[3])):
+        at = panel * k * wide
+        _pack_turned(w, a, b, stride, g, panel, work[at : at + k * wide].reshape(k, wide))
+
+
+@serial
+def _run(one, g, source, add, out, work):
+    """out = or += correlation `g` of `source` with the panels that lie first in `work`."""
+    first, slot = _room(one, g)
+    base = work.ctypes.data
+    if _wins(g):
+        u = 9 * g.depth * panel_count(one, g.filters) * panel_width(one)
+        winograd(one, g, source.ctypes.data, base, base + u * size_of(one), add, out.ctypes.data,
+                 first, slot, base)  # fmt: skip
+    else:
+        correlate(one, g, source.ctypes.data, base, add, out.ctypes.data, first, slot, base)
+
+
+@serial
+def _correlate(x, w, stride, padding, add, work, y):
+    one = y.dtype.type(1)
+    _pack(one, w, work)
+    _run(one, _forward_of(x.shape, w.shape, stride, padding), x, add, y, work)
+
+
+@parallel
+def _finish_rows(y, b, act, slope):
+    """y (M, O) = f(y + b)."""
+    block = max(BLOCK // max(y.shape[1], 1), 1)
+    for p in prange(pieces(y.shape[0], block)):
+        part = y[p * block : (p + 1) * block]
+        if b is not None:
+            for i in range(part.shape[0]):
+                line = part[i]
+                for o in range(b.size):
+                    line[o] += b[o]
+        flat = part.reshape(-1)
+        apply(act, slope, flat, flat)
+
+
+def conv2d_forward(x, w, b, stride, padding, act, slope, work, y):
+    _correlate(x, w, stride, padding, False, work, y)
+    if b is not None or act:
+        _finish_rows(y.reshape(-1, y.shape[3]), b, act, slope)
+
+
+def conv2d_input_grad(dz, w, stride, padding, work, dx):
+    _input_grad(dz, w, stride, padding, work, dx)
+
+
+@serial
+def _input_grad(dz, w, stride, padding, work, dx):
+    one = dx.dtype.type(1)
+    for a in range(stride[0]):
+        for b in range(stride[1]):
+            g = _input_grad_of(dx.shape, w.shape, stride, padding, a, b)
+            _pack_phase(one, w, a, b, stride, g, work)
+            _run(one, g, dz, False, dx, work)
+
+
+def conv2d_weight_grad(x, dz, stride, padding, beta, work, dw, db):
+    _weight_grad(x, dz, stride, padding, beta, work, dw, db)
+
+
+@serial
+def _weight_grad(x, dz, stride, padding, beta, work, dw, db):
+    one = dw.dtype.type(1)
+    g = _forward_of(x.shape, dw.shape, stride, padding)
+    if _wins(g):
+        first, slot = winograd_weight_room(one, g)
+        packed = winograd_weight(one, g, x.ctypes.data, dz.ctypes.data, first, slot,
+                                 work.ctypes.data)  # fmt: skip
+        window = _window_of(x.shape, dw.shape, stride, padding)
+        flat = dw.reshape(g.filters, 9 * g.depth)
+        _unpack(one, window, work[(packed - work.ctypes.data) // size_of(one) :], beta, flat)
+        if db is not None:
+            _add_columns(dz.reshape(-1, g.filters), beta, db)
+    else:
+        _weight_sums(x, dz, 1, stride, padding, ADD, beta, work, dw, db)
+
+
+@parallel
+def _unpack(one, g, packed, beta, flat):
+    for panel in prange(panel_count(one, g.filters)):
+        unpack(one, g, packed, 1, 0, beta, panel, panel + 1, flat, None)
+
+
+@serial
+def _add_lanes(dz, lo, hi, db):
+    for t in range(dz.shape[0]):
+        line = dz[t, lo:hi]
+        for o in range(hi - lo):
+            db[o] += line[o]
+
+
+@parallel
+def _add_columns(dz, beta, db):
+    """db = beta db + the sum of dz's rows, each column's in the order of the rows."""
+    for p in prange(pieces(db.size, LANES)):
+        lo, hi = p * LANES, min((p + 1) * LANES, db.size)
+        part = db[lo:hi]
+        for o in range(part.size):
+            part[o] = part[o] * beta if beta != 0 else 0
+        _add_lanes(dz, lo, hi, part)
+
+
+@serial
+def _weight_sums(x, dz, stacked, stride, padding, way, beta, work, dw, db):
+    g = _window_of(x.shape, dw.shape, stride, padding)
+    flat = dw.reshape(g.filters, g.r * g.s * g.channels)
+    sum_samples(dw.dtype.type(1), g, x.ctypes.data, dz.ctypes.data, stacked, way, beta, flat, db,
+                work)  # fmt: skip
+
+
+def conv2d_tangent(x, w, y, tx, tw, tb, stride, padding, act, slope, work, ty):
+    if tx is not None:
+        _correlate(tx, w, stride, padding, False, work, ty)
+    if tw is not None:
+        _correlate(x, tw, stride, padding, tx is not None, work, ty)
+    if tb is not None or act:
+        _pull_rows(y.reshape(-1, y.shape[3]), tb, act, slope, ty.reshape(-1, y.shape[3]))
+
+
+@parallel
+def _pull_rows(y, tb, act, slope, ty):
+    """ty (M, O) = f'(y) (ty + tb)."""
+    block = max(BLOCK // max(y.shape[1], 1), 1)
+    for p in prange(pieces(y.shape[0], block)):
+        part = ty[p * block : (p + 1) * block]
+        if tb is not None:
+            for i in range(part.shape[0]):
+                line = part[i]
+                for o in range(tb.size):
+                    line[o] += tb[o]
+        flat = part.reshape(-1)
+        pull(act, slope, y[p * block : (p + 1) * block].reshape(-1), flat, flat)
+
+
+def conv2d_sample_grads(x, dz, stride, padding, work, dw, db):
+    _sample_grads(x, dz, stride, padding, work, dw, db)
+
+
+@serial
+def _sample_grads(x, dz, stride, padding, work, dw, db):
+    g = _window_of(x.shape, dw.shape[1:], stride, padding)
+    flat = dw.reshape(g.n, g.filters, g.r * g.s * g.channels)
+    each_sample(dw.dtype.type(1), g, x.ctypes.data, dz.ctypes.data, flat, db, work)
+
+
+def conv2d_accumulate(x, dz, stride, padding, power, work, dw, db):
+    way = SQUARE if power == 2 else ABSOLUTE
+    _weight_sums(x, dz, dz.shape[0], stride, padding, way, 1.0, work, dw, db)
+
+
+@serial
+def _tap_traffic(image, tap_row, tap_column, h, w, stride, traffic):
+    """traffic (C,) = the sum of |image| over what a tap sees from all output positions."""
+    traffic[:] = 0
+    for i in range(h):
+        row = i * stride[0] + tap_row
+        if 0 <= row < image.shape[0]:
+            for j in range(w):
+                column = j * stride[1] + tap_column
+                if 0 <= column < image.shape[1]:
+                    pixel = image[row, column]
+                    for c in range(traffic.size):
+                        traffic[c] += abs(pixel[c])
+
+
+@parallel
+def _signal(x, y, w, stride, padding, work, dw, db):
+    samples, channels, filters = x.shape[0], x.shape[3], w.shape[0]
+    r, s, h, across = w.shape[1], w.shape[2], y.shape[1], y.shape[2]
+    traffic = work[: samples * r * s * channels].reshape(samples, r * s, channels)
+    for n in prange(samples):
+        for tap in range(r * s):
+            row, column = tap // s - padding[0], tap % s - padding[1]
+            _tap_traffic(x[n], row, column, h, across, stride, traffic[n, tap])
+    for tap in prange(r * s):
+        total = traffic[0, tap]
+        for n in range(1, samples):
+            more = traffic[n, tap]
+            for c in range(channels):
+                total[c] += more[c]
+        for o in range(filters):
+            weights, out = w[o, tap // s, tap % s], dw[o, tap // s, tap % s]
+            for c in range(channels):
+                out[c] += abs(weights[c]) * total[c]
+    if db is not None:
+        flat = y.reshape(-1, filters)
+        for p in prange(pieces(filters, ROWS)):
+            lo, hi = p * ROWS, min((p + 1) * ROWS, filters)
+            for t in range(flat.shape[0]):
+                for o in range(lo, hi):
+                    db[o] += abs(flat[t, o])
+
+
+def conv2d_signal(x, y, w, stride, padding, work, dw, db):
+    _signal(x, y, w, stride, padding, work, dw, db)

@@ -1,0 +1,186 @@
+"""The register tile under every convolution: a small block of a sum of products, held in registers.
+
+    acc[i, j] = sum over k1 < n1, k2 < n2 of A[rows[i] + k1 a1 + k2 a2] B[k1 b1 + k2 b2 + j]
+
+for a few rows i and one or two vectors of columns j. Rows may lie anywhere in A and both loops may
+step by anything, so a window of an image is read where it lies: there is no im2col. It serves
+
+| product                       | row i           | k1, k2                    | column j |
+|-------------------------------|-----------------|---------------------------|----------|
+| convolution                   | output position | row r, (column s, c)      | filter   |
+| its weight gradient           | (r, s, c)       | output row, output column | filter   |
+| Winograd, at one frequency    | tile            | -, channel                | filter   |
+| Winograd's weight gradient    | channel         | -, tile                   | filter   |
+
+It is written as LLVM instructions because no loop of Numba's keeps sixteen sums in registers: 8
+rows by 2 vectors of 16 run at 260 GFLOP/s on a Zen 5 core, where OpenBLAS reaches 210 to 240.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+from .simd import BYTES, WIDE, call_llvm, splat, vector_type
+from .tiles import serial
+
+ROWS = 8 if WIDE else 4  # of a tile two vectors wide; one vector wide it has twice as many
+SET, ADD, SQUARE, ABSOLUTE = range(4)  # out = acc, out += acc, out += acc^2, out += |acc|
+_WORD = ir.IntType(64)
+
+
+class _Emitter:
+    """Writes one tile into the function that is being compiled."""
+
+    def __init__(self, context: Any, builder: ir.IRBuilder, scalar: types.Float) -> None:
+        self.builder = builder
+        self.size = scalar.bitwidth // 8
+        self.vector = vector_type(context, scalar)
+        self.zero = ir.Constant(self.vector, [ir.Constant(self.vector.element, 0.0)] * self.lanes)
+
+    @property
+    def lanes(self) -> int:
+        return self.vector.count
+
+    def bytes_of(self, elements: ir.Value) -> ir.Value:
+        return self.builder.mul(elements, ir.Constant(_WORD, self.size))
+
+    def offsets(self, table: ir.Value, count: int) -> list[ir.Value]:
+        """The first `count` of the int64 at address `table`, in bytes."""
+        pointer = self.builder.inttoptr(table, _WORD.as_pointer())
+        places = (self.builder.gep(pointer, [ir.Constant(_WORD, i)]) for i in range(count))
+        return [self.bytes_of(self.builder.load(place)) for place in places]
+
+    def at(self, base: ir.Value, vectors: int) -> ir.Value:
+        """A pointer `vectors` whole vectors after the address `base`."""
+        place = self.builder.add(base, ir.Constant(_WORD, vectors * BYTES))
+        return self.builder.inttoptr(place, self.vector.as_pointer())
+
+    def loop(self, count: ir.Value, start: list[ir.Value], body: Any) -> list[ir.Value]:
+        """Repeat values = body(values) `count` times from `start`; returns the last values."""
+        builder = self.builder
+        before = builder.block
+        head, inside, after = (builder.append_basic_block(name) for name in ("head", "in", "out"))
+        builder.branch(head)
+        builder.position_at_end(head)
+        carried = [builder.phi(value.type) for value in (ir.Constant(_WORD, 0), *start)]
+        for phi, value in zip(carried, (ir.Constant(_WORD, 0), *start), strict=True):
+            phi.add_incoming(value, before)
+        builder.cbranch(builder.icmp_signed("<", carried[0], count), inside, after)
+        builder.position_at_end(inside)
+        following = [builder.add(carried[0], ir.Constant(_WORD, 1)), *body(carried[1:])]
+        for phi, value in zip(carried, following, strict=True):
+            phi.add_incoming(value, builder.block)
+        builder.branch(head)
+        builder.position_at_end(after)
+        return carried[1:]
+
+    def multiply(self, rows: list[ir.Value], vectors: int, values: list[ir.Value]):
+        """sums + (one number of each row) (the panel's vectors) -> the new sums."""
+        builder = self.builder
+        ka, kb, *sums = values
+        panel = [builder.load(self.at(kb, v), align=self.size) for v in range(vectors)]
+        new = []
+        for i, row in enumerate(rows):
+            pointer = builder.inttoptr(builder.add(row, ka), self.vector.element.as_pointer())
+            factor = splat(builder, builder.load(pointer), self.vector)
+            for v in range(vectors):
+                terms = [factor, panel[v], sums[i * vectors + v]]
+                new.append(call_llvm(builder, "fma", self.vector, terms))
+        return new
+
+    def finish(self, way: int, value: ir.Value, pointer: ir.Value) -> None:
+        """Put a finished sum away as `way` says."""
+        builder = self.builder
+        if way != SET:
+            old = builder.load(pointer, align=self.size)
+            if way == SQUARE:
+                value = call_llvm(builder, "fma", self.vector, [value, value, old])
+            elif way == ABSOLUTE:
+                magnitude = call_llvm(builder, "fabs", self.vector, [value])
+                value = builder.fadd(old, magnitude)
+            else:
+                value = builder.fadd(old, value)
+        builder.store(value, pointer, align=self.size)
+
+
+def _tile(rows: int, vectors: int, way: int) -> Any:
+    """The compiled function tile(one, a, a_rows, n1, a1, n2, a2, b, b1, b2, out, out_rows).
+
+    a, b, out: addresses; a_rows, out_rows: addresses of int64 offsets in elements, one a row; the
+    rest: counts, and strides in elements. `one` is any number of the dtype.
+    """
+
+    @intrinsic
+    def tile(typing, one, a, a_rows, n1, a1, n2, a2, b, b1, b2, out, out_rows):
+        scalar = one
+
+        def generate(context, builder, signature, arguments):
+            _, a, a_rows, n1, a1, n2, a2, b, b1, b2, out, out_rows = arguments
+            emit = _Emitter(context, builder, scalar)
+            a1, a2, b1, b2 = map(emit.bytes_of, (a1, a2, b1, b2))
+            lines = [builder.add(a, offset) for offset in emit.offsets(a_rows, rows)]
+
+            def inner(values):
+                new = emit.multiply(lines, vectors, values)
+                return [builder.add(values[0], a2), builder.add(values[1], b2), *new]
+
+            def outer(values):
+                _, _, *sums = emit.loop(n2, values, inner)
+                return [builder.add(values[0], a1), builder.add(values[1], b1), *sums]
+
+            start = [ir.Constant(_WORD, 0), b, *[emit.zero] * (rows * vectors)]
+            _, _, *sums = emit.loop(n1, start, outer)
+            for i, offset in enumerate(emit.offsets(out_rows, rows)):
+                base = builder.add(out, offset)
+                for v in range(vectors):
+                    emit.finish(way, sums[i * vectors + v], emit.at(base, v))
+            return context.get_dummy_value()
+
+        return types.void(one, *[types.intp] * 11), generate
+
+    return tile
+
+
+_two_set, _two_add, _two_square, _two_absolute = (_tile(ROWS, 2, way) for way in range(4))
+_one_set, _one_add, _one_square, _one_absolute = (_tile(2 * ROWS, 1, way) for way in range(4))
+
+
+@serial
+def rows_of(vectors):
+    """Rows of a tile that many vectors wide; a list of rows is padded to a multiple of it."""
+    return ROWS if vectors == 2 else 2 * ROWS
+
+
+@serial
+def multiply_rows(
+    one, vectors, way, count, a, a_rows, n1, a1, n2, a2, b, b1, b2, out, out_rows
+):
+    """`tile` for `count` rows, a multiple of `rows_of(vectors)`: all rows times one panel of B."""
+    if vectors == 2:
+        for at in range(0, 8 * count, 8 * ROWS):
+            x, y = a_rows + at, out_rows + at
+            if way == SET:
+                _two_set(one, a, x, n1, a1, n2, a2, b, b1, b2, out, y)
+            elif way == ADD:
+                _two_add(one, a, x, n1, a1, n2, a2, b, b1, b2, out, y)
+            elif way == SQUARE:
+                _two_square(one, a, x, n1, a1, n2, a2, b, b1, b2, out, y)
+            else:
+                _two_absolute(one, a, x, n1, a1, n2, a2, b, b1, b2, out, y)
+    else:
+        for at in range(0, 8 * count, 16 * ROWS):
+            x, y = a_rows + at, out_rows + at
+            if way == SET:
+                _one_set(one, a, x, n1, a1, n2, a2, b, b1, b2, out, y)
+            elif way == ADD:
+                _one_add(one, a, x, n1, a1, n2, a2, b, b1, b2, out, y)
+            elif way == SQUARE:
+                _one_square(one, a, x, n1, a1, n2, a2, b, b1, b2, out, y)
+            else:
+                _one_absolute(one, a, x, n1, a1, n2, a2, b, b1, b2, out, y)
+
+

@@ -1,0 +1,224 @@
+"""Vectors of the machine's width as values of compiled code: what they are, + - *, load and store.
+
+Numba has scalars and arrays; whether a loop over an array becomes vector instructions is LLVM's
+choice, and with thirty-six streams side by side (a Winograd tile) it chooses not to. These few
+functions take the choice away. A `Vector` lives in a register; products and sums of them may be
+contracted into fused multiply-adds, as everywhere in this backend.
+"""
+
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+import llvmlite.binding as llvm
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic, models, overload, register_model
+
+_FEATURES = llvm.get_host_cpu_features()
+WIDE = bool(_FEATURES.get("avx512f"))
+BYTES = 64 if WIDE else 32  # of a register; on narrower machines LLVM splits it
+_CONTRACT = ("contract",)
+
+
+class Vector(types.Type):
+    """The type of a register full of `scalar`."""
+
+    def __init__(self, scalar: types.Float) -> None:
+        self.scalar = scalar
+        self.lanes = lanes_of(scalar)
+        super().__init__(name=f"Vector({scalar} x {self.lanes})")
+
+
+def lanes_of(scalar: types.Float) -> int:
+    """How many numbers of a Numba float type fill a register."""
+    return BYTES * 8 // scalar.bitwidth
+
+
+@register_model(Vector)
+class _VectorModel(models.PrimitiveModel):
+    def __init__(self, manager, vector):
+        element = ir.FloatType() if vector.scalar == types.float32 else ir.DoubleType()
+        super().__init__(manager, vector, ir.VectorType(element, vector.lanes))
+
+
+def vector_type(context: Any, scalar: types.Float) -> ir.VectorType:
+    """The LLVM type of a register full of `scalar`."""
+    return ir.VectorType(context.get_value_type(scalar), lanes_of(scalar))
+
+
+def call_llvm(
+    builder: ir.IRBuilder, name: str, result: ir.Type, arguments: list[ir.Value], suffix: str = ""
+) -> ir.Value:
+    """Call llvm.NAME; `suffix` names the overload, by default the result's vector type."""
+    if not suffix:
+        width = 32 if isinstance(result.element, ir.FloatType) else 64  # type: ignore[attr-defined]
+        suffix = f"v{result.count}f{width}"  # type: ignore[attr-defined]
+    kind = ir.FunctionType(result, [argument.type for argument in arguments])
+    function = cgutils.get_or_insert_function(builder.module, kind, f"llvm.{name}.{suffix}")
+    return builder.call(function, arguments)
+
+
+def splat(builder: ir.IRBuilder, scalar: ir.Value, vector: ir.VectorType) -> ir.Value:
+    """A vector of equal elements."""
+    word = ir.IntType(32)
+    nothing = ir.Constant(vector, ir.Undefined)
+    first = builder.insert_element(nothing, scalar, ir.Constant(word, 0))
+    mask = ir.Constant(ir.VectorType(word, vector.count), [0] * vector.count)
+    return builder.shuffle_vector(first, nothing, mask)
+
+
+def address(builder: ir.IRBuilder, base: ir.Value, index: ir.Value, vector: ir.VectorType):
+    """A pointer to the vector that begins at element `index` of the memory at `base`."""
+    size = 4 if isinstance(vector.element, ir.FloatType) else 8
+    offset = builder.mul(index, ir.Constant(ir.IntType(64), size))
+    return builder.inttoptr(builder.add(base, offset), vector.as_pointer())
+
+
+def _mask(builder: ir.IRBuilder, count: ir.Value, lanes: int) -> ir.Value:
+    """Lane i is on where i < count."""
+    wide = ir.VectorType(ir.IntType(64), lanes)
+    return builder.icmp_signed(
+        "<", ir.Constant(wide, list(range(lanes))), splat(builder, count, wide)
+    )
+
+
+@intrinsic
+def load(typing, one, base, index):
+    """The vector at element `index` of the memory at address `base`, of the dtype of `one`."""
+    scalar = one
+
+    def generate(context, builder, signature, arguments):
+        _, base, index = arguments
+        vector = vector_type(context, scalar)
+        return builder.load(address(builder, base, index, vector), align=scalar.bitwidth // 8)
+
+    return Vector(scalar)(scalar, types.intp, types.intp), generate
+
+
+@intrinsic
+def load_part(typing, one, base, index, count):
+    """As `load`, of which only the first `count` elements are read; the others are 0."""
+    scalar = one
+
+    def generate(context, builder, signature, arguments):
+        _, base, index, count = arguments
+        vector = vector_type(context, scalar)
+        bits = scalar.bitwidth
+        pointer = address(builder, base, index, vector)
+        align = ir.Constant(ir.IntType(32), bits // 8)
+        zero = ir.Constant(vector, [ir.Constant(vector.element, 0.0)] * vector.count)
+        mask = _mask(builder, count, vector.count)
+        suffix = f"v{vector.count}f{bits}.p0"
+        return call_llvm(builder, "masked.load", vector, [pointer, align, mask, zero], suffix)
+
+    return Vector(scalar)(scalar, types.intp, types.intp, types.intp), generate
+
+
+@intrinsic
+def store(typing, base, index, value):
+    """Put the vector `value` at element `index` of the memory at address `base`."""
+
+    def generate(context, builder, signature, arguments):
+        base, index, value = arguments
+        align = signature.args[2].scalar.bitwidth // 8
+        builder.store(value, address(builder, base, index, value.type), align=align)
+        return context.get_dummy_value()
+
+    return types.void(types.intp, types.intp, value), generate
+
+
+@intrinsic
+def store_part(typing, base, index, value, count):
+    """As `store`, of which only the first `count` elements are written."""
+
+    def generate(context, builder, signature, arguments):
+        base, index, value, count = arguments
+        bits = signature.args[2].scalar.bitwidth
+        pointer = address(builder, base, index, value.type)
+        align = ir.Constant(ir.IntType(32), bits // 8)
+        mask = _mask(builder, count, value.type.count)
+        suffix = f"v{value.type.count}f{bits}.p0"
+        call_llvm(builder, "masked.store", ir.VoidType(), [value, pointer, align, mask], suffix)
+        return context.get_dummy_value()
+
+    return types.void(types.intp, types.intp, value, types.intp), generate
+
+
+@intrinsic
+def fill(typing, scalar):
+    """A vector whose elements all are `scalar`."""
+
+    def generate(context, builder, signature, arguments):
+        return splat(builder, arguments[0], vector_type(context, signature.args[0]))
+
+    return Vector(scalar)(scalar), generate
+
+
+def _arithmetic(instruction: str) -> Any:
+    @intrinsic
+    def combine(typing, a, b):
+        def generate(context, builder, signature, arguments):
+            return getattr(builder, instruction)(*arguments, flags=_CONTRACT)
+
+        return a(a, b), generate
+
+    return combine
+
+
+def _provide(function: Any, instruction: str) -> None:
+    """`function` of two vectors, or of a number and a vector, is LLVM's `instruction`."""
+    combine = _arithmetic(instruction)
+
+    @overload(function)
+    def of_vectors(a, b):
+        if isinstance(a, Vector) and isinstance(b, Vector):
+            return lambda a, b: combine(a, b)  # noqa: PLW0108  (an overload is a plain function)
+        if isinstance(b, Vector) and isinstance(a, types.Integer | types.Float):
+            kind = b.scalar
+
+            def scaled(a, b):
+                return combine(fill(kind(a)), b)
+
+            return scaled
+        return None
+
+
+_provide(operator.add, "fadd")
+_provide(operator.sub, "fsub")
+_provide(operator.mul, "fmul")
+
+
+@intrinsic
+def lanes_in(typing, one):
+    """How many numbers of the dtype of `one` a vector holds."""
+    count = lanes_of(one)
+
+    def generate(context, builder, signature, arguments):
+        return ir.Constant(ir.IntType(64), count)
+
+    return types.intp(one), generate
+
+
+@intrinsic
+def memory(typing, one, base):
+    """The memory at address `base` as a pointer to numbers of the dtype of `one`, for `carray`."""
+
+    def generate(context, builder, signature, arguments):
+        kind = context.get_value_type(signature.args[0])
+        return builder.inttoptr(arguments[1], kind.as_pointer())
+
+    return types.CPointer(one)(one, types.intp), generate
+
+
+@intrinsic
+def size_of(typing, one):
+    """Bytes of a number of the dtype of `one`."""
+    count = one.bitwidth // 8
+
+    def generate(context, builder, signature, arguments):
+        return ir.Constant(ir.IntType(64), count)
+
+    return types.intp(one), generate

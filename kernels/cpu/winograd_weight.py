@@ -1,0 +1,175 @@
+"""The weight gradient of a 3x3 convolution with stride 1: Winograd's F(4x4, 3x3), transposed.
+
+y = A' [(G g) * (B' d)] A is linear in g, so dg = G' [sum over tiles (A dy) * (B' d)] G: at each of
+the 36 frequencies one matrix product, channels x tiles x filters, a quarter of the direct sum's
+multiplications. Blocks of tiles are transformed and multiplied in turn, each step shared by all
+threads, so that every sum has one owner and one order.
+
+    V (36, tiles, depth)  M (36, tiles, columns)  dU (36, depth, columns)
+"""
+
+from __future__ import annotations
+
+from numba import carray, prange
+
+from .microkernel import ADD, SET, multiply_rows, rows_of
+from .panels import UNIT, panel_count, panel_vectors, panel_width, row_room, thread_scratch, whole
+from .simd import lanes_in, load, load_part, memory, size_of, store
+from .tiles import parallel, pieces, serial
+from .transforms import of_output, to_filter
+from .winograd import F, grid, list_pixels, store_six, transform_input
+
+ROOM = 1 << 21  # elements of V and M together: what a shared cache holds
+STEP = 8  # tiles that one thread transforms at a time
+
+
+@serial
+def _sizes(one, g):
+    """(depth and columns as whole tiles and vectors, tiles of a block)."""
+    depth = row_room(whole(g.depth, lanes_in(one)))
+    columns = panel_count(one, g.filters) * panel_width(one)
+    down, across = grid(g)
+    tiles = min(whole(max(ROOM // (F * (depth + columns)), 32), 32), whole(g.n * down * across, 32))
+    return depth, columns, tiles
+
+
+@serial
+def winograd_weight_room(one, g):
+    """(elements of V, M, dU and the packed gradient, elements of one thread's scratch)."""
+    depth, columns, tiles = _sizes(one, g)
+    shared = F * tiles * (depth + columns) + F * depth * columns
+    lists = max(whole(max(depth, columns), UNIT) + whole(2 * F, UNIT), whole(4 * depth, UNIT))
+    return shared + row_room(9 * g.depth) * columns, lists
+
+
+@serial
+def _six(one, base, table, first, o, count):
+    """A times column `first` of a tile of 4 x 4 outputs, filters o on."""
+    return of_output(
+        load_part(one, base, table[first] + o, count),
+        load_part(one, base, table[first + 4] + o, count),
+        load_part(one, base, table[first + 8] + o, count),
+        load_part(one, base, table[first + 12] + o, count),
+    )
+
+
+@serial
+def _transform_cotangent(one, base, table, filters, m, apart):
+    """m[f * apart] (filters,) = A dy A' of the tile whose pixels (4, 4) `table` lists."""
+    for o in range(0, filters, lanes_in(one)):
+        n = filters - o
+        p, q = _six(one, base, table, 0, o, n), _six(one, base, table, 1, o, n)
+        r, s = _six(one, base, table, 2, o, n), _six(one, base, table, 3, o, n)
+        store_six(m, o, apart, of_output(p[0], q[0], r[0], s[0]))
+        store_six(m, o + 6 * apart, apart, of_output(p[1], q[1], r[1], s[1]))
+        store_six(m, o + 12 * apart, apart, of_output(p[2], q[2], r[2], s[2]))
+        store_six(m, o + 18 * apart, apart, of_output(p[3], q[3], r[3], s[3]))
+        store_six(m, o + 24 * apart, apart, of_output(p[4], q[4], r[4], s[4]))
+        store_six(m, o + 30 * apart, apart, of_output(p[5], q[5], r[5], s[5]))
+
+
+@serial
+def _transform_tiles(one, g, x, dz, lo, hi, start, v, m, depth, columns, tiles, scratch):
+    """V and M of tiles lo to hi, of the block that begins at tile `start`."""
+    size = size_of(one)
+    down, across = grid(g)
+    wide = whole(max(depth, columns), UNIT)
+    carray(memory(one, scratch), wide)[:] = 0
+    table = carray(memory(1, scratch + wide * size), F)
+    for t in range(lo, hi):
+        n, i, j = t // (down * across), t // across % down, t % across
+        row = t - start
+        base = x + n * g.height * g.width * g.depth * size
+        nowhere = (scratch - base) // size
+        list_pixels(g.height, g.width, g.depth, g.top + 4 * i, g.left + 4 * j, 6, nowhere, table)
+        transform_input(one, base, table, g.depth, v + row * depth * size, tiles * depth)
+        base = dz + n * g.rows * g.columns * g.filters * size
+        nowhere = (scratch - base) // size
+        list_pixels(g.rows, g.columns, g.filters, 4 * i, 4 * j, 4, nowhere, table)
+        _transform_cotangent(one, base, table, g.filters, m + row * columns * size, tiles * columns)
+
+
+@serial
+def _multiply(one, g, f, count, add, v, m, du, depth, columns, tiles, scratch):
+    """dU at frequency f = or += V' M over `count` tiles."""
+    size, width = size_of(one), panel_width(one)
+    inputs = carray(memory(1, scratch), row_room(depth))
+    outputs = carray(memory(1, scratch + 8 * row_room(depth)), row_room(depth))
+    for c in range(inputs.size):
+        inputs[c] = min(c, depth - 1)
+        outputs[c] = min(c, depth - 1) * columns
+    for panel in range(panel_count(one, g.filters)):
+        vectors = panel_vectors(one, g.filters, panel)
+        multiply_rows(
+            one, vectors, ADD if add else SET, whole(depth, rows_of(vectors)),
+            v + f * tiles * depth * size, inputs.ctypes.data, 1, 0, count, depth,
+            m + (f * tiles * columns + panel * width) * size, 0, columns,
+            du + (f * depth * columns + panel * width) * size, outputs.ctypes.data,
+        )  # fmt: skip
+
+
+@serial
+def _back_column(one, du, at, apart):
+    """G' of a column of dU."""
+    return to_filter(
+        load(one, du, at), load(one, du, at + 6 * apart), load(one, du, at + 12 * apart),
+        load(one, du, at + 18 * apart), load(one, du, at + 24 * apart),
+        load(one, du, at + 30 * apart),
+    )  # fmt: skip
+
+
+@serial
+def _transform_back(one, du, at, apart, packed, row, width):
+    """packed[(r, s) * row] (width,) = G' dU G from element `at` of each frequency."""
+    for o in range(0, width, lanes_in(one)):
+        here = at + o
+        p = _back_column(one, du, here, apart)
+        q = _back_column(one, du, here + apart, apart)
+        r = _back_column(one, du, here + 2 * apart, apart)
+        s = _back_column(one, du, here + 3 * apart, apart)
+        t = _back_column(one, du, here + 4 * apart, apart)
+        u = _back_column(one, du, here + 5 * apart, apart)
+        a = to_filter(p[0], q[0], r[0], s[0], t[0], u[0])
+        b = to_filter(p[1], q[1], r[1], s[1], t[1], u[1])
+        c = to_filter(p[2], q[2], r[2], s[2], t[2], u[2])
+        store(packed, o, a[0])
+        store(packed, o + row, a[1])
+        store(packed, o + 2 * row, a[2])
+        store(packed, o + 3 * row, b[0])
+        store(packed, o + 4 * row, b[1])
+        store(packed, o + 5 * row, b[2])
+        store(packed, o + 6 * row, c[0])
+        store(packed, o + 7 * row, c[1])
+        store(packed, o + 8 * row, c[2])
+
+
+@parallel
+def winograd_weight(one, g, x, dz, first, slot, work):
+    """The gradient as panels (panels, rows of 9 depth, width) at the returned address.
+
+    g: the forward correlation; x, dz, work: addresses.
+    """
+    size, width = size_of(one), panel_width(one)
+    depth, columns, tiles = _sizes(one, g)
+    v, m = work, work + F * tiles * depth * size
+    du = m + F * tiles * columns * size
+    packed = du + F * depth * columns * size
+    down, across = grid(g)
+    total = g.n * down * across
+    for start in range(0, total, tiles):
+        count = min(tiles, total - start)
+        for step in prange(pieces(count, STEP)):
+            scratch = thread_scratch(work, first, slot, size)
+            lo, hi = start + step * STEP, start + min((step + 1) * STEP, count)
+            _transform_tiles(one, g, x, dz, lo, hi, start, v, m, depth, columns, tiles, scratch)
+        for f in prange(F):
+            scratch = thread_scratch(work, first, slot, size)
+            _multiply(one, g, f, count, start > 0, v, m, du, depth, columns, tiles, scratch)
+    panels = panel_count(one, g.filters)
+    rows = row_room(9 * g.depth)
+    for task in prange(panels * g.depth):
+        panel, c = task // g.depth, task % g.depth
+        target = packed + (panel * rows + c) * width * size
+        _transform_back(one, du, c * columns + panel * width, depth * columns, target,
+                        g.depth * width, width)  # fmt: skip
+    return packed

@@ -1,0 +1,56 @@
+"""The contract of the losses' kernels."""
+
+from __future__ import annotations
+
+from .common import EXP
+from .contract import Kernel
+from .makers import all_true, labels, simplex
+
+LOSSES = [
+    Kernel(
+        "softmax",
+        {"logits": "N K", "active": "K", "p": "N K"},
+        {"p": "="},
+        lambda s: (EXP + 4) * s["N"] * s["K"],
+        make={"active": all_true},
+        reduces="K",
+        family="loss",
+    ),
+    *(
+        Kernel(
+            f"softmax_{verb}",
+            {"p": "N K", source: "N K", target: "N K"},
+            {target: "="},
+            lambda s: 4.0 * s["N"] * s["K"],
+            make={"p": simplex},
+            reduces="K",
+            family="loss",
+        )
+        for verb, source, target in (("backward", "u", "dz"), ("tangent", "tz", "tp"))
+    ),
+    Kernel(
+        "softmax_fisher_factor",
+        {"p": "N K", "factor": "K N K"},
+        {"factor": "="},
+        lambda s: 2.0 * s["N"] * s["K"] ** 2,
+        make={"p": simplex},
+        family="loss",
+    ),
+    Kernel(
+        "softmax_cross_entropy",
+        {"logits": "N K", "labels": "N", "active": "K", "loss": "N", "dlogits": "N K"},
+        {"loss": "=", "dlogits": "="},
+        lambda s: (EXP + 4) * s["N"] * s["K"],
+        make={"labels": labels, "active": all_true},
+        reduces="K",
+        family="loss",
+    ),
+    Kernel(
+        "squared_error",
+        {"outputs": "N K", "targets": "N K", "loss": "N", "doutputs": "N K"},
+        {"loss": "=", "doutputs": "="},
+        lambda s: 3.0 * s["N"] * s["K"],
+        reduces="K",
+        family="loss",
+    ),
+]

@@ -1,0 +1,59 @@
+"""How a kernel's sample arguments are filled: maker(rng, shape, dtype) -> an array."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+Maker = Callable[[np.random.Generator, tuple[int, ...], Any], np.ndarray]
+
+
+def normal(rng, shape, dtype):
+    return rng.standard_normal(shape).astype(dtype)
+
+
+def positive(rng, shape, dtype):
+    return np.abs(rng.standard_normal(shape)).astype(dtype) + dtype(0.1)
+
+
+def unit(rng, shape, dtype):
+    """Outputs of every activation at once: positive, at most 1."""
+    return rng.uniform(0.05, 0.95, shape).astype(dtype)
+
+
+def simplex(rng, shape, dtype):
+    e = np.exp(rng.standard_normal(shape))
+    return (e / e.sum(axis=-1, keepdims=True)).astype(dtype)
+
+
+def labels(rng, shape, dtype):
+    return np.zeros(shape, np.int64)  # class 0 exists for every K
+
+
+def all_true(rng, shape, dtype):
+    return np.ones(shape, bool)
+
+
+def coins(rng, shape, dtype):
+    return rng.random(shape) < 0.5
+
+
+def moves(rng, shape, dtype):
+    """How far an image is moved: in the images' order, both ways and not at all."""
+    return rng.integers(-4, 5, shape)
+
+
+def taps(rng, shape, dtype):
+    """Places in a window of at least 2 x 2."""
+    return rng.integers(0, 4, shape).astype(np.uint16)
+
+
+def pairs(rng, shape, dtype):
+    """Windows of two, side by side."""
+    return 2 * np.arange(shape[0])[:, None] + np.array([0, 2])
+
+
+def no_places(rng, shape, dtype):
+    return np.zeros(shape, np.uint16)
