@@ -54,12 +54,18 @@ class Plan:
 
 
 def make_stream(preset: Preset, seed: int, data_dir: Path | None) -> Stream:
-    """The stream of `preset` for a trial. Raises the data sets' and streams' named errors."""
-    dataset = data.load(preset.data, data_dir).limited(preset.train_limit, preset.test_limit)
+    """The stream of `preset` for a trial. Raises the data sets' and streams' named errors.
+
+    `preset.data` may name several sets, as in "mnist+fashion-mnist"; the limits are for each.
+    """
+    datasets = [
+        data.load(name.strip(), data_dir).limited(preset.train_limit, preset.test_limit)
+        for name in preset.data.split("+")
+    ]
     settings = dict(preset.stream_settings)
     if preset.stream == "permuted":
         settings.setdefault("seed", seed)
-    return streams.build(preset.stream, dataset, preset.scenario, **settings)
+    return streams.build(preset.stream, datasets, preset.scenario, **settings)
 
 
 def make_network(preset: Preset, stream: Stream, backend: str, seed: int) -> Network:

@@ -2,18 +2,41 @@
 
 from . import init, losses, models, optim
 from .checkpoint import load_arrays, save_arrays
-from .layers import Activation, Flatten, Layer, Linear
+from .layers import (
+    Activation,
+    AdaptiveAvgPool2d,
+    AvgPool2d,
+    BatchNorm2d,
+    Conv2d,
+    Dropout,
+    Flatten,
+    GlobalAvgPool,
+    Layer,
+    Linear,
+    MaxPool2d,
+    Residual,
+    Sequential,
+)
 from .layout import Layout
 from .net import Network, Saved
 
 __all__ = [
     "Activation",
+    "AdaptiveAvgPool2d",
+    "AvgPool2d",
+    "BatchNorm2d",
+    "Conv2d",
+    "Dropout",
     "Flatten",
+    "GlobalAvgPool",
     "Layer",
     "Layout",
     "Linear",
+    "MaxPool2d",
     "Network",
+    "Residual",
     "Saved",
+    "Sequential",
     "init",
     "load_arrays",
     "losses",

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from dataclasses import asdict
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -75,10 +75,21 @@ def load_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     return arrays, record["about"]
 
 
+def _describe_layer(layer: Layer) -> dict[str, Any]:
+    """A layer's kind and settings; layers inside it likewise."""
+    about: dict[str, Any] = {"kind": type(layer).__name__}
+    for field in fields(layer):  # type: ignore[arg-type]
+        value = getattr(layer, field.name)
+        if isinstance(value, tuple):
+            value = [_describe_layer(v) if isinstance(v, Layer) else v for v in value]
+        about[field.name] = value
+    return about
+
+
 def describe_network(net: Network) -> dict[str, Any]:
     """What it takes to build `net` again, as JSON."""
     return {
-        "layers": [{"kind": type(layer).__name__, **asdict(layer)} for layer in net.layers],  # type: ignore[call-overload]
+        "layers": [_describe_layer(layer) for layer in net.layers],
         "input_shape": list(net.input_shape),
         "dtype": str(net.dtype),
         "seed": net.seed,
@@ -92,26 +103,40 @@ def _build_layer(about: dict[str, Any]) -> Layer:
     kind = settings.pop("kind", None)
     if kind not in LAYERS:
         raise CheckpointError(f"the checkpoint names a layer '{kind}' that this version lacks")
+    for name, value in settings.items():
+        if isinstance(value, list):  # a pair of numbers, or the layers inside this one
+            parts = (_build_layer(part) if isinstance(part, dict) else part for part in value)
+            settings[name] = tuple(parts)
     return LAYERS[kind](**settings)
 
 
 def named_parameters(net: Network) -> dict[str, np.ndarray]:
-    """theta by layer name, as a checkpoint keeps it: "theta.0.weight", "theta.0.bias", ..."""
-    return {f"theta.{name}": view for name, view in net.layout.views(net.theta).items()}
+    """theta by layer name, as a checkpoint keeps it: "theta.0.weight", "theta.0.bias", ...
+
+    And what persists beside it: "state.1.mean", ..., and the number of training passes, if the
+    network has layers to whom that means something.
+    """
+    arrays = {f"theta.{name}": view for name, view in net.layout.views(net.theta).items()}
+    arrays |= {f"state.{name}": array for name, array in net.state.items()}
+    return arrays | ({"draws": np.array([net.draws])} if net.moded else {})
 
 
 def restore_parameters(net: Network, arrays: dict[str, np.ndarray], path: Path) -> None:
-    """Put theta back. Raises CheckpointError, changing nothing, when names or shapes differ."""
-    for name in net.layout:
-        found = arrays.get(f"theta.{name}")
-        if found is None or found.shape != net.layout.shape(name) or found.dtype != net.dtype:
+    """Put theta and state back. Raises CheckpointError, changing nothing, when names or shapes differ."""
+    ours = named_parameters(net)
+    for name, view in ours.items():
+        found = arrays.get(name)
+        if found is None or found.shape != view.shape or found.dtype != view.dtype:
             has = "nothing" if found is None else f"{found.dtype} {found.shape}"
             raise CheckpointError(
-                f"{path} was written for another network: parameter {name} should be "
-                f"{net.dtype} {net.layout.shape(name)}, it has {has}"
+                f"{path} was written for another network: {name} should be "
+                f"{view.dtype} {view.shape}, it has {has}"
             )
-    for name, view in net.layout.views(net.theta).items():
-        view[...] = arrays[f"theta.{name}"]
+    if "draws" in ours:
+        net.draws = int(arrays["draws"][0])
+        del ours["draws"]
+    for name, view in ours.items():
+        view[...] = arrays[name]
 
 
 def save_network(net: Network, path: Path) -> None:

@@ -17,16 +17,17 @@ import numpy as np
 from ..kernels import get_backend
 from ..kernels.errors import (
     DtypeError,
+    ModeError,
     NonFiniteError,
     SettingError,
     ShapeError,
     StaleError,
 )
 from .init import generator, get_initialiser
-from .layers import Layer
+from .layers import Layer, Sequential
 from .layout import Layout, Shape
 from .losses import get_loss
-from .workspace import Scope, Workspace
+from .workspace import Mode, Run, Scope, Workspace
 
 _DTYPES = ("float32", "float64")
 
@@ -37,6 +38,7 @@ class Saved(NamedTuple):
     generation: int
     outputs: np.ndarray  # (N, K), a buffer that the next pass overwrites
     layers: tuple[Any, ...]
+    mode: Mode
 
     @property
     def n(self) -> int:
@@ -52,6 +54,11 @@ class Network:
     value. loss: "cross_entropy" (int64 labels) or "squared_error".
 
     theta (P,) is an ordinary array: assign into it (`net.theta[:] = ...`) to move the network.
+    state holds what persists beside it, by name: BatchNorm2d's running statistics.
+
+    mode, where a verb takes it: "train" uses and follows batch statistics and drops units; "eval"
+    changes nothing. It matters to networks with such layers only. Questions are asked in "eval"
+    unless told otherwise; loss_and_grad must be told which, where it matters.
 
     Raises SettingError, UnknownNameError or ShapeError for layers that do not fit.
     """
@@ -77,35 +84,29 @@ class Network:
         self.ops = get_backend(backend)
         self.loss = get_loss(loss)
 
-        self.shapes = [self.input_shape]  # of one sample before, between and after the layers
-        for layer in self.layers:
-            self.shapes.append(layer.output_shape(self.shapes[-1]))
-        if len(self.shapes[-1]) != 1:
+        self.chain = Sequential(self.layers)
+        outputs = self.chain.output_shape(self.input_shape)
+        if len(outputs) != 1:
             raise ShapeError(
-                f"the last layer gives samples of shape {self.shapes[-1]}; a network's outputs are "
-                "flat, (K,): end it with a Linear layer"
+                f"the last layer gives samples of shape {outputs}; a network's outputs are flat, "
+                "(K,): end it with a Linear layer"
             )
-        self.num_outputs = self.shapes[-1][0]
-        self.layout = Layout(
-            {
-                f"{index}.{name}": shape
-                for index, layer in enumerate(self.layers)
-                for name, shape in layer.parameters(self.shapes[index]).items()
-            }
-        )
-        # where each layer's parameters lie: looked up once, since every step splits a gradient
+        self.num_outputs = outputs[0]
+        self.layout = Layout(self.chain.parameters(self.input_shape))
+        # where each parameter lies: looked up once, since every step splits a gradient
         self._parts = [
-            [
-                (name, at, at + math.prod(shape), shape)
-                for name, shape in layer.parameters(self.shapes[index]).items()
-                for at in (self.layout.offset(f"{index}.{name}"),)
-            ]
-            for index, layer in enumerate(self.layers)
+            (tuple(name.split(".")), lo, lo + math.prod(shape), shape)
+            for name in self.layout
+            for lo, shape in ((self.layout.offset(name), self.layout.shape(name)),)
         ]
+        starts = self.chain.state(self.input_shape)
+        self.state = {
+            name: np.full(shape, start, self.dtype) for name, (shape, start) in starts.items()
+        }
+        self._starts = {name: start for name, (_, start) in starts.items()}
         self.workspace = Workspace(self.dtype)
-        self._scopes = [
-            Scope(self.ops, self.workspace, f"{index}") for index in range(len(self.layers))
-        ]
+        self._run = Run(seed=self.seed)
+        self._scope = Scope(self.ops, self.workspace, "", _nested(self.state), self._run)
         self._loss_scope = Scope(self.ops, self.workspace, "loss")
         self._all_active = np.ones(self.num_outputs, bool)
         self.theta = np.zeros(self.layout.size, self.dtype)
@@ -119,19 +120,42 @@ class Network:
         """P, the length of theta."""
         return self.layout.size
 
-    def initialise(self, seed: int) -> None:
-        """Draw theta afresh: each layer from its own Philox stream, keyed (seed, layer)."""
-        init = get_initialiser(self.init)
-        for index, (layer, p) in enumerate(zip(self.layers, self._own, strict=True)):
-            layer.initialise(generator(seed, index), p, init)
+    @property
+    def draws(self) -> int:
+        """Passes in mode "train" so far; random layers draw by their number."""
+        return self._run.draw
 
-    def _split(self, vector: np.ndarray) -> list[dict[str, np.ndarray]]:
-        """Each layer's views into `vector` (..., P), by the layer's own parameter names."""
+    @draws.setter
+    def draws(self, count: int) -> None:
+        self._run.draw = int(count)
+
+    @property
+    def moded(self) -> bool:
+        """Whether any layer does something else in mode "train" than in "eval"."""
+        return self.chain.moded()
+
+    def initialise(self, seed: int) -> None:
+        """Draw theta afresh: each layer from its own Philox stream, keyed (seed, layer).
+
+        What persists beside theta is as it was in the beginning, too.
+        """
+        init = get_initialiser(self.init)
+        for index, layer in enumerate(self.layers):
+            layer.initialise(generator(seed, index), self._own.get(str(index), {}), init)
+        for name, start in self._starts.items():
+            self.state[name][...] = start
+        self.draws = 0
+
+    def _split(self, vector: np.ndarray) -> dict[str, Any]:
+        """Views into `vector` (..., P), nested as the layers are: name -> part -> ... -> array."""
         lead = vector.shape[:-1]
-        return [
-            {name: vector[..., lo:hi].reshape(lead + shape) for name, lo, hi, shape in part}
-            for part in self._parts
-        ]
+        views: dict[str, Any] = {}
+        for path, lo, hi, shape in self._parts:
+            inner = views
+            for name in path[:-1]:
+                inner = inner.setdefault(name, {})
+            inner[path[-1]] = vector[..., lo:hi].reshape(lead + shape)
+        return views
 
     def _out(self, out: np.ndarray | None, what: str) -> np.ndarray:
         if out is None:
@@ -142,28 +166,40 @@ class Network:
         return out
 
     def like(self) -> Network:
-        """A second network of the same layers, settings and theta, sharing no memory."""
+        """A second network of the same layers, settings, theta and state, sharing no memory."""
         twin = Network(
             self.layers, self.input_shape, self.backend, str(self.dtype), self.seed, self.init,
             self.loss_name,
         )  # fmt: skip
         twin.theta[:] = self.theta
+        for name, array in self.state.items():
+            twin.state[name][...] = array
+        twin.draws = self.draws
         return twin
 
     # ---- one pass, asked many questions ------------------------------------------------------
 
-    def trace(self, x: np.ndarray) -> Saved:
+    def trace(self, x: np.ndarray, mode: Mode = "eval") -> Saved:
         """Run forward on x (N, *input_shape) and keep what every other verb needs of this pass.
 
-        Raises ShapeError or DtypeError for an x that does not fit.
+        Raises ShapeError or DtypeError for an x that does not fit, SettingError for another mode.
         """
+        x = self._begin(x, mode)
+        outputs, kept = self.chain.forward(self._scope, self._own, x)
+        self._finish(mode)
+        return Saved(self.workspace.generation, outputs, kept, mode)
+
+    def _begin(self, x: np.ndarray, mode: Mode) -> np.ndarray:
+        if mode not in ("eval", "train"):
+            raise SettingError(f"mode is {mode!r}; a pass runs in mode 'eval' or 'train'")
         x = self._check_input(x)
         self.workspace.generation += 1
-        kept = []
-        for layer, k, p in zip(self.layers, self._scopes, self._own, strict=True):
-            x, saved = layer.forward(k, p, x)
-            kept.append(saved)
-        return Saved(self.workspace.generation, x, tuple(kept))
+        self._run.mode = mode
+        return x
+
+    def _finish(self, mode: Mode) -> None:
+        if mode == "train":
+            self.draws += 1
 
     def pull(
         self, saved: Saved, dy: np.ndarray, out: np.ndarray | None = None, beta: float = 0.0
@@ -188,16 +224,13 @@ class Network:
         self._check_saved(saved)
         if v is None and tx is None:
             raise SettingError("push needs a direction: v (P,), tx like the inputs, or both")
-        directions: Sequence[Any] = [None] * len(self.layers)
+        directions = None
         if v is not None:
             directions = self._split(self.layout.check(v, "the tangent", self.dtype))
         if tx is not None:
             tx = self._check_input(tx, saved.n)
-        for layer, k, p, kept, tp in zip(
-            self.layers, self._scopes, self._own, saved.layers, directions, strict=True
-        ):
-            tx = layer.tangent(k, p, kept, tp or None, tx)
-        return np.zeros_like(saved.outputs) if tx is None else tx.copy()
+        ty = self.chain.tangent(self._scope, self._own, saved.layers, directions, tx)
+        return np.zeros_like(saved.outputs) if ty is None else ty.copy()
 
     def accumulate(self, saved: Saved, dy: np.ndarray, out: np.ndarray, power: int) -> None:
         """out (P,) += sum over v, n of |J_n^T dy[v, n]|**power; dy (N, K) or (V, N, K).
@@ -205,33 +238,30 @@ class Network:
         power is 1 or 2. No (N, P) array is formed.
         """
         self._check_saved(saved)
+        self._check_per_sample(saved, "accumulate")
         if power not in (1, 2):
             raise SettingError(f"accumulate got power={power}; 1 and 2 are defined")
         views = self._split(self._out(out, "the accumulator"))
         stacked = dy.reshape(-1, saved.n, self.num_outputs)
         count = len(stacked)
 
-        def visit(index: int, dy: np.ndarray) -> None:
-            layer, k, p = self.layers[index], self._scopes[index], self._own[index]
-            shaped = dy.reshape(count, saved.n, *dy.shape[1:])
-            layer.accumulate(k, p, saved.layers[index], shaped, views[index], power)
+        def visit(layer, k, p, out, kept, dy):
+            layer.accumulate(k, p, kept, dy.reshape(count, saved.n, *dy.shape[1:]), out, power)
 
-        self._walk_back(saved, stacked.reshape(-1, self.num_outputs), visit)
+        self._walk_back(saved, stacked.reshape(-1, self.num_outputs), views, visit)
 
     def signal(self, saved: Saved, out: np.ndarray) -> None:
         """out (P,) += each parameter's absolute signal, summed over the samples (SIG)."""
         self._check_saved(saved)
+        self._check_per_sample(saved, "signal")
         views = self._split(self._out(out, "the accumulator"))
-        for layer, k, p, kept, part in zip(
-            self.layers, self._scopes, self._own, saved.layers, views, strict=True
-        ):
-            layer.signal(k, p, kept, part)
+        self.chain.signal(self._scope, self._own, saved.layers, views)
 
     # ---- answers for a batch -----------------------------------------------------------------
 
-    def forward(self, x: np.ndarray) -> np.ndarray:
+    def forward(self, x: np.ndarray, mode: Mode = "eval") -> np.ndarray:
         """The outputs (N, K) for x (N, *input_shape): logits, for a classifier."""
-        return self.trace(x).outputs.copy()
+        return self.trace(x, mode).outputs.copy()
 
     def loss_and_grad(
         self,
@@ -239,14 +269,22 @@ class Network:
         y: np.ndarray,
         out: np.ndarray | None = None,
         active: np.ndarray | None = None,
+        mode: Mode | None = None,
     ) -> tuple[float, np.ndarray]:
         """Mean loss over the N samples and its gradient (P,), written into `out` if given.
 
-        active (K,) bool: the classes in play; None means all.
-        Raises LabelError, ShapeError, DtypeError, and NonFiniteError when x itself is not finite
-        (a loss that diverges for other reasons is returned as it is).
+        active (K,) bool: the classes in play; None means all. mode: must be given if the network
+        has layers that train and evaluate differently.
+        Raises ModeError where mode is missing, LabelError, ShapeError, DtypeError, and
+        NonFiniteError when x itself is not finite (a loss that diverges for other reasons is
+        returned as it is).
         """
-        saved, loss, cotangent = self._loss(x, y, active)
+        if mode is None and self.moded:
+            raise ModeError(
+                "this network has layers that train and evaluate differently (BatchNorm2d, "
+                "Dropout): say loss_and_grad(x, y, mode='train'), or mode='eval'"
+            )
+        saved, loss, cotangent = self._loss(x, y, active, mode or "eval")
         cotangent *= self.dtype.type(1 / saved.n)  # the one place where the mean is taken
         grad = self.pull(saved, cotangent, out)
         mean = float(loss.sum(dtype=np.float64)) / saved.n
@@ -258,23 +296,21 @@ class Network:
         """Each sample's loss, (N,)."""
         return self._loss(x, y, active)[1].copy()
 
-    def jvp(self, x: np.ndarray, v: np.ndarray) -> np.ndarray:
+    def jvp(self, x: np.ndarray, v: np.ndarray, mode: Mode = "eval") -> np.ndarray:
         """J v: the outputs' change (N, K) as theta moves along v (P,).
 
         The same as push(trace(x), v), but each layer's tangent follows its forward at once, while
         its weights are still in cache.
         """
         directions = self._split(self.layout.check(v, "the tangent", self.dtype))
-        x, tx = self._check_input(x), None
-        self.workspace.generation += 1
-        for layer, k, p, tp in zip(self.layers, self._scopes, self._own, directions, strict=True):
-            x, saved = layer.forward(k, p, x)
-            tx = layer.tangent(k, p, saved, tp or None, tx)
-        return np.zeros_like(x) if tx is None else tx.copy()
+        x = self._begin(x, mode)
+        y, ty = self.chain.forward_tangent(self._scope, self._own, x, directions, None)
+        self._finish(mode)
+        return np.zeros_like(y) if ty is None else ty.copy()
 
-    def vjp(self, x: np.ndarray, u: np.ndarray) -> np.ndarray:
+    def vjp(self, x: np.ndarray, u: np.ndarray, mode: Mode = "eval") -> np.ndarray:
         """J^T u: the outputs' cotangent u (N, K) pulled back to theta, (P,)."""
-        saved = self.trace(x)
+        saved = self.trace(x, mode)
         return self.pull(saved, self._check_cotangent(u, saved.n))
 
     def sample_grads(
@@ -282,14 +318,13 @@ class Network:
     ) -> np.ndarray:
         """The gradient of each sample's own loss, (N, P): for small N."""
         saved, _, cotangent = self._loss(x, y, active)
+        self._check_per_sample(saved, "sample_grads")
         grads = np.empty((saved.n, self.num_parameters), self.dtype)
-        views = self._split(grads)
 
-        def visit(index: int, dy: np.ndarray) -> None:
-            layer, k, p = self.layers[index], self._scopes[index], self._own[index]
-            layer.sample_grads(k, p, saved.layers[index], dy, views[index])
+        def visit(layer, k, p, out, kept, dy):
+            layer.sample_grads(k, p, kept, dy, out)
 
-        self._walk_back(saved, cotangent, visit)
+        self._walk_back(saved, cotangent, self._split(grads), visit)
         return grads
 
     def input_grad(
@@ -308,12 +343,17 @@ class Network:
         """
         if batch < 1:
             raise SettingError(f"plan got batch={batch}; a batch has at least one sample")
-        words = batch * (1 + self.num_outputs)  # the loss and its cotangent
-        for index, layer in enumerate(self.layers):
-            for name, shape in layer.buffers(self.shapes[index], batch).items():
-                if index or name != "dx":  # nobody asks for the cotangent of the data
-                    words += math.prod(shape)
-        return (2 * self.num_parameters + words) * self.dtype.itemsize
+        held = batch * (1 + self.num_outputs) * self.dtype.itemsize  # the loss and its cotangent
+        shared = {"flow": 0, "work": 0}
+        buffers = self.chain.buffers(self.ops, self.input_shape, batch, want_dx=False)
+        for buffer in buffers.values():
+            size = math.prod(buffer.shape) * np.dtype(buffer.dtype or self.dtype).itemsize
+            if buffer.shared:
+                shared[buffer.shared] = max(shared[buffer.shared], size)
+            else:
+                held += size
+        state = sum(array.nbytes for array in self.state.values())
+        return 2 * self.theta.nbytes + state + held + 2 * shared["flow"] + shared["work"]
 
     def save(self, path: Any) -> None:
         """Write architecture and theta to `path` (safetensors), whole or not at all."""
@@ -330,30 +370,31 @@ class Network:
 
     # ---- inside ------------------------------------------------------------------------------
 
-    def _backward(self, saved, dy, parameters, beta, want_dx):
-        """Chain the layers' backward, last to first; the first one's dx only if wanted."""
-        for index in reversed(range(len(self.layers))):
-            dy = self.layers[index].backward(
-                self._scopes[index], self._own[index], saved.layers[index], dy,
-                parameters[index] if parameters else None, beta, want_dx or index > 0,
-            )  # fmt: skip
-        return dy
+    def _backward(self, saved, dy, views, beta, want_dx):
+        """Pull dy back through the chain, in the pass's own mode."""
+        self._run.mode = saved.mode
+        return self.chain.backward(
+            self._scope, self._own, saved.layers, dy, views, beta, want_dx=want_dx
+        )
 
-    def _walk_back(self, saved, dy, visit) -> None:
-        """Call visit(index, dy) at each layer, last to first, pulling dy through the inputs."""
-        for index in reversed(range(len(self.layers))):
-            visit(index, dy)
-            if index:
-                dy = self.layers[index].backward(
-                    self._scopes[index], self._own[index], saved.layers[index], dy, None
-                )
+    def _walk_back(self, saved, dy, views, visit) -> None:
+        """Call visit(layer, k, p, out, kept, dy) at each layer, last to first."""
+        self.chain.walk_back(self._scope, self._own, views, saved.layers, dy, visit, want_dx=False)
 
-    def _loss(self, x, y, active):
-        saved = self.trace(x)
+    def _loss(self, x, y, active, mode: Mode = "eval"):
+        saved = self.trace(x, mode)
         self.loss.check(y, saved.outputs.shape)
         mask = self._all_active if active is None else self._check_active(active)
         loss, cotangent = self.loss.value_and_cotangent(self._loss_scope, saved.outputs, y, mask)
         return saved, loss, cotangent
+
+    def _check_per_sample(self, saved: Saved, what: str) -> None:
+        if self.chain.couples(saved.mode):
+            raise ModeError(
+                f"{what}: per-sample quantities are not defined where BatchNorm2d uses the "
+                "batch's statistics, since a sample's gradient then depends on the others: use "
+                "mode 'eval', and statistics='running' in the layer"
+            )
 
     def _check_active(self, active: np.ndarray) -> np.ndarray:
         if getattr(active, "shape", None) != (self.num_outputs,) or active.dtype != bool:
@@ -394,6 +435,18 @@ class Network:
                 f"this pass is number {saved.generation}, but the network has since run number "
                 f"{self.workspace.generation}, which wrote over its buffers: call trace() again"
             )
+
+
+def _nested(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
+    """Arrays by dotted name as nested mappings: {"0.mean": a} -> {"0": {"mean": a}}."""
+    found: dict[str, Any] = {}
+    for name, array in arrays.items():
+        *path, last = name.split(".")
+        inner = found
+        for part in path:
+            inner = inner.setdefault(part, {})
+        inner[last] = array
+    return found
 
 
 def _explain_non_finite(x: np.ndarray) -> None:

@@ -3,9 +3,36 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from dataclasses import dataclass
 from types import ModuleType
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
+
+Mode = Literal["eval", "train"]
+SHARED = "*"  # the owner of buffers that all layers use in turn
+
+
+class Buffer(NamedTuple):
+    """A buffer in a plan: its shape, its dtype (None: the network's), and whether layers share it.
+
+    shared "work" is scratch for one kernel call. shared "flow" is a cotangent on its way back: two
+    of them alternate.
+    """
+
+    shape: tuple[int, ...]
+    dtype: Any = None
+    shared: str = ""
+
+
+@dataclass
+class Run:
+    """What all layers know of the pass that is running."""
+
+    mode: Mode = "eval"
+    seed: int = 0
+    draw: int = 0  # the number of this training pass: random layers draw by it
 
 
 class Workspace:
@@ -26,7 +53,7 @@ class Workspace:
         """Bytes held by all buffers."""
         return sum(buffer.nbytes for buffer in self._store.values())
 
-    def take(self, key: tuple[str, str], shape: tuple[int, ...]) -> np.ndarray:
+    def take(self, key: tuple[str, str], shape: tuple[int, ...], dtype: Any = None) -> np.ndarray:
         """An uninitialised array of `shape`: the same memory each time `key` is asked for."""
         view = self._views.get(key)
         if view is not None and view.shape == shape:
@@ -34,21 +61,70 @@ class Workspace:
         size = math.prod(shape)
         buffer = self._store.get(key)
         if buffer is None or buffer.size < size:
-            buffer = self._store[key] = np.empty(size, self.dtype)
+            buffer = self._store[key] = np.empty(size, dtype or self.dtype)
         view = self._views[key] = buffer[:size].reshape(shape)
         return view
 
+    def flow(self, shape: tuple[int, ...], beside: np.ndarray) -> np.ndarray:
+        """One of two shared arrays of `shape`: the one that does not hold `beside`.
+
+        A cotangent is read once, by the layer it is meant for, so two buffers serve a whole pass;
+        being few they stay in cache. Both always have the same room.
+        """
+        size = math.prod(shape)
+        for name in ("flow 0", "flow 1"):
+            buffer = self._store.get((SHARED, name))
+            if buffer is None or buffer.size < size:
+                self._store[SHARED, name] = np.empty(size, self.dtype)
+        first = self._store[SHARED, "flow 0"]
+        taken = first.ctypes.data == beside.ctypes.data
+        buffer = self._store[SHARED, "flow 1"] if taken else first
+        return buffer[:size].reshape(shape)
+
 
 class Scope:
-    """What a layer's verbs call `k`: the kernels, and buffers under the layer's own name."""
+    """What a layer's verbs call `k`: the kernels, the pass, and what lies under the layer's name.
 
-    __slots__ = ("_workspace", "name", "ops")
+    state: the layer's persistent arrays (running statistics), by name; composite layers hand each
+    part its own scope with `child`. notes: answers of the backend that hold for as long as the net.
+    """
 
-    def __init__(self, ops: ModuleType, workspace: Workspace, name: str) -> None:
+    __slots__ = ("_children", "_workspace", "name", "notes", "ops", "run", "state")
+
+    def __init__(
+        self,
+        ops: ModuleType,
+        workspace: Workspace,
+        name: str = "",
+        state: Mapping[str, Any] | None = None,
+        run: Run | None = None,
+    ) -> None:
         self.ops = ops
         self.name = name
+        self.state = state or {}
+        self.run = run or Run()
         self._workspace = workspace
+        self._children: dict[str, Scope] = {}
+        self.notes: dict[Any, Any] = {}  # what the layer asked the backend once
 
-    def take(self, name: str, shape: tuple[int, ...]) -> np.ndarray:
+    def child(self, name: str) -> Scope:
+        """The scope of a part of this layer."""
+        found = self._children.get(name)
+        if found is None:
+            full = f"{self.name}.{name}" if self.name else name
+            state = self.state.get(name, {})
+            found = Scope(self.ops, self._workspace, full, state, self.run)
+            self._children[name] = found
+        return found
+
+    def take(self, name: str, shape: tuple[int, ...], dtype: Any = None) -> np.ndarray:
         """The layer's buffer `name`, uninitialised, of `shape`."""
-        return self._workspace.take((self.name, name), shape)
+        return self._workspace.take((self.name, name), shape, dtype)
+
+    def flow(self, shape: tuple[int, ...], beside: np.ndarray) -> np.ndarray:
+        """A shared buffer for a cotangent, not the one that holds `beside`."""
+        return self._workspace.flow(shape, beside)
+
+    def work(self, size: int) -> np.ndarray:
+        """Shared scratch (size,) for one kernel call."""
+        return self._workspace.take((SHARED, "work"), (size,))

@@ -6,7 +6,23 @@ import numpy as np
 import pytest
 from weightspace.kernels import errors
 from weightspace.kernels.spec import relative_error, tolerance
-from weightspace.nnlite import Activation, Flatten, Linear, Network, models, optim
+from weightspace.nnlite import (
+    Activation,
+    AdaptiveAvgPool2d,
+    AvgPool2d,
+    BatchNorm2d,
+    Conv2d,
+    Dropout,
+    Flatten,
+    GlobalAvgPool,
+    Linear,
+    MaxPool2d,
+    Network,
+    Residual,
+    Sequential,
+    models,
+    optim,
+)
 from weightspace.nnlite.init import INITIALISERS
 
 N, K, INPUTS = 7, 5, 13
@@ -20,17 +36,64 @@ STACKS = {
     "no bias": [Linear(6, "tanh", bias=False), Linear(K, bias=False)],
     "one layer": [Linear(K)],
     "one unit": [Linear(1, "tanh"), Linear(K)],
+    "flat norm": [Linear(6), BatchNorm2d(activation="tanh"), Dropout(0.5), Linear(K)],
 }
+BLOCK = (
+    Conv2d(6, 3, 2, 1, bias=False),
+    BatchNorm2d(activation="relu"),
+    Conv2d(6, 3, 1, 1, bias=False),
+    BatchNorm2d(),
+)
+IMAGE_STACKS = {
+    "convolutions": [
+        Conv2d(9, 3, 1, 1, "relu"),  # wide enough for Winograd
+        Conv2d(8, 3, 1, 1, "tanh"),
+        Conv2d(4, (2, 3), (2, 1), (0, 1), "leaky_relu", 0.1, bias=False),
+        Flatten(),
+        Linear(K),
+    ],
+    "pooling": [
+        MaxPool2d(2),
+        Conv2d(5, 1),
+        MaxPool2d(3, 2, 1),
+        AvgPool2d(2, 1),
+        AdaptiveAvgPool2d(3, 2),
+        Flatten(),
+        Linear(K),
+    ],
+    "norm": [BatchNorm2d(), Conv2d(4), BatchNorm2d(activation="tanh"), GlobalAvgPool(), Linear(K)],
+    "plain norm": [Conv2d(4), BatchNorm2d(affine=False, activation="relu"), Flatten(), Linear(K)],
+    "residual": [
+        Conv2d(6, 3, 1, 1, bias=False),
+        Residual(BLOCK, (Conv2d(6, 1, 2, bias=False), BatchNorm2d())),
+        Residual((Conv2d(6, 3, 1, 1), Dropout(0.4)), activation="leaky_relu"),
+        Sequential((Activation("tanh"), MaxPool2d(2))),
+        GlobalAvgPool(),
+        Linear(K),
+    ],
+    "residual first": [Residual((Conv2d(3, 3, 1, 1),)), GlobalAvgPool(), Linear(K)],
+}
+IMAGE = (9, 8, 3)
 
 
-@pytest.fixture(params=STACKS)
+@pytest.fixture(params=[*STACKS, *IMAGE_STACKS])
 def net(request, backend) -> Network:
-    return Network(STACKS[request.param], (INPUTS,), backend=backend, dtype="float64", seed=3)
+    layers, shape = STACKS.get(request.param), (INPUTS,)
+    if layers is None:
+        layers, shape = IMAGE_STACKS[request.param], IMAGE
+    made = Network(layers, shape, backend=backend, dtype="float64", seed=3)
+    rng = np.random.default_rng(11)
+    made.theta += rng.normal(0, 0.1, made.num_parameters)  # BatchNorm begins at 1 and 0
+    for array in made.state.values():
+        array += rng.uniform(0, 1, array.shape)
+    return made
 
 
 @pytest.fixture
-def batch(rng):
-    return rng.normal(size=(N, INPUTS)), rng.integers(0, K, N)
+def batch(request, rng):
+    named = "net" in request.fixturenames
+    shape = request.getfixturevalue("net").input_shape if named else (INPUTS,)
+    return rng.normal(size=(N, *shape)), rng.integers(0, K, N)
 
 
 def central_difference(net, v, measure):
@@ -46,7 +109,7 @@ def central_difference(net, v, measure):
 
 def test_gradient_is_the_derivative_of_the_loss(net, batch, rng):
     x, y = batch
-    _, grad = net.loss_and_grad(x, y)
+    _, grad = net.loss_and_grad(x, y, mode="eval")
     v = rng.normal(size=net.num_parameters)
     slope = central_difference(net, v, lambda: net.losses(x, y).mean())
     assert abs(slope - grad @ v) <= DIFFERENCES * max(1, abs(slope))
@@ -78,7 +141,7 @@ def test_input_tangent_and_input_cotangent_are_adjoint(net, batch, rng):
     saved = net.trace(x)
     left = (net.push(saved, tx=tx) * u).sum()
     right = (net.pull_input(saved, u) * tx).sum()
-    assert abs(left - right) <= tolerance("float64", N * K * INPUTS) * max(1, abs(left))
+    assert abs(left - right) <= tolerance("float64", x.size * K) * max(1, abs(left))
 
 
 def test_push_is_linear_in_both_directions_together(net, batch, rng):
@@ -95,17 +158,18 @@ def test_input_grad_is_the_derivative_of_each_loss(net, batch, rng):
     d = rng.normal(size=x.shape)
     above, below = net.losses(x + STEP * d, y), net.losses(x - STEP * d, y)
     slopes = (above - below) / (2 * STEP)
-    assert relative_error((net.input_grad(x, y) * d).sum(1), slopes) <= DIFFERENCES
+    found = (net.input_grad(x, y) * d).reshape(N, -1).sum(1)
+    assert relative_error(found, slopes) <= DIFFERENCES
 
 
 def test_sample_gradients_average_to_the_gradient(net, batch):
     x, y = batch
     grads = net.sample_grads(x, y)
-    _, grad = net.loss_and_grad(x, y)
+    _, grad = net.loss_and_grad(x, y, mode="eval")
     assert relative_error(grads.mean(0), grad) <= tolerance("float64", N)
     for n in range(N):
-        _, alone = net.loss_and_grad(x[n : n + 1], y[n : n + 1])
-        assert relative_error(grads[n], alone) <= tolerance("float64", INPUTS)
+        _, alone = net.loss_and_grad(x[n : n + 1], y[n : n + 1], mode="eval")
+        assert relative_error(grads[n], alone) <= tolerance("float64", x[0].size)
 
 
 @pytest.mark.parametrize("power", [1, 2])
@@ -132,12 +196,14 @@ def test_pull_accumulates_when_asked(net, batch, rng):
 
 def test_plan_is_what_a_training_step_holds(net, batch):
     x, y = batch
-    net.loss_and_grad(x, y)
-    held = net.workspace.nbytes + 2 * net.theta.nbytes
+    net.loss_and_grad(x, y, mode="train")
+    state = sum(array.nbytes for array in net.state.values())
+    held = net.workspace.nbytes + 2 * net.theta.nbytes + state
     assert net.plan(N) == held
-    net.loss_and_grad(x, y)
-    net.loss_and_grad(x[:3], y[:3])
-    assert net.workspace.nbytes + 2 * net.theta.nbytes == held, "a later step allocated"
+    net.loss_and_grad(x, y, mode="train")
+    net.loss_and_grad(x[:3], y[:3], mode="train")
+    after = net.workspace.nbytes + 2 * net.theta.nbytes + state
+    assert after == held, "a later step allocated"
 
 
 def test_squared_error_gradient(backend, rng):
@@ -173,7 +239,7 @@ def test_any_memory_order_gives_the_same_answer(backend, batch):
     x, y = batch
     spread = np.repeat(np.asfortranarray(x), 2, axis=1)[:, ::2]
     assert not spread.flags.c_contiguous
-    assert np.array_equal(net.loss_and_grad(spread, y)[1], net.loss_and_grad(x, y)[1])
+    assert np.array_equal(net.loss_and_grad(spread, y)[1], net.loss_and_grad(x, y, mode="eval")[1])
 
 
 def test_backends_agree(rng):
@@ -183,7 +249,7 @@ def test_backends_agree(rng):
     v = rng.normal(size=nets[0].num_parameters)
     for ask in (
         lambda net: net.forward(x),
-        lambda net: net.loss_and_grad(x, y)[1],
+        lambda net: net.loss_and_grad(x, y, mode="eval")[1],
         lambda net: net.jvp(x, v),
         lambda net: net.vjp(x, x[:, :10]),
         lambda net: net.sample_grads(x, y),

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from weightspace.bench import streams
-from weightspace.bench.data import Dataset
+from weightspace.bench.data import Dataset, load
+from weightspace.bench.streams.normalise import PRESETS
 from weightspace.kernels import errors
 
 PROGRAM = """
@@ -25,6 +29,23 @@ def small(classes: int = 10) -> Dataset:
     x = rng.integers(0, 256, (60, 28, 28, 1), dtype=np.uint8)
     y = np.arange(60) % classes
     return Dataset("small", x[:40], y[:40], x[40:], y[40:], classes, "a test")
+
+
+def colour(name: str = "colour", classes: int = 10, side: int = 8, n: int = 60) -> Dataset:
+    """Images whose first pixel is the class and whose second numbers them, to follow both."""
+    rng = np.random.default_rng(len(name))
+    x = rng.integers(0, 256, (n, side, side, 3), dtype=np.uint8)
+    y = np.arange(n) % classes
+    x[:, 0, 0, 0], x[:, 0, 0, 1] = y, np.arange(n)
+    half = n // 2
+    return Dataset(name, x[:half], y[:half], x[half:], y[half:], classes, "a test")
+
+
+def marks(task) -> tuple[np.ndarray, np.ndarray]:
+    """The classes that a task's images were given by `colour`, and the labels it has for them."""
+    parts = [task.load_train(), task.load_test()]
+    x, y = (np.concatenate(both) for both in zip(*parts, strict=True))
+    return np.rint(x.reshape(len(x), -1)[:, 0] * 255).astype(int), y
 
 
 def image(task, row=0):
@@ -73,7 +94,10 @@ def test_tasks_hold_no_copies_and_leave_the_data_alone():
     for kind in streams.KINDS:
         if kind == "rotated":
             pytest.importorskip("scipy", reason="rotation needs scipy")
-        for task in streams.build(kind, base, "domain"):
+        several = {"datasets": {}, "incremental-cifar": {"classes_per_task": 2, "first_class": 0}}
+        scenario = "class" if kind in several else "domain"
+        sets = [base, base] if kind in several else base
+        for task in streams.build(kind, sets, scenario, **several.get(kind, {})):
             first, second = task.load_train()[0], task.load_train()[0]
             assert not np.shares_memory(first, second)
             first[...] = -1
@@ -156,9 +180,24 @@ def test_hash_does_not_depend_on_how_a_setting_was_written():
         assert build(kind, base, "domain", **one).hash == build(kind, base, "domain", **other).hash
 
 
-def test_hash_stays_the_same_between_versions():
-    stream = streams.build("permuted", small(), "domain", num_tasks=2, normalise=(0.25, 0.5))
-    assert stream.hash.startswith("d34b89006c3d0c6e")
+@pytest.mark.parametrize(
+    ("kind", "scenario", "settings", "start"),
+    [
+        ("permuted", "domain", {"num_tasks": 2, "normalise": (0.25, 0.5)}, "d34b89006c3d0c6e"),
+        ("permuted", "domain", {}, "9e8223ba44a47f9e"),
+        ("rotated", "domain", {"normalise": [0, 1]}, "b77fcf20369fba71"),
+        ("manipulated", "domain", {}, "b6f10311deb8f130"),
+        ("split", "task", {}, "a7d6ad30c359459a"),
+        (
+            "split",
+            "domain",
+            {"class_order": [3, 1], "normalise": (0.1307, 0.3081)},
+            "9748ac4cd555f729",
+        ),
+    ],
+)
+def test_hash_stays_the_same_between_versions(kind, scenario, settings, start):
+    assert streams.build(kind, small(), scenario, **settings).hash.startswith(start)
 
 
 def test_hash_is_the_same_in_another_process(request):
@@ -223,6 +262,17 @@ def test_normalisation_and_shape():
         ("manipulated", "domain", {"order": []}, errors.SettingError),
         ("manipulated", "domain", {"rows": None}, errors.UnknownNameError),
         ("manipulated", "domain", {"rows": "top"}, errors.UnknownNameError),
+        ("split", "task", {"class_order": "fip"}, errors.SettingError),
+        ("split", "task", {"class_order": ["fip"]}, errors.SettingError),
+        ("split", "task", {"class_order": "flip"}, errors.UnknownNameError),
+        ("split", "task", {"class_order": ["fip", "fip"]}, errors.SettingError),
+        ("permuted", "domain", {"normalise": "cifra"}, errors.UnknownNameError),
+        ("permuted", "domain", {"normalise": ["imagenet"]}, errors.UnknownNameError),
+        ("permuted", "domain", {"normalise": ["cifar", "mnist"]}, errors.SettingError),
+        ("permuted", "domain", {"normalise": "cifar"}, errors.SettingError),
+        ("permuted", "domain", {"normalise": (0.1, 0.2, 0.3)}, errors.SettingError),
+        ("permuted", "domain", {"normalise": ((0.1, 0.2), 1)}, errors.SettingError),
+        ("permuted", "domain", {"normalise": (0.1, None)}, errors.SettingError),
     ],
 )
 def test_bad_requests_are_named(kind, scenario, settings, error):
@@ -242,3 +292,288 @@ def test_a_class_without_images_is_named():
     sparse = Dataset("sparse", base.train_x, base.train_y % 8, base.test_x, base.test_y, 10, "")
     with pytest.raises(errors.DataError, match="8, 9"):
         streams.build("split", sparse, "task")
+
+
+def test_data_sets_one_a_task_in_order_with_labels_side_by_side():
+    a, b, c = colour("a", 3), colour("bb", 5), colour("ccc", 2)
+    stream = streams.build("datasets", [b, a, c], "class")
+    assert [task.name for task in stream] == ["bb", "a", "ccc"]
+    assert stream.num_classes == 10 and stream.input_shape == (192,)
+    for task, dataset, shift in zip(stream, (b, a, c), (0, 5, 8), strict=True):
+        x, y = task.load_train()
+        assert np.array_equal(np.rint(x * 255), dataset.train_x.reshape(len(x), -1))
+        assert np.array_equal(y, dataset.train_y + shift) and y.dtype == np.int64
+        assert np.array_equal(task.load_test()[1], dataset.test_y + shift)
+        assert task.active is None
+
+
+@given(st.lists(st.integers(1, 6), min_size=1, max_size=4))
+def test_masks_of_data_sets_partition_the_head(sizes):
+    sets = [colour(f"set {i}", size, side=2) for i, size in enumerate(sizes)]
+    stream = streams.build("datasets", sets, "task")
+    masks = np.array([task.active for task in stream])
+    assert masks.sum(axis=0).tolist() == [1] * sum(sizes) == [1] * stream.num_classes
+    for task in stream:
+        assert set(task.load_train()[1]) == set(np.flatnonzero(task.active))
+
+
+def test_hash_name_and_description_cover_all_data_sets():
+    a, b = colour("a"), colour("bb")
+    hashes = [
+        streams.build("datasets", [a, b], "class").hash,
+        streams.build("datasets", [b, a], "class").hash,
+        streams.build("datasets", [a, b], "task").hash,
+        streams.build("datasets", [a, a], "class").hash,
+        streams.build("datasets", [a], "class").hash,
+        streams.build("datasets", [a, b.limited(20)], "class").hash,
+        streams.build("datasets", [a, b], "class", normalise="cifar").hash,
+        streams.build("datasets", [a, b], "class", flat=False).hash,
+    ]
+    for settings in ({}, {"slices": 3}, {"first_class": 0}, {"classes_per_task": 2}):
+        sets = [a, colour("hundred", 50, n=200)]
+        hashes.append(streams.build("incremental-cifar", sets, "task", **settings).hash)
+    assert len(set(hashes)) == len(hashes)
+    stream = streams.build("datasets", [a, b], "class")
+    assert stream.name == "datasets a then bb"
+    assert stream.description.startswith(
+        "datasets: 2 tasks of a then bb (30 training and 30 test images each), class-incremental"
+    )
+
+
+INCREMENTAL = st.tuples(st.integers(1, 4), st.integers(1, 4), st.integers(0, 4))
+
+
+@given(INCREMENTAL, st.sampled_from(["class", "task", "domain"]))
+def test_incremental_cifar_takes_slices_in_order(numbers, scenario):
+    per_task, slices, first_class = numbers
+    base = per_task if scenario == "domain" else 3
+    sets = [colour("ten", base, side=2), colour("hundred", 20, side=2)]
+    stream = streams.build(
+        "incremental-cifar",
+        sets,
+        scenario,
+        classes_per_task=per_task,
+        slices=slices,
+        first_class=first_class,
+    )
+    assert len(stream) == 1 + slices and stream.input_shape == (2, 2, 3)
+    total = base if scenario == "domain" else base + slices * per_task
+    assert stream.num_classes == total
+    for i, task in enumerate(stream):
+        low = 0 if i == 0 else first_class + (i - 1) * per_task  # the first class in its data set
+        start = 0 if i == 0 or scenario == "domain" else base + (i - 1) * per_task
+        size = base if i == 0 else per_task
+        found, labels = marks(task)
+        assert set(found) == set(range(low, low + size))
+        assert np.array_equal(labels, found - low + start)
+        assert (task.active is None) == (scenario != "task")
+        if task.active is not None:
+            assert np.flatnonzero(task.active).tolist() == list(range(start, start + size))
+            assert len(task.active) == total
+
+
+def test_incremental_cifar_as_published():
+    sets = [colour("cifar-10"), colour("cifar-100", 100, n=400)]
+    stream = streams.build("incremental-cifar", sets, "domain", normalise="symmetric")
+    assert [task.name for task in stream] == [
+        "cifar-10",
+        "cifar-100 classes 10-19",
+        "cifar-100 classes 20-29",
+        "cifar-100 classes 30-39",
+        "cifar-100 classes 40-49",
+    ]
+    assert stream.num_classes == 10
+    zenke = streams.build("incremental-cifar", sets, "task", slices=5, first_class=0)
+    assert len(zenke) == 6 and zenke.num_classes == 60
+    assert zenke.tasks[-1].name == "cifar-100 classes 40-49"
+
+
+@pytest.mark.parametrize(
+    ("scenario", "settings", "message"),
+    [
+        ("class", {"slices": 0}, "slices=0"),
+        ("class", {"slices": 2.0}, "slices=2.0"),
+        ("class", {"first_class": -1}, "first_class=-1"),
+        ("class", {"classes_per_task": 0}, "classes_per_task=0"),
+        ("class", {"slices": 2, "first_class": 5}, "reach class 24"),
+        ("domain", {"classes_per_task": 5, "slices": 1}, "has 10 classes and classes_per_task=5"),
+        ("both", {}, "can be"),
+    ],
+)
+def test_groups_and_heads_that_do_not_fit_are_named(scenario, settings, message):
+    sets = [colour("ten"), colour("twenty", 20)]
+    with pytest.raises(errors.SettingError, match=message):
+        streams.build("incremental-cifar", sets, scenario, **settings)
+
+
+def test_a_number_of_data_sets_that_does_not_fit_is_named():
+    a = colour("a", 5)
+    for kind in streams.KINDS:
+        wrong = {"datasets": [[]], "incremental-cifar": [a, [a], [a] * 3]}
+        scenario = "task" if kind in ("split", *wrong) else "domain"
+        for sets in wrong.get(kind, [[], [a, a]]):
+            with pytest.raises(errors.SettingError, match=r"takes .* data set.*plus"):
+                streams.build(kind, sets, scenario)
+
+
+@pytest.mark.parametrize("kind", streams.SEVERAL)
+def test_images_of_different_shapes_are_named(kind):
+    with pytest.raises(errors.SettingError, match=r"one shape .*small \(28, 28, 1\)"):
+        streams.build(kind, [colour(), small()], "class")
+
+
+def test_data_sets_have_no_domain():
+    with pytest.raises(errors.SettingError, match="domain"):
+        streams.build("datasets", [colour(), colour()], "domain")
+
+
+def test_an_empty_group_of_the_second_set_is_named():
+    sets = [colour("a"), colour("hundred", 100, n=120)]  # 20-59 in training, none of them in test
+    with pytest.raises(errors.DataError, match=r"hundred classes 20-29' .* 0 test"):
+        streams.build("incremental-cifar", sets, "class")
+
+
+LEVEL = st.one_of(st.floats(0.05, 2), st.tuples(*[st.floats(0.05, 2)] * 3))
+
+
+def plain_numpy(images: np.ndarray, mean, deviation) -> np.ndarray:
+    """What normalisation means, in float64."""
+    return (images / 255 - np.asarray(mean)) / np.asarray(deviation)
+
+
+@given(LEVEL, LEVEL, st.booleans())
+def test_normalisation_by_channel_is_what_numpy_says(mean, deviation, flat):
+    base = colour()
+    stream = streams.build(
+        "split", base, "task", classes_per_task=10, normalise=(mean, deviation), flat=flat
+    )
+    x, _ = stream.tasks[0].load_test()
+    expected = plain_numpy(base.test_x, mean, deviation)
+    assert x.dtype == np.float32 and x.flags.c_contiguous
+    assert x.shape == ((30, 192) if flat else (30, 8, 8, 3))
+    assert np.allclose(x, expected.reshape(x.shape), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_named_normalisations(name):
+    base = colour()
+    mean, deviation = PRESETS[name]
+    one, other, third = (
+        streams.build("datasets", base, "class", normalise=given, flat=False)
+        for given in (name, [name], (mean, deviation))
+    )
+    assert one.hash == other.hash == third.hash
+    x, _ = one.tasks[0].load_train()
+    assert np.allclose(x, plain_numpy(base.train_x, mean, deviation), atol=1e-5)
+
+
+def test_symmetric_runs_from_minus_one_to_one():
+    x, _ = streams.build("split", small(), "task", normalise="symmetric").tasks[0].load_train()
+    assert (x.min(), x.max()) == (-1, 1)
+
+
+def test_equal_channels_are_one_number():
+    hashes = {
+        streams.build("datasets", colour(), "class", normalise=values).hash
+        for values in ((0.5, 0.25), ((0.5, 0.5, 0.5), 0.25), (0.5, np.full(3, 0.25)))
+    }
+    assert len(hashes) == 1
+
+
+def test_a_permuted_pixel_keeps_the_scale_of_its_channel():
+    """A permutation moves pixels from channel to channel: each is scaled by where it came from."""
+    base = colour(side=4)
+    places = replace(
+        base, train_x=np.tile(np.arange(48, dtype=np.uint8).reshape(4, 4, 3), (30, 1, 1, 1))
+    )
+    settings = {"num_tasks": 3, "seed": 5}
+    plain = streams.build("permuted", places, "domain", **settings)
+    scaled = streams.build("permuted", base, "domain", normalise="cifar", **settings)
+    expected = plain_numpy(base.train_x, *PRESETS["cifar"]).reshape(30, -1)
+    for where, task in zip(plain, scaled, strict=True):
+        order = np.rint(where.load_train()[0][0] * 255).astype(int)
+        assert sorted(order) == list(range(48))
+        assert np.allclose(task.load_train()[0], expected[:, order], atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["rotated", "manipulated"])
+def test_transformed_colour_images_are_scaled_by_channel(kind):
+    pytest.importorskip("scipy", reason="rotation needs scipy")
+    base = colour()
+    plain = streams.build(kind, base, "domain", flat=False)
+    scaled = streams.build(kind, base, "domain", flat=False, normalise="cifar")
+    for before, after in zip(plain, scaled, strict=True):
+        images = np.rint(before.load_train()[0] * 255)
+        x = after.load_train()[0]
+        assert x.flags.c_contiguous
+        assert np.allclose(x, plain_numpy(images, *PRESETS["cifar"]), atol=1e-5)
+
+
+def test_the_order_of_fip():
+    base = colour("cifar-100", 100, n=400)
+    stream = streams.build("split", base, "task", classes_per_task=5, class_order="fip")
+    assert stream.tasks[0].name == "classes 30, 95, 55, 2, 94"
+    assert stream.tasks[1].name == "classes 11, 46, 10, 28, 19"
+    assert stream.tasks[2].name == "classes 0, 1, 3, 4, 5"
+    assert stream.tasks[-1].name == "classes 93, 96, 97, 98, 99"
+    listed = streams.build("split", base, "task", classes_per_task=5, class_order=["fip"])
+    assert listed.hash == stream.hash
+
+
+@pytest.mark.parametrize("order", [None, "fip", list(range(99, -1, -1))])
+def test_twenty_groups_of_five_partition_the_hundred_classes(order):
+    base = colour("cifar-100", 100, n=400)
+    stream = streams.build("split", base, "class", classes_per_task=5, class_order=order)
+    groups = []
+    for task in stream:
+        found, labels = marks(task)
+        assert np.array_equal(found, labels)
+        groups.append(set(labels))
+    assert len(groups) == 20 and all(len(group) == 5 for group in groups)
+    assert set.union(*groups) == set(range(100))
+    assert sum(task.train_size for task in stream) == len(base.train_y)
+    assert stream.num_classes == 100
+
+
+def test_real_cifar_10_in_five_pairs(real_data):
+    base = load("cifar-10", real_data)
+    order = [8, 1, 6, 7, 5, 0, 2, 9, 4, 3]
+    stream = streams.build("split", base, "task", class_order=order, normalise="cifar", flat=False)
+    assert len(stream) == 5 and stream.input_shape == (32, 32, 3)
+    for i, task in enumerate(stream):
+        assert set(task.load_train()[1]) == set(order[2 * i : 2 * i + 2])
+    x, y = stream.tasks[0].load_test()
+    images = base.test_x[np.isin(base.test_y, order[:2])]
+    assert np.allclose(x, plain_numpy(images, *PRESETS["cifar"]), atol=1e-5)
+    assert len(y) == len(images)
+
+
+def test_real_cifar_100_in_twenty_groups(real_data):
+    base = load("cifar-100", real_data)
+    stream = streams.build("split", base, "class", classes_per_task=5, class_order="fip")
+    rows = [task.load_test()[1] for task in stream]
+    assert sum(map(len, rows)) == len(base.test_y)
+    assert [len(set(labels)) for labels in rows] == [5] * 20
+    assert set(np.concatenate(rows)) == set(range(100))
+
+
+def test_real_data_sets_in_order(real_data):
+    sets = [load(name, real_data).limited(500, 200) for name in ("mnist", "fashion-mnist")]
+    stream = streams.build("datasets", sets, "class", normalise="mnist")
+    assert stream.num_classes == 20 and stream.input_shape == (784,)
+    assert set(stream.tasks[0].load_train()[1]) == set(range(10))
+    assert set(stream.tasks[1].load_train()[1]) == set(range(10, 20))
+    assert "mnist then fashion-mnist" in stream.description
+
+
+def test_real_incremental_cifar(real_data):
+    sets = [load(name, real_data) for name in ("cifar-10", "cifar-100")]
+    stream = streams.build("incremental-cifar", sets, "domain", normalise="symmetric")
+    for task in stream:
+        x, y = task.load_train()
+        assert x.shape[1:] == (32, 32, 3) and x.min() >= -1 and x.max() <= 1
+        assert len(x) == len(y) == task.train_size
+    for i, task in enumerate(stream.tasks[1:]):
+        labels = sets[1].train_y
+        mine = labels[(labels >= 10 * (i + 1)) & (labels < 10 * (i + 2))]
+        assert np.array_equal(task.load_train()[1], mine - 10 * (i + 1))

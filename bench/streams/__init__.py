@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ...kernels.errors import unknown_name
 from ...methods.tasks import Scenario, Stream
 from ..data import Dataset
-from . import manipulated, permuted, rotated, split
+from . import datasets, incremental_cifar, manipulated, permuted, rotated, split
+from .common import check_sets
 
 KINDS: dict[str, Callable[..., Stream]] = {
     "permuted": permuted.make,
     "rotated": rotated.make,
     "split": split.make,
     "manipulated": manipulated.make,
+    "datasets": datasets.make,
+    "incremental-cifar": incremental_cifar.make,
 }
+SEVERAL = ("datasets", "incremental-cifar")  # kinds made of a sequence of data sets
 
 
 def parameters(kind: str) -> dict[str, str]:
@@ -27,10 +31,13 @@ def parameters(kind: str) -> dict[str, str]:
     return {name: str(parameter.annotation) for name, parameter in declared[2:]}
 
 
-def build(kind: str, dataset: Dataset, scenario: Scenario, **settings: Any) -> Stream:
-    """The stream `kind` over `dataset`, with the settings its module's `make` describes.
+def build(
+    kind: str, dataset: Dataset | Sequence[Dataset], scenario: Scenario, **settings: Any
+) -> Stream:
+    """The stream `kind` over one data set or several, with the settings of its module's `make`.
 
-    Raises UnknownNameError for a kind or setting that is none, suggesting the nearest.
+    Raises UnknownNameError for a kind or setting that is none, suggesting the nearest, SettingError
+    for a number of data sets that the kind cannot be made of.
     """
     if str(kind) not in KINDS:
         raise unknown_name("stream", str(kind), KINDS)
@@ -38,7 +45,8 @@ def build(kind: str, dataset: Dataset, scenario: Scenario, **settings: Any) -> S
     for key in settings:
         if key not in known:
             raise unknown_name(f"setting of the {kind} stream", key, known)
-    return KINDS[kind](dataset, scenario, **settings)
+    given: Any = dataset if kind in SEVERAL else check_sets(kind, dataset, least=1, most=1)[0]
+    return KINDS[kind](given, scenario, **settings)
 
 
-__all__ = ["KINDS", "build", "parameters"]
+__all__ = ["KINDS", "SEVERAL", "build", "parameters"]

@@ -1,4 +1,4 @@
-"""What all streams share: pixels to float, hashing, and making tasks out of transforms."""
+"""What all streams share: checking settings, hashing, and making tasks out of transforms."""
 
 from __future__ import annotations
 
@@ -14,36 +14,59 @@ import numpy as np
 from ...kernels.errors import DataError, SettingError
 from ...methods.tasks import SCENARIO_MEANING, Arrays, Scenario, Stream, Task
 from ..data import Dataset
+from .normalise import Normalise, Scaling, check_normalise, reordered, to_float
 
-Normalise = tuple[float, float] | None
 Transform = Callable[[np.ndarray], np.ndarray]  # images uint8 (N, H, W, C) -> the same, transformed
-
-
-def to_float(images: np.ndarray, normalise: Normalise, flat: bool) -> np.ndarray:
-    """uint8 images as float32 in [0, 1], standardised if asked; flat: (N, D)."""
-    x = images.reshape(len(images), -1) if flat else images
-    x = np.multiply(x, np.float32(1 / 255), dtype=np.float32)
-    if normalise is not None:
-        mean, deviation = normalise
-        x -= np.float32(mean)
-        x /= np.float32(deviation)
-    return x
 
 
 def check_scenario(kind: str, given: str, allowed: Sequence[str]) -> None:
     """Raise SettingError unless `given` is a scenario that a stream of this kind can have."""
     if given not in allowed:
         raise SettingError(
-            f"scenario {given!r} makes no sense for a {kind} stream; it can be: "
+            f"scenario {given!r} makes no sense for the {kind} stream; it can be: "
             + "; ".join(f"'{name}' ({SCENARIO_MEANING[name]})" for name in allowed)
         )
+
+
+def check_sets(kind: str, given: Any, least: int, most: int | None = None) -> list[Dataset]:
+    """The data sets a stream is made of, from one or a sequence. most None: any number.
+
+    Raises SettingError for a wrong number of them, and for images of different shapes.
+    """
+    sets = [given] if isinstance(given, Dataset) else list(given)
+    if not least <= len(sets) <= (len(sets) if most is None else most):
+        wanted = f"{least}" if most == least else f"at least {least}"
+        raise SettingError(
+            f"the {kind} stream takes {wanted} data set{'s' * (least > 1)}, got {len(sets)} "
+            f"({', '.join(dataset.name for dataset in sets)}); several are named with a plus: "
+            "data=mnist+fashion-mnist"
+        )
+    if len({dataset.input_shape for dataset in sets}) > 1:
+        shapes = ", ".join(f"{dataset.name} {dataset.input_shape}" for dataset in sets)
+        raise SettingError(
+            f"the {kind} stream needs images of one shape (H, W, C), got {shapes}; "
+            "choose data sets whose images agree"
+        )
+    return sets
+
+
+def rows_of(dataset: Dataset, group: Iterable[int]) -> tuple[np.ndarray, np.ndarray]:
+    """The training and the test rows whose class is one of `group`, in their order."""
+    classes = list(group)
+    train, test = (np.flatnonzero(np.isin(y, classes)) for y in (dataset.train_y, dataset.test_y))
+    return train, test
+
+
+def as_they_are(images: np.ndarray) -> np.ndarray:
+    """The transform of a task that shows its images unchanged."""
+    return images
 
 
 def make_task(
     name: str,
     dataset: Dataset,
     transform: Transform,
-    normalise: Normalise,
+    scaling: Scaling,
     flat: bool,
     rows: tuple[np.ndarray, np.ndarray] | None = None,
     relabel: np.ndarray | None = None,
@@ -58,7 +81,7 @@ def make_task(
     def part(x: np.ndarray, y: np.ndarray, mine: np.ndarray | None) -> Arrays:
         if mine is not None:
             x, y = x[mine], y[mine]
-        return to_float(transform(x), normalise, flat), y if relabel is None else relabel[y]
+        return to_float(transform(x), scaling, flat), y if relabel is None else relabel[y]
 
     train_rows, test_rows = rows or (None, None)
     train_size = len(dataset.train_y) if train_rows is None else len(train_rows)
@@ -81,7 +104,7 @@ def make_task(
 def make_stream(
     kind: str,
     scenario: Scenario,
-    dataset: Dataset,
+    datasets: Dataset | Sequence[Dataset],
     tasks: Iterable[Task],
     num_classes: int,
     flat: bool,
@@ -93,8 +116,14 @@ def make_stream(
     settings: JSON-able, and all of them; arrays: what was drawn (permutations).
     """
     tasks = tuple(tasks)
+    datasets = [datasets] if isinstance(datasets, Dataset) else datasets
+    hashes = [dataset.hash for dataset in datasets]
+    # a single set's hash stands alone, as it did when there were no others
+    identity = hashes[0] if len(hashes) == 1 else hashes
+    names = " then ".join(dataset.name for dataset in datasets)
+    shape = datasets[0].input_shape
     total = hashlib.sha256(
-        json.dumps([kind, scenario, dataset.hash, num_classes, flat, settings]).encode()
+        json.dumps([kind, scenario, identity, num_classes, flat, settings]).encode()
     )
     for array in arrays:
         total.update(np.ascontiguousarray(array).tobytes())
@@ -102,14 +131,14 @@ def make_stream(
     each = " each" if len(sizes) == 1 else " in the first"
     first = tasks[0]
     return Stream(
-        name=f"{kind} {dataset.name}",
+        name=f"{kind} {names}",
         scenario=scenario,
         tasks=tasks,
-        input_shape=(int(np.prod(dataset.input_shape)),) if flat else dataset.input_shape,
+        input_shape=(math.prod(shape),) if flat else shape,
         num_classes=num_classes,
         hash=total.hexdigest(),
         description=(
-            f"{kind}: {len(tasks)} tasks of {dataset.name} ({first.train_size:,} training and "
+            f"{kind}: {len(tasks)} tasks of {names} ({first.train_size:,} training and "
             f"{first.test_size:,} test images{each}), {SCENARIO_MEANING[scenario]}"
         ),
     )
@@ -123,7 +152,7 @@ def whole(kind: str, setting: str, given: Any, least: int | None = None) -> int:
     except TypeError:
         number = None
     if number is None or isinstance(given, bool) or (least is not None and number < least):
-        raise SettingError(f"a {kind} stream got {setting}={given!r}; give {expected}")
+        raise SettingError(f"the {kind} stream got {setting}={given!r}; give {expected}")
     return number
 
 
@@ -131,22 +160,24 @@ def listed(kind: str, setting: str, given: Any) -> list[Any]:
     """`given` as a list. Raises SettingError for a single value (a string is one) or for none."""
     values = [] if isinstance(given, str) or not isinstance(given, Iterable) else list(given)
     if not values:
-        raise SettingError(f"a {kind} stream got {setting}={given!r}; give a list of at least one")
+        raise SettingError(
+            f"the {kind} stream got {setting}={given!r}; give a list of at least one"
+        )
     return values
 
 
-def check_normalise(kind: str, given: Any) -> Normalise:
-    """`given` as (mean, deviation) in float, or None. Raises SettingError unless it is a pair
-    of finite numbers whose second is above 0: any other would make inputs that are not finite."""
-    if given is None:
-        return None
-    try:
-        mean, deviation = (float(number) for number in given)
-    except (TypeError, ValueError):
-        mean = deviation = math.nan
-    if not (math.isfinite(mean) and math.isfinite(deviation) and deviation > 0):
-        raise SettingError(
-            f"a {kind} stream got normalise={given!r}; give (mean, deviation) of the pixels in "
-            "[0, 1], both finite and the deviation above 0, or None"
-        )
-    return mean, deviation
+__all__ = [
+    "Normalise",
+    "Scaling",
+    "Transform",
+    "as_they_are",
+    "check_normalise",
+    "check_scenario",
+    "check_sets",
+    "listed",
+    "make_stream",
+    "make_task",
+    "reordered",
+    "rows_of",
+    "whole",
+]

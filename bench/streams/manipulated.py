@@ -71,7 +71,7 @@ def make(
 ) -> Stream:
     """The manipulated sets named in `order`, one a task. Raises UnknownNameError, SettingError."""
     check_scenario("manipulated", scenario, ("domain",))
-    normalise = check_normalise("manipulated", normalise)
+    scaling = check_normalise("manipulated", normalise, dataset.input_shape[-1])
     if rows not in ("code", "name"):
         raise unknown_name("choice of rows", str(rows), ("code", "name"))
     known = manipulations(rows)
@@ -79,6 +79,6 @@ def make(
     for name in order:
         if name not in known:
             raise unknown_name("manipulation", name, known)
-    tasks = [make_task(name, dataset, known[name], normalise, flat) for name in order]
-    settings = {"order": order, "rows": rows, "normalise": normalise}
+    tasks = [make_task(name, dataset, known[name], scaling, flat) for name in order]
+    settings = {"order": order, "rows": rows, "normalise": scaling}
     return make_stream("manipulated", scenario, dataset, tasks, dataset.num_classes, flat, settings)

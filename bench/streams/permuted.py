@@ -7,7 +7,15 @@ import numpy as np
 from ...methods.tasks import Scenario, Stream
 from ...nnlite.init import generator
 from ..data import Dataset
-from .common import Normalise, check_normalise, check_scenario, make_stream, make_task, whole
+from .common import (
+    Normalise,
+    check_normalise,
+    check_scenario,
+    make_stream,
+    make_task,
+    reordered,
+    whole,
+)
 
 
 def make(
@@ -26,7 +34,7 @@ def make(
     check_scenario("permuted", scenario, ("domain",))
     num_tasks = whole("permuted", "num_tasks", num_tasks, least=1)
     seed = whole("permuted", "seed", seed)
-    normalise = check_normalise("permuted", normalise)
+    scaling = check_normalise("permuted", normalise, dataset.input_shape[-1])
     pixels = int(np.prod(dataset.input_shape))
     orders = [generator(seed, 0x9E, task).permutation(pixels) for task in range(num_tasks)]
     if identity_first:
@@ -40,10 +48,10 @@ def make(
         return transform
 
     tasks = [
-        make_task(f"permutation {i}", dataset, shuffle(order), normalise, flat)
+        make_task(f"permutation {i}", dataset, shuffle(order), reordered(scaling, order), flat)
         for i, order in enumerate(orders)
     ]
-    settings = {"normalise": normalise}
+    settings = {"normalise": scaling}
     return make_stream(
         "permuted", scenario, dataset, tasks, dataset.num_classes, flat, settings, orders
     )

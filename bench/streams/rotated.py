@@ -59,7 +59,7 @@ def make(
     Rotated pixels are rounded back to whole numbers of 0..255. Raises SettingError.
     """
     check_scenario("rotated", scenario, ("domain",))
-    normalise = check_normalise("rotated", normalise)
+    scaling = check_normalise("rotated", normalise, dataset.input_shape[-1])
     if angles is None:
         num_tasks = whole("rotated", "num_tasks", num_tasks, least=1)
         top = _degrees("max_angle", max_angle)
@@ -71,7 +71,7 @@ def make(
         return lambda images: rotate(images, degrees)
 
     tasks = [
-        make_task(f"{angle:g} degrees", dataset, turner(angle), normalise, flat) for angle in angles
+        make_task(f"{angle:g} degrees", dataset, turner(angle), scaling, flat) for angle in angles
     ]
-    settings = {"angles": angles, "normalise": normalise}
+    settings = {"angles": angles, "normalise": scaling}
     return make_stream("rotated", scenario, dataset, tasks, dataset.num_classes, flat, settings)

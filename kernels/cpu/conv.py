@@ -21,9 +21,7 @@ LANES = 16  # columns of a sum over rows that one thread takes: a cache line of 
 
 @serial
 def _wins(g):
-    """Whether Winograd's way is the faster for correlation `g` (a forward pass or its like).
-
-    """
+    """Whether Winograd's way is the faster for correlation `g` (a forward pass or its like)."""
     return (
         g.r == 3 and g.s == 3 and g.down == 1 and g.across == 1
         and g.out_down == 1 and g.out_across == 1 and g.depth >= 8 and g.filters >= 8
@@ -289,14 +287,14 @@ def _pull_rows(y, tb, act, slope, ty):
 
 
 def conv2d_sample_grads(x, dz, stride, padding, work, dw, db):
-    _sample_grads(x, dz, stride, padding, work, dw, db)
+    g = _window_of(x.shape, dw.shape[1:], stride, padding)
+    flat = dw.reshape(len(dw), dw.shape[1], -1)  # a view: samples may lie apart, as in (N, P)
+    _sample_grads(g, x, dz, work, flat, db)
 
 
 @serial
-def _sample_grads(x, dz, stride, padding, work, dw, db):
-    g = _window_of(x.shape, dw.shape[1:], stride, padding)
-    flat = dw.reshape(g.n, g.filters, g.r * g.s * g.channels)
-    each_sample(dw.dtype.type(1), g, x.ctypes.data, dz.ctypes.data, flat, db, work)
+def _sample_grads(g, x, dz, work, dw, db):
+    each_sample(dw.dtype.type(1), g, x.ctypes.data, dz.ctypes.data, dw, db, work)
 
 
 def conv2d_accumulate(x, dz, stride, padding, power, work, dw, db):

@@ -156,9 +156,7 @@ def rows_of(vectors):
 
 
 @serial
-def multiply_rows(
-    one, vectors, way, count, a, a_rows, n1, a1, n2, a2, b, b1, b2, out, out_rows
-):
+def multiply_rows(one, vectors, way, count, a, a_rows, n1, a1, n2, a2, b, b1, b2, out, out_rows):
     """`tile` for `count` rows, a multiple of `rows_of(vectors)`: all rows times one panel of B."""
     if vectors == 2:
         for at in range(0, 8 * count, 8 * ROWS):
@@ -182,5 +180,3 @@ def multiply_rows(
                 _one_square(one, a, x, n1, a1, n2, a2, b, b1, b2, out, y)
             else:
                 _one_absolute(one, a, x, n1, a1, n2, a2, b, b1, b2, out, y)
-
-

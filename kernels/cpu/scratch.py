@@ -8,20 +8,24 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
+from numba.np.numpy_support import from_dtype
 
 
-def stack_of(count: int) -> Any:
+def stack_of(count: int, dtype: Any = None) -> Any:
     """A function of compiled code: stack(array) is a pointer to room for `count` elements of the
-    array's dtype, for `numba.carray`. The compiled code must call it itself, not through another.
+    array's dtype (or of `dtype`), for `numba.carray`. The compiled code must call it itself, not
+    through another.
     """
+    fixed = None if dtype is None else from_dtype(np.dtype(dtype))
 
     @intrinsic
     def stack(context, array):
-        element = array.dtype
+        element = fixed or array.dtype
 
         def generate(context, builder, signature, arguments):
             room = ir.Constant(ir.IntType(64), count)

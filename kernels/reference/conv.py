@@ -3,7 +3,7 @@
 Images are NHWC. x (N, H, W, C), w (O, R, S, C): O filters of R rows, S columns and C channels;
 y (N, h, w, O) with h = (H + 2 padding[0] - R) // stride[0] + 1 and w likewise. `stride` and
 `padding` are pairs (rows, columns); zeros are what lies outside. As everywhere in this field it is
-a correlation: y[i, j] = sum over r, s of w[r, s] . x[i stride + r - padding, j stride + s - padding].
+a correlation: y[i, j] = sum over r, s of w[r, s] . x[i stride + r - padding, j stride + ...].
 
 `act` is an activation's code, `slope` leaky_relu's. A layer without a bias passes None for b, db
 and tb. `work` is scratch of the size that the backend's `conv2d_workspace` asks for.

@@ -40,7 +40,7 @@ def norm_backward(
         dx = gamma inverse dz                                               constant statistics
         dx = gamma inverse (dz - mean dz - xhat mean(dz xhat))              the batch's own
 
-    dgamma and dshift, or dx, may be None. V stacked cotangents dy (V N, T, C) are possible with
+    dgamma and dshift may be None. V stacked cotangents dy (V N, T, C) are possible with
     constant statistics and without dgamma.
     """
     dz = np.empty_like(dy)
@@ -49,9 +49,8 @@ def norm_backward(
     if dgamma is not None:
         dgamma[...] = (dz * xhat).sum(axis=(0, 1)) + (beta * dgamma if beta else 0)
         dshift[...] = dz.sum(axis=(0, 1)) + (beta * dshift if beta else 0)
-    if dx is not None:
-        scaled = dz if gamma is None else dz * gamma
-        dx[...] = _through_statistics(scaled, xhat, inverse) if batch else scaled * inverse
+    scaled = dz if gamma is None else dz * gamma
+    dx[...] = _through_statistics(scaled, xhat, inverse) if batch else scaled * inverse
 
 
 def norm_tangent(x, mean, inverse, gamma, y, tx, tgamma, tshift, act, slope, batch, sums, ty):
@@ -75,7 +74,7 @@ def norm_sample_grads(x, mean, inverse, dz, dgamma, dshift):
     dshift[...] = dz.sum(axis=1)
 
 
-def norm_accumulate(x, mean, inverse, dz, power, dgamma, dshift):
+def norm_accumulate(x, mean, inverse, dz, power, sums, dgamma, dshift):
     """dgamma, dshift += sum over v, n of |the gradient of sample n|**power; dz (V, N, T, C).
 
     Constant statistics: with the batch's own, one sample's gradient depends on the others.
@@ -85,7 +84,7 @@ def norm_accumulate(x, mean, inverse, dz, power, dgamma, dshift):
     dshift += (np.abs(dz.sum(axis=2)) ** power).sum(axis=(0, 1))
 
 
-def norm_signal(x, mean, inverse, gamma, y, dgamma, dshift):
+def norm_signal(x, mean, inverse, gamma, y, sums, dgamma, dshift):
     """Total absolute signal (SIG): dgamma += |gamma| sum |xhat|, dshift += sum |y|.
 
     The scale is a connection from xhat, the shift a bias; sums over samples and positions.

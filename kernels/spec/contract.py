@@ -64,9 +64,10 @@ class Kernel:
     says: 0 overwrites). scratch: arguments whose
     values mean nothing before or after. make: how to fill an argument (default: normal).
     variants: named changes to the arguments, a value or None for an absent array. reduces: the axes
-    summed over, for the tolerance; the longest of several, as in "N|O". flops: floating-point operations, from the sizes. family: the
-    ladder of sizes it is timed on. timed: the variants whose cost differs enough to be timed too.
-    share: what part of `flops` a variant needs, if not all. product: flops are a matrix product's.
+    summed over, for the tolerance; the longest of several, as in "N|O". flops: floating-point
+    operations, from the sizes. family: the ladder of sizes it is timed on. timed: the variants
+    whose cost differs enough to be timed too. share: what part of `flops` a variant needs, if not
+    all. product: flops are a matrix product's.
     derive: sizes that follow from the others and from the scalars (a convolution's outputs).
     An argument called `work` is scratch whose size the backend says.
     """

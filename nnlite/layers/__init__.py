@@ -2,8 +2,44 @@
 
 from .activation import Activation, Flatten
 from .base import Layer
+from .composite import Residual, Sequential
+from .conv import Conv2d
+from .dropout import Dropout
 from .linear import Linear
+from .norm import BatchNorm2d
+from .pool import AdaptiveAvgPool2d, AvgPool2d, GlobalAvgPool, MaxPool2d
 
-LAYERS: dict[str, type[Layer]] = {cls.__name__: cls for cls in (Activation, Flatten, Linear)}
+LAYERS: dict[str, type[Layer]] = {
+    cls.__name__: cls
+    for cls in (
+        Activation,
+        AdaptiveAvgPool2d,
+        AvgPool2d,
+        BatchNorm2d,
+        Conv2d,
+        Dropout,
+        Flatten,
+        GlobalAvgPool,
+        Linear,
+        MaxPool2d,
+        Residual,
+        Sequential,
+    )
+}
 
-__all__ = ["LAYERS", "Activation", "Flatten", "Layer", "Linear"]
+__all__ = [
+    "LAYERS",
+    "Activation",
+    "AdaptiveAvgPool2d",
+    "AvgPool2d",
+    "BatchNorm2d",
+    "Conv2d",
+    "Dropout",
+    "Flatten",
+    "GlobalAvgPool",
+    "Layer",
+    "Linear",
+    "MaxPool2d",
+    "Residual",
+    "Sequential",
+]

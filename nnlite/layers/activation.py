@@ -10,6 +10,7 @@ import numpy as np
 from ...kernels.codes import ACTIVATIONS
 from ...kernels.errors import unknown_name
 from ..layout import Shape
+from ..workspace import Buffer
 from .base import Layer
 
 
@@ -31,8 +32,11 @@ class Activation(Layer):
     def output_shape(self, input_shape: Shape) -> Shape:
         return input_shape
 
-    def buffers(self, input_shape: Shape, n: int) -> dict[str, Shape]:
-        return {"y": (n, *input_shape), "dx": (n, *input_shape)}
+    def buffers(self, ops, input_shape: Shape, n: int, want_dx: bool = True) -> dict[str, Buffer]:
+        found = {"y": Buffer((n, *input_shape))}
+        if want_dx:
+            found["dx"] = Buffer((n, *input_shape), shared="flow")
+        return found
 
     def forward(self, k, p, x):
         y = k.take("y", x.shape)
@@ -42,7 +46,7 @@ class Activation(Layer):
     def backward(self, k, p, saved, dy, dp, beta=1.0, want_dx=True):
         if not want_dx:
             return None
-        dx = k.take("dx", dy.shape)
+        dx = k.flow(dy.shape, dy)
         k.ops.activation_backward(self._act, self.slope, saved, dy, dx)
         return dx
 
@@ -61,7 +65,7 @@ class Flatten(Layer):
     def output_shape(self, input_shape: Shape) -> Shape:
         return (math.prod(input_shape),)
 
-    def buffers(self, input_shape: Shape, n: int) -> dict[str, Shape]:
+    def buffers(self, ops, input_shape: Shape, n: int, want_dx: bool = True) -> dict[str, Buffer]:
         return {}
 
     def forward(self, k, p, x: np.ndarray):

@@ -1,22 +1,25 @@
 """Layer: the protocol of five verbs (and one for SIG) that every layer answers.
 
 A layer is a frozen description. Its verbs are pure functions of what they are given: `k`, the
-kernels and buffers; `p`, the layer's own views of theta; and `saved`, what forward returned. `dp`
-and `out` are views of the same names into some other vector of length P.
+kernels, buffers and running pass; `p`, the layer's own views of theta; and `saved`, what forward
+returned. `dp` and `out` are views of the same names into some other vector of length P.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 
 from ..init import Initialiser
 from ..layout import Shape
-from ..workspace import Scope
+from ..workspace import Buffer, Mode, Scope
 
-Views = Mapping[str, np.ndarray]
+Views = Mapping[str, Any]  # name -> array, or for a composite layer, part -> its own views
+# visit(layer, k, p, out, saved, dy): asked at each layer on the way back
+Visit = Callable[["Layer", Scope, Views, Views, Any, np.ndarray], None]
 
 
 class Layer:
@@ -30,10 +33,24 @@ class Layer:
         """Name and shape of each parameter, in the order they have in theta."""
         return {}
 
+    def state(self, input_shape: Shape) -> dict[str, tuple[Shape, float]]:
+        """Name, shape and first value of what persists between passes beside theta."""
+        return {}
+
+    def moded(self) -> bool:
+        """Whether the layer does something else in mode "train" than in "eval"."""
+        return False
+
+    def couples(self, mode: Mode) -> bool:
+        """Whether a sample's output depends on the other samples, so per-sample is undefined."""
+        return False
+
     def initialise(self, rng: np.random.Generator, p: Views, init: Initialiser) -> None:
         """Draw the parameters in place."""
 
-    def buffers(self, input_shape: Shape, n: int) -> dict[str, Shape]:
+    def buffers(
+        self, ops: ModuleType, input_shape: Shape, n: int, want_dx: bool = True
+    ) -> dict[str, Buffer]:
         """The buffers that one forward and backward pass of n samples takes, for `plan`."""
         raise NotImplementedError
 
@@ -65,6 +82,13 @@ class Layer:
         """ty = J_x tx + J_p tp per sample; a None direction does not move. None if neither does."""
         raise NotImplementedError
 
+    def forward_tangent(
+        self, k: Scope, p: Views, x: np.ndarray, tp: Views | None, tx: np.ndarray | None
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """y and ty of one pass, nothing kept: a chain interleaves its layers'."""
+        y, saved = self.forward(k, p, x)
+        return y, self.tangent(k, p, saved, tp, tx)
+
     def sample_grads(self, k: Scope, p: Views, saved: Any, dy: np.ndarray, out: Views) -> None:
         """out[n] = the parameter gradient of sample n: views (N, *shape), overwritten."""
 
@@ -78,3 +102,17 @@ class Layer:
 
     def signal(self, k: Scope, p: Views, saved: Any, out: Views) -> None:
         """out += the absolute signal through each parameter, summed over samples (SIG)."""
+
+    def walk_back(
+        self,
+        k: Scope,
+        p: Views,
+        out: Views,
+        saved: Any,
+        dy: np.ndarray,
+        visit: Visit,
+        want_dx: bool = True,
+    ) -> np.ndarray | None:
+        """Ask `visit` here (at each part, last to first), then pull dy through; returns dx."""
+        visit(self, k, p, out, saved, dy)
+        return self.backward(k, p, saved, dy, None) if want_dx else None

@@ -11,7 +11,7 @@ from ...kernels.codes import ACTIVATIONS
 from ...kernels.errors import SettingError, ShapeError, unknown_name
 from ..init import Initialiser
 from ..layout import Shape
-from ..workspace import Scope
+from ..workspace import Buffer, Scope
 from .base import Layer, Views
 
 
@@ -66,8 +66,11 @@ class Linear(Layer):
         fan_out, fan_in = p["weight"].shape
         init(rng, p["weight"], p.get("bias"), fan_in, fan_out)
 
-    def buffers(self, input_shape: Shape, n: int) -> dict[str, Shape]:
-        return {"y": (n, self.units), "dz": (n, self.units), "dx": (n, *input_shape)}
+    def buffers(self, ops, input_shape: Shape, n: int, want_dx: bool = True) -> dict[str, Buffer]:
+        found = {"y": Buffer((n, self.units)), "dz": Buffer((n, self.units))}
+        if want_dx:
+            found["dx"] = Buffer((n, *input_shape))
+        return found
 
     def forward(self, k: Scope, p: Views, x: np.ndarray) -> tuple[np.ndarray, Saved]:
         y = k.take("y", (len(x), self.units))

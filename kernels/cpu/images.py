@@ -1,0 +1,96 @@
+"""The residual sum, dropout and moving pictures on the CPU. Meaning: `kernels.reference.images`."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import carray, prange
+
+from .activations import apply
+from .scratch import stack_of
+from .tiles import BLOCK, parallel, pieces, serial
+
+stack = stack_of(BLOCK, np.uint32)
+
+
+@serial
+def _add(x, r, y):
+    for i in range(y.size):
+        y[i] = x[i] + r[i]
+
+
+@parallel
+def _residual(x, r, act, slope, y):
+    for b in prange(pieces(y.size, BLOCK)):
+        lo, hi = b * BLOCK, min((b + 1) * BLOCK, y.size)
+        _add(x[lo:hi], r[lo:hi], y[lo:hi])
+        if act:
+            apply(act, slope, y[lo:hi], y[lo:hi])
+
+
+def residual_forward(x, r, act, slope, y):
+    _residual(x.reshape(-1), r.reshape(-1), act, slope, y.reshape(-1))
+
+
+@serial
+def _philox(block, draw, seed, words):
+    """words = the four random words of blocks `block` on: Philox4x32-10, as in `reference`."""
+    low = np.uint64(0xFFFFFFFF)
+    half = np.uint64(32)
+    for i in range(words.size // 4):
+        number = np.uint64(block + i)
+        c0, c1 = number & low, number >> half
+        c2, c3 = draw & low, draw >> half
+        k0, k1 = seed & low, seed >> half
+        for _ in range(10):
+            p0, p1 = c0 * np.uint64(0xD2511F53), c2 * np.uint64(0xCD9E8D57)
+            c0 = (p1 >> half) ^ c1 ^ k0
+            c1 = p1 & low
+            c2 = (p0 >> half) ^ c3 ^ k1
+            c3 = p0 & low
+            k0 = (k0 + np.uint64(0x9E3779B9)) & low
+            k1 = (k1 + np.uint64(0xBB67AE85)) & low
+        words[4 * i] = np.uint32(c0)
+        words[4 * i + 1] = np.uint32(c1)
+        words[4 * i + 2] = np.uint32(c2)
+        words[4 * i + 3] = np.uint32(c3)
+
+
+@serial
+def _keep(x, words, least, scale, y):
+    for i in range(y.size):
+        y[i] = x[i] * scale if words[i] >= least else 0
+
+
+@parallel
+def _dropout(x, rate, seed, draw, y):
+    units = x.shape[1]
+    least, scale = np.uint32(rate * 2**32), y.dtype.type(1 / (1 - rate))
+    for b in prange(pieces(units, BLOCK)):
+        lo, hi = b * BLOCK, min((b + 1) * BLOCK, units)
+        words = carray(stack(x), BLOCK)
+        _philox(lo // 4, draw, seed, words[: pieces(hi - lo, 4) * 4])
+        for v in range(x.shape[0]):
+            _keep(x[v, lo:hi], words, least, scale, y[v, lo:hi])
+
+
+def dropout(x, rate, seed, draw, y):
+    _dropout(x, rate, np.uint64(seed), np.uint64(draw), y)
+
+
+@serial
+def _move(image, down, across, flip, outside, y):
+    height, width = image.shape[0], image.shape[1]
+    for i in range(height):
+        row = i + down
+        for j in range(width):
+            column = (width - 1 - j if flip else j) + across
+            if 0 <= row < height and 0 <= column < width:
+                y[i, j] = image[row, column]
+            else:
+                y[i, j] = outside
+
+
+@parallel
+def shift_flip(x, down, across, flip, outside, y):
+    for n in prange(x.shape[0]):
+        _move(x[n], down[n], across[n], flip[n], outside, y[n])

@@ -1,0 +1,143 @@
+"""Pooling on the CPU; every sample belongs to one thread. Meaning: `kernels.reference.pool`."""
+
+from __future__ import annotations
+
+from numba import prange
+
+from .tiles import parallel, serial
+
+
+@serial
+def _take_larger(pixel, place, best, where):
+    """best = the larger of best and pixel, where = its place; NaN beats all, the first one wins."""
+    for c in range(best.size):
+        wins = pixel[c] > best[c] or (pixel[c] != pixel[c] and best[c] == best[c])
+        best[c] = pixel[c] if wins else best[c]
+        where[c] = place if wins else where[c]
+
+
+@serial
+def _largest_row(image, i, window, stride, padding, index, y):
+    """Row i of the outputs of one image."""
+    top = i * stride[0] - padding[0]
+    for j in range(y.shape[0]):
+        left = j * stride[1] - padding[1]
+        best, where = y[j], index[j]
+        fresh = True
+        for r in range(max(-top, 0), min(window[0], image.shape[0] - top)):
+            for s in range(max(-left, 0), min(window[1], image.shape[1] - left)):
+                pixel, place = image[top + r, left + s], r * window[1] + s
+                if fresh:
+                    best[:] = pixel
+                    where[:] = place
+                    fresh = False
+                else:
+                    _take_larger(pixel, place, best, where)
+
+
+@parallel
+def max_pool_forward(x, window, stride, padding, index, y):
+    rows = y.shape[1]
+    for t in prange(y.shape[0] * rows):
+        n, i = t // rows, t % rows
+        _largest_row(x[n], i, window, stride, padding, index[n, i], y[n, i])
+
+
+@serial
+def _give_back(index, dy, i, window, stride, padding, dx):
+    """Add row i of dy to where its values came from."""
+    top = i * stride[0] - padding[0]
+    for j in range(dy.shape[0]):
+        left = j * stride[1] - padding[1]
+        for c in range(dy.shape[1]):
+            place = index[j, c]
+            dx[top + place // window[1], left + place % window[1], c] += dy[j, c]
+
+
+@serial
+def _give_back_apart(index, dy, window, stride, dx):
+    """All of dx (H, W, C) for windows that lie side by side: each pixel is its window's or none's.
+
+    Written tap by tap, so that channels are what is looped over.
+    """
+    for i in range(dy.shape[0]):
+        for j in range(dy.shape[1]):
+            where, given = index[i, j], dy[i, j]
+            for r in range(window[0]):
+                for s in range(window[1]):
+                    pixel = dx[i * stride[0] + r, j * stride[1] + s]
+                    place = r * window[1] + s
+                    for c in range(pixel.size):
+                        pixel[c] = given[c] if where[c] == place else 0
+
+
+@parallel
+def max_pool_backward(index, dy, window, stride, padding, dx):
+    samples = index.shape[0]
+    apart = window[0] == stride[0] and window[1] == stride[1]
+    apart = apart and padding[0] == 0 and padding[1] == 0
+    whole = dy.shape[1] * stride[0] == dx.shape[1] and dy.shape[2] * stride[1] == dx.shape[2]
+    for n in prange(dy.shape[0]):
+        if not (apart and whole):
+            dx[n] = 0
+        if apart:
+            _give_back_apart(index[n % samples], dy[n], window, stride, dx[n])
+        else:
+            for i in range(dy.shape[1]):
+                _give_back(index[n % samples, i], dy[n, i], i, window, stride, padding, dx[n])
+
+
+@parallel
+def max_pool_tangent(index, tx, window, stride, padding, ty):
+    rows = ty.shape[1]
+    for t in prange(ty.shape[0] * rows):
+        n, i = t // rows, t % rows
+        top = i * stride[0] - padding[0]
+        for j in range(ty.shape[2]):
+            left = j * stride[1] - padding[1]
+            for c in range(ty.shape[3]):
+                place = index[n, i, j, c]
+                ty[n, i, j, c] = tx[n, top + place // window[1], left + place % window[1], c]
+
+
+@serial
+def _mean_of(image, top, bottom, left, right, y):
+    y[:] = 0
+    for row in range(top, bottom):
+        for column in range(left, right):
+            pixel = image[row, column]
+            for c in range(y.size):
+                y[c] += pixel[c]
+    share = y.dtype.type(1) / y.dtype.type((bottom - top) * (right - left))
+    for c in range(y.size):
+        y[c] *= share
+
+
+@parallel
+def average_pool_forward(x, rows, columns, y):
+    for n in prange(x.shape[0]):
+        for i in range(y.shape[1]):
+            for j in range(y.shape[2]):
+                _mean_of(x[n], rows[i, 0], rows[i, 1], columns[j, 0], columns[j, 1], y[n, i, j])
+
+
+@serial
+def _share_out(dy, share, pixel):
+    for c in range(pixel.size):
+        pixel[c] += share * dy[c]
+
+
+@parallel
+def average_pool_backward(dy, rows, columns, dx):
+    one = dx.dtype.type(1)
+    for n in prange(dy.shape[0]):
+        image = dx[n]
+        image[:] = 0
+        for i in range(dy.shape[1]):
+            top, bottom = rows[i, 0], rows[i, 1]
+            for j in range(dy.shape[2]):
+                left, right = columns[j, 0], columns[j, 1]
+                share = one / dx.dtype.type((bottom - top) * (right - left))
+                for row in range(top, bottom):
+                    for column in range(left, right):
+                        _share_out(dy[n, i, j], share, image[row, column])

@@ -1,0 +1,281 @@
+"""Sequential and Residual: layers made of layers, whose verbs chain those of their parts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ...kernels.codes import ACTIVATIONS, IDENTITY
+from ...kernels.errors import SettingError, ShapeError, unknown_name
+from ..layout import Shape
+from ..workspace import Buffer
+from .base import Layer
+
+_NOTHING: dict[str, Any] = {}
+
+
+@dataclass(frozen=True)
+class Sequential(Layer):
+    """Layers one after another. Its parts are named by their numbers: "0.weight", "1.bias", ..."""
+
+    layers: tuple[Layer, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "layers", tuple(self.layers))  # a list will do
+
+    @cached_property
+    def _named(self) -> tuple[tuple[str, Layer], ...]:
+        return tuple((str(index), layer) for index, layer in enumerate(self.layers))
+
+    def _shaped(self, input_shape: Shape) -> Iterator[tuple[str, Layer, Shape]]:
+        """Each part with its name and the shape it is given."""
+        for name, layer in self._named:
+            yield name, layer, input_shape
+            input_shape = layer.output_shape(input_shape)
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        for layer in self.layers:
+            input_shape = layer.output_shape(input_shape)
+        return input_shape
+
+    def parameters(self, input_shape: Shape) -> dict[str, Shape]:
+        return {
+            f"{name}.{inner}": shape
+            for name, layer, given in self._shaped(input_shape)
+            for inner, shape in layer.parameters(given).items()
+        }
+
+    def state(self, input_shape: Shape) -> dict[str, tuple[Shape, float]]:
+        return {
+            f"{name}.{inner}": start
+            for name, layer, given in self._shaped(input_shape)
+            for inner, start in layer.state(given).items()
+        }
+
+    def moded(self) -> bool:
+        return any(layer.moded() for layer in self.layers)
+
+    def couples(self, mode) -> bool:
+        return any(layer.couples(mode) for layer in self.layers)
+
+    def initialise(self, rng, p, init) -> None:
+        for name, layer in self._named:
+            layer.initialise(rng, p.get(name, _NOTHING), init)
+
+    def buffers(self, ops, input_shape: Shape, n: int, want_dx: bool = True) -> dict[str, Buffer]:
+        return {
+            f"{name}.{inner}": buffer
+            for number, (name, layer, given) in enumerate(self._shaped(input_shape))
+            for inner, buffer in layer.buffers(ops, given, n, want_dx or number > 0).items()
+        }
+
+    def forward(self, k, p, x):
+        kept = []
+        for name, layer in self._named:
+            x, saved = layer.forward(k.child(name), p.get(name, _NOTHING), x)
+            kept.append(saved)
+        return x, tuple(kept)
+
+    def backward(self, k, p, saved, dy, dp, beta=1.0, want_dx=True):
+        for number in reversed(range(len(self.layers))):
+            name, layer = self._named[number]
+            part = None if dp is None else dp.get(name)
+            dy = layer.backward(
+                k.child(name), p.get(name, _NOTHING), saved[number], dy, part, beta,
+                want_dx or number > 0,
+            )  # fmt: skip
+        return dy
+
+    def tangent(self, k, p, saved, tp, tx):
+        for (name, layer), kept in zip(self._named, saved, strict=True):
+            part = None if tp is None else tp.get(name)
+            tx = layer.tangent(k.child(name), p.get(name, _NOTHING), kept, part, tx)
+        return tx
+
+    def forward_tangent(self, k, p, x, tp, tx):
+        for name, layer in self._named:
+            part = None if tp is None else tp.get(name)
+            x, tx = layer.forward_tangent(k.child(name), p.get(name, _NOTHING), x, part, tx)
+        return x, tx
+
+    def signal(self, k, p, saved, out) -> None:
+        for (name, layer), kept in zip(self._named, saved, strict=True):
+            if name in p:
+                layer.signal(k.child(name), p[name], kept, out[name])
+
+    def walk_back(self, k, p, out, saved, dy, visit, want_dx=True):
+        for number in reversed(range(len(self.layers))):
+            name, layer = self._named[number]
+            dy = layer.walk_back(
+                k.child(name), p.get(name, _NOTHING), out.get(name, _NOTHING), saved[number], dy,
+                visit, want_dx or number > 0,
+            )  # fmt: skip
+        return dy
+
+
+class Saved(NamedTuple):
+    """What Residual's forward pass leaves for its other verbs."""
+
+    y: np.ndarray
+    body: tuple[Any, ...]
+    shortcut: tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Residual(Layer):
+    """y = f(body(x) + shortcut(x)) (He et al. 2015); an empty shortcut hands x through.
+
+    f by name as in Linear. Raises ShapeError where the two paths end in different shapes.
+    """
+
+    body: tuple[Layer, ...]
+    shortcut: tuple[Layer, ...] = ()
+    activation: str = "relu"
+    slope: float = 0.01
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "body", tuple(self.body))
+        object.__setattr__(self, "shortcut", tuple(self.shortcut))
+        if not self.body:
+            raise SettingError("a Residual needs at least one layer in its body; it got none")
+        if self.activation not in ACTIVATIONS:
+            raise unknown_name("activation", self.activation, ACTIVATIONS)
+        if self.activation == "leaky_relu" and not self.slope > 0:
+            raise SettingError(f"leaky_relu got slope={self.slope}; it must be above 0")
+
+    @property
+    def _act(self) -> int:
+        return ACTIVATIONS[self.activation]
+
+    @cached_property
+    def _paths(self) -> dict[str, Sequential]:
+        return {"body": Sequential(self.body), "shortcut": Sequential(self.shortcut)}
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        body, shortcut = (path.output_shape(input_shape) for path in self._paths.values())
+        if body != shortcut:
+            raise ShapeError(
+                f"a Residual's body turns {input_shape} into {body}, its shortcut into {shortcut}; "
+                "they are added, so they must be equal: give the shortcut a layer that does it"
+            )
+        return body
+
+    def parameters(self, input_shape: Shape) -> dict[str, Shape]:
+        return {
+            f"{part}.{name}": shape
+            for part, path in self._paths.items()
+            for name, shape in path.parameters(input_shape).items()
+        }
+
+    def state(self, input_shape: Shape) -> dict[str, tuple[Shape, float]]:
+        return {
+            f"{part}.{name}": start
+            for part, path in self._paths.items()
+            for name, start in path.state(input_shape).items()
+        }
+
+    def moded(self) -> bool:
+        return any(path.moded() for path in self._paths.values())
+
+    def couples(self, mode) -> bool:
+        return any(path.couples(mode) for path in self._paths.values())
+
+    def initialise(self, rng, p, init) -> None:
+        for part, path in self._paths.items():
+            path.initialise(rng, p.get(part, _NOTHING), init)
+
+    def buffers(self, ops, input_shape: Shape, n: int, want_dx: bool = True) -> dict[str, Buffer]:
+        shape = (n, *self.output_shape(input_shape))
+        found = {"y": Buffer(shape), "dz": Buffer(shape)}
+        if want_dx:
+            found["flow"] = Buffer((n, *input_shape), shared="flow")
+            if self.shortcut:
+                found["aside"] = Buffer((n, *input_shape))
+        for part, path in self._paths.items():
+            inner = path.buffers(ops, input_shape, n, want_dx)
+            found |= {f"{part}.{name}": buffer for name, buffer in inner.items()}
+        return found
+
+    def _both(self, k, p, verb, *arguments):
+        """`verb` of body and shortcut."""
+        return [
+            getattr(path, verb)(k.child(part), p.get(part, _NOTHING), *arguments)
+            for part, path in self._paths.items()
+        ]
+
+    def forward(self, k, p, x):
+        (y1, body), (y2, shortcut) = self._both(k, p, "forward", x)
+        y = k.take("y", y1.shape)
+        k.ops.residual_forward(y1, y2, self._act, self.slope, y)
+        return y, Saved(y, body, shortcut)
+
+    def _join(self, k, back, dz):
+        """dx from both paths' cotangents; back(part) pulls dz through one of them."""
+        first = back("shortcut")
+        if first is not None and self.shortcut:  # the body's way back takes its buffer
+            aside = k.take("aside", first.shape)
+            aside[...] = first
+            first = aside
+        second = back("body")
+        if second is None:
+            return None
+        dx = k.flow(second.shape, second)
+        k.ops.residual_forward(second, first, IDENTITY, 0.0, dx)
+        return dx
+
+    def _pulled(self, k, saved, dy):
+        dz = k.take("dz", dy.shape)  # its own: both paths read it
+        k.ops.activation_backward(self._act, self.slope, saved.y, dy, dz)
+        return dz
+
+    def backward(self, k, p, saved, dy, dp, beta=1.0, want_dx=True):
+        dz = self._pulled(k, saved, dy)
+
+        def back(part):
+            own = None if dp is None else dp.get(part)
+            kept = getattr(saved, part)
+            return self._paths[part].backward(
+                k.child(part), p.get(part, _NOTHING), kept, dz, own, beta, want_dx
+            )
+
+        return self._join(k, back, dz)
+
+    def walk_back(self, k, p, out, saved, dy, visit, want_dx=True):
+        dz = self._pulled(k, saved, dy)
+
+        def back(part):
+            views, own, kept = p.get(part, _NOTHING), out.get(part, _NOTHING), getattr(saved, part)
+            return self._paths[part].walk_back(k.child(part), views, own, kept, dz, visit, want_dx)
+
+        return self._join(k, back, dz)
+
+    def _sum_tangents(self, k, y, t1, t2):
+        """f'(y) (t1 + t2), either of which may be still (None)."""
+        if t1 is None and t2 is None:
+            return None
+        ty = k.take("ty", y.shape)
+        if t1 is None or t2 is None:
+            ty[...] = t2 if t1 is None else t1
+        else:
+            k.ops.residual_forward(t1, t2, IDENTITY, 0.0, ty)
+        k.ops.activation_backward(self._act, self.slope, y, ty, ty)
+        return ty
+
+    def tangent(self, k, p, saved, tp, tx):
+        moved = [
+            path.tangent(
+                k.child(part), p.get(part, _NOTHING), getattr(saved, part),
+                None if tp is None else tp.get(part), tx,
+            )
+            for part, path in self._paths.items()
+        ]  # fmt: skip
+        return self._sum_tangents(k, saved.y, *moved)
+
+    def signal(self, k, p, saved, out) -> None:
+        for part, path in self._paths.items():
+            if part in p:
+                path.signal(k.child(part), p[part], getattr(saved, part), out[part])

@@ -1,0 +1,205 @@
+"""BatchNorm2d: each channel normalised by statistics of the batch, or by running ones."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from ...kernels.codes import ACTIVATIONS, IDENTITY
+from ...kernels.errors import ModeError, SettingError, ShapeError, unknown_name
+from ..layout import Shape
+from ..workspace import Buffer, Scope
+from .base import Layer, Views
+
+_SUMS = 64  # parts that the kernels cut rows into, each with sums of its own
+STATISTICS = ("running", "batch")
+
+
+class Saved(NamedTuple):
+    """What BatchNorm2d's forward pass leaves for its other verbs."""
+
+    x: np.ndarray  # (N, T, C) the input, T positions a sample
+    y: np.ndarray  # (N, T, C) the output, in which f' can be written
+    mean: np.ndarray  # (C,)
+    inverse: np.ndarray  # (C,) 1 / sqrt(var + eps)
+    batch: bool  # whether they are the batch's own
+    shape: Shape  # of one sample
+
+
+@dataclass(frozen=True)
+class BatchNorm2d(Layer):
+    """y = f(weight (x - mean) / sqrt(var + eps) + bias), channel by channel (Ioffe & Szegedy 2015).
+
+    Mode "train": mean and var of this batch, and the running ones move towards them by `momentum`
+    (torch's meaning; the running variance is the unbiased one). Mode "eval": the running ones, as
+    constants. statistics="batch": the batch's own in both modes, and none are kept.
+    affine=False: no weight and bias. Flat samples (C,) will do, too.
+
+    Per-sample quantities are defined where statistics are constants; elsewhere they raise
+    ModeError, because one sample's gradient then depends on the others.
+    """
+
+    momentum: float = 0.1
+    eps: float = 1e-5
+    affine: bool = True
+    statistics: str = "running"
+    activation: str = "identity"
+    slope: float = 0.01
+
+    def __post_init__(self) -> None:
+        if not 0 < self.momentum <= 1 or not self.eps > 0:
+            raise SettingError(
+                f"BatchNorm2d got momentum={self.momentum}, eps={self.eps}; "
+                "momentum must lie in (0, 1] and eps above 0"
+            )
+        if self.statistics not in STATISTICS:
+            raise unknown_name("statistics", self.statistics, STATISTICS)
+        if self.activation not in ACTIVATIONS:
+            raise unknown_name("activation", self.activation, ACTIVATIONS)
+        if self.activation == "leaky_relu" and not self.slope > 0:
+            raise SettingError(f"leaky_relu got slope={self.slope}; it must be above 0")
+
+    @property
+    def _act(self) -> int:
+        return ACTIVATIONS[self.activation]
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        if len(input_shape) not in (1, 3):
+            raise ShapeError(
+                f"BatchNorm2d got samples of shape {input_shape}; it takes images (H, W, C) or "
+                "flat samples (C,)"
+            )
+        return input_shape
+
+    def parameters(self, input_shape: Shape) -> dict[str, Shape]:
+        return {"weight": input_shape[-1:], "bias": input_shape[-1:]} if self.affine else {}
+
+    def state(self, input_shape: Shape) -> dict[str, tuple[Shape, float]]:
+        if self.statistics == "batch":
+            return {}
+        return {"mean": (input_shape[-1:], 0.0), "var": (input_shape[-1:], 1.0)}
+
+    def moded(self) -> bool:
+        return self.statistics == "running"
+
+    def couples(self, mode) -> bool:
+        return self.statistics == "batch" or mode == "train"
+
+    def initialise(self, rng, p: Views, init) -> None:
+        if self.affine:
+            p["weight"][...] = 1
+            p["bias"][...] = 0
+
+    def buffers(self, ops, input_shape: Shape, n: int, want_dx: bool = True) -> dict[str, Buffer]:
+        channels, shape = input_shape[-1:], (n, *input_shape)
+        return {
+            "y": Buffer(shape),
+            "dx": Buffer(shape, shared="flow"),
+            **{name: Buffer(channels) for name in ("mean", "var", "inverse")},
+            "sums": Buffer((_SUMS, 2, *channels)),
+        }
+
+    def _sums(self, k: Scope, channels: int) -> np.ndarray:
+        return k.take("sums", (_SUMS, 2, channels))
+
+    def _moments(self, k: Scope, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, bool]:
+        """mean, 1 / sqrt(var + eps), and whether they are those of the batch."""
+        channels = rows.shape[2]
+        inverse = k.take("inverse", (channels,))
+        batch = self.couples(k.run.mode)
+        mean, var = k.take("mean", (channels,)), k.take("var", (channels,))
+        if batch:
+            k.ops.norm_statistics(rows, self._sums(k, channels), mean, var)
+        else:
+            mean[...], var[...] = k.state["mean"], k.state["var"]
+        np.add(var, self.eps, out=inverse)
+        np.sqrt(inverse, out=inverse)
+        np.reciprocal(inverse, out=inverse)
+        if batch and self.statistics == "running":
+            self._follow(k, mean, var, rows.shape[0] * rows.shape[1])
+        return mean, inverse, batch
+
+    def _follow(self, k: Scope, mean: np.ndarray, var: np.ndarray, count: int) -> None:
+        """Move the running statistics towards the batch's."""
+        if count < 2:
+            raise ShapeError(
+                "BatchNorm2d in mode 'train' got one value a channel, which has no variance; "
+                "give it a batch of at least two samples"
+            )
+        share = {"mean": self.momentum, "var": self.momentum * count / (count - 1)}
+        for name, found in (("mean", mean), ("var", var)):
+            running = k.state[name]
+            running *= 1 - self.momentum
+            running += share[name] * found
+
+    def forward(self, k: Scope, p: Views, x: np.ndarray) -> tuple[np.ndarray, Saved]:
+        y = k.take("y", x.shape)
+        shape = (len(x), math.prod(x.shape[1:-1]), x.shape[-1])
+        rows, out = x.reshape(shape), y.reshape(shape)
+        mean, inverse, batch = self._moments(k, rows)
+        k.ops.norm_forward(
+            rows, mean, inverse, p.get("weight"), p.get("bias"), self._act, self.slope, out
+        )
+        return y, Saved(rows, out, mean, inverse, batch, x.shape[1:])
+
+    def backward(self, k, p, saved, dy, dp, beta=1.0, want_dx=True):
+        if saved.batch and len(dy) != len(saved.x):
+            raise ModeError(
+                "stacked cotangents through BatchNorm2d need running statistics: "
+                "trace(x, mode='eval')"
+            )
+        dx = k.flow(dy.shape, dy)
+        dgamma, dshift = (None, None) if dp is None else (dp.get("weight"), dp.get("bias"))
+        rows = (len(dy), *saved.x.shape[1:])
+        k.ops.norm_backward(
+            saved.x, saved.mean, saved.inverse, p.get("weight"), saved.y, dy.reshape(rows),
+            self._act, self.slope, saved.batch, float(beta), self._sums(k, rows[2]), dgamma, dshift,
+            dx.reshape(rows),
+        )  # fmt: skip
+        return dx if want_dx else None
+
+    def tangent(self, k, p, saved, tp, tx):
+        if tx is None and (tp is None or not self.affine):
+            return None
+        ty = k.take("ty", (len(saved.x), *saved.shape))
+        tgamma, tshift = (None, None) if tp is None else (tp.get("weight"), tp.get("bias"))
+        k.ops.norm_tangent(
+            saved.x, saved.mean, saved.inverse, p.get("weight"), saved.y,
+            None if tx is None else tx.reshape(saved.x.shape), tgamma, tshift, self._act,
+            self.slope, saved.batch, self._sums(k, saved.x.shape[2]), ty.reshape(saved.x.shape),
+        )  # fmt: skip
+        return ty
+
+    def _pulled(self, k: Scope, saved: Saved, dy: np.ndarray) -> np.ndarray:
+        """f'(y) dy, as rows; dy itself where f is the identity."""
+        if self._act == IDENTITY:
+            return dy
+        dz = k.flow(dy.shape, dy)
+        k.ops.activation_backward(self._act, self.slope, saved.y, dy, dz)
+        return dz
+
+    def sample_grads(self, k, p, saved, dy, out) -> None:
+        if self.affine:
+            dz = self._pulled(k, saved, dy.reshape(saved.x.shape))
+            k.ops.norm_sample_grads(
+                saved.x, saved.mean, saved.inverse, dz, out["weight"], out["bias"]
+            )
+
+    def accumulate(self, k, p, saved, dy, out, power) -> None:
+        if self.affine:
+            rows = (-1, *saved.x.shape[1:])
+            dz = self._pulled(k, saved, dy.reshape(rows)).reshape(-1, *saved.x.shape)
+            k.ops.norm_accumulate(
+                saved.x, saved.mean, saved.inverse, dz, power, self._sums(k, rows[2]),
+                out["weight"], out["bias"],
+            )  # fmt: skip
+
+    def signal(self, k, p, saved, out) -> None:
+        if self.affine:
+            k.ops.norm_signal(
+                saved.x, saved.mean, saved.inverse, p["weight"], saved.y,
+                self._sums(k, saved.x.shape[2]), out["weight"], out["bias"],
+            )  # fmt: skip
