@@ -87,9 +87,7 @@ def fip_cnn(
     return Network([*stage(32, 1), *stage(64, 0), *head], input_shape, **settings)
 
 
-def zenke_cnn(
-    outputs: int = 60, input_shape: Shape = (32, 32, 3), **settings: Any
-) -> Network:
+def zenke_cnn(outputs: int = 60, input_shape: Shape = (32, 32, 3), **settings: Any) -> Network:
     """The CIFAR network of Zenke et al. 2017 (their code), 1,276,508 parameters at 60 outputs.
 
     Twice two 3x3 convolutions (the first of each padded), max pooling and dropout 0.25; then 512

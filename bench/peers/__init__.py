@@ -1,9 +1,12 @@
 """The peers that whole operations are timed against, each run in a process of its own.
 
-`REGISTRY` names them; `worker` is the process, `client` its handle on this side, `problem` what
-they are all given and `truth` what they must answer. A peer's module has two things: OPERATIONS
-(from an operation's name to its variants, each a label and a function of a `Problem`) and
-`settings()` (how the peer runs: threads, versions, flags). It is imported in the worker only.
+`REGISTRY` names them; `worker` is the process, `client` its handle on this side, `problem` and
+`networks` what they are all given, `choice` which of it, and `truth` what they must answer. A
+peer's module has `settings()` (how the peer runs: threads, versions, flags) and a table for each
+kind of network: OPERATIONS for MLPs, CONVOLUTIONS for single convolutions, NETWORKS for
+convolutional networks. A table goes from an operation's name to its variants, each a label and a
+function of a `Problem`; one that is missing has no operations, and a sentence in the place of one
+says why. The module is imported in the worker only.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
-"""What every peer is given: one operation on one ReLU network, with the same inputs for all.
+"""What every peer is given: one operation on one network, with the same inputs for all.
 
-Theta is laid out as everywhere in weightspace: layer by layer, weight (out, in) row-major, then
-bias (out,). Per-sample quantities are means over the N samples of the batch.
+Networks and their arrays: `networks`. Per-sample quantities are means over the N samples.
 
-| operation | result |
+| operation on a network | result |
 |---|---|
 | train-step-adam, train-step-sgd | change of theta (P,) after `CHECK_STEPS` steps on mean CE |
 | si-step | as train-step-adam with lam omega (theta - anchor) added to the gradient; and the path |
@@ -14,24 +13,34 @@ bias (out,). Per-sample quantities are means over the N samples of the batch.
 | fisher-empirical | mean over n of g_n^2, g_n the gradient of CE at the true label (P,) |
 | fisher-true | mean over n of sum_c p_c (d log p_c)^2 (P,) |
 | mas | mean over n of abs(gradient of the squared norm of the logits) (P,) |
+
+Convolutional networks train in mode "train" with momentum, and their state (S,) after it is a
+result as well; they answer everything else in mode "eval".
+
+| operation on a single convolution | result |
+|---|---|
+| conv-forward | y (N, H, H, O) |
+| conv-forward-backward | dx and dw for the cotangent dy; the forward pass is timed as well |
+| conv-fisher | fisher (O, 3, 3, C): sum over n of g_n^2, g_n sample n's gradient by w for dy |
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ...kernels.errors import SettingError, unknown_name
+from ...kernels.errors import unknown_name
+from .networks import Kind
 
 LR_ADAM, BETA1, BETA2, EPS = 1e-3, 0.9, 0.999, 1e-8
 LR_SGD = 0.01
+LR_MOMENTUM, MOMENTUM = 0.05, 0.9  # train-step-sgd of convolutional networks
 LAM = 0.1
 SAMPLE_GRADS_LIMIT = 4 << 30  # bytes
-KINK_MARGIN = 2e-5  # far above float32's error of a unit's input, far below its size
 CHECK_STEPS = 3  # one Adam step is little more than a sign; three also test the moments
 
 GROUPS: Mapping[str, tuple[str, ...]] = {
@@ -43,86 +52,33 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     "vjp": ("vjp",),
     "gram": ("gram",),
     "si-step": ("si-step",),
+    "conv": ("conv-forward", "conv-forward-backward", "conv-fisher"),
 }
 OPERATIONS = tuple(name for names in GROUPS.values() for name in names)
-SIZES = ("784-300-100-10x64", "784-256-256-10x128", "784-2000-2000-10x256")
-_DEFAULT_BATCH = {"784-300-100-10": 64, "784-256-256-10": 128, "784-2000-2000-10": 256}
 
 
 @dataclass(frozen=True)
 class Problem:
-    """An operation, the widths of the network and the batch; with its arrays, once drawn.
-
-    arrays (all float32 but y): theta, v, omega, anchor (P,); x (N, widths[0]);
-    y (N,) int64 labels; u (N, K).
-    """
+    """An operation, the network and the batch; with its arrays (see `networks`), once drawn."""
 
     operation: str
-    widths: tuple[int, ...]
+    network: Kind
     batch: int
     arrays: Mapping[str, np.ndarray] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def size(self) -> str:
         """The size's name, e.g. "784-300-100-10x64"."""
-        return f"{'-'.join(map(str, self.widths))}x{self.batch}"
+        return f"{self.network.name}x{self.batch}"
 
     @property
     def num_parameters(self) -> int:
         """P."""
-        return sum(o * (i + 1) for i, o in self.layers())
-
-    def layers(self) -> Iterator[tuple[int, int]]:
-        """(in, out) of each layer."""
-        return zip(self.widths[:-1], self.widths[1:], strict=True)
-
-    def split(self, vector: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Views (weight (out, in), bias (out,)) of each layer into a vector of length P."""
-        views, at = [], 0
-        for i, o in self.layers():
-            weight = vector[at : at + o * i].reshape(o, i)
-            views.append((weight, vector[at + o * i : at + o * i + o]))
-            at += o * (i + 1)
-        return views
+        return self.network.num_parameters
 
     def draw(self, seed: int = 0) -> Problem:
-        """The same problem with its arrays, drawn from `seed` (He-scaled weights).
-
-        Biases are then moved a little, so that no unit's input lies within `KINK_MARGIN` of zero:
-        rounding in float32 would decide which side of ReLU's kink it is on, and peers would differ
-        by whole derivatives without either being wrong.
-        """
-        rng = np.random.default_rng(seed)
-        count, (n, k) = self.num_parameters, (self.batch, self.widths[-1])
-
-        def normal(*shape: int) -> np.ndarray:
-            return rng.standard_normal(shape, dtype=np.float32)
-
-        theta = normal(count)
-        for (i, _), (weight, bias) in zip(self.layers(), self.split(theta), strict=True):
-            np.multiply(weight, np.float32(np.sqrt(2.0 / i)), out=weight)
-            np.multiply(bias, np.float32(0.1), out=bias)
-        x = normal(n, self.widths[0])
-        self._clear_kinks(theta, x)
-        arrays = {
-            "theta": theta,
-            "x": x,
-            "y": rng.integers(0, k, n),
-            "u": normal(n, k),
-            "v": normal(count),
-            "omega": np.abs(normal(count)),
-            "anchor": theta + np.float32(0.01) * normal(count),
-        }
-        return Problem(self.operation, self.widths, self.batch, arrays)
-
-    def _clear_kinks(self, theta: np.ndarray, x: np.ndarray) -> None:
-        """Raise the biases of hidden units, in place, until `draw`'s promise holds."""
-        x = x.astype(np.float64)
-        for weight, bias in self.split(theta)[:-1]:
-            products = x @ weight.T.astype(np.float64)
-            while (close := (np.abs(products + bias) < KINK_MARGIN).any(axis=0)).any():
-                bias[close] += np.float32(2 * KINK_MARGIN)
-            x = np.maximum(products + bias, 0.0)
+        """The same problem with its arrays, drawn from `seed`."""
+        return replace(self, arrays=self.network.draw(np.random.default_rng(seed), self.batch))
 
 
 def save_arrays(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:
@@ -177,30 +133,3 @@ def expand_operations(names: Iterable[str] | None) -> list[str]:
             raise unknown_name("operation", name, {*GROUPS, *OPERATIONS})
         chosen |= dict.fromkeys(GROUPS.get(name, (name,)))
     return list(chosen)
-
-
-def parse_size(text: str) -> tuple[tuple[int, ...], int]:
-    """(widths, batch) of a size such as "784-300-100-10x64"; without "xN" the batch is 64,
-    or the one of `SIZES`. Raises SettingError.
-    """
-    head, _, tail = text.partition("x")
-    try:
-        widths = tuple(int(part) for part in head.split("-"))
-        batch = int(tail) if tail else _DEFAULT_BATCH.get(head, 64)
-    except ValueError:
-        widths, batch = (), 0
-    if len(widths) < 2 or min((*widths, batch)) < 1:
-        raise SettingError(
-            f"size is '{text}'; expected widths and a batch, all positive, such as {SIZES[0]}"
-        )
-    return widths, batch
-
-
-def problems(operations: Iterable[str] | None, sizes: Iterable[str] | None) -> list[Problem]:
-    """Every chosen operation at every chosen size; "forward-N" brings its own batch N."""
-    made = []
-    for operation in expand_operations(operations):
-        for widths, batch in map(parse_size, SIZES if sizes is None else sizes):
-            own = int(operation.partition("-")[2]) if operation.startswith("forward-") else batch
-            made.append(Problem(operation, widths, own))
-    return list(dict.fromkeys(made))

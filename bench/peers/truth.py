@@ -1,4 +1,7 @@
-"""What the peers must answer: every operation in plain float64 NumPy, and how far off one is."""
+"""What the peers must answer: every operation in float64 NumPy, and how far off one is.
+
+MLPs are written out here, what convolves in `truth_conv`.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,8 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from . import truth_conv
+from .networks import Convolution, ConvNet, Mlp
 from .problem import BETA1, BETA2, CHECK_STEPS, EPS, LAM, LR_ADAM, LR_SGD, Problem
 
 Layers = list[tuple[np.ndarray, np.ndarray]]
@@ -72,12 +77,12 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     return shifted / shifted.sum(axis=1, keepdims=True)
 
 
-def _train(problem: Problem, a: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def _train(problem: Problem, net: Mlp, a: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     theta = a["theta"].copy()
     m, v, path = (np.zeros_like(theta) for _ in range(3))
-    hot = np.eye(problem.widths[-1])[a["y"].astype(int)]
+    hot = np.eye(net.outputs)[a["y"].astype(int)]
     for step in range(1, CHECK_STEPS + 1):
-        layers = problem.split(theta)
+        layers = net.split(theta)
         du = (softmax(forward(layers, a["x"])[0]) - hot) / problem.batch
         plain = grad = pull(layers, a["x"], du)
         if problem.operation == "si-step":
@@ -97,16 +102,27 @@ def _train(problem: Problem, a: Mapping[str, np.ndarray]) -> dict[str, np.ndarra
 def answer(problem: Problem) -> dict[str, np.ndarray]:
     """The operation's result in float64, named as each peer must name it."""
     a = {name: value.astype(np.float64) for name, value in problem.arrays.items()}
+    match problem.network:
+        case Convolution():
+            return truth_conv.convolution(problem.operation, a)
+        case ConvNet() as net:
+            return truth_conv.network(problem, net, a)
+        case Mlp() as mlp:
+            return _mlp(problem, mlp, a)
+    raise TypeError(f"no truth for {problem.network!r}")
+
+
+def _mlp(problem: Problem, net: Mlp, a: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     if "step" in problem.operation:
-        return _train(problem, a)
-    layers, x = problem.split(a["theta"]), a["x"]
+        return _train(problem, net, a)
+    layers, x = net.split(a["theta"]), a["x"]
     match problem.operation:
         case "vjp":
             found = {"vjp": pull(layers, x, a["u"])}
         case "jvp":
-            found = {"jvp": push(layers, problem.split(a["v"]), x)}
+            found = {"jvp": push(layers, net.split(a["v"]), x)}
         case "gram":
-            found = {"gram": pull(layers, x, push(layers, problem.split(a["v"]), x))}
+            found = {"gram": pull(layers, x, push(layers, net.split(a["v"]), x))}
         case "mas":
             du = 2.0 * forward(layers, x)[0]
             found = {"mas": pull(layers, x, du, np.abs) / problem.batch}
@@ -118,11 +134,11 @@ def answer(problem: Problem) -> dict[str, np.ndarray]:
 
 
 def _fisher(problem: Problem, layers: Layers, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    hot, p = np.eye(problem.widths[-1]), softmax(forward(layers, x)[0])
+    hot, p = np.eye(problem.network.outputs), softmax(forward(layers, x)[0])
     if problem.operation == "fisher-empirical":
         return pull(layers, x, p - hot[y], np.square) / problem.batch
     total = np.zeros(problem.num_parameters)
-    for c in range(problem.widths[-1]):
+    for c in range(problem.network.outputs):
         total += pull(layers, x, np.sqrt(p[:, [c]]) * (hot[c] - p), np.square)
     return total / problem.batch
 
@@ -143,8 +159,8 @@ def error_of(
             return float("inf")
         pairs = [(value, right)]
         if right.shape == (problem.num_parameters,):
-            split = zip(problem.split(value), problem.split(right), strict=True)
-            pairs = [pair for mine, true in split for pair in zip(mine, true, strict=True)]
+            views = problem.network.views
+            pairs = list(zip(views(value), views(right), strict=True))
         for mine, true in pairs:
             scale = float(np.linalg.norm(true))
             off = float(np.linalg.norm(mine - true))

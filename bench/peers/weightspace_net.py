@@ -9,6 +9,7 @@ import numpy as np
 
 from ...methods import importance
 from ...nnlite import Network, models, optim
+from .networks import ConvNet, Mlp
 from .problem import (
     BETA1,
     BETA2,
@@ -16,11 +17,16 @@ from .problem import (
     EPS,
     LAM,
     LR_ADAM,
+    LR_MOMENTUM,
     LR_SGD,
+    MOMENTUM,
     Operation,
     Problem,
     Variants,
 )
+from .weightspace_conv import CONVOLUTIONS
+
+__all__ = ["CONVOLUTIONS", "NETWORKS", "OPERATIONS", "settings"]
 
 
 def settings() -> dict[str, Any]:
@@ -36,9 +42,13 @@ def settings() -> dict[str, Any]:
 
 
 def network(problem: Problem) -> Network:
-    """The problem's network, at its theta."""
-    net = models.mlp(problem.widths, activation="relu", backend="cpu", dtype="float32")
-    net.theta[:] = problem.arrays["theta"]
+    """The problem's network, at its theta and running statistics."""
+    kind, a = problem.network, problem.arrays
+    if isinstance(kind, ConvNet):
+        return kind.build(a["theta"], a["state"], backend="cpu", dtype="float32")
+    assert isinstance(kind, Mlp)
+    net = models.mlp(kind.widths, activation="relu", backend="cpu", dtype="float32")
+    net.theta[:] = a["theta"]
     return net
 
 
@@ -49,19 +59,25 @@ def _step(
     x, y = problem.arrays["x"], problem.arrays["y"]
     streams = streams or optim.Streams()
     grad = np.empty_like(net.theta)
+    kept = {name: array.copy() for name, array in net.state.items()}
     state = optimizer.state(net.num_parameters, net.dtype)
     count = 0
 
     def call() -> None:
         nonlocal count
         count += 1
-        net.loss_and_grad(x, y, out=grad)
+        net.loss_and_grad(x, y, out=grad, mode="train")
         optimizer.step(net.ops, net.theta, grad, state, count, streams)
+
+    def restore() -> None:
+        net.theta[:] = start
+        for name, array in net.state.items():
+            array[...] = kept[name]
 
     def reset() -> None:
         nonlocal count
         count = 0
-        net.theta[:] = start
+        restore()
         for moment in (*state.values(), *([] if streams.path is None else [streams.path])):
             moment.fill(0.0)
 
@@ -70,6 +86,8 @@ def _step(
         for _ in range(CHECK_STEPS):
             call()
         found = {"change": net.theta - start}
+        if net.state:
+            found["state"] = np.concatenate(list(net.state.values()))
         return found if streams.path is None else {**found, "path": streams.path}
 
     return Operation(call, result, reset)
@@ -85,6 +103,10 @@ def _train_adam(problem: Problem) -> Operation:
 
 def _train_sgd(problem: Problem) -> Operation:
     return _step(problem, optim.SGD(lr=LR_SGD))
+
+
+def _train_momentum(problem: Problem) -> Operation:
+    return _step(problem, optim.SGD(lr=LR_MOMENTUM, momentum=MOMENTUM))
 
 
 def _si_step(problem: Problem) -> Operation:
@@ -137,4 +159,9 @@ OPERATIONS: dict[str, Variants] = {
     "jvp": _asking("jvp", lambda net, p: net.jvp(p.arrays["x"], p.arrays["v"])),
     "vjp": _asking("vjp", lambda net, p: net.vjp(p.arrays["x"], p.arrays["u"])),
     "gram": _asking("gram", _gram),
+}
+_SAME = ("forward-1", "forward-32", "forward-256", "fisher-empirical", "jvp")
+NETWORKS: dict[str, Variants] = {
+    "train-step-sgd": {"cpu": _train_momentum},
+    **{name: OPERATIONS[name] for name in _SAME},
 }

@@ -6,7 +6,7 @@ line comes in on stdin, one JSON reply a line goes out on stdout; arrays travel 
 | request | reply |
 |---|---|
 | {"do": "hello"} | status "ok", or "absent" with a reason |
-| {"do": "prepare", "operation", "widths", "batch", "arrays", "result", "variant"} | see `prepare` |
+| {"do": "prepare", "operation", "size", "arrays", "result", "variant"} | see `prepare` |
 | {"do": "calibrate", "seconds"} | {"calls"} |
 | {"do": "sample", "calls", "pause"} | {"seconds" (per call), "idle_cpu" (seconds)} |
 | {"do": "usage"} | {"peak_bytes", "start_bytes", "cpu_seconds"} |
@@ -23,15 +23,18 @@ import os
 import sys
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from types import ModuleType
 from typing import Any, TextIO
 
 from ...kernels.errors import MissingExtraError
 from .. import timing
 from . import REGISTRY
+from .networks import parse_size
 from .problem import NotRunError, Operation, Problem, Variants, load_arrays, save_arrays
 
 _CHOOSE_SAMPLES, _CHOOSE_SECONDS = 5, 0.01
+_CHOOSE_MOST = 2.0  # seconds, from which on three samples must do
 
 
 def memory() -> dict[str, int]:
@@ -97,11 +100,11 @@ class Worker:
         """
         if self.module is None:
             raise RuntimeError("asked to prepare before a successful hello")
-        variants: Variants = self.module.OPERATIONS.get(request["operation"], {})
-        if not variants:
-            return {"status": "not offered", "reason": f"{self.peer} has no such operation"}
-        arrays = load_arrays(request["arrays"])
-        problem = Problem(request["operation"], tuple(request["widths"]), request["batch"], arrays)
+        problem = Problem(request["operation"], *parse_size(request["size"]))
+        variants = self._variants(problem)
+        if not isinstance(variants, Mapping):
+            return {"status": "not offered", "reason": variants}
+        problem = replace(problem, arrays=load_arrays(request["arrays"]))
         try:
             label = request["variant"] or self._fastest(variants, problem)
             self.operation = variants[label](problem)
@@ -111,6 +114,13 @@ class Worker:
         found = {"variant": label, "variants": len(variants), "settings": self.module.settings()}
         return {"status": "ready", **found}
 
+    def _variants(self, problem: Problem) -> Variants | str:
+        """The peer's ways of doing an operation on this kind of network, or why it has none."""
+        table = getattr(self.module, problem.network.table, {})
+        if isinstance(table, str):
+            return table
+        return table.get(problem.operation) or f"{self.peer} has no such operation"
+
     @staticmethod
     def _fastest(variants: Variants, problem: Problem) -> str:
         if len(variants) == 1:
@@ -118,7 +128,9 @@ class Worker:
 
         def median(label: str) -> float:
             operation = variants[label](problem)
-            return timing.measure(operation.call, _CHOOSE_SAMPLES, _CHOOSE_SECONDS).median
+            return timing.measure(
+                operation.call, _CHOOSE_SAMPLES, _CHOOSE_SECONDS, _CHOOSE_MOST
+            ).median
 
         return min(variants, key=median)
 

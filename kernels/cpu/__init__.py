@@ -41,6 +41,7 @@ from .dense import (
 from .images import (
     dropout,
     residual_forward,
+    residual_tangent,
     shift_flip,
 )
 from .losses import (
@@ -121,6 +122,7 @@ __all__ = [
     "relu_forward",
     "relu_tangent",
     "residual_forward",
+    "residual_tangent",
     "rmsprop_update",
     "sgd_update",
     "shift_flip",

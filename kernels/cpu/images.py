@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numba import carray, prange
 
-from .activations import apply
+from .activations import apply, pull
 from .scratch import stack_of
 from .tiles import BLOCK, parallel, pieces, serial
 
@@ -29,6 +29,20 @@ def _residual(x, r, act, slope, y):
 
 def residual_forward(x, r, act, slope, y):
     _residual(x.reshape(-1), r.reshape(-1), act, slope, y.reshape(-1))
+
+
+@parallel
+def _residual_tangent(y, tx, tr, act, slope, ty):
+    for b in prange(pieces(y.size, BLOCK)):
+        lo, hi = b * BLOCK, min((b + 1) * BLOCK, y.size)
+        _add(tx[lo:hi], tr[lo:hi], ty[lo:hi])
+        if act:
+            pull(act, slope, y[lo:hi], ty[lo:hi], ty[lo:hi])
+
+
+def residual_tangent(y, tx, tr, act, slope, ty):
+    flat = (y.reshape(-1), tx.reshape(-1), tr.reshape(-1))
+    _residual_tangent(*flat, act, slope, ty.reshape(-1))
 
 
 @serial

@@ -9,9 +9,9 @@ from __future__ import annotations
 import numpy as np
 from numba import prange
 
-from ..codes import IDENTITY
-from .activations import activation_backward, apply
-from .simd import fill, lanes_in, load_part, store_part
+from ..codes import IDENTITY, LEAKY_RELU, RELU
+from .activations import activation_backward, apply, pull
+from .simd import fill, lanes_in, load_part, store_part, where_positive
 from .tiles import BLOCK, parallel, pieces, serial
 
 PARTS = 64  # of the rows, each with its own sums (2, C)
@@ -41,16 +41,23 @@ def _add_moments(x, middle, sums):
 
 
 @serial
-def _add_products(x, middle, t, plain, product):
-    """plain += sum over rows of t, product += the sum of t (x - middle); x, t (R, C)."""
+def _add_products(x, middle, y, t, slope, plain, product):
+    """plain += sum over rows of d, product += the sum of d (x - middle); x, y, t (R, C).
+
+    d is t, and where y is given and not positive, slope t: the way back through a rectifier.
+    """
     one, channels = x.dtype.type(1), x.shape[1]
     base, first, second = x.ctypes.data, plain.ctypes.data, product.ctypes.data
+    low = fill(x.dtype.type(slope))
     for c in range(0, channels, lanes_in(one)):
         n = channels - c
         m = load_part(one, middle.ctypes.data, c, n)
         s, q = load_part(one, first, c, n), load_part(one, second, c, n)
         for r in range(x.shape[0]):
             d = load_part(one, t.ctypes.data, r * channels + c, n)
+            if y is not None:
+                sign = load_part(one, y.ctypes.data, r * channels + c, n)
+                d = where_positive(sign, d, low * d)
             s = s + d
             q = q + d * (load_part(one, base, r * channels + c, n) - m)
         store_part(first, c, s, n)
@@ -121,9 +128,15 @@ def norm_forward(x, mean, inverse, gamma, shift, act, slope, y):
     _forward(x.reshape(-1, c), mean, inverse, gamma, shift, act, slope, y.reshape(-1, c))
 
 
+@serial
+def _add_block(x, mean, y, t, slope, lo, hi, sums):
+    part = None if y is None else y[lo:hi]
+    _add_products(x[lo:hi], mean, part, t[lo:hi], slope, sums[0], sums[1])
+
+
 @parallel
-def _product_sums(x, mean, t, sums):
-    """sums[0] (2, C) = sum over rows of t and of t (x - mean)."""
+def _product_sums(x, mean, y, t, slope, sums):
+    """sums[0] (2, C) = sum over rows of d and of d (x - mean), d as in `_add_products`."""
     rows, channels = x.shape
     block = _rows_of_block(channels)
     for part in prange(PARTS):
@@ -131,8 +144,7 @@ def _product_sums(x, mean, t, sums):
         mine = sums[part]
         mine[:] = 0
         for start in range(lo, hi, block):
-            end = min(start + block, hi)
-            _add_products(x[start:end], mean, t[start:end], mine[0], mine[1])
+            _add_block(x, mean, y, t, slope, start, min(start + block, hi), mine)
     total = sums[0]
     for part in range(1, PARTS):
         more = sums[part]
@@ -142,15 +154,17 @@ def _product_sums(x, mean, t, sums):
 
 
 @serial
-def _through(x, mean, inverse, gamma, t, sums, tgamma, tshift, lo, hi, stack, out):
-    """out = gamma inverse (t - k - (x - mean) l) + tgamma (x - mean) inverse + tshift.
+def _through(x, mean, inverse, gamma, y, t, slope, sums, tgamma, tshift, lo, hi, stack, out):
+    """out = gamma inverse (d - k - (x - mean) l) + tgamma (x - mean) inverse + tshift.
 
-    For rows lo to hi of x (R, C), and of the rows of t and out that begin at row `stack`. With the
-    batch's own statistics (sums given) k is the mean of t and l that of t (x - mean), times
-    inverse^2; else both are 0. t, and what belongs to the parameters, may be None.
+    For rows lo to hi of x (R, C), and of the rows of t and out that begin at row `stack`; d from t
+    as in `_add_products`. With the batch's own statistics (sums given) k is the mean of d and l
+    that of d (x - mean), times inverse^2; else both are 0. t, and what belongs to the parameters,
+    may be None.
     """
     one, channels = x.dtype.type(1), x.shape[1]
     share = one / x.dtype.type(x.shape[0])
+    low = fill(x.dtype.type(slope))
     for c in range(0, channels, lanes_in(one)):
         n = channels - c
         nothing = fill(one - one)
@@ -168,20 +182,37 @@ def _through(x, mean, inverse, gamma, t, sums, tgamma, tshift, lo, hi, stack, ou
             at = (stack + r) * channels + c
             value = (load_part(one, x.ctypes.data, r * channels + c, n) - m) * f + h
             if t is not None:
-                value = value + a * (load_part(one, t.ctypes.data, at, n) - k)
+                d = load_part(one, t.ctypes.data, at, n)
+                if y is not None:
+                    sign = load_part(one, y.ctypes.data, r * channels + c, n)
+                    d = where_positive(sign, d, low * d)
+                value = value + a * (d - k)
             store_part(out.ctypes.data, at, value, n)
 
 
+@serial
+def _finish(act, slope, y, lo, hi, stack, out):
+    """out = f'(y) out for rows lo to hi of y (R, C)."""
+    part = out[stack + lo : stack + hi].reshape(-1)
+    pull(act, slope, y[lo:hi].reshape(-1), part, part)
+
+
 @parallel
-def _push_through(x, mean, inverse, gamma, t, sums, tgamma, tshift, out):
-    """`_through` for all rows; t may be stacked, (V R, C), if nothing else moves."""
+def _push_through(x, mean, inverse, gamma, y, t, slope, sums, tgamma, tshift, act, z, out):
+    """`_through` for all rows; t may be stacked, (V R, C), if nothing else moves.
+
+    y: the rectifier's output that t comes back through; z: the output of activation `act` that
+    `out` goes forward through. Both may be None.
+    """
     rows, channels = x.shape
     block = _rows_of_block(channels)
     each = pieces(rows, block)
     for p in prange(pieces(out.shape[0], max(rows, 1)) * each):
-        lo = p % each * block
-        _through(x, mean, inverse, gamma, t, sums, tgamma, tshift, lo, min(lo + block, rows),
-                 p // each * rows, out)  # fmt: skip
+        lo, stack = p % each * block, p // each * rows
+        hi = min(lo + block, rows)
+        _through(x, mean, inverse, gamma, y, t, slope, sums, tgamma, tshift, lo, hi, stack, out)
+        if z is not None:
+            _finish(act, slope, z, lo, hi, stack, out)
 
 
 @serial
@@ -197,33 +228,39 @@ def norm_backward(
 ):
     c = x.shape[2]
     flat, dz, out = x.reshape(-1, c), dy.reshape(-1, c), dx.reshape(-1, c)
-    if act != IDENTITY:
+    sign = None
+    if act in (RELU, LEAKY_RELU):  # on the way, twice: cheaper than to write and read it
+        sign, slope = y.reshape(-1, c), slope if act == LEAKY_RELU else 0.0
+    elif act != IDENTITY:
         activation_backward(act, slope, y, dy, dx)
         dz = out
     if batch or dgamma is not None:
-        _product_sums(flat, mean, dz, sums)
+        _product_sums(flat, mean, sign, dz, slope, sums)
     if dgamma is not None:
         _put_sums(inverse, beta, sums[0], dgamma, dshift)
-    _push_through(flat, mean, inverse, gamma, dz, sums[0] if batch else None, None, None, out)
+    kept = sums[0] if batch else None
+    _push_through(
+        flat, mean, inverse, gamma, sign, dz, slope, kept, None, None, IDENTITY, None, out
+    )
 
 
 def norm_tangent(x, mean, inverse, gamma, y, tx, tgamma, tshift, act, slope, batch, sums, ty):
     c = x.shape[2]
     flat, out = x.reshape(-1, c), ty.reshape(-1, c)
     moved = None if tx is None else tx.reshape(-1, c)
+    kept = None
     if batch and moved is not None:
-        _product_sums(flat, mean, moved, sums)
-    kept = sums[0] if batch and moved is not None else None
-    _push_through(flat, mean, inverse, gamma, moved, kept, tgamma, tshift, out)
-    if act != IDENTITY:
-        activation_backward(act, slope, y, ty, ty)
+        _product_sums(flat, mean, None, moved, 0.0, sums)
+        kept = sums[0]
+    z = None if act == IDENTITY else y.reshape(-1, c)
+    _push_through(flat, mean, inverse, gamma, None, moved, slope, kept, tgamma, tshift, act, z, out)
 
 
 @serial
 def _sample_sums(x, mean, inverse, dz, sums):
     """sums (2, C): a sample's gradients of shift and of gamma; x, dz (T, C)."""
     sums[:] = 0
-    _add_products(x, mean, dz, sums[0], sums[1])
+    _add_products(x, mean, None, dz, 0.0, sums[0], sums[1])
     second = sums[1]
     for c in range(inverse.size):
         second[c] *= inverse[c]
@@ -235,7 +272,7 @@ def norm_sample_grads(x, mean, inverse, dz, dgamma, dshift):
         g, s = dgamma[n], dshift[n]
         g[:] = 0
         s[:] = 0
-        _add_products(x[n], mean, dz[n], s, g)
+        _add_products(x[n], mean, None, dz[n], 0.0, s, g)
         for c in range(inverse.size):
             g[c] *= inverse[c]
 

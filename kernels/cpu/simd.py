@@ -157,6 +157,18 @@ def fill(typing, scalar):
     return Vector(scalar)(scalar), generate
 
 
+@intrinsic
+def where_positive(typing, sign, yes, no):
+    """Lane by lane, `yes` where `sign` is above 0, else `no` (so also where it is NaN)."""
+
+    def generate(context, builder, signature, arguments):
+        sign, yes, no = arguments
+        zero = ir.Constant(sign.type, [ir.Constant(sign.type.element, 0.0)] * sign.type.count)
+        return builder.select(builder.fcmp_ordered(">", sign, zero), yes, no)
+
+    return sign(sign, yes, no), generate
+
+
 def _arithmetic(instruction: str) -> Any:
     @intrinsic
     def combine(typing, a, b):
@@ -222,3 +234,23 @@ def size_of(typing, one):
         return ir.Constant(ir.IntType(64), count)
 
     return types.intp(one), generate
+
+
+def _prefetcher(write: int) -> Any:
+    @intrinsic
+    def fetch(typing, place):
+        def generate(context, builder, signature, arguments):
+            byte, word = ir.IntType(8).as_pointer(), ir.IntType(32)
+            kind = ir.FunctionType(ir.VoidType(), [byte, word, word, word])
+            function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+            how = [ir.Constant(word, value) for value in (write, 2, 1)]
+            builder.call(function, [builder.inttoptr(arguments[0], byte), *how])
+            return context.get_dummy_value()
+
+        return types.void(types.intp), generate
+
+    return fetch
+
+
+# Ask for the cache line at an address, to be read or written; nothing waits, no address is wrong.
+prefetch, prefetch_to_write = _prefetcher(0), _prefetcher(1)

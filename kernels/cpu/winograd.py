@@ -22,12 +22,25 @@ from .panels import (
     thread_scratch,
     whole,
 )
-from .simd import lanes_in, load, load_part, memory, size_of, store, store_part
+from .simd import (
+    lanes_in,
+    load,
+    load_part,
+    memory,
+    prefetch,
+    prefetch_to_write,
+    size_of,
+    store,
+    store_part,
+)
 from .tiles import parallel, pieces, serial
 from .transforms import of_filter, of_input, to_output
 
 TILES = 32  # of a block: its V and M stay near the core
 F = 36
+# Frequencies lie a cache line more apart than their tiles need: at a power of two all 36 numbers of
+# a pixel would fall into one or two sets of the first cache, which hold 12 lines each.
+GAP = 16
 
 
 @serial
@@ -42,8 +55,9 @@ def winograd_room(one, g):
     columns = panel_count(one, g.filters) * panel_width(one)
     depth = whole(g.depth, lanes_in(one))
     places = whole(4 * row_room(TILES), UNIT)
-    slot = F * TILES * (depth + columns) + depth + 2 * places + whole(2 * F, UNIT)
-    return (9 + F) * g.depth * columns, slot
+    blocks = F * (TILES * (depth + columns) + 2 * GAP)
+    slot = whole(blocks, UNIT) + whole(depth, UNIT) + 2 * places + whole(2 * F, UNIT)
+    return whole(9 * g.depth * columns + F * (g.depth * columns + GAP), UNIT), slot
 
 
 @serial
@@ -183,15 +197,39 @@ def transform_output(one, m, apart, filters, out, at, line, rows, columns, add):
 
 
 @serial
+def _fetch(one, g, source, out, lo, hi):
+    """Ask for what comes next, while products are computed: where the results of tiles lo to hi go,
+    and the rows of the image that as many tiles after them see. Tiles are too short for the
+    machine to see the pattern itself."""
+    down, across = grid(g)
+    per_image, size = down * across, size_of(one)
+    row = g.columns * g.filters
+    begin = lo // per_image * g.rows + 4 * (lo // across % down)
+    end = (hi - 1) // per_image * g.rows + min(4 * ((hi - 1) // across % down) + 4, g.rows)
+    for line in range(out + begin * row * size, out + end * row * size, 64):
+        prefetch_to_write(line)
+    first, last = hi, min(2 * hi - lo, g.n * per_image) - 1
+    if first <= last:
+        row = g.width * g.depth
+        top = max(g.top + 4 * (first // across % down), 0)
+        bottom = min(max(g.top + 4 * (last // across % down) + 6, 0), g.height)
+        begin = (first // per_image * g.height + top) * row
+        end = (last // per_image * g.height + bottom) * row
+        for line in range(source + begin * size, source + end * size, 64):
+            prefetch(line)
+
+
+@serial
 def _block(one, g, source, u, add, out, lo, hi, scratch):
     """Tiles lo to hi of `winograd`."""
     size, width = size_of(one), panel_width(one)
     panels = panel_count(one, g.filters)
     columns, depth = panels * width, whole(g.depth, lanes_in(one))
     down, across = grid(g)
-    v, m = scratch, scratch + F * TILES * depth * size
-    zeros = m + F * TILES * columns * size
-    places = zeros + depth * size
+    v_apart, m_apart = TILES * depth + GAP, TILES * columns + GAP
+    v, m = scratch, scratch + F * v_apart * size
+    zeros = m + whole(F * m_apart, UNIT) * size
+    places = zeros + whole(depth, UNIT) * size
     inputs = carray(memory(1, places), row_room(TILES))
     outputs = carray(memory(1, places + whole(4 * row_room(TILES), UNIT) * size), row_room(TILES))
     table = carray(memory(1, places + 2 * whole(4 * row_room(TILES), UNIT) * size), F)
@@ -202,7 +240,8 @@ def _block(one, g, source, u, add, out, lo, hi, scratch):
         base = source + n * image * size
         nowhere = (zeros - base) // size
         list_pixels(g.height, g.width, g.depth, g.top + 4 * i, g.left + 4 * j, 6, nowhere, table)
-        transform_input(one, base, table, g.depth, v + (t - lo) * depth * size, TILES * depth)
+        transform_input(one, base, table, g.depth, v + (t - lo) * depth * size, v_apart)
+    _fetch(one, g, source, out, lo, hi)
     for t in range(inputs.size):
         inputs[t] = min(t, TILES - 1) * depth
         outputs[t] = min(t, TILES - 1) * columns
@@ -211,15 +250,15 @@ def _block(one, g, source, u, add, out, lo, hi, scratch):
             vectors = panel_vectors(one, g.filters, panel)
             multiply_rows(
                 one, vectors, SET, whole(hi - lo, rows_of(vectors)),
-                v + f * TILES * depth * size, inputs.ctypes.data, 1, 0, g.depth, 1,
-                u + (f * panels + panel) * g.depth * width * size, 0, width,
-                m + (f * TILES * columns + panel * width) * size, outputs.ctypes.data,
+                v + f * v_apart * size, inputs.ctypes.data, 1, 0, g.depth, 1,
+                u + (f * (columns * g.depth + GAP) + panel * g.depth * width) * size, 0, width,
+                m + (f * m_apart + panel * width) * size, outputs.ctypes.data,
             )  # fmt: skip
     for t in range(lo, hi):
         n, i, j = t // (down * across), t // across % down, t % across
         at = ((n * g.rows + 4 * i) * g.columns + 4 * j) * g.filters
         transform_output(
-            one, m + (t - lo) * columns * size, TILES * columns, g.filters, out, at,
+            one, m + (t - lo) * columns * size, m_apart, g.filters, out, at,
             g.columns * g.filters, g.rows - 4 * i, g.columns - 4 * j, add,
         )  # fmt: skip
 
@@ -233,7 +272,7 @@ def winograd(one, g, source, packed, u, add, out, first, slot, work):
         panel, c = task // depth, task % depth
         begin = packed + panel * 9 * depth * width * size
         target = u + (panel * depth + c) * width * size
-        transform_filter(one, begin, depth, width, c, target, panels * depth * width)
+        transform_filter(one, begin, depth, width, c, target, panels * depth * width + GAP)
     down, across = grid(g)
     tiles = g.n * down * across
     for block in prange(pieces(tiles, TILES)):

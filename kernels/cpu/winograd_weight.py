@@ -2,44 +2,63 @@
 
 y = A' [(G g) * (B' d)] A is linear in g, so dg = G' [sum over tiles (A dy) * (B' d)] G: at each of
 the 36 frequencies one matrix product, channels x tiles x filters, a quarter of the direct sum's
-multiplications. Blocks of tiles are transformed and multiplied in turn, each step shared by all
-threads, so that every sum has one owner and one order.
+multiplications.
 
     V (36, tiles, depth)  M (36, tiles, columns)  dU (36, depth, columns)
+
+Where dU is small, groups of tiles have a dU of their own each, and blocks of V and M that stay in
+their core's cache; the groups are added up in order. Where it is large, there is one dU: blocks of
+tiles are transformed and multiplied in turn, and all threads share each step.
 """
 
 from __future__ import annotations
 
 from numba import carray, prange
 
+from .correlate import TASKS
 from .microkernel import ADD, SET, multiply_rows, rows_of
 from .panels import UNIT, panel_count, panel_vectors, panel_width, row_room, thread_scratch, whole
 from .simd import lanes_in, load, load_part, memory, size_of, store
 from .tiles import parallel, pieces, serial
 from .transforms import of_output, to_filter
-from .winograd import F, grid, list_pixels, store_six, transform_input
+from .winograd import GAP, F, grid, list_pixels, store_six, transform_input
 
 ROOM = 1 << 21  # elements of V and M together: what a shared cache holds
 STEP = 8  # tiles that one thread transforms at a time
+SMALL = 64 * 64  # channels times filters up to which groups have a dU of their own
+BLOCK = 32  # tiles of such a group's block
 
 
 @serial
 def _sizes(one, g):
-    """(depth and columns as whole tiles and vectors, tiles of a block)."""
+    """(depth and columns as whole tiles and vectors, tiles of a block, groups)."""
     depth = row_room(whole(g.depth, lanes_in(one)))
     columns = panel_count(one, g.filters) * panel_width(one)
     down, across = grid(g)
-    tiles = min(whole(max(ROOM // (F * (depth + columns)), 32), 32), whole(g.n * down * across, 32))
-    return depth, columns, tiles
+    total = g.n * down * across
+    if g.depth * g.filters <= SMALL:
+        return depth, columns, BLOCK, min(TASKS, pieces(total, BLOCK))
+    tiles = max(ROOM // (F * (depth + columns)), BLOCK)
+    return depth, columns, whole(min(tiles, total), BLOCK), 1
+
+
+@serial
+def _spans(depth, columns, tiles):
+    """From one frequency to the next in V, M and dU: see winograd.GAP."""
+    return tiles * depth + GAP, tiles * columns + GAP, depth * columns + GAP
 
 
 @serial
 def winograd_weight_room(one, g):
-    """(elements of V, M, dU and the packed gradient, elements of one thread's scratch)."""
-    depth, columns, tiles = _sizes(one, g)
-    shared = F * tiles * (depth + columns) + F * depth * columns
+    """(elements of all dU and the packed gradient, and of V and M if shared; of one thread's)."""
+    depth, columns, tiles, groups = _sizes(one, g)
+    v, m, u = _spans(depth, columns, tiles)
     lists = max(whole(max(depth, columns), UNIT) + whole(2 * F, UNIT), whole(4 * depth, UNIT))
-    return shared + row_room(9 * g.depth) * columns, lists
+    shared = whole(groups * F * u, UNIT) + row_room(9 * g.depth) * columns
+    blocks = whole(F * (v + m), UNIT)
+    if groups > 1:
+        return shared, lists + blocks
+    return shared + blocks, lists
 
 
 @serial
@@ -69,7 +88,7 @@ def _transform_cotangent(one, base, table, filters, m, apart):
 
 
 @serial
-def _transform_tiles(one, g, x, dz, lo, hi, start, v, m, depth, columns, tiles, scratch):
+def _transform_tiles(one, g, x, dz, lo, hi, start, v, m, spans, depth, columns, scratch):
     """V and M of tiles lo to hi, of the block that begins at tile `start`."""
     size = size_of(one)
     down, across = grid(g)
@@ -82,15 +101,15 @@ def _transform_tiles(one, g, x, dz, lo, hi, start, v, m, depth, columns, tiles, 
         base = x + n * g.height * g.width * g.depth * size
         nowhere = (scratch - base) // size
         list_pixels(g.height, g.width, g.depth, g.top + 4 * i, g.left + 4 * j, 6, nowhere, table)
-        transform_input(one, base, table, g.depth, v + row * depth * size, tiles * depth)
+        transform_input(one, base, table, g.depth, v + row * depth * size, spans[0])
         base = dz + n * g.rows * g.columns * g.filters * size
         nowhere = (scratch - base) // size
         list_pixels(g.rows, g.columns, g.filters, 4 * i, 4 * j, 4, nowhere, table)
-        _transform_cotangent(one, base, table, g.filters, m + row * columns * size, tiles * columns)
+        _transform_cotangent(one, base, table, g.filters, m + row * columns * size, spans[1])
 
 
 @serial
-def _multiply(one, g, f, count, add, v, m, du, depth, columns, tiles, scratch):
+def _multiply(one, g, f, count, add, v, m, du, spans, depth, columns, scratch):
     """dU at frequency f = or += V' M over `count` tiles."""
     size, width = size_of(one), panel_width(one)
     inputs = carray(memory(1, scratch), row_room(depth))
@@ -102,9 +121,9 @@ def _multiply(one, g, f, count, add, v, m, du, depth, columns, tiles, scratch):
         vectors = panel_vectors(one, g.filters, panel)
         multiply_rows(
             one, vectors, ADD if add else SET, whole(depth, rows_of(vectors)),
-            v + f * tiles * depth * size, inputs.ctypes.data, 1, 0, count, depth,
-            m + (f * tiles * columns + panel * width) * size, 0, columns,
-            du + (f * depth * columns + panel * width) * size, outputs.ctypes.data,
+            v + f * spans[0] * size, inputs.ctypes.data, 1, 0, count, depth,
+            m + (f * spans[1] + panel * width) * size, 0, columns,
+            du + (f * spans[2] + panel * width) * size, outputs.ctypes.data,
         )  # fmt: skip
 
 
@@ -144,32 +163,84 @@ def _transform_back(one, du, at, apart, packed, row, width):
 
 
 @parallel
+def _in_groups(one, g, x, dz, first, slot, work):
+    """dU of every group of tiles, one after another at `work`; then the first is their sum."""
+    size = size_of(one)
+    depth, columns, tiles, groups = _sizes(one, g)
+    spans = _spans(depth, columns, tiles)
+    down, across = grid(g)
+    total = g.n * down * across
+    for group in prange(groups):
+        lists = thread_scratch(work, first, slot, size)
+        v = lists + (slot - whole(F * (spans[0] + spans[1]), UNIT)) * size
+        m = v + F * spans[0] * size
+        du = work + group * F * spans[2] * size
+        begin, end = group * total // groups, (group + 1) * total // groups
+        for lo in range(begin, end, tiles):
+            hi = min(lo + tiles, end)
+            _transform_tiles(one, g, x, dz, lo, hi, lo, v, m, spans, depth, columns, lists)
+            for f in range(F):
+                _multiply(one, g, f, hi - lo, lo > begin, v, m, du, spans, depth, columns, lists)
+    for f in prange(F):
+        sums = carray(memory(one, work), groups * F * spans[2])
+        _add_groups(sums, groups, F * spans[2], f * spans[2], depth * columns)
+
+
+@serial
+def _add_groups(sums, groups, apart, at, count):
+    total = sums[at : at + count]
+    for group in range(1, groups):
+        more = sums[group * apart + at : group * apart + at + count]
+        for i in range(count):
+            total[i] += more[i]
+
+
+@parallel
+def _in_turn(one, g, x, dz, first, slot, work):
+    """dU at `work`, from blocks of tiles whose V and M all threads share."""
+    size = size_of(one)
+    depth, columns, tiles, _ = _sizes(one, g)
+    spans = _spans(depth, columns, tiles)
+    down, across = grid(g)
+    total = g.n * down * across
+    v = work + (first - whole(F * (spans[0] + spans[1]), UNIT)) * size
+    m = v + F * spans[0] * size
+    for start in range(0, total, tiles):
+        count = min(tiles, total - start)
+        for step in prange(pieces(count, STEP)):
+            lists = thread_scratch(work, first, slot, size)
+            lo, hi = start + step * STEP, start + min((step + 1) * STEP, count)
+            _transform_tiles(one, g, x, dz, lo, hi, start, v, m, spans, depth, columns, lists)
+        for f in prange(F):
+            lists = thread_scratch(work, first, slot, size)
+            _multiply(one, g, f, count, start > 0, v, m, work, spans, depth, columns, lists)
+
+
+@parallel
+def _pack_back(one, g, du, packed):
+    """The gradient as panels (panels, rows of 9 depth, width) at `packed`, from dU."""
+    size, width = size_of(one), panel_width(one)
+    depth, columns, tiles, _ = _sizes(one, g)
+    apart = _spans(depth, columns, tiles)[2]
+    rows = row_room(9 * g.depth)
+    for task in prange(panel_count(one, g.filters) * g.depth):
+        panel, c = task // g.depth, task % g.depth
+        target = packed + (panel * rows + c) * width * size
+        _transform_back(one, du, c * columns + panel * width, apart, target, g.depth * width, width)
+
+
+@serial
 def winograd_weight(one, g, x, dz, first, slot, work):
     """The gradient as panels (panels, rows of 9 depth, width) at the returned address.
 
     g: the forward correlation; x, dz, work: addresses.
     """
-    size, width = size_of(one), panel_width(one)
-    depth, columns, tiles = _sizes(one, g)
-    v, m = work, work + F * tiles * depth * size
-    du = m + F * tiles * columns * size
-    packed = du + F * depth * columns * size
-    down, across = grid(g)
-    total = g.n * down * across
-    for start in range(0, total, tiles):
-        count = min(tiles, total - start)
-        for step in prange(pieces(count, STEP)):
-            scratch = thread_scratch(work, first, slot, size)
-            lo, hi = start + step * STEP, start + min((step + 1) * STEP, count)
-            _transform_tiles(one, g, x, dz, lo, hi, start, v, m, depth, columns, tiles, scratch)
-        for f in prange(F):
-            scratch = thread_scratch(work, first, slot, size)
-            _multiply(one, g, f, count, start > 0, v, m, du, depth, columns, tiles, scratch)
-    panels = panel_count(one, g.filters)
-    rows = row_room(9 * g.depth)
-    for task in prange(panels * g.depth):
-        panel, c = task // g.depth, task % g.depth
-        target = packed + (panel * rows + c) * width * size
-        _transform_back(one, du, c * columns + panel * width, depth * columns, target,
-                        g.depth * width, width)  # fmt: skip
+    depth, columns, tiles, groups = _sizes(one, g)
+    if groups > 1:
+        _in_groups(one, g, x, dz, first, slot, work)
+    else:
+        _in_turn(one, g, x, dz, first, slot, work)
+    spans = _spans(depth, columns, tiles)
+    packed = work + whole(groups * F * spans[2], UNIT) * size_of(one)
+    _pack_back(one, g, work, packed)
     return packed

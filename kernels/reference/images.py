@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 
-from .activations import activation_forward
+from .activations import activation_backward, activation_forward
 
 
 def residual_forward(x, r, act, slope, y):
     """y = f(x + r), the end of a residual block; x, r, y of one shape, and y may be x or r."""
     activation_forward(act, slope, x + r, y)
+
+
+def residual_tangent(y, tx, tr, act, slope, ty):
+    """ty = f'(y) (tx + tr); ty may be tx or tr."""
+    activation_backward(act, slope, y, tx + tr, ty)
 
 
 # Philox4x32-10 (Salmon et al. 2011): ten rounds of two multiplications turn a counter into four

@@ -70,6 +70,16 @@ ACTIVATIONS = [
         family="activation",
     ),
     Kernel(
+        "residual_tangent",
+        {"y": "N O", "tx": "N O", "tr": "N O", **ACT, "ty": "N O"},
+        {"ty": "="},
+        lambda s: 2.0 * s["N"] * s["O"],
+        RELU,
+        make={"y": unit},
+        variants={"": {}, **ACTS},
+        family="activation",
+    ),
+    Kernel(
         "dropout",
         {"x": "V O", "rate": None, "seed": None, "draw": None, "y": "V O"},
         {"y": "="},

@@ -53,7 +53,7 @@ class Activation(Layer):
     def tangent(self, k, p, saved, tp, tx):
         if tx is None:
             return None
-        ty = k.take("ty", saved.shape)
+        ty = k.flow(saved.shape, tx)
         k.ops.activation_backward(self._act, self.slope, saved, tx, ty)
         return ty
 

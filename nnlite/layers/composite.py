@@ -253,27 +253,30 @@ class Residual(Layer):
 
         return self._join(k, back, dz)
 
-    def _sum_tangents(self, k, y, t1, t2):
-        """f'(y) (t1 + t2), either of which may be still (None)."""
-        if t1 is None and t2 is None:
-            return None
-        ty = k.take("ty", y.shape)
-        if t1 is None or t2 is None:
-            ty[...] = t2 if t1 is None else t1
-        else:
-            k.ops.residual_forward(t1, t2, IDENTITY, 0.0, ty)
-        k.ops.activation_backward(self._act, self.slope, y, ty, ty)
-        return ty
-
     def tangent(self, k, p, saved, tp, tx):
-        moved = [
-            path.tangent(
-                k.child(part), p.get(part, _NOTHING), getattr(saved, part),
-                None if tp is None else tp.get(part), tx,
-            )
-            for part, path in self._paths.items()
-        ]  # fmt: skip
-        return self._sum_tangents(k, saved.y, *moved)
+        if tx is not None:  # its own: both paths read it
+            own = k.take("tx", tx.shape)
+            own[...] = tx
+            tx = own
+        moved = []
+        for part, path in self._paths.items():
+            direction = None if tp is None else tp.get(part)
+            kept = getattr(saved, part)
+            t = path.tangent(k.child(part), p.get(part, _NOTHING), kept, direction, tx)
+            if part == "body" and t is not None and self.shortcut:  # the shortcut takes its buffer
+                aside = k.take("taside", t.shape)
+                aside[...] = t
+                t = aside
+            moved.append(t)
+        still = [t for t in moved if t is not None]
+        if not still:
+            return None
+        ty = k.flow(saved.y.shape, still[0])
+        if len(still) == 1:
+            k.ops.activation_backward(self._act, self.slope, saved.y, still[0], ty)
+        else:
+            k.ops.residual_tangent(saved.y, *still, self._act, self.slope, ty)
+        return ty
 
     def signal(self, k, p, saved, out) -> None:
         for part, path in self._paths.items():

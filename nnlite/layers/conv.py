@@ -137,7 +137,7 @@ class Conv2d(Layer):
     def tangent(self, k, p, saved, tp, tx):
         if tp is None and tx is None:
             return None
-        ty = k.take("ty", saved.y.shape)
+        ty = k.flow(saved.y.shape, saved.y if tx is None else tx)
         tw, tb = (None, None) if tp is None else (tp["weight"], tp.get("bias"))
         k.ops.conv2d_tangent(
             saved.x, p["weight"], saved.y, tx, tw, tb, self.stride, self.padding, self._act,

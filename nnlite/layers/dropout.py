@@ -70,4 +70,4 @@ class Dropout(Layer):
     def tangent(self, k, p, saved, tp, tx):
         if saved is None or tx is None:
             return tx
-        return self._drop(k, saved[0], tx, saved[1], k.take("ty", tx.shape))
+        return self._drop(k, saved[0], tx, saved[1], k.flow(tx.shape, tx))

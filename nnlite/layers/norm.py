@@ -164,7 +164,7 @@ class BatchNorm2d(Layer):
     def tangent(self, k, p, saved, tp, tx):
         if tx is None and (tp is None or not self.affine):
             return None
-        ty = k.take("ty", (len(saved.x), *saved.shape))
+        ty = k.flow((len(saved.x), *saved.shape), saved.y if tx is None else tx)
         tgamma, tshift = (None, None) if tp is None else (tp.get("weight"), tp.get("bias"))
         k.ops.norm_tangent(
             saved.x, saved.mean, saved.inverse, p.get("weight"), saved.y,

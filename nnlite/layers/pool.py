@@ -76,7 +76,7 @@ class MaxPool2d(Layer):
     def tangent(self, k, p, saved, tp, tx):
         if tx is None:
             return None
-        ty = k.take("ty", saved.index.shape)
+        ty = k.flow(saved.index.shape, tx)
         k.ops.max_pool_tangent(saved.index, tx, self.size, self.stride, self.padding, ty)
         return ty
 
@@ -98,15 +98,15 @@ class _Mean(Layer):
             found["dx"] = Buffer((n, *input_shape), shared="flow")
         return found
 
-    def _mean(self, k, x, name):
+    def _mean(self, k, x, y):
         rows, columns = self._rectangles(x.shape[1:])
-        y = k.take(name, (len(x), *self.output_shape(x.shape[1:])))
         images = y.reshape(len(x), len(rows), len(columns), x.shape[3])
         k.ops.average_pool_forward(x, rows, columns, images)
         return y
 
     def forward(self, k, p, x):
-        return self._mean(k, x, "y"), Saved(x.shape)
+        y = k.take("y", (len(x), *self.output_shape(x.shape[1:])))
+        return self._mean(k, x, y), Saved(x.shape)
 
     def backward(self, k, p, saved, dy, dp, beta=1.0, want_dx=True):
         if not want_dx:
@@ -118,7 +118,9 @@ class _Mean(Layer):
         return dx
 
     def tangent(self, k, p, saved, tp, tx):
-        return None if tx is None else self._mean(k, tx, "ty")
+        if tx is None:
+            return None
+        return self._mean(k, tx, k.flow((len(tx), *self.output_shape(tx.shape[1:])), tx))
 
 
 @dataclass(frozen=True)
