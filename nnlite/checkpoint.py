@@ -122,7 +122,7 @@ def named_parameters(net: Network) -> dict[str, np.ndarray]:
 
 
 def restore_parameters(net: Network, arrays: dict[str, np.ndarray], path: Path) -> None:
-    """Put theta and state back. Raises CheckpointError, changing nothing, when names or shapes differ."""
+    """Put theta and state back. Raises CheckpointError, changing nothing, where they do not fit."""
     ours = named_parameters(net)
     for name, view in ours.items():
         found = arrays.get(name)
