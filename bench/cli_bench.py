@@ -76,8 +76,21 @@ def bench_kernels(
 
 @app.command(name="steps")
 def bench_steps(
-    operation: Annotated[list[str] | None, typer.Option("--operation", "-o")] = None,
-    size: Annotated[list[str] | None, typer.Option("--size", "-s")] = None,
+    operation: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--operation", "-o", help="train-step, jvp, conv-forward, ...; repeatable, default all."
+        ),
+    ] = None,
+    size: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--size",
+            "-s",
+            help="784-300-100-10x64 (an MLP's widths, batch), conv32-32@16x64 (maps, maps, height, "
+            "batch), resnet20x128 or fip-cnnx128; repeatable, default all.",
+        ),
+    ] = None,
     peer: Annotated[
         list[str] | None, typer.Option("--peer", "-p", help="torch, jax, ...; repeatable.")
     ] = None,
@@ -85,7 +98,11 @@ def bench_steps(
     out: Out = None,
     append: Append = False,
 ) -> None:
-    """Time whole operations against torch, JAX and BackPACK, each in a process of its own."""
+    """Time whole operations against torch, JAX and BackPACK, each in a process of its own.
+
+    On MLPs, single convolutions and convolutional networks:
+    weightspace bench steps --size resnet20x128 --operation jvp
+    """
     from . import steps
 
     rows = steps.run(operation, size, peer, quick, console)

@@ -140,6 +140,43 @@ def _final_bars(axes: Any, bars: list[tuple[str, float, float, str]]) -> None:
     axes.set_title("After the last task")
 
 
+def trade_off(summaries: Sequence[dict[str, Any]], path: Path) -> Path | None:
+    """What is kept of the first of two tasks against what is learnt of the second.
+
+    A point a setting, the mean of its trials with their standard error; the settings of one method
+    are joined in the order of their strength. None, and no file, for other than two tasks.
+    """
+    if any(len(summary["tasks"]) != 2 for summary in summaries):
+        return None
+    plt = pyplot()
+    figure, axes = plt.subplots(figsize=(6.4, 5.6))
+    looks = _looks(summaries)
+    points: dict[str, list[tuple[str, np.ndarray, np.ndarray]]] = {}
+    for label in dict.fromkeys(summary["method"] for summary in summaries):
+        mine = [s for s in summaries if s["method"] == label]
+        last = np.array([s["accuracy_matrix"][-1] for s in mine])
+        error = last.std(axis=0, ddof=1) / np.sqrt(len(last)) if len(last) > 1 else np.zeros(2)
+        name = mine[0]["method_settings"]["name"]
+        points.setdefault(name, []).append((label, last.mean(axis=0), error))
+    for name, found in points.items():
+        colour = looks[found[0][0]][0]
+        middle, errors = np.array([p[1] for p in found]), np.array([p[2] for p in found])
+        axes.plot(*middle.T, color=colour, lw=1.4, zorder=1)
+        axes.errorbar(*middle.T, xerr=errors[:, 0], yerr=errors[:, 1], fmt="o", ms=6, color=colour,
+                      ecolor=colour, capsize=2, label=name)  # fmt: skip
+        for label, place, _ in found:
+            text = label.partition("lam=")[2] or label
+            axes.annotate(text, place, xytext=(6, 5), textcoords="offset points", fontsize=8.5)
+    _percent_axis(axes.xaxis)
+    _percent_axis(axes.yaxis)
+    first, second = summaries[0]["tasks"]
+    axes.set(xlabel=f"accuracy on {first}, learnt first", xlim=(-0.02, 1.04),
+             ylabel=f"accuracy on {second}, learnt second", ylim=(-0.02, 1.04))  # fmt: skip
+    axes.set_title("After both tasks (numbers: lambda)")
+    axes.legend(loc="lower left", fontsize=9)
+    return close(plt, figure, path)
+
+
 def correlation_surfaces(table: np.ndarray, kind: str, path: Path) -> Path:
     """One surface a pair of importances: correlation over layers and tasks (T, pairs, layers)."""
     plt = pyplot()

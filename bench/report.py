@@ -88,13 +88,19 @@ def _extras(summaries: Sequence[dict[str, Any]]) -> str:
     return "<h2>Correlation of importances</h2>" + "".join(pictures) if any(pictures) else ""
 
 
+def _trade_off(picture: Path | None) -> str:
+    """The figure of two tasks, if there were two."""
+    return "" if picture is None else "<h2>Kept and learnt</h2>" + image(picture, "trade-off")
+
+
 def write_report(folders: Sequence[Path], target: Path) -> Path:
     """One HTML page of all finished runs in or under `folders`. Raises StorageError for none."""
-    from .figures import compare
+    from .figures import compare, trade_off
 
     summaries = load_summaries(list(folders))
     lines = aggregate(summaries)
     picture = compare(summaries, target.parent / "figures" / "compare.png")
+    kept = trade_off(summaries, target.parent / "figures" / "trade-off.png")
     streams = list(dict.fromkeys(s["stream"] for s in summaries))
     parameters = sorted({s["parameters"] for s in summaries})
     lead = "".join(f'<p class="lead">{html.escape(text)}</p>' for text in streams)
@@ -107,7 +113,7 @@ def write_report(folders: Sequence[Path], target: Path) -> Path:
         table=_table(lines),
         notes="<br>".join(html.escape(note) for note in notes(lines)),
         comparison=image(picture, "methods compared"),
-        extras=_extras(summaries),
+        extras=_trade_off(kept) + _extras(summaries),
         runs="".join(_run_block(s) for s in summaries),
     )
     page = fill_template(

@@ -25,12 +25,16 @@ from rich.console import Console
 from ..kernels.errors import CheckpointError, SettingError, StorageError
 from ..methods import METHODS, Result, Stream, fit
 from ..methods.correlation import ImportanceProbe
-from ..nnlite import Network, models
+from ..methods.fit import Augment
+from ..nnlite import Network
 from ..nnlite.files import write_whole
-from ..nnlite.optim import get_optimizer
+from ..nnlite.optim import Optimizer, get_optimizer
 from . import data, streams
 from .experiments import Preset, Variant, as_config, config_hash, kutalev_importances
+from .networks import describe, make_network
 from .progress import Watcher, make_progress
+from .streams.augment import augment as move_images
+from .streams.normalise import check_normalise, to_float
 
 LOSS_EVERY = 20  # steps between the losses that metrics.jsonl keeps
 
@@ -68,12 +72,34 @@ def make_stream(preset: Preset, seed: int, data_dir: Path | None) -> Stream:
     return streams.build(preset.stream, datasets, preset.scenario, **settings)
 
 
-def make_network(preset: Preset, stream: Stream, backend: str, seed: int) -> Network:
-    """The network of `preset`, its weights drawn from `seed`."""
-    sizes = (math.prod(stream.input_shape), *preset.hidden, stream.num_classes)
-    return models.mlp(
-        sizes, preset.activation, preset.slope, backend=backend, seed=seed, init=preset.init
-    )
+def make_optimizer(preset: Preset) -> Optimizer:
+    """The optimizer of `preset`. Raises SettingError for a momentum that it has no use for."""
+    settings = {"lr": preset.lr}
+    if preset.momentum is not None:
+        settings["momentum"] = preset.momentum
+    return get_optimizer(preset.optimizer, **settings)
+
+
+def make_augment(preset: Preset, stream: Stream, net: Network) -> Augment | None:
+    """Random crops and flips, if `preset` wants them. Raises SettingError for flat samples."""
+    if not preset.augment:
+        return None
+    if len(stream.input_shape) != 3:
+        raise SettingError("augment=true needs images: --set stream.flat=false")
+    scaling = preset.stream_settings.get("normalise")
+    channels = stream.input_shape[2]
+    black = to_float(
+        np.zeros((1, 1, 1, channels), np.uint8),
+        check_normalise(preset.stream, scaling, channels),
+        flat=False,
+    ).reshape(-1)
+    room: dict[int, np.ndarray] = {}
+
+    def augment(x: np.ndarray, key: tuple[int, int, int]) -> np.ndarray:
+        out = room.setdefault(len(x), np.empty_like(x))
+        return move_images(net.ops, x, black, key, out=out)
+
+    return augment
 
 
 def run(plan: Plan, console: Console) -> list[dict[str, Any]]:
@@ -96,11 +122,10 @@ def run(plan: Plan, console: Console) -> list[dict[str, Any]]:
 
 def _introduce(plan: Plan, stream: Stream, console: Console) -> None:
     net = make_network(plan.preset, stream, plan.backend, plan.seeds[0])
-    layers = "-".join(map(str, (stream.input_shape[0], *plan.preset.hidden, stream.num_classes)))
     head = "masked to the task" if stream.scenario == "task" else "shared by all tasks"
     console.print(f"[bold]{plan.preset.name}[/]  {stream.description}")
     console.print(
-        f"network {layers} {plan.preset.activation}, {net.num_parameters:,} parameters, head "
+        f"network {describe(plan.preset, stream)}, {net.num_parameters:,} parameters, head "
         f"{head}; backend {plan.backend}; seeds {', '.join(map(str, plan.seeds))}",
         highlight=False,
     )
@@ -145,13 +170,14 @@ def _run_one(
         net,
         stream,
         method,
-        optimizer=get_optimizer(plan.preset.optimizer, lr=plan.preset.lr),
+        optimizer=make_optimizer(plan.preset),
         steps=plan.preset.steps,
         epochs=plan.preset.epochs,
         batch_size=plan.preset.batch_size,
         seed=seed,
         reset_optimizer=plan.preset.reset_optimizer,
         eval_every=plan.preset.eval_every,
+        augment=make_augment(plan.preset, stream, net),
         observer=watcher,
         checkpoint=checkpoint,
         checkpoint_every=2000,

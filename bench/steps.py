@@ -23,13 +23,12 @@ from rich.table import Table
 
 from . import machine, records, timing
 from .peers import BASELINE, PeerSpec, select, truth
+from .peers.choice import problems
 from .peers.client import Client
-from .peers.problem import SIZES, Problem, problems, save_arrays
+from .peers.problem import Problem, save_arrays
 
 # torch.compile needs half a minute for each problem: no part of a quick run unless asked for.
 QUICK_PEERS = (BASELINE, "torch-eager", "torch-func", "backpack", "jax")
-QUICK_SIZES = SIZES[:1]
-QUICK_OPERATIONS = ("train-step-adam", "forward-32", "fisher-empirical", "jvp", "si-step")
 IDLE_SHARE = 0.05  # of a core: more than this while others are timed counts as disturbing them
 OUTSIDE_CORES = 0.1  # more than this used by other processes makes the times worth little
 _LEAST_IDLE = 0.1  # seconds: with no other peer to wait for, the share would mean nothing
@@ -92,17 +91,14 @@ def run(
 ) -> list[Row]:
     """Compare, time and print the chosen operations; returns the rows, in order.
 
-    operations: names or groups of `problem.GROUPS`; sizes: such as "784-300-100-10x64"; peers:
-    names, or "torch" for all that run on torch; None means all (quick: `QUICK_OPERATIONS`,
-    `QUICK_SIZES` and `QUICK_PEERS`). Weightspace is always among the peers. Raises UnknownNameError
-    or SettingError.
+    operations: names or groups of `problem.GROUPS`; sizes: such as "784-300-100-10x64",
+    "conv32-32@16x64" or "resnet20x128" (`networks`); peers: names, or "torch" for all that run on
+    torch; None means all (quick: few, see `choice`, and `QUICK_PEERS`). Weightspace is always among
+    the peers. Raises UnknownNameError or SettingError.
     """
     console = console or Console()
     chosen = select(QUICK_PEERS if quick and peers is None else peers)
-    todo = problems(
-        QUICK_OPERATIONS if quick and operations is None else operations,
-        QUICK_SIZES if quick and sizes is None else sizes,
-    )
+    todo = problems(operations, sizes, quick)
     rows: list[Row] = []
     with console.status("") as status:
         for number, problem in enumerate(todo, start=1):
@@ -135,6 +131,7 @@ def run_problem(
     say: Callable[[str], None] = lambda what: None,
 ) -> list[Row]:
     """One row a peer at one problem: prepare and check each, then time those that are right."""
+    say("computing the truth")
     problem = problem.draw()
     expected = truth.answer(problem)
     with tempfile.TemporaryDirectory(prefix="weightspace-bench-") as name, ExitStack() as stack:
@@ -179,7 +176,7 @@ def _checked(
     row.variant, row.settings = reply["variant"], reply["settings"]
     error = truth.error_of(client.problem, got, expected)
     row.error = error if np.isfinite(error) else None
-    row.tolerance = truth.tolerance(row.operation)
+    row.tolerance = truth.tolerance(client.problem)
     if error > row.tolerance:
         row.status = "wrong"
         row.reason = f"relative error {error:.2g}, tolerance {row.tolerance:.2g}: not timed"
@@ -290,6 +287,12 @@ def table(problem: Problem, rows: Iterable[Row]) -> Table:
     return made
 
 
+def _memory(row: Row) -> str:
+    """The peak, and how much of it came after the import of the peer, both in MiB."""
+    peak, start = row.peak_bytes or 0, row.start_bytes or 0
+    return f"{peak / 2**20:.0f} (+{(peak - start) / 2**20:.0f})"
+
+
 def _cells(row: Row) -> list[str]:
     if row.median is None or row.low is None or row.high is None:
         style = "red" if row.status in {"wrong", "failed"} else "dim"
@@ -302,6 +305,6 @@ def _cells(row: Row) -> list[str]:
         f"{1e6 * row.median:.1f}",
         f"{(row.high - row.low) / 2 / row.median:.1%}",
         ratio,
-        f"{(row.peak_bytes or 0) / 2**20:.0f}",
+        _memory(row),
         escape(", ".join(part for part in (row.variant, row.reason) if part)),
     ]

@@ -42,7 +42,7 @@ def _activation(layer: Any, name: str) -> nn.Module:
     return nn.LeakyReLU(layer.slope) if name == "leaky_relu" else _ACTIVATIONS[name]()
 
 
-def _module(layer: Any, shape: Shape) -> nn.Module:
+def _module(layer: Any, shape: Shape) -> nn.Module:  # noqa: PLR0912  (a table of layers)
     """The torch module of one layer for samples of `shape`, without its activation."""
     match layer:
         case layers.Conv2d():

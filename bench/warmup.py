@@ -9,7 +9,17 @@ import numpy as np
 from rich.console import Console
 
 from ..methods import importance
-from ..nnlite import Network, models
+from ..nnlite import (
+    BatchNorm2d,
+    Conv2d,
+    Dropout,
+    GlobalAvgPool,
+    Linear,
+    MaxPool2d,
+    Network,
+    Residual,
+    models,
+)
 from ..nnlite.optim import SGD, Adam, Optimizer, RMSprop, Streams
 
 
@@ -51,11 +61,37 @@ def jobs(dtype: str = "float32") -> dict[str, Callable[[], object]]:
     }
 
 
+def image_jobs(dtype: str = "float32") -> dict[str, Callable[[], object]]:
+    """The same for networks on images."""
+    layers = [
+        Conv2d(8, 3, 1, 1),
+        BatchNorm2d(activation="relu"),
+        Residual((Conv2d(8, 3, 2, 1, "relu"),), (Conv2d(8, 1, 2),)),
+        MaxPool2d(2),
+        Dropout(0.2),
+        GlobalAvgPool(),
+        Linear(3),
+    ]
+    net = Network(layers, (8, 8, 3), dtype=dtype)
+    x, y = np.ones((4, 8, 8, 3), dtype), np.array([0, 1, 2, 0])
+    v = np.ones(net.num_parameters, dtype)
+    return {
+        "convolutions: training step": lambda: net.loss_and_grad(x, y, mode="train"),
+        "convolutions: tangent": lambda: net.jvp(x, v),
+        "convolutions: Fisher, MAS": lambda: [
+            importance.fisher(net, x, y, "empirical"),
+            importance.mas(net, x),
+        ],
+        "convolutions: SIG": lambda: importance.sig(net, x),
+        "convolutions: per sample": lambda: net.sample_grads(x, y),
+    }
+
+
 def warmup(console: Console, dtype: str = "float32") -> float:
     """Compile everything into Numba's cache on disk; returns the seconds it took."""
     begun = time.perf_counter()
-    for name, job in jobs(dtype).items():
+    for name, job in {**jobs(dtype), **image_jobs(dtype)}.items():
         started = time.perf_counter()
         job()
-        console.print(f"  {name:<28} {time.perf_counter() - started:6.2f} s", highlight=False)
+        console.print(f"  {name:<30} {time.perf_counter() - started:6.2f} s", highlight=False)
     return time.perf_counter() - begun

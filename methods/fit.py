@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +32,10 @@ from ..nnlite.optim import Adam, Optimizer
 from .base import Method, Naive, TaskEnd
 from .result import Evaluation, Result
 from .tasks import Arrays, Stream, Task, as_tasks
+
+# augment(x, key) -> x of the same shape: key is (seed, task, step), from which all draws follow
+Augment = Callable[[np.ndarray, tuple[int, int, int]], np.ndarray]
+EVALUATION_BYTES = 1 << 29  # what an evaluation batch may hold
 
 
 class Observer:
@@ -107,8 +111,12 @@ class _Batches:
 def accuracy(
     net: Network, x: np.ndarray, y: np.ndarray, active: np.ndarray | None = None, batch: int = 1000
 ) -> float:
-    """The fraction of samples whose largest (active) output is the label's."""
+    """The fraction of samples whose largest (active) output is the label's.
+
+    At most `batch` samples a pass, fewer where their buffers would take more than half a GiB.
+    """
     right = 0
+    batch = min(batch, net.batch_within(EVALUATION_BYTES))
     for lo in range(0, len(x), batch):
         outputs = net.trace(x[lo : lo + batch]).outputs
         if active is not None:
@@ -179,6 +187,7 @@ def fit(
     seed: int = 0,
     reset_optimizer: bool = False,
     eval_every: int = 0,
+    augment: Augment | None = None,
     observer: Observer | None = None,
     checkpoint: str | Path | None = None,
     checkpoint_every: int = 500,
@@ -189,6 +198,7 @@ def fit(
 
     steps or epochs: for each task. optimizer: Adam(1e-3) by default; `reset_optimizer` zeroes its
     moments at each task. eval_every: also measure the tasks seen so far every so many steps.
+    augment: changes each training batch, by (seed, task, step) alone; importances see the data.
     checkpoint: a file to keep the state in, every `checkpoint_every` steps, at each task's end
     and at Ctrl-C; with `resume` training continues from it to the same bits. `identity` is written
     into it, and a checkpoint of another identity is refused.
@@ -209,6 +219,7 @@ def fit(
         reset_optimizer=reset_optimizer,
         plan=_plan_steps(every, steps, epochs, batch_size),
         eval_every=eval_every,
+        augment=augment,
         observer=observer or Observer(),
         checkpoint=Path(checkpoint) if checkpoint else None,
         checkpoint_every=checkpoint_every,
@@ -230,6 +241,7 @@ class _Trainer:
     reset_optimizer: bool
     plan: list[int]
     eval_every: int
+    augment: Augment | None
     observer: Observer
     checkpoint: Path | None
     checkpoint_every: int
@@ -277,7 +289,9 @@ class _Trainer:
         streams = self.method.streams()
         while now.step < self.plan[now.task]:
             x, y = batches[now.step]
-            loss, _ = self.net.loss_and_grad(x, y, grad, active)
+            if self.augment is not None:
+                x = self.augment(x, (self.seed, now.task, now.step))
+            loss, _ = self.net.loss_and_grad(x, y, grad, active, mode="train")
             if not math.isfinite(loss):
                 raise self._diverged(now, loss)
             self.method.adjust(self.net, grad)

@@ -30,6 +30,7 @@ FisherKind = Literal["true", "sampled", "empirical"]
 # cotangent(logits (n, K), first row, last row) -> (n, K) or (V, n, K)
 Cotangent = Callable[[np.ndarray, int, int], np.ndarray]
 BATCH = 256  # samples per pass: memory does not depend on how many there are in all
+ROOM = 1 << 28  # bytes that a pass may hold: large networks take fewer samples at a time
 
 
 def mean_power(
@@ -43,6 +44,7 @@ def mean_power(
     if len(x) == 0:
         raise ShapeError("an importance needs at least one sample; it got none")
     total = np.zeros(net.num_parameters, net.dtype)
+    batch = min(batch, net.batch_within(ROOM))
     for lo in range(0, len(x), batch):
         hi = min(lo + batch, len(x))
         saved = net.trace(x[lo:hi])
@@ -152,6 +154,7 @@ def sig(net: Network, x: np.ndarray, batch: int = BATCH) -> np.ndarray:
         raise ShapeError("an importance needs at least one sample; it got none")
     total = np.zeros(net.num_parameters, net.dtype)
     head = np.zeros(net.num_outputs, net.dtype)
+    batch = min(batch, net.batch_within(ROOM))
     for lo in range(0, len(x), batch):
         saved = net.trace(x[lo : lo + batch])
         net.signal(saved, total)

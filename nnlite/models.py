@@ -161,6 +161,22 @@ def reduced_resnet18(outputs: int = 100, **settings: Any) -> Network:
 _VGG16 = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
 
 
+def vgg16_layers(outputs: int, head: Sequence[int], pooled: int, batch_norm: bool) -> list[Layer]:
+    """The layers of `vgg16`."""
+    layers: list[Layer] = []
+    for maps, count in _VGG16:
+        for _ in range(count):
+            if batch_norm:
+                layers += [Conv2d(maps, 3, 1, 1), BatchNorm2d(activation="relu")]
+            else:
+                layers.append(Conv2d(maps, 3, 1, 1, activation="relu"))
+        layers.append(MaxPool2d(2))
+    layers += [AdaptiveAvgPool2d(pooled, pooled), Flatten()]
+    for units in head:
+        layers += [Linear(units, "relu"), Dropout(0.5)]
+    return [*layers, Linear(outputs)]
+
+
 def vgg16(
     outputs: int = 10,
     head: Sequence[int] = (4096, 4096),
@@ -174,18 +190,7 @@ def vgg16(
     The features are averaged to pooled x pooled before the head (7: pixels are repeated on 32 x 32
     images); dropout 0.5 between the head's layers. See `vgg16_cifar` for the usual small form.
     """
-    layers: list[Layer] = []
-    for maps, count in _VGG16:
-        for _ in range(count):
-            if batch_norm:
-                layers += [Conv2d(maps, 3, 1, 1), BatchNorm2d(activation="relu")]
-            else:
-                layers.append(Conv2d(maps, 3, 1, 1, activation="relu"))
-        layers.append(MaxPool2d(2))
-    layers += [AdaptiveAvgPool2d(pooled, pooled), Flatten()]
-    for units in head:
-        layers += [Linear(units, "relu"), Dropout(0.5)]
-    return Network([*layers, Linear(outputs)], input_shape, **settings)
+    return Network(vgg16_layers(outputs, head, pooled, batch_norm), input_shape, **settings)
 
 
 def vgg16_cifar(outputs: int = 10, batch_norm: bool = True, **settings: Any) -> Network:

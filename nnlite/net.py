@@ -355,6 +355,11 @@ class Network:
         state = sum(array.nbytes for array in self.state.values())
         return 2 * self.theta.nbytes + state + held + 2 * shared["flow"] + shared["work"]
 
+    def batch_within(self, room: int) -> int:
+        """The largest batch whose training step adds no more than `room` bytes; at least 1."""
+        each = self.plan(2) - self.plan(1)
+        return max(1, room // max(each, 1))
+
     def save(self, path: Any) -> None:
         """Write architecture and theta to `path` (safetensors), whole or not at all."""
         from .checkpoint import save_network  # noqa: PLC0415  (checkpoint builds Networks)

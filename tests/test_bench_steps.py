@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import json
 import os
@@ -13,7 +14,17 @@ import numpy as np
 import pytest
 from rich.console import Console
 from weightspace.bench import machine, peaks, records, steps, timing
-from weightspace.bench.peers import BASELINE, REGISTRY, PeerSpec, problem, select, truth
+from weightspace.bench.peers import (
+    BASELINE,
+    REGISTRY,
+    PeerSpec,
+    choice,
+    networks,
+    problem,
+    select,
+    truth,
+    truth_conv,
+)
 from weightspace.bench.peers.client import Client
 from weightspace.kernels.errors import (
     DataError,
@@ -23,7 +34,8 @@ from weightspace.kernels.errors import (
     UnknownNameError,
 )
 
-TINY = problem.Problem("forward-1", (5, 7, 4, 3), 6)
+TINY = problem.Problem("forward-1", networks.Mlp((5, 7, 4, 3)), 6)
+TINY_CONV = problem.Problem("conv-forward", networks.Convolution(9, 8, 5), 3)
 BRIEF = steps.Schedule(rounds=3, sample_seconds=1e-4, pause=0.0)
 
 
@@ -181,7 +193,7 @@ def test_names_and_groups():
         "train-step-adam", "train-step-sgd", "jvp",
     ]  # fmt: skip
     assert set(problem.expand_operations(None)) == set(problem.OPERATIONS)
-    assert [one.size for one in problem.problems(["forward"], ["9-8-7x3"])] == [
+    assert [one.size for one in choice.problems(["forward"], ["9-8-7x3"])] == [
         "9-8-7x1", "9-8-7x32", "9-8-7x256",
     ]  # fmt: skip
     assert [spec.name for spec in select(["jax"])] == [BASELINE, "jax"]
@@ -193,20 +205,45 @@ def test_names_and_groups():
 
 
 def test_sizes():
-    assert problem.parse_size("784-300-100-10") == ((784, 300, 100, 10), 64)
-    assert problem.parse_size("784-256-256-10") == ((784, 256, 256, 10), 128)
-    assert problem.parse_size("5-4x3") == ((5, 4), 3)
-    for bad in ("5", "5-0", "5-4x0", "5-4xtwo", "five-4", ""):
+    parse, mlp = networks.parse_size, networks.Mlp
+    assert parse("784-300-100-10") == (mlp((784, 300, 100, 10)), 64)
+    assert parse("784-256-256-10") == (mlp((784, 256, 256, 10)), 128)
+    assert parse("5-4x3") == (mlp((5, 4)), 3)
+    assert parse("conv3-16@32x7") == (networks.Convolution(3, 16, 32), 7)
+    assert parse("conv64-64@32") == (networks.Convolution(64, 64, 32), 32)
+    assert parse("resnet20x5") == (networks.ConvNet("resnet20"), 5)
+    assert parse("fip-cnn") == (networks.ConvNet("fip-cnn"), 128)
+    for size in networks.SIZES:
+        network, batch = parse(size)
+        assert problem.Problem("", network, batch).size == size
+    for bad in ("5", "5-0", "5-4x0", "5-4xtwo", "", "conv3-16x7", "conv3-0@8x7", "resnet20x0"):
         with pytest.raises(SettingError, match="widths and a batch"):
-            problem.parse_size(bad)
+            parse(bad)
+    with pytest.raises(UnknownNameError, match="Did you mean 'resnet20'"):
+        parse("resnet21x128")
+
+
+def test_every_size_meets_the_operations_it_has():
+    made = choice.problems(None, None)
+    assert {one.operation for one in made} == set(problem.OPERATIONS)
+    assert {one.network.name for one in made} >= {"conv256-256@8", "resnet20", "fip-cnn"}
+    assert all(one.operation in one.network.operations for one in made)
+    quick = choice.problems(None, None, quick=True)
+    convolving = [one for one in quick if not isinstance(one.network, networks.Mlp)]
+    assert [(one.operation, one.size) for one in convolving] == [
+        ("conv-forward", "conv32-32@16x64")
+    ]
+    assert [one.size for one in choice.problems(["mas"], None, quick=True)] == [networks.SIZES[0]]
+    with pytest.raises(SettingError, match="resnet20x8 has none of the operations mas; it has"):
+        choice.problems(["mas"], ["resnet20x8"])
 
 
 def test_no_unit_sits_at_its_kink():
-    made = problem.Problem("jvp", (20, 300, 300, 5), 64).draw()
-    layers = made.split(made.arrays["theta"].astype(np.float64))
+    made = problem.Problem("jvp", networks.Mlp((20, 300, 300, 5)), 64).draw()
+    layers = made.network.split(made.arrays["theta"].astype(np.float64))
     _, inputs = truth.forward(layers, made.arrays["x"].astype(np.float64))
     for (weight, bias), x in zip(layers[:-1], inputs, strict=False):
-        assert np.abs(x @ weight.T + bias).min() > problem.KINK_MARGIN / 2
+        assert np.abs(x @ weight.T + bias).min() > networks.KINK_MARGIN / 2
 
 
 def drawn(operation):
@@ -217,7 +254,7 @@ def drawn(operation):
 
 
 def logits(made, theta, x):
-    return truth.forward(made.split(theta), x)[0]
+    return truth.forward(made.network.split(theta), x)[0]
 
 
 def jacobian(made, arrays, step=1e-6):
@@ -281,6 +318,67 @@ def test_a_small_wrong_part_does_not_hide():
         assert truth.error_of(made, bad, right) == float("inf")
 
 
+def test_truth_of_a_convolution_against_torch():
+    torch = pytest.importorskip("torch", reason="torch is not installed: pip install torch")
+    made = TINY_CONV.draw()
+    a = {name: array.astype(np.float64) for name, array in made.arrays.items()}
+    x, w, dy = (torch.tensor(a[name]).permute(0, 3, 1, 2) for name in ("x", "w", "dy"))
+    x.requires_grad_()
+    w.requires_grad_()
+    y = torch.nn.functional.conv2d(x, w, padding=1)
+    every = [torch.autograd.grad(y[n], w, dy[n], retain_graph=True)[0] for n in range(len(x))]
+    dx, dw = torch.autograd.grad(y, (x, w), dy)
+    expected = {"y": y, "dx": dx, "dw": dw, "fisher": sum(g.square() for g in every)}
+    found = {}
+    for operation in made.network.operations:
+        found |= truth_conv.convolution(operation, a)
+    assert found.keys() == expected.keys()
+    for name, tensor in expected.items():
+        right = tensor.detach().permute(0, 2, 3, 1).numpy()
+        assert np.abs(found[name] - right).max() < 1e-13 * np.abs(right).max(), name
+
+
+def test_truth_of_a_network_against_torch():
+    """In float64, the peers' modules and the reference backend: logits, gradients, statistics."""
+    torch = pytest.importorskip("torch", reason="torch is not installed: pip install torch")
+    from weightspace.bench.peers import torch_images, torch_net
+
+    made = problem.Problem("train-step-sgd", networks.ConvNet("resnet20"), 2).draw()
+    a = {name: value.astype(np.float64) for name, value in made.arrays.items() if name != "y"}
+    made = replace(made, arrays={**a, "y": made.arrays["y"]})
+    net = torch_images.network(made, torch.channels_last, inplace=False).double()
+    torch_net.restore(net, made)
+    x = torch_net.tensor(made, "x")
+    logits = truth.answer(replace(made, operation="forward-1"))["logits"]
+    assert np.abs(net(x).detach().numpy() - logits).max() < 1e-12 * np.abs(logits).max()
+    net.train()
+    optimizer = torch_net.momentum()(list(net.parameters()))
+    for _ in range(problem.CHECK_STEPS):
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(net(x), torch_net.tensor(made, "y")).backward()
+        optimizer.step()
+    found = {
+        "change": torch_net.flat(list(net.parameters())) - a["theta"],
+        "state": torch_net.flat(torch_images.statistics(net)),
+    }
+    assert truth.error_of(made, found, truth.answer(made)) < 1e-9
+
+
+def test_a_network_is_drawn_sane():
+    for name in networks.NAMES:
+        kind = networks.ConvNet(name)
+        one, two = (problem.Problem("jvp", kind, 2).draw() for _ in range(2))
+        assert all(np.array_equal(one.arrays[key], two.arrays[key]) for key in one.arrays)
+        assert all(array.dtype in (np.float32, np.int64) for array in one.arrays.values())
+        net = kind.build(one.arrays["theta"], one.arrays["state"], backend="reference")
+        variances = [array for key, array in net.state.items() if key.endswith("var")]
+        assert variances and all((array > 0).all() for array in variances)
+        logits = net.forward(one.arrays["x"])
+        assert 0.01 < logits.std() < 30  # a softmax that is neither flat nor one-hot
+        assert np.array_equal(net.forward(one.arrays["x"]), logits)
+        assert not any(getattr(layer, "rate", 0.0) for layer in net.layers)
+
+
 # ---- planted peers ------------------------------------------------------------------------------
 
 _PLANTED = """
@@ -298,6 +396,8 @@ _PLANTED = """
         return Operation(lambda: None, lambda: answer)
 
     OPERATIONS = {"forward-1": {"numpy": build}}
+    CONVOLUTIONS = {"conv-forward": {"numpy": build}}
+    NETWORKS = "it has never seen an image"
 """
 _CHANGES = {
     "right": "",
@@ -308,6 +408,7 @@ _CHANGES = {
             open(os.environ["PLANTED_MARK"], "a").close()
         return Operation(timed, lambda: answer)
     OPERATIONS = {"forward-1": {"numpy": build_wrong}}
+    CONVOLUTIONS = {"conv-forward": {"numpy": build_wrong}}
 """,
     "absent": "    import a_package_that_nobody_has\n",
     "dying": """
@@ -366,6 +467,24 @@ def test_peers_are_checked_before_they_are_timed(planted, tmp_path):
     assert steps.exit_status([found["right"], found["absent"], found["large"]]) == 0
 
 
+def test_a_wrong_convolution_is_caught_and_not_timed(planted, tmp_path):
+    chosen = [planted[name] for name in (BASELINE, "wrong", "right")]
+    found = {row.peer: row for row in steps.run_problem(TINY_CONV, chosen, BRIEF)}
+    assert {name: row.status for name, row in found.items()} == {
+        BASELINE: "timed", "wrong": "wrong", "right": "timed",
+    }  # fmt: skip
+    assert found["wrong"].error == pytest.approx(0.01)
+    assert found["right"].error < 1e-12
+    assert found["right"].size == "conv9-8@5x3"
+    assert not (tmp_path / "timed").exists()
+
+
+def test_a_peer_may_say_why_it_has_no_operations(planted):
+    made = problem.Problem("forward-1", networks.ConvNet("fip-cnn"), 1)
+    (row,) = steps.run_problem(made, [planted["right"]], BRIEF)
+    assert (row.status, row.reason) == ("not offered", "it has never seen an image")
+
+
 def test_run_prints_a_table_and_writes_records(planted, tmp_path, monkeypatch):
     monkeypatch.setattr(steps, "QUICK", BRIEF)
     text = io.StringIO()
@@ -390,6 +509,9 @@ def test_without_weightspace_there_is_no_ratio(planted):
 # ---- the real peers -----------------------------------------------------------------------------
 
 
+_SAME_FORWARD = {"forward-1", "forward-32"}
+
+
 @pytest.mark.parametrize("group", [[BASELINE], ["jax"], ["torch-eager", "torch-func", "backpack"]])
 def test_the_real_peers_agree_with_the_truth(group, tmp_path):
     """Every operation of every peer that is installed, on a tiny network (compiling excepted)."""
@@ -402,7 +524,7 @@ def test_the_real_peers_agree_with_the_truth(group, tmp_path):
                 pytest.skip(greeting["reason"])
             assert greeting["status"] == "ok", greeting
         # The three forwards differ only in the batch, which is the tiny problem's own here.
-        operations = [one for one in problem.OPERATIONS if one not in {"forward-1", "forward-32"}]
+        operations = [one for one in networks.Mlp.operations if one not in _SAME_FORWARD]
         answered = set()
         for number, operation in enumerate(operations):
             made = replace(TINY, operation=operation).draw()
@@ -418,6 +540,32 @@ def test_the_real_peers_agree_with_the_truth(group, tmp_path):
                     continue
                 assert reply["status"] == "ready", (client.spec.name, operation, reply)
                 error = truth.error_of(made, got, expected)
-                assert error < truth.tolerance(operation), (client.spec.name, operation)
+                assert error < truth.tolerance(made), (client.spec.name, operation)
                 answered.add(operation)
         assert answered == set(operations)
+
+
+_CONVOLVING = (BASELINE, "torch-eager", "torch-func", "backpack", "jax")
+
+
+@pytest.mark.filterwarnings("ignore:Full backward hook is firing")  # BackPACK's way, and harmless
+@pytest.mark.parametrize(
+    ("peer", "size"),
+    [(peer, "conv9-8@6x3") for peer in _CONVOLVING] + [(p, "fip-cnnx3") for p in _CONVOLVING[:-1]],
+)
+def test_the_real_peers_convolve_as_the_truth_does(peer, size):
+    """Every variant of every operation on images, in this process."""
+    package = {"jax": "jax", "backpack": "backpack", BASELINE: "numba"}.get(peer, "torch")
+    pytest.importorskip(package, reason=f"{package} is not installed")
+    module = importlib.import_module(REGISTRY[peer].module)
+    network, batch = networks.parse_size(size)
+    table = getattr(module, network.table)
+    assert set(table) <= set(network.operations)
+    for operation in set(table) - _SAME_FORWARD:
+        made = problem.Problem(operation, network, batch).draw()
+        expected = truth.answer(made)
+        for label, build in table[operation].items():
+            built = build(made)
+            for _ in range(2):  # the second answer must not depend on the first
+                error = truth.error_of(made, built.result(), expected)
+                assert error < truth.tolerance(made), (operation, label)

@@ -33,6 +33,14 @@ for sizes, n in (((784, 300, 100, 10), 64), ((33, 517, 65, 7), 129), ((5, 3), 1)
                   optim.Streams(omega=v * v, anchor=v, lam=0.1, path=np.zeros_like(v)))
     for array in (*answers, net.theta):
         total.update(array.tobytes())
+for build, shape in ((models.fip_cnn, (14, 14, 1)), (models.resnet20, (12, 12, 3))):
+    net = build(7, input_shape=shape)
+    x, y = rng.random((9, *shape), dtype="float32"), rng.integers(0, 7, 9)
+    v = rng.standard_normal(net.num_parameters).astype("float32")
+    answers = [net.loss_and_grad(x, y, mode="train")[1], net.forward(x), net.jvp(x, v)]
+    answers += [methods.importance.fisher(net, x, y, "sampled"), methods.importance.sig(net, x)]
+    for array in (*answers, *net.state.values()):
+        total.update(array.tobytes())
 print(total.hexdigest())
 """
 

@@ -84,8 +84,8 @@ def net(request, backend) -> Network:
     made = Network(layers, shape, backend=backend, dtype="float64", seed=3)
     rng = np.random.default_rng(11)
     made.theta += rng.normal(0, 0.1, made.num_parameters)  # BatchNorm begins at 1 and 0
-    for array in made.state.values():
-        array += rng.uniform(0, 1, array.shape)
+    for running in made.state.values():
+        running[...] += rng.uniform(0, 1, running.shape)
     return made
 
 

@@ -3,7 +3,17 @@
 from __future__ import annotations
 
 from ...kernels.errors import unknown_name
-from . import kutalev_importances, manipulated_mnist, permuted_mnist, rotated_mnist, split_mnist
+from . import (
+    fashion_cnn,
+    kutalev_importances,
+    manipulated_mnist,
+    mnist_fashion,
+    permuted_mnist,
+    rotated_mnist,
+    split_cifar10,
+    split_fashion,
+    split_mnist,
+)
 from .preset import Preset, Variant, apply_settings, as_config, config_hash, variants
 
 PRESETS: dict[str, Preset] = {
@@ -14,6 +24,10 @@ PRESETS: dict[str, Preset] = {
         rotated_mnist,
         manipulated_mnist,
         kutalev_importances,
+        fashion_cnn,
+        mnist_fashion,
+        split_fashion,
+        split_cifar10,
     )
 }
 

@@ -12,6 +12,7 @@ from typing import Any
 from ...kernels.errors import SettingError, unknown_name
 from ...methods import METHODS, Method
 from ...methods.tasks import Scenario
+from ..networks import model_parameters
 from ..streams import parameters
 
 
@@ -19,8 +20,10 @@ from ..streams import parameters
 class Preset:
     """An experiment: data, stream, network, training, and the methods to set side by side.
 
-    steps or epochs are for each task. `methods` maps a method's name to its settings; the order is
-    the order of the table. train_limit and test_limit keep the first so many images.
+    steps or epochs are for each task. model: a network of `networks.MODELS`, with its settings;
+    None is the MLP that hidden, activation and slope describe. augment: random crops and flips.
+    `data` may name several sets, joined by "+". `methods` maps a method's name to its settings; the
+    order is the order of the table. train_limit and test_limit keep the first so many images.
     """
 
     name: str
@@ -34,13 +37,17 @@ class Preset:
     hidden: tuple[int, ...] = (256, 256)
     activation: str = "relu"
     slope: float = 0.01
+    model: str | None = None
+    model_settings: dict[str, Any] | None = None
     init: str = "uniform_fan_in"
     optimizer: str = "adam"
     lr: float = 1e-3
+    momentum: float | None = None
     steps: int | None = None
     epochs: int | None = None
     batch_size: int = 128
     reset_optimizer: bool = False
+    augment: bool | None = None
     eval_every: int = 0
     methods: dict[str, dict[str, Any]] = field(default_factory=dict)
 
@@ -67,13 +74,14 @@ def _settable(method: type[Method]) -> dict[str, str]:
     return {f.name: str(f.type) for f in fields(method) if f.init}
 
 
-_FIXED = {"name", "summary", "methods", "stream_settings"}
+_FIXED = {"name", "summary", "methods", "stream_settings", "model_settings"}
 
 
 def apply_settings(preset: Preset, assignments: list[str]) -> Preset:
     """The preset after `key=value` assignments.
 
-    A key is a field (`steps=100`, `data=mnist`), `stream.KEY` for the stream, or `METHOD.KEY`; a
+    A key is a field (`steps=100`, `data=mnist`), `stream.KEY` for the stream, `model.KEY` for the
+    model, or `METHOD.KEY`; a
     list of numbers for a method's key (`ewc.lam=10,30`) makes a variant of each. Raises
     UnknownNameError with the nearest key, SettingError for a value of the wrong kind.
     """
@@ -91,11 +99,13 @@ def _apply(preset: Preset, key: str, text: str) -> Preset:
     owner, dot, inner = key.partition(".")
     if dot and owner == "stream":
         return _apply_to_stream(preset, inner, text)
+    if dot and owner == "model":
+        return _apply_to_model(preset, inner, text)
     if dot:
         return _apply_to_method(preset, owner, inner, text)
     known = {f.name: f for f in fields(Preset) if f.name not in _FIXED}
     if key not in known:
-        raise unknown_name("key", key, [*known, "stream.KEY", "METHOD.KEY"])
+        raise unknown_name("key", key, [*known, "stream.KEY", "model.KEY", "METHOD.KEY"])
     if key == "hidden":
         parts = [] if text == "none" else text.split(",")
         return replace(preset, hidden=tuple(_typed(key, _value(p), "int") for p in parts))
@@ -115,6 +125,19 @@ def _apply_to_stream(preset: Preset, key: str, text: str) -> Preset:
     elif text != "none":
         value = [_value(part) for part in text.split(",")]
     return replace(preset, stream_settings={**preset.stream_settings, key: value})
+
+
+def _apply_to_model(preset: Preset, key: str, text: str) -> Preset:
+    if preset.model is None:
+        raise SettingError(
+            f"--set model.{key}: this preset's network is an MLP; set hidden instead"
+        )
+    known = model_parameters(preset.model)
+    if key not in known:
+        raise unknown_name(f"setting of the model {preset.model}", key, known)
+    value = _typed(f"model.{key}", _value(text), known[key])
+    settings = {**(preset.model_settings or {}), key: value}
+    return replace(preset, model_settings=settings)
 
 
 def _apply_to_method(preset: Preset, method: str, key: str, text: str) -> Preset:

@@ -13,6 +13,8 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")  # read when jax is imported: the 
 import jax
 import jax.numpy as jnp
 
+from .jax_conv import CONVOLUTIONS
+from .networks import Mlp
 from .problem import (
     BETA1,
     BETA2,
@@ -27,6 +29,8 @@ from .problem import (
     decline_large,
 )
 
+__all__ = ["CONVOLUTIONS", "NETWORKS", "OPERATIONS", "settings"]
+
 Theta = list[tuple[jax.Array, jax.Array]]
 
 
@@ -39,7 +43,8 @@ class _Model:
     """The network as a function of its parameters, its weights (in, out) or (out, in)."""
 
     def __init__(self, problem: Problem, transposed: bool) -> None:
-        self.problem, self.transposed = problem, transposed
+        assert isinstance(problem.network, Mlp)
+        self.problem, self.network, self.transposed = problem, problem.network, transposed
         arrays = problem.arrays
         self.x, self.y, self.u = (jnp.asarray(arrays[name]) for name in ("x", "y", "u"))
 
@@ -47,7 +52,7 @@ class _Model:
         """An array of length P as the parameters' structure; its buffers are its own."""
         return [
             (jnp.array(w.T if self.transposed else w), jnp.array(b))
-            for w, b in self.problem.split(self.problem.arrays[name])
+            for w, b in self.network.split(self.problem.arrays[name])
         ]
 
     def flat(self, tree: Theta) -> np.ndarray:
@@ -229,7 +234,7 @@ def _true(model: _Model) -> Operation:
             grads = jax.vmap(one, in_axes=(None, 0, None))(theta, x, c)
             return jax.tree.map(lambda s, g: s + (g * g).mean(axis=0), total, grads), None
 
-        classes = jnp.arange(model.problem.widths[-1])
+        classes = jnp.arange(model.network.outputs)
         return jax.lax.scan(add, _zeros(theta), classes)[0]
 
     arguments = (model.tree("theta"), model.x)
@@ -250,6 +255,7 @@ def _mas(model: _Model) -> Operation:
     return _stateless(model, function, arguments, "mas", tree=True)
 
 
+NETWORKS = "JAX has no layers of its own: only MLPs and single convolutions are written out here"
 OPERATIONS: dict[str, Variants] = {
     "train-step-adam": _both(_train_adam),
     "train-step-sgd": _both(_train_sgd),

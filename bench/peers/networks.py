@@ -28,6 +28,7 @@ from ...kernels.errors import SettingError, unknown_name
 if TYPE_CHECKING:
     from ...nnlite import Network
 
+OFF_KINK = np.float32(4.0)  # standard deviations of what a norm puts out
 KINK_MARGIN = 2e-5  # far above float32's error of a unit's input, far below its size
 Arrays = dict[str, np.ndarray]
 Shape = tuple[int, ...]
@@ -83,7 +84,10 @@ class Kind:
 
 @dataclass(frozen=True)
 class Mlp(Kind):
-    """Linear, ReLU, Linear, ...: arrays theta, v, omega, anchor (P,), x (N, I), y (N,), u (N, K)."""
+    """Linear, ReLU, Linear, ...
+
+    Arrays: theta, v, omega, anchor (P,), x (N, widths[0]), y (N,) and u (N, K).
+    """
 
     table: ClassVar[str] = "OPERATIONS"
     operations: ClassVar[tuple[str, ...]] = (
@@ -249,13 +253,24 @@ class ConvNet(Kind):
         return self.template.num_outputs
 
     def draw(self, rng: np.random.Generator, n: int) -> Arrays:
-        """Weights as a Network draws them, BatchNorm's moved off 1 and 0; statistics of real data.
+        """Weights as a Network draws them; norms that keep units off their kinks; sane statistics.
 
-        Random running statistics would let signals grow from block to block until the softmax is
-        one-hot: so they are those of sixteen samples, each then changed by a random tenth.
+        A batch has millions of units, too many to move each off its kink as in an MLP: of those
+        near zero, rounding would put some on the other side in every peer. So the norms' shifts
+        are +-`OFF_KINK`, channels in turn open and shut, alike in all layers so that residual sums
+        stay off the kink as well. (Measured, ResNet-20, batch 64, shifts around 0 instead: right
+        peers are off by 5e-3 in a JVP, and by 0.16 in three training steps.)
+
+        Running statistics drawn blindly would let signals grow from block to block until the
+        softmax is one-hot: they are those of sixteen samples, changed by up to a tenth.
         """
         template = self.template
-        theta = template.theta + np.float32(0.1) * self._norms() * _normal(rng, template.theta.size)
+        theta = template.theta.copy()
+        for weight, bias in self._norms(theta):
+            weight[:] = 1.0 + 0.1 * _normal(rng, weight.size)
+            bias[:] = 0.1 * _normal(rng, bias.size)
+            bias[::2] += OFF_KINK
+            bias[1::2] -= OFF_KINK
         x = _normal(rng, n, *template.input_shape)
         return {
             "theta": theta,
@@ -265,16 +280,13 @@ class ConvNet(Kind):
             "state": self._statistics(theta, _normal(rng, 16, *template.input_shape), rng),
         }
 
-    def _norms(self) -> np.ndarray:
-        """1 at the parameters of BatchNorm2d (weights that are vectors, with their biases), (P,)."""
+    def _norms(self, theta: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Views of weight and bias (C,) of each BatchNorm2d in theta: the weights are vectors."""
         layout = self.template.layout
-        mark = np.zeros(layout.size, np.float32)
         for name in layout:
             owner, _, part = name.rpartition(".")
             if part == "weight" and len(layout.shape(name)) == 1:
-                layout.view(mark, name)[...] = 1
-                layout.view(mark, f"{owner}.bias")[...] = 1
-        return mark
+                yield layout.view(theta, name), layout.view(theta, f"{owner}.bias")
 
     def _statistics(self, theta: np.ndarray, x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """The running statistics (S,) in float32; variances are positive."""

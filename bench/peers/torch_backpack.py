@@ -13,6 +13,7 @@ from torch import nn
 
 from . import torch_net
 from .problem import Operation, Problem, Variants, decline_large
+from .torch_images import layouts, turned_back
 
 Tensors = list[torch.Tensor]
 
@@ -22,12 +23,17 @@ def settings() -> dict[str, Any]:
     return {**torch_net.settings(), "backpack": metadata.version("backpack-for-pytorch")}
 
 
-def _extended(problem: Problem, extension: type, attribute: str) -> Callable[[], Tensors]:
+def _extended(
+    problem: Problem,
+    extension: type,
+    attribute: str,
+    layout: torch.memory_format = torch.channels_last,
+) -> Callable[[], Tensors]:
     """Backward of the summed cross-entropy with `extension`, which leaves its result on every
     parameter as `attribute`."""
-    net = extend(torch_net.network(problem))
+    net = extend(torch_net.network(problem, layout))
     loss = extend(nn.CrossEntropyLoss(reduction="sum"))
-    x, y = torch_net.tensor(problem, "x"), torch_net.tensor(problem, "y")
+    x, y = torch_net.tensor(problem, "x", layout), torch_net.tensor(problem, "y")
 
     def call() -> Tensors:
         net.zero_grad(set_to_none=True)
@@ -38,9 +44,27 @@ def _extended(problem: Problem, extension: type, attribute: str) -> Callable[[],
     return call
 
 
-def _empirical(problem: Problem) -> Operation:
-    call = _extended(problem, SumGradSquared, "sum_grad_squared")
+def _empirical(problem: Problem, layout: torch.memory_format = torch.channels_last) -> Operation:
+    call = _extended(problem, SumGradSquared, "sum_grad_squared", layout)
     return torch_net.stateless(call, "fisher", torch_net.flat)
+
+
+def _convolution(problem: Problem, layout: torch.memory_format) -> Operation:
+    decline_large(problem)
+    channels, filters = problem.network.shapes()[0][3], problem.network.outputs
+    net = extend(nn.Conv2d(channels, filters, 3, padding=1, bias=False))
+    x, w, dy = (torch_net.tensor(problem, name, layout) for name in ("x", "w", "dy"))
+    net.weight.data = w
+
+    def call() -> torch.Tensor:
+        net.zero_grad(set_to_none=True)
+        with backpack(SumGradSquared()):
+            net(x).backward(dy)
+        return net.weight.sum_grad_squared
+
+    return torch_net.stateless(
+        call, "fisher", lambda found: turned_back(found).contiguous().numpy()
+    )
 
 
 def _true(problem: Problem) -> Operation:
@@ -66,3 +90,7 @@ OPERATIONS: dict[str, Variants] = {
     "fisher-true": {"DiagGGNExact": _true},
     "mas": {"BatchGrad": _mas},
 }
+CONVOLUTIONS: dict[str, Variants] = {"conv-fisher": layouts(_convolution, "SumGradSquared")}
+# First-order extensions look at each layer with parameters alone, so a residual sum is no
+# obstacle (the second-order ones would need BackPACK's own modules for it).
+NETWORKS: dict[str, Variants] = {"fisher-empirical": layouts(_empirical, "SumGradSquared")}

@@ -10,6 +10,10 @@ from torch.nn import functional
 
 from . import torch_net
 from .problem import CHECK_STEPS, LAM, Operation, Problem, Variants
+from .torch_conv import EAGER as CONVOLUTIONS
+from .torch_images import layouts
+
+__all__ = ["CONVOLUTIONS", "NETWORKS", "OPERATIONS", "settings"]
 
 settings = torch_net.settings
 
@@ -21,8 +25,13 @@ def _train(make: Callable[..., torch_net.OptimizerMaker]) -> Variants:
     }
 
 
-def _forward(problem: Problem) -> Operation:
-    net, x = torch_net.network(problem), torch_net.tensor(problem, "x")
+def _train_images(problem: Problem, layout: torch.memory_format) -> Operation:
+    return torch_net.train(problem, torch_net.momentum(fused=True), layout=layout)
+
+
+def _forward(problem: Problem, layout: torch.memory_format = torch.channels_last) -> Operation:
+    net = torch_net.network(problem, layout, inplace=True)
+    x = torch_net.tensor(problem, "x", layout)
 
     def call() -> torch.Tensor:
         with torch.inference_mode():
@@ -76,7 +85,7 @@ def _si_step(problem: Problem) -> Operation:
 
     def reset() -> None:
         nonlocal optimizer
-        torch_net.restore(parameters, problem)
+        torch_net.restore(net, problem)
         torch._foreach_zero_(path)
         optimizer = make(parameters)
 
@@ -98,4 +107,10 @@ OPERATIONS: dict[str, Variants] = {
     "forward-256": {"inference_mode": _forward},
     "vjp": {"autograd.grad": _vjp},
     "si-step": {"fused Adam, foreach penalty": _si_step},
+}
+NETWORKS: dict[str, Variants] = {
+    "train-step-sgd": layouts(_train_images),
+    "forward-1": layouts(_forward),
+    "forward-32": layouts(_forward),
+    "forward-256": layouts(_forward),
 }

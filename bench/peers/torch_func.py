@@ -12,6 +12,10 @@ from torch.nn import functional
 
 from . import torch_net
 from .problem import Operation, Problem, Variants, decline_large
+from .torch_conv import FUNC as CONVOLUTIONS
+from .torch_images import layouts
+
+__all__ = ["CONVOLUTIONS", "NETWORKS", "OPERATIONS", "settings"]
 
 settings = torch_net.settings
 
@@ -21,14 +25,14 @@ Parameters = dict[str, torch.Tensor]
 class _Functional:
     """The network as a function of its parameters, with the problem's arrays as tensors."""
 
-    def __init__(self, problem: Problem) -> None:
-        self.net = torch_net.network(problem)
+    def __init__(self, problem: Problem, layout: torch.memory_format = torch.channels_last) -> None:
+        self.problem, self.net = problem, torch_net.network(problem, layout)
         self.names = [name for name, _ in self.net.named_parameters()]
         self.theta = {name: p.detach() for name, p in self.net.named_parameters()}
-        self.x, self.y = torch_net.tensor(problem, "x"), torch_net.tensor(problem, "y")
-        self.u = torch_net.tensor(problem, "u")
-        self.v = dict(zip(self.names, torch_net.parts(problem, "v"), strict=True))
-        self.classes = problem.widths[-1]
+        self.x, self.y = torch_net.tensor(problem, "x", layout), torch_net.tensor(problem, "y")
+        parts = zip(self.theta.items(), torch_net.parts(problem, "v"), strict=True)
+        self.v = {name: torch.empty_like(p).copy_(v) for (name, p), v in parts}
+        self.classes = problem.network.outputs
 
     def logits(self, theta: Parameters, x: torch.Tensor) -> torch.Tensor:
         return func.functional_call(self.net, theta, (x,))
@@ -36,12 +40,16 @@ class _Functional:
     def batch(self, theta: Parameters) -> torch.Tensor:
         return self.logits(theta, self.x)
 
+    def cotangent(self) -> torch.Tensor:
+        """The problem's u (N, K)."""
+        return torch_net.tensor(self.problem, "u")
+
     def flat(self, theta: Parameters) -> np.ndarray:
         return torch_net.flat([theta[name] for name in self.names])
 
 
-def _jvp(problem: Problem) -> Operation:
-    f = _Functional(problem)
+def _jvp(problem: Problem, layout: torch.memory_format = torch.channels_last) -> Operation:
+    f = _Functional(problem, layout)
 
     def call() -> torch.Tensor:
         return func.jvp(f.batch, (f.theta,), (f.v,))[1]
@@ -51,9 +59,10 @@ def _jvp(problem: Problem) -> Operation:
 
 def _vjp(problem: Problem) -> Operation:
     f = _Functional(problem)
+    u = f.cotangent()
 
     def call() -> Parameters:
-        return func.vjp(f.batch, f.theta)[1](f.u)[0]
+        return func.vjp(f.batch, f.theta)[1](u)[0]
 
     return torch_net.stateless(call, "vjp", f.flat)
 
@@ -72,14 +81,19 @@ def _sum_squares(grads: Parameters) -> Parameters:
     return {name: g.square().mean(dim=0) for name, g in grads.items()}
 
 
-def _empirical(problem: Problem) -> Operation:
+def _empirical(
+    problem: Problem,
+    chunk: int | None = None,
+    layout: torch.memory_format = torch.channels_last,
+) -> Operation:
+    """chunk: of how many samples gradients are computed at a time; None is all."""
     decline_large(problem)
-    f = _Functional(problem)
+    f = _Functional(problem, layout)
 
     def loss(theta: Parameters, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         return functional.cross_entropy(f.logits(theta, x[None]), y[None])
 
-    per_sample: Callable = func.vmap(func.grad(loss), in_dims=(None, 0, 0))
+    per_sample: Callable = func.vmap(func.grad(loss), in_dims=(None, 0, 0), chunk_size=chunk)
 
     def call() -> Parameters:
         return _sum_squares(per_sample(f.theta, f.x, f.y))
@@ -132,4 +146,11 @@ OPERATIONS: dict[str, Variants] = {
     "jvp": {"jvp": _jvp},
     "vjp": {"vjp": _vjp},
     "gram": {"jvp, vjp": _gram},
+}
+NETWORKS: dict[str, Variants] = {
+    "fisher-empirical": {
+        **layouts(_empirical, "vmap(grad), all at once", chunk=None),
+        **layouts(_empirical, "vmap(grad), 16 samples at a time", chunk=16),
+    },
+    "jvp": layouts(_jvp, "jvp"),
 }

@@ -10,7 +10,20 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from .problem import BETA1, BETA2, CHECK_STEPS, EPS, LR_ADAM, LR_SGD, Operation, Problem
+from . import torch_images
+from .networks import Mlp
+from .problem import (
+    BETA1,
+    BETA2,
+    CHECK_STEPS,
+    EPS,
+    LR_ADAM,
+    LR_MOMENTUM,
+    LR_SGD,
+    MOMENTUM,
+    Operation,
+    Problem,
+)
 
 OptimizerMaker = Callable[[list[nn.Parameter]], torch.optim.Optimizer]
 
@@ -24,30 +37,40 @@ def settings() -> dict[str, Any]:
     }
 
 
-def network(problem: Problem) -> nn.Sequential:
-    """Linear, ReLU, Linear, ... holding a copy of the problem's theta."""
-    modules: list[nn.Module] = []
-    for i, o in problem.layers():
-        modules += [nn.Linear(i, o), nn.ReLU()]
-    net = nn.Sequential(*modules[:-1])
-    restore(list(net.parameters()), problem)
+def network(
+    problem: Problem, layout: torch.memory_format = torch.channels_last, inplace: bool = False
+) -> nn.Sequential:
+    """The network in mode "eval", holding a copy of the problem's theta.
+
+    An MLP is Linear, ReLU, Linear, ...; layout and inplace (of its ReLUs) are a convolutional
+    network's.
+    """
+    if isinstance(problem.network, Mlp):
+        modules: list[nn.Module] = []
+        for i, o in problem.network.layers():
+            modules += [nn.Linear(i, o), nn.ReLU()]
+        net = nn.Sequential(*modules[:-1]).eval()
+    else:
+        net = torch_images.network(problem, layout, inplace)
+    restore(net, problem)
     return net
 
 
-def tensor(problem: Problem, name: str) -> torch.Tensor:
-    """One of the problem's arrays, copied."""
-    return torch.tensor(problem.arrays[name])
+def tensor(
+    problem: Problem, name: str, layout: torch.memory_format = torch.channels_last
+) -> torch.Tensor:
+    """One of the problem's arrays, copied; images (N, H, W, C) as (N, C, H, W)."""
+    return torch_images.turned(problem.arrays[name], layout)
 
 
 def parts(problem: Problem, name: str) -> list[torch.Tensor]:
     """An array of length P as one tensor a parameter, in the order of `net.parameters()`."""
-    split = problem.split(problem.arrays[name])
-    return [torch.tensor(part) for pair in split for part in pair]
+    return [torch_images.turned(part) for part in problem.network.views(problem.arrays[name])]
 
 
 def flat(tensors: Sequence[torch.Tensor]) -> np.ndarray:
     """Tensors in the order of `net.parameters()` as one vector (P,)."""
-    return torch.cat([part.detach().reshape(-1) for part in tensors]).numpy()
+    return torch.cat([torch_images.turned_back(part).reshape(-1) for part in tensors]).numpy()
 
 
 def adam(**how: bool) -> OptimizerMaker:
@@ -60,14 +83,20 @@ def sgd(**how: bool) -> OptimizerMaker:
     return lambda p: torch.optim.SGD(p, lr=LR_SGD, **how)
 
 
+def momentum(**how: bool) -> OptimizerMaker:
+    """Makes SGD with momentum, in the given implementation."""
+    return lambda p: torch.optim.SGD(p, lr=LR_MOMENTUM, momentum=MOMENTUM, **how)
+
+
 def train(
     problem: Problem,
     make: OptimizerMaker,
     wrap: Callable[[Callable], Callable] = lambda f: f,
+    layout: torch.memory_format = torch.channels_last,
 ) -> Operation:
     """Forward, mean cross-entropy, backward and one optimizer step; `wrap` may compile the loss."""
-    net = network(problem)
-    x, y = tensor(problem, "x"), tensor(problem, "y")
+    net = network(problem, layout, inplace=True).train()
+    x, y = tensor(problem, "x", layout), tensor(problem, "y")
     parameters = list(net.parameters())
     loss = wrap(lambda a, b: functional.cross_entropy(net(a), b))
     optimizer = make(parameters)
@@ -79,23 +108,26 @@ def train(
 
     def reset() -> None:
         nonlocal optimizer
-        restore(parameters, problem)
+        restore(net, problem)
         optimizer = make(parameters)
 
     def result() -> dict[str, np.ndarray]:
         reset()
         for _ in range(CHECK_STEPS):
             call()
-        return {"change": flat(parameters) - problem.arrays["theta"]}
+        found = {"change": flat(parameters) - problem.arrays["theta"]}
+        kept = torch_images.statistics(net)
+        return {**found, "state": flat(kept)} if kept else found
 
     return Operation(call, result, reset)
 
 
-def restore(parameters: Sequence[torch.Tensor], problem: Problem) -> None:
-    """Copy the problem's theta into the parameters, in place."""
+def restore(net: nn.Module, problem: Problem) -> None:
+    """Copy the problem's theta, and running statistics if there are any, into the network."""
     with torch.no_grad():
-        for parameter, start in zip(parameters, parts(problem, "theta"), strict=True):
+        for parameter, start in zip(net.parameters(), parts(problem, "theta"), strict=True):
             parameter.copy_(start)
+        torch_images.restore_statistics(net, problem)
 
 
 def stateless(

@@ -9,6 +9,7 @@ import numpy as np
 
 from ...methods import importance
 from ...nnlite import Network, models, optim
+from .conv_kernels import CONVOLUTIONS
 from .networks import ConvNet, Mlp
 from .problem import (
     BETA1,
@@ -24,7 +25,6 @@ from .problem import (
     Problem,
     Variants,
 )
-from .weightspace_conv import CONVOLUTIONS
 
 __all__ = ["CONVOLUTIONS", "NETWORKS", "OPERATIONS", "settings"]
 

@@ -138,8 +138,9 @@ def make_stream(
         num_classes=num_classes,
         hash=total.hexdigest(),
         description=(
-            f"{kind}: {len(tasks)} tasks of {names} ({first.train_size:,} training and "
-            f"{first.test_size:,} test images{each}), {SCENARIO_MEANING[scenario]}"
+            f"{kind}: {len(tasks)} {'tasks' if len(tasks) > 1 else 'task'} of {names} "
+            f"({first.train_size:,} training and {first.test_size:,} test images{each}), "
+            f"{SCENARIO_MEANING[scenario]}"
         ),
     )
 

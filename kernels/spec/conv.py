@@ -8,7 +8,7 @@ from typing import Any
 
 from .common import ACT, ACTS, RELU
 from .contract import Kernel, Sizes
-from .makers import unit
+from .makers import Maker, small, unit
 
 
 def _conv_sizes(sizes: Sizes, values: Mapping[str, Any]) -> dict[str, int]:
@@ -44,6 +44,7 @@ def _conv(
 ) -> Kernel:
     """A kernel of the convolution; every one is tried with all the steps."""
     more.setdefault("product", True)
+    made: dict[str, Maker] = {"w": small, "tw": small, **more.pop("make", {})}
     return Kernel(
         f"conv2d_{name}",
         axes,
@@ -51,6 +52,7 @@ def _conv(
         more.pop("flops", _conv_flops),
         {**_SAME, **(scalars or {}), "work": None},
         variants={"": {}, **_STEPS, **(variants or {})},
+        make=made,
         reduces=reduces,
         family="conv",
         derive=_conv_sizes,

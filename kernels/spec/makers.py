@@ -14,6 +14,11 @@ def normal(rng, shape, dtype):
     return rng.standard_normal(shape).astype(dtype)
 
 
+def small(rng, shape, dtype):
+    """Weights as a network has them: sums over a window stay where activations are not flat."""
+    return (0.1 * rng.standard_normal(shape)).astype(dtype)
+
+
 def positive(rng, shape, dtype):
     return np.abs(rng.standard_normal(shape)).astype(dtype) + dtype(0.1)
 

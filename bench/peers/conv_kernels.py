@@ -34,9 +34,7 @@ class _Buffers:
 
     def backward(self, dx: np.ndarray, dw: np.ndarray) -> None:
         self.ops.conv2d_input_grad(self.dy, self.w, _STRIDE, _PADDING, self.work, dx)
-        self.ops.conv2d_weight_grad(
-            self.x, self.dy, _STRIDE, _PADDING, 0.0, self.work, dw, None
-        )
+        self.ops.conv2d_weight_grad(self.x, self.dy, _STRIDE, _PADDING, 0.0, self.work, dw, None)
 
     def fisher(self, out: np.ndarray) -> None:
         """out (O, 3, 3, C) = the sum of squares; no gradient of a sample outlives its block."""

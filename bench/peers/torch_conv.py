@@ -1,0 +1,97 @@
+"""torch on single convolutions: eager, with both memory formats to choose from, and torch.func."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import func
+from torch.nn import functional
+
+from .problem import Operation, Problem, Variants, decline_large
+from .torch_images import layouts, turned, turned_back
+
+
+class _Tensors:
+    """The problem's x (N, C, H, H), w (O, C, 3, 3) and dy (N, O, H, H)."""
+
+    def __init__(self, problem: Problem, layout: torch.memory_format) -> None:
+        a = problem.arrays
+        self.x, self.w, self.dy = (turned(a[name], layout) for name in ("x", "w", "dy"))
+
+
+def _numpy(tensor: torch.Tensor) -> np.ndarray:
+    return turned_back(tensor).contiguous().numpy()
+
+
+def _forward(problem: Problem, layout: torch.memory_format) -> Operation:
+    at = _Tensors(problem, layout)
+
+    def call() -> torch.Tensor:
+        with torch.inference_mode():
+            return functional.conv2d(at.x, at.w, padding=1)
+
+    return Operation(call, lambda: {"y": _numpy(call())})
+
+
+def _forward_backward(problem: Problem, layout: torch.memory_format) -> Operation:
+    at = _Tensors(problem, layout)
+    at.x.requires_grad_()
+    at.w.requires_grad_()
+
+    def call() -> tuple[torch.Tensor, ...]:
+        return torch.autograd.grad(functional.conv2d(at.x, at.w, padding=1), (at.x, at.w), at.dy)
+
+    def result() -> dict[str, np.ndarray]:
+        dx, dw = call()
+        return {"dx": _numpy(dx), "dw": _numpy(dw)}
+
+    return Operation(call, result)
+
+
+def _unfolded(problem: Problem) -> Operation:
+    """Each sample's gradient as a product dy_n cols_n^T, as written by hand: (N, O, 9 C) in all."""
+    decline_large(problem)
+    at = _Tensors(problem, torch.contiguous_format)
+    dy = at.dy.flatten(2)
+
+    def call() -> torch.Tensor:
+        with torch.inference_mode():
+            columns = functional.unfold(at.x, 3, padding=1)
+            grads = torch.bmm(dy, columns.transpose(1, 2))
+            return grads.square_().sum(dim=0).view(at.w.shape)
+
+    return Operation(call, lambda: {"fisher": _numpy(call())})
+
+
+def _per_sample(problem: Problem, chunk: int | None, layout: torch.memory_format) -> Operation:
+    """vmap(grad); with a chunk, only so many gradients of samples are in memory at a time."""
+    decline_large(problem)
+    at = _Tensors(problem, layout)
+
+    def pulled(w: torch.Tensor, x: torch.Tensor, dy: torch.Tensor) -> torch.Tensor:
+        return (functional.conv2d(x[None], w, padding=1)[0] * dy).sum()
+
+    grads = func.vmap(func.grad(pulled), in_dims=(None, 0, 0))
+
+    size = chunk or problem.batch
+
+    def call() -> torch.Tensor:
+        total = torch.zeros_like(at.w)
+        for x, dy in zip(at.x.split(size), at.dy.split(size), strict=True):
+            total += grads(at.w, x, dy).square_().sum(dim=0)
+        return total
+
+    return Operation(call, lambda: {"fisher": _numpy(call())})
+
+
+EAGER: dict[str, Variants] = {
+    "conv-forward": layouts(_forward),
+    "conv-forward-backward": layouts(_forward_backward),
+    "conv-fisher": {"unfold, bmm": _unfolded},
+}
+FUNC: dict[str, Variants] = {
+    "conv-fisher": {
+        **layouts(_per_sample, "vmap(grad), all at once", chunk=None),
+        **layouts(_per_sample, "vmap(grad), 16 samples at a time", chunk=16),
+    },
+}
