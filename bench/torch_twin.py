@@ -124,7 +124,7 @@ def twin(net: Network) -> nn.Module:
     Raises SettingError for a layer that torch has no module for here.
     """
     module = _chain(net.layers, net.input_shape).to(getattr(torch, str(net.dtype)))
-    module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    module = module.to(memory_format=torch.channels_last)
     views = net.layout.views(net.theta).values()
     with torch.no_grad():
         for parameter, view in zip(parameters_of(module), views, strict=True):

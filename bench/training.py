@@ -26,7 +26,9 @@ from ..kernels.errors import SettingError, WeightspaceError, unknown_name
 from ..nnlite import Network, models
 from ..nnlite.init import generator
 from ..nnlite.optim import SGD, Streams
-from . import data, machine, records
+from . import data as data_sets
+from . import machine, records
+from .data import Dataset
 from .streams.augment import augment
 from .streams.normalise import check_normalise, to_float
 
@@ -57,7 +59,7 @@ class Recipe:
     train_limit: int | None = None
     test_limit: int | None = None
 
-    def network_for(self, dataset: data.Dataset, seed: int) -> Network:
+    def network_for(self, dataset: Dataset, seed: int) -> Network:
         """The network with its first weights. Raises UnknownNameError."""
         if self.network not in NETWORKS:
             raise unknown_name("network", self.network, NETWORKS)
@@ -81,7 +83,7 @@ class Images:
     black: np.ndarray  # (C,) what lies outside an image
 
     @classmethod
-    def of(cls, recipe: Recipe, dataset: data.Dataset) -> Images:
+    def of(cls, recipe: Recipe, dataset: Dataset) -> Images:
         scaling = check_normalise("training", recipe.normalise, dataset.input_shape[-1])
         black = to_float(np.zeros((1, 1, 1, dataset.input_shape[-1]), np.uint8), scaling, False)
         return cls(
@@ -106,9 +108,9 @@ class Images:
         return recipe.epochs * (len(self.train) // min(recipe.batch_size, len(self.train)))
 
 
-def load(recipe: Recipe) -> data.Dataset:
+def load(recipe: Recipe) -> Dataset:
     """The recipe's data set. Raises the data sets' named errors."""
-    found = data.load(recipe.data, recipe.data_dir)
+    found = data_sets.load(recipe.data, recipe.data_dir)
     return found.limited(recipe.train_limit, recipe.test_limit)
 
 

@@ -83,7 +83,7 @@ def _room(one, g):
 
 def conv2d_workspace(kernel, x_shape, w_shape, stride, padding):
     """Elements of scratch that `kernel` wants for any dtype; per-thread parts are in it."""
-    threads = numba.config.NUMBA_NUM_THREADS
+    threads = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
     most = 0
     for one in (np.float32(1), np.float64(1)):
         forward = _forward_of(x_shape, w_shape, stride, padding)

@@ -22,9 +22,8 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
-from numba.extending import intrinsic
 
-from .simd import BYTES, WIDE, call_llvm, splat, vector_type
+from .simd import BYTES, WIDE, call_llvm, intrinsic, splat, vector_type
 from .tiles import serial
 
 ROWS = 8 if WIDE else 4  # of a tile two vectors wide; one vector wide it has twice as many
@@ -92,34 +91,46 @@ class _Emitter:
                 new.append(call_llvm(builder, "fma", self.vector, terms))
         return new
 
-    def finish(self, way: int, value: ir.Value, pointer: ir.Value) -> None:
-        """Put a finished sum away as `way` says."""
+    def finish(self, way: ir.Value, sums: list[ir.Value], places: list[ir.Value]) -> None:
+        """Put the finished sums away as `way` says."""
         builder = self.builder
-        if way != SET:
-            old = builder.load(pointer, align=self.size)
-            if way == SQUARE:
-                value = call_llvm(builder, "fma", self.vector, [value, value, old])
-            elif way == ABSOLUTE:
-                magnitude = call_llvm(builder, "fabs", self.vector, [value])
-                value = builder.fadd(old, magnitude)
-            else:
-                value = builder.fadd(old, value)
-        builder.store(value, pointer, align=self.size)
+        after = builder.append_basic_block("stored")
+        chosen = builder.switch(way, after)
+        for number in (SET, ADD, SQUARE, ABSOLUTE):
+            block = builder.append_basic_block("store")
+            chosen.add_case(ir.Constant(_WORD, number), block)
+            builder.position_at_end(block)
+            for value, place in zip(sums, places, strict=True):
+                builder.store(self._joined(number, value, place), place, align=self.size)
+            builder.branch(after)
+        builder.position_at_end(after)
+
+    def _joined(self, way: int, value: ir.Value, place: ir.Value) -> ir.Value:
+        """What goes to `place`, a sum being `value`."""
+        if way == SET:
+            return value
+        old = self.builder.load(place, align=self.size)
+        if way == SQUARE:
+            return call_llvm(self.builder, "fma", self.vector, [value, value, old])
+        if way == ABSOLUTE:
+            value = call_llvm(self.builder, "fabs", self.vector, [value])
+        return self.builder.fadd(old, value)
 
 
-def _tile(rows: int, vectors: int, way: int) -> Any:
-    """The compiled function tile(one, a, a_rows, n1, a1, n2, a2, b, b1, b2, out, out_rows).
+def _tile(rows: int, vectors: int) -> Any:
+    """The compiled function tile(one, way, a, a_rows, n1, a1, n2, a2, b, b1, b2, out, out_rows).
 
-    a, b, out: addresses; a_rows, out_rows: addresses of int64 offsets in elements, one a row; the
-    rest: counts, and strides in elements. `one` is any number of the dtype.
+    a, b, out: addresses; a_rows, out_rows: addresses of int64 offsets in elements, one a row; way:
+    what becomes of the sums; the rest: counts, and strides in elements. `one` is any number of the
+    dtype.
     """
 
     @intrinsic
-    def tile(typing, one, a, a_rows, n1, a1, n2, a2, b, b1, b2, out, out_rows):
+    def tile(typing, one, way, a, a_rows, n1, a1, n2, a2, b, b1, b2, out, out_rows):
         scalar = one
 
         def generate(context, builder, signature, arguments):
-            _, a, a_rows, n1, a1, n2, a2, b, b1, b2, out, out_rows = arguments
+            _, way, a, a_rows, n1, a1, n2, a2, b, b1, b2, out, out_rows = arguments
             emit = _Emitter(context, builder, scalar)
             a1, a2, b1, b2 = map(emit.bytes_of, (a1, a2, b1, b2))
             lines = [builder.add(a, offset) for offset in emit.offsets(a_rows, rows)]
@@ -134,19 +145,20 @@ def _tile(rows: int, vectors: int, way: int) -> Any:
 
             start = [ir.Constant(_WORD, 0), b, *[emit.zero] * (rows * vectors)]
             _, _, *sums = emit.loop(n1, start, outer)
-            for i, offset in enumerate(emit.offsets(out_rows, rows)):
-                base = builder.add(out, offset)
-                for v in range(vectors):
-                    emit.finish(way, sums[i * vectors + v], emit.at(base, v))
+            places = [
+                emit.at(builder.add(out, offset), v)
+                for offset in emit.offsets(out_rows, rows)
+                for v in range(vectors)
+            ]
+            emit.finish(way, sums, places)
             return context.get_dummy_value()
 
-        return types.void(one, *[types.intp] * 11), generate
+        return types.void(one, *[types.intp] * 12), generate
 
     return tile
 
 
-_two_set, _two_add, _two_square, _two_absolute = (_tile(ROWS, 2, way) for way in range(4))
-_one_set, _one_add, _one_square, _one_absolute = (_tile(2 * ROWS, 1, way) for way in range(4))
+_two_vectors, _one_vector = _tile(ROWS, 2), _tile(2 * ROWS, 1)
 
 
 @serial
@@ -158,25 +170,9 @@ def rows_of(vectors):
 @serial
 def multiply_rows(one, vectors, way, count, a, a_rows, n1, a1, n2, a2, b, b1, b2, out, out_rows):
     """`tile` for `count` rows, a multiple of `rows_of(vectors)`: all rows times one panel of B."""
-    if vectors == 2:
-        for at in range(0, 8 * count, 8 * ROWS):
-            x, y = a_rows + at, out_rows + at
-            if way == SET:
-                _two_set(one, a, x, n1, a1, n2, a2, b, b1, b2, out, y)
-            elif way == ADD:
-                _two_add(one, a, x, n1, a1, n2, a2, b, b1, b2, out, y)
-            elif way == SQUARE:
-                _two_square(one, a, x, n1, a1, n2, a2, b, b1, b2, out, y)
-            else:
-                _two_absolute(one, a, x, n1, a1, n2, a2, b, b1, b2, out, y)
-    else:
-        for at in range(0, 8 * count, 16 * ROWS):
-            x, y = a_rows + at, out_rows + at
-            if way == SET:
-                _one_set(one, a, x, n1, a1, n2, a2, b, b1, b2, out, y)
-            elif way == ADD:
-                _one_add(one, a, x, n1, a1, n2, a2, b, b1, b2, out, y)
-            elif way == SQUARE:
-                _one_square(one, a, x, n1, a1, n2, a2, b, b1, b2, out, y)
-            else:
-                _one_absolute(one, a, x, n1, a1, n2, a2, b, b1, b2, out, y)
+    for at in range(0, 8 * count, 8 * rows_of(vectors)):
+        x, y = a_rows + at, out_rows + at
+        if vectors == 2:
+            _two_vectors(one, way, a, x, n1, a1, n2, a2, b, b1, b2, out, y)
+        else:
+            _one_vector(one, way, a, x, n1, a1, n2, a2, b, b1, b2, out, y)

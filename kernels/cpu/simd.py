@@ -15,12 +15,14 @@ import llvmlite.binding as llvm
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic, models, overload, register_model
+from numba.extending import intrinsic as numba_intrinsic
+from numba.extending import models, overload, register_model
 
 _FEATURES = llvm.get_host_cpu_features()
 WIDE = bool(_FEATURES.get("avx512f"))
 BYTES = 64 if WIDE else 32  # of a register; on narrower machines LLVM splits it
 _CONTRACT = ("contract",)
+intrinsic: Any = numba_intrinsic  # its functions lose their first argument: types cannot say so
 
 
 class Vector(types.Type):
@@ -54,8 +56,8 @@ def call_llvm(
 ) -> ir.Value:
     """Call llvm.NAME; `suffix` names the overload, by default the result's vector type."""
     if not suffix:
-        width = 32 if isinstance(result.element, ir.FloatType) else 64  # type: ignore[attr-defined]
-        suffix = f"v{result.count}f{width}"  # type: ignore[attr-defined]
+        width = 32 if isinstance(result.element, ir.FloatType) else 64
+        suffix = f"v{result.count}f{width}"
     kind = ir.FunctionType(result, [argument.type for argument in arguments])
     function = cgutils.get_or_insert_function(builder.module, kind, f"llvm.{name}.{suffix}")
     return builder.call(function, arguments)

@@ -98,7 +98,7 @@ def conv2d_accumulate(x, dz, stride, padding, power, work, dw, db):
     dz (V, N, h, w, O). The positions of a sample are summed before the power is taken, so there is
     no shortcut through squared inputs as a dense layer has. power: 1 or 2.
     """
-    g, s = np.empty_like(dw), None if db is None else np.empty_like(db)
+    g, s = np.empty_like(dw), np.empty(len(dw), dw.dtype)
     for cotangent in dz:
         for n in range(len(x)):
             one = slice(n, n + 1)

@@ -21,7 +21,7 @@ class Saved(NamedTuple):
     """What a pooling layer's forward pass leaves for its other verbs."""
 
     shape: Shape  # of the input, (N, H, W, C)
-    index: np.ndarray | None = None  # MaxPool2d: (N, h, w, C), where each value came from
+    places: np.ndarray | None = None  # MaxPool2d: (N, h, w, C), where each value came from
 
 
 @dataclass(frozen=True)
@@ -70,14 +70,14 @@ class MaxPool2d(Layer):
         if not want_dx:
             return None
         dx = k.flow((len(dy), *saved.shape[1:]), dy)
-        k.ops.max_pool_backward(saved.index, dy, self.size, self.stride, self.padding, dx)
+        k.ops.max_pool_backward(saved.places, dy, self.size, self.stride, self.padding, dx)
         return dx
 
     def tangent(self, k, p, saved, tp, tx):
         if tx is None:
             return None
-        ty = k.flow(saved.index.shape, tx)
-        k.ops.max_pool_tangent(saved.index, tx, self.size, self.stride, self.padding, ty)
+        ty = k.flow(saved.places.shape, tx)
+        k.ops.max_pool_tangent(saved.places, tx, self.size, self.stride, self.padding, ty)
         return ty
 
 

@@ -10,7 +10,7 @@ Pair = int | tuple[int, int]
 
 def pair(owner: str, what: str, given: Pair, least: int) -> tuple[int, int]:
     """`given` as (rows, columns). Raises SettingError for anything but whole numbers >= least."""
-    values = (given, given) if isinstance(given, int) else tuple(given)
+    values = tuple(given) if isinstance(given, tuple | list) else (given, given)
     if (
         len(values) != 2
         or any(isinstance(v, bool) or not isinstance(v, int) for v in values)
