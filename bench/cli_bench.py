@@ -139,6 +139,31 @@ def bench_startup(quick: Quick = False, out: Out = None, append: Append = False)
     _store("startup", startup.as_records(rows, machine.describe()), out, append)
 
 
+@app.command(name="training")
+def bench_training(
+    network: Annotated[str, typer.Option(help="A network of the recipe book.")] = "resnet20",
+    data: Annotated[str, typer.Option(help="The data set.")] = "cifar-10",
+    data_dir: Annotated[str | None, typer.Option("--data-dir")] = None,
+    normalise: Annotated[str, typer.Option(help="cifar, mnist or symmetric.")] = "cifar",
+    epochs: Annotated[int, typer.Option()] = 30,
+    batch: Annotated[int, typer.Option()] = 128,
+    lr: Annotated[float, typer.Option()] = 0.1,
+    seeds: Annotated[int, typer.Option(help="How many, from 0.")] = 3,
+    engine: Annotated[
+        list[str] | None, typer.Option("--engine", "-e", help="weightspace, torch; default both.")
+    ] = None,
+    augment: Annotated[bool, typer.Option(help="Random crops and flips.")] = True,
+    out: Out = None,
+    append: Append = False,
+) -> None:
+    """Train one network with weightspace and with torch: same weights, batches and recipe."""
+    from . import training
+
+    recipe = training.Recipe(network, data, data_dir, normalise, epochs, batch, lr, augment=augment)
+    found = training.run(recipe, seeds, tuple(engine or training.ENGINES), console)
+    _store("training", found, out, append)
+
+
 @app.command(name="compare")
 def bench_compare(
     a: Annotated[Path, typer.Argument(help="Results before.")],

@@ -14,7 +14,7 @@ def signature(kernel) -> list[str]:
 
 
 def kernels_of(module) -> set[str]:
-    return {name for name in module.__all__ if name != "NAME"}
+    return set(module.__all__) - {"NAME"} - spec.PLANNERS
 
 
 def test_reference_has_exactly_the_kernels_of_the_spec():
@@ -32,6 +32,11 @@ def test_backends_agree_on_names_and_arguments(backend):
     assert backend == module.NAME
     for name in spec.KERNELS:
         assert signature(getattr(module, name)) == signature(getattr(reference, name)), name
+
+
+def test_backends_agree_on_what_plans_their_scratch(backend):
+    for name in spec.PLANNERS:
+        assert signature(getattr(get_backend(backend), name)) == signature(getattr(reference, name))
 
 
 def test_every_kernel_of_the_reference_says_what_it_means():
