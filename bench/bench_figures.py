@@ -18,7 +18,16 @@ from .style import COLOURS, GRID, INK, pyplot, save
 
 Record = Mapping[str, Any]
 
-_MARKERS = {"dense": "o", "per-sample": "s", "activation": "^", "loss": "D", "update": "v"}
+_MARKERS = {
+    "dense": "o",
+    "per-sample": "s",
+    "conv": "P",
+    "image": "X",
+    "norm": "h",
+    "activation": "^",
+    "loss": "D",
+    "update": "v",
+}
 _LEVELS = {"L1": COLOURS[2], "L2": COLOURS[5], "L3": COLOURS[0], "memory": COLOURS[1]}
 _RUNGS = {
     "one": COLOURS[3], "small": COLOURS[4], "medium": COLOURS[5], "large": COLOURS[0],

@@ -262,7 +262,8 @@ def _sample(row: Row, plan: Schedule, roofs: roofline.Peaks) -> None:
 
 
 def _call(backend: ModuleType, row: Row, arguments: dict[str, Any]) -> Callable[[], None]:
-    kernel, values = getattr(backend, row.kernel), tuple(arguments.values())
+    complete = spec.KERNELS[row.kernel].complete(backend, arguments)
+    kernel, values = getattr(backend, row.kernel), tuple(complete.values())
     return lambda: kernel(*values)
 
 

@@ -20,7 +20,7 @@ LANES = 16  # columns of a sum over rows that one thread takes: a cache line of 
 
 
 @serial
-def _wins(g):
+def winograd_wins(g):
     """Whether Winograd's way is the faster for correlation `g` (a forward pass or its like)."""
     return (
         g.r == 3 and g.s == 3 and g.down == 1 and g.across == 1
@@ -30,7 +30,7 @@ def _wins(g):
 
 
 @serial
-def _forward_of(x, w, stride, padding):
+def forward_of(x, w, stride, padding):
     """The correlation of x (a shape) with filters w (a shape)."""
     h = (x[1] + 2 * padding[0] - w[1]) // stride[0] + 1
     across = (x[2] + 2 * padding[1] - w[2]) // stride[1] + 1
@@ -78,7 +78,7 @@ def _window_of(x, w, stride, padding):
 
 @serial
 def _room(one, g):
-    return winograd_room(one, g) if _wins(g) else correlation_room(one, g)
+    return winograd_room(one, g) if winograd_wins(g) else correlation_room(one, g)
 
 
 def conv2d_workspace(kernel, x_shape, w_shape, stride, padding):
@@ -86,7 +86,7 @@ def conv2d_workspace(kernel, x_shape, w_shape, stride, padding):
     threads = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
     most = 0
     for one in (np.float32(1), np.float64(1)):
-        forward = _forward_of(x_shape, w_shape, stride, padding)
+        forward = forward_of(x_shape, w_shape, stride, padding)
         if kernel in ("conv2d_forward", "conv2d_tangent"):
             rooms = [_room(one, forward)]
         elif kernel == "conv2d_input_grad":
@@ -95,7 +95,7 @@ def conv2d_workspace(kernel, x_shape, w_shape, stride, padding):
                 for a in range(stride[0])
                 for b in range(stride[1])
             ]
-        elif kernel == "conv2d_weight_grad" and _wins(forward):
+        elif kernel == "conv2d_weight_grad" and winograd_wins(forward):
             rooms = [winograd_weight_room(one, forward)]
         elif kernel == "conv2d_signal":
             rooms = [(x_shape[0] * w_shape[1] * w_shape[2] * w_shape[3], 0)]
@@ -138,7 +138,7 @@ def _pack_turned(w, a, b, stride, g, panel, packed):
 
 
 @parallel
-def _pack(one, w, work):
+def pack(one, w, work):
     k, wide = w.shape[1] * w.shape[2] * w.shape[3], panel_width(one)
     for panel in prange(panel_count(one, w.shape[0])):
         at = panel * k * wide
@@ -158,7 +158,7 @@ def _run(one, g, source, add, out, work):
     """out = or += correlation `g` of `source` with the panels that lie first in `work`."""
     first, slot = _room(one, g)
     base = work.ctypes.data
-    if _wins(g):
+    if winograd_wins(g):
         u = 9 * g.depth * panel_count(one, g.filters) * panel_width(one)
         winograd(one, g, source.ctypes.data, base, base + u * size_of(one), add, out.ctypes.data,
                  first, slot, base)  # fmt: skip
@@ -169,8 +169,8 @@ def _run(one, g, source, add, out, work):
 @serial
 def _correlate(x, w, stride, padding, add, work, y):
     one = y.dtype.type(1)
-    _pack(one, w, work)
-    _run(one, _forward_of(x.shape, w.shape, stride, padding), x, add, y, work)
+    pack(one, w, work)
+    _run(one, forward_of(x.shape, w.shape, stride, padding), x, add, y, work)
 
 
 @parallel
@@ -215,8 +215,8 @@ def conv2d_weight_grad(x, dz, stride, padding, beta, work, dw, db):
 @serial
 def _weight_grad(x, dz, stride, padding, beta, work, dw, db):
     one = dw.dtype.type(1)
-    g = _forward_of(x.shape, dw.shape, stride, padding)
-    if _wins(g):
+    g = forward_of(x.shape, dw.shape, stride, padding)
+    if winograd_wins(g):
         first, slot = winograd_weight_room(one, g)
         packed = winograd_weight(one, g, x.ctypes.data, dz.ctypes.data, first, slot,
                                  work.ctypes.data)  # fmt: skip

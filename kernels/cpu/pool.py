@@ -4,35 +4,36 @@ from __future__ import annotations
 
 from numba import prange
 
+from .simd import fill, lanes_in, load_part, store_part, store_places, where_larger
 from .tiles import parallel, serial
 
 
 @serial
-def _take_larger(pixel, place, best, where):
-    """best = the larger of best and pixel, where = its place; NaN beats all, the first one wins."""
-    for c in range(best.size):
-        wins = pixel[c] > best[c] or (pixel[c] != pixel[c] and best[c] == best[c])
-        best[c] = pixel[c] if wins else best[c]
-        where[c] = place if wins else where[c]
-
-
-@serial
 def _largest_row(image, i, window, stride, padding, index, y):
-    """Row i of the outputs of one image."""
+    """Row i of the outputs of one image; NaN beats all, and of equal values the first one wins."""
+    one, channels = y.dtype.type(1), y.shape[1]
+    base, line = image.ctypes.data, image.shape[1] * channels
     top = i * stride[0] - padding[0]
     for j in range(y.shape[0]):
         left = j * stride[1] - padding[1]
-        best, where = y[j], index[j]
-        fresh = True
-        for r in range(max(-top, 0), min(window[0], image.shape[0] - top)):
-            for s in range(max(-left, 0), min(window[1], image.shape[1] - left)):
-                pixel, place = image[top + r, left + s], r * window[1] + s
-                if fresh:
-                    best[:] = pixel
-                    where[:] = place
-                    fresh = False
-                else:
-                    _take_larger(pixel, place, best, where)
+        first, last = max(-top, 0), min(window[0], image.shape[0] - top)
+        begin, end = max(-left, 0), min(window[1], image.shape[1] - left)
+        for c in range(0, channels, lanes_in(one)):
+            n = channels - c
+            at = (top + first) * line + (left + begin) * channels + c
+            best = load_part(one, base, at, n)
+            where = fill(y.dtype.type(first * window[1] + begin))
+            for r in range(first, last):
+                for s in range(begin, end):
+                    at = (top + r) * line + (left + s) * channels + c
+                    pixel, place = (
+                        load_part(one, base, at, n),
+                        fill(y.dtype.type(r * window[1] + s)),
+                    )
+                    where = where_larger(pixel, best, place, where)
+                    best = where_larger(pixel, best, pixel, best)
+            store_part(y.ctypes.data, j * channels + c, best, n)
+            store_places(index.ctypes.data, j * channels + c, where, n)
 
 
 @parallel

@@ -171,6 +171,36 @@ def where_positive(typing, sign, yes, no):
     return sign(sign, yes, no), generate
 
 
+@intrinsic
+def where_larger(typing, a, b, yes, no):
+    """Lane by lane, `yes` where a > b, or where a is NaN and b is not; else `no`."""
+
+    def generate(context, builder, signature, arguments):
+        a, b, yes, no = arguments
+        larger = builder.fcmp_unordered(">", a, b)
+        return builder.select(builder.and_(larger, builder.fcmp_ordered("==", b, b)), yes, no)
+
+    return a(a, b, yes, no), generate
+
+
+@intrinsic
+def store_places(typing, base, index, value, count):
+    """Put the first `count` whole numbers that `value` holds at element `index` of uint16s."""
+
+    def generate(context, builder, signature, arguments):
+        base, index, value, count = arguments
+        lanes = value.type.count
+        short = ir.VectorType(ir.IntType(16), lanes)
+        place = builder.add(base, builder.mul(index, ir.Constant(ir.IntType(64), 2)))
+        pointer = builder.inttoptr(place, short.as_pointer())
+        align, mask = ir.Constant(ir.IntType(32), 2), _mask(builder, count, lanes)
+        terms = [builder.fptoui(value, short), pointer, align, mask]
+        call_llvm(builder, "masked.store", ir.VoidType(), terms, f"v{lanes}i16.p0")
+        return context.get_dummy_value()
+
+    return types.void(types.intp, types.intp, value, types.intp), generate
+
+
 def _arithmetic(instruction: str) -> Any:
     @intrinsic
     def combine(typing, a, b):
