@@ -141,6 +141,21 @@ def test_nan_reaches_every_output_that_sees_it(backend, rng):
     assert np.isnan(y[0, 3:6, 3:6]).all()
 
 
+def test_too_little_scratch_and_strided_images_are_refused(rng):
+    """Both would otherwise be read and written out of bounds, without a word."""
+    pytest.importorskip("numba", reason="scratch is the cpu backend's, which needs numba")
+    ops = get_backend("cpu")
+    x, w = rng.normal(size=(2, 8, 8, 16)), rng.normal(size=(16, 3, 3, 16))
+    y, where = np.empty_like(x), ((1, 1), (1, 1))
+    size = ops.conv2d_workspace("conv2d_forward", x.shape, w.shape, *where)
+    with pytest.raises(ValueError, match="conv2d_workspace"):
+        ops.conv2d_forward(x, w, None, *where, 0, 0.0, np.empty(size // 9), y)
+    with pytest.raises(ValueError, match="contiguous"):
+        ops.conv2d_forward(x[:, ::-1], w, None, *where, 0, 0.0, np.empty(size), y)
+    with pytest.raises(ValueError, match="conv2d_workspace"):
+        ops.conv2d_accumulate(x, y[None], *where, 2, np.empty(10), w, None)
+
+
 def test_the_first_of_equal_values_wins(backend):
     ops = get_backend(backend)
     x = np.zeros((1, 4, 4, 1))

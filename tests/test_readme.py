@@ -14,7 +14,7 @@ def test_the_examples_run(tmp_path, monkeypatch):
     pytest.importorskip("numba", reason="the examples use the cpu backend")
     monkeypatch.chdir(tmp_path)  # one of them saves a file
     blocks = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
-    assert len(blocks) == 2
+    assert len(blocks) == 3
     names: dict = {}
     for block in blocks:
         exec(compile(block, str(README), "exec"), names)

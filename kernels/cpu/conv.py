@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numba
 import numpy as np
 from numba import prange
@@ -81,6 +83,7 @@ def _room(one, g):
     return winograd_room(one, g) if winograd_wins(g) else correlation_room(one, g)
 
 
+@lru_cache(maxsize=4096)
 def conv2d_workspace(kernel, x_shape, w_shape, stride, padding):
     """Elements of scratch that `kernel` wants for any dtype; per-thread parts are in it."""
     threads = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
@@ -103,6 +106,21 @@ def conv2d_workspace(kernel, x_shape, w_shape, stride, padding):
             rooms = [products_room(one, _window_of(x_shape, w_shape, stride, padding))]
         most = max(most, *(shared + threads * each for shared, each in rooms))
     return most
+
+
+def _check(kernel, work, x_shape, w_shape, stride, padding, *arrays):
+    """Raise ValueError for what would be read or written out of bounds: all goes by address."""
+    needed = conv2d_workspace(kernel, x_shape, w_shape, stride, padding)
+    if work.size < needed:
+        raise ValueError(
+            f"{kernel} got scratch of {work.size} elements; it needs {needed}: ask conv2d_workspace"
+        )
+    for array in arrays:
+        if array is not None and not array.flags.c_contiguous:
+            raise ValueError(
+                f"{kernel} got an array with strides {array.strides}; it needs C-contiguous ones: "
+                "np.ascontiguousarray makes one"
+            )
 
 
 @serial
@@ -189,12 +207,14 @@ def _finish_rows(y, b, act, slope):
 
 
 def conv2d_forward(x, w, b, stride, padding, act, slope, work, y):
+    _check("conv2d_forward", work, x.shape, w.shape, stride, padding, x, w, y)
     _correlate(x, w, stride, padding, False, work, y)
     if b is not None or act:
         _finish_rows(y.reshape(-1, y.shape[3]), b, act, slope)
 
 
 def conv2d_input_grad(dz, w, stride, padding, work, dx):
+    _check("conv2d_input_grad", work, dx.shape, w.shape, stride, padding, dz, w, dx)
     _input_grad(dz, w, stride, padding, work, dx)
 
 
@@ -209,6 +229,7 @@ def _input_grad(dz, w, stride, padding, work, dx):
 
 
 def conv2d_weight_grad(x, dz, stride, padding, beta, work, dw, db):
+    _check("conv2d_weight_grad", work, x.shape, dw.shape, stride, padding, x, dz, dw)
     _weight_grad(x, dz, stride, padding, beta, work, dw, db)
 
 
@@ -263,6 +284,7 @@ def _weight_sums(x, dz, stacked, stride, padding, way, beta, work, dw, db):
 
 
 def conv2d_tangent(x, w, y, tx, tw, tb, stride, padding, act, slope, work, ty):
+    _check("conv2d_tangent", work, x.shape, w.shape, stride, padding, x, w, y, tx, tw, ty)
     if tx is not None:
         _correlate(tx, w, stride, padding, False, work, ty)
     if tw is not None:
@@ -287,6 +309,7 @@ def _pull_rows(y, tb, act, slope, ty):
 
 
 def conv2d_sample_grads(x, dz, stride, padding, work, dw, db):
+    _check("conv2d_sample_grads", work, x.shape, dw.shape[1:], stride, padding, x, dz)
     g = _window_of(x.shape, dw.shape[1:], stride, padding)
     flat = dw.reshape(len(dw), dw.shape[1], -1)  # a view: samples may lie apart, as in (N, P)
     _sample_grads(g, x, dz, work, flat, db)
@@ -298,6 +321,7 @@ def _sample_grads(g, x, dz, work, dw, db):
 
 
 def conv2d_accumulate(x, dz, stride, padding, power, work, dw, db):
+    _check("conv2d_accumulate", work, x.shape, dw.shape, stride, padding, x, dz, dw)
     way = SQUARE if power == 2 else ABSOLUTE
     _weight_sums(x, dz, dz.shape[0], stride, padding, way, 1.0, work, dw, db)
 
@@ -346,4 +370,5 @@ def _signal(x, y, w, stride, padding, work, dw, db):
 
 
 def conv2d_signal(x, y, w, stride, padding, work, dw, db):
+    _check("conv2d_signal", work, x.shape, w.shape, stride, padding, x, y, w, dw)
     _signal(x, y, w, stride, padding, work, dw, db)
