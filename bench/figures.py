@@ -164,9 +164,10 @@ def trade_off(summaries: Sequence[dict[str, Any]], path: Path) -> Path | None:
         axes.plot(*middle.T, color=colour, lw=1.4, zorder=1)
         axes.errorbar(*middle.T, xerr=errors[:, 0], yerr=errors[:, 1], fmt="o", ms=6, color=colour,
                       ecolor=colour, capsize=2, label=name)  # fmt: skip
-        for label, place, _ in found:
+        for number, (label, place, _) in enumerate(found):
             text = label.partition("lam=")[2] or label
-            axes.annotate(text, place, xytext=(6, 5), textcoords="offset points", fontsize=8.5)
+            away = (6, 6) if number % 2 == 0 else (-4, -14)  # in turn above and below
+            axes.annotate(text, place, xytext=away, textcoords="offset points", fontsize=8.5)
     _percent_axis(axes.xaxis)
     _percent_axis(axes.yaxis)
     first, second = summaries[0]["tasks"]

@@ -123,7 +123,8 @@ def twin(net: Network) -> nn.Module:
 
     Raises SettingError for a layer that torch has no module for here.
     """
-    module = _chain(net.layers, net.input_shape).to(getattr(torch, str(net.dtype)))
+    # Any: torch's releases disagree on whether `to` is typed to take a memory format
+    module: Any = _chain(net.layers, net.input_shape).to(getattr(torch, str(net.dtype)))
     module = module.to(memory_format=torch.channels_last)
     views = net.layout.views(net.theta).values()
     with torch.no_grad():

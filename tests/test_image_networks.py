@@ -231,6 +231,27 @@ def test_accumulate_memory_does_not_grow_with_samples(rng):
     assert held[0] == held[1]
 
 
+def test_a_training_step_allocates_nothing_after_the_first(rng):
+    """Of arrays: Python's own small objects come and go, a few kilobytes at a time."""
+    import tracemalloc
+
+    pytest.importorskip("numba", reason="the cpu backend's step, which needs numba")
+    net = small("cpu", "float32")
+    x, y = rng.normal(size=(64, 8, 8, 2)).astype("f"), rng.integers(0, 4, 64)
+    grad = np.empty_like(net.theta)
+    for _ in range(2):
+        net.loss_and_grad(x, y, grad, mode="train")
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        tracemalloc.reset_peak()
+        net.loss_and_grad(x, y, grad, mode="train")
+        most = tracemalloc.get_traced_memory()[1] - before
+    finally:
+        tracemalloc.stop()
+    assert most < 16_384 < x.nbytes, most
+
+
 # ---- against torch ------------------------------------------------------------------------------
 
 TORCH = {

@@ -115,7 +115,8 @@ def network(problem: Problem, layout: torch.memory_format, inplace: bool) -> nn.
     """The modules in mode "eval"; theta and running statistics are still to be put in."""
     kind = problem.network
     assert isinstance(kind, ConvNet)
-    net = _chain(kind.template.layers, kind.template.input_shape, inplace)
+    # Any: torch's releases disagree on whether `to` is typed to take a memory format
+    net: Any = _chain(kind.template.layers, kind.template.input_shape, inplace)
     return net.to(memory_format=layout).eval()
 
 

@@ -99,6 +99,7 @@ class BatchNorm2d(Layer):
             "y": Buffer(shape),
             "dx": Buffer(shape, shared="flow"),
             **{name: Buffer(channels) for name in ("mean", "var", "inverse")},
+            **({"step": Buffer(channels)} if self.statistics == "running" else {}),
             "sums": Buffer((_SUMS, 2, *channels)),
         }
 
@@ -130,10 +131,12 @@ class BatchNorm2d(Layer):
                 "give it a batch of at least two samples"
             )
         share = {"mean": self.momentum, "var": self.momentum * count / (count - 1)}
+        step = k.take("step", mean.shape)
         for name, found in (("mean", mean), ("var", var)):
             running = k.state[name]
             running *= 1 - self.momentum
-            running += share[name] * found
+            np.multiply(found, share[name], out=step)
+            running += step
 
     def forward(self, k: Scope, p: Views, x: np.ndarray) -> tuple[np.ndarray, Saved]:
         y = k.take("y", x.shape)
