@@ -7,7 +7,7 @@ C) and (N, H, W, C).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from ..nnlite import Network, layers
 from ..nnlite.layers import Layer
 from ..nnlite.layout import Shape
 
-_ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid, "identity": nn.Identity}
+_ACTIVATIONS = {"tanh": nn.Tanh, "sigmoid": nn.Sigmoid, "identity": nn.Identity}
 
 
 class _Flatten(nn.Module):
@@ -38,11 +38,13 @@ class _Residual(nn.Module):
         return self.after(self.body(x) + self.shortcut(x))
 
 
-def _activation(layer: Any, name: str) -> nn.Module:
-    return nn.LeakyReLU(layer.slope) if name == "leaky_relu" else _ACTIVATIONS[name]()
+def _activation(layer: Any, name: str, inplace: bool) -> nn.Module:
+    if name == "leaky_relu":
+        return nn.LeakyReLU(layer.slope, inplace)
+    return nn.ReLU(inplace) if name == "relu" else _ACTIVATIONS[name]()
 
 
-def _module(layer: Any, shape: Shape) -> nn.Module:  # noqa: PLR0912  (a table of layers)
+def _module(layer: Any, shape: Shape, inplace: bool) -> nn.Module:  # noqa: PLR0912  (a table of layers)
     """The torch module of one layer for samples of `shape`, without its activation."""
     match layer:
         case layers.Conv2d():
@@ -66,42 +68,48 @@ def _module(layer: Any, shape: Shape) -> nn.Module:  # noqa: PLR0912  (a table o
         case layers.Flatten():
             module = _Flatten()
         case layers.Dropout():
-            module = nn.Dropout(layer.rate)
+            module = nn.Dropout(layer.rate) if layer.rate else nn.Identity()
         case layers.Activation():
-            module = _activation(layer, layer.name)
+            module = _activation(layer, layer.name, inplace)
         case layers.Sequential():
-            module = _chain(layer.layers, shape)
+            module = chain(layer.layers, shape, inplace)
         case layers.Residual():
-            body, shortcut = _chain(layer.body, shape), _chain(layer.shortcut, shape)
-            module = _Residual(body, shortcut, _activation(layer, layer.activation))
+            body, shortcut = (chain(p, shape, inplace) for p in (layer.body, layer.shortcut))
+            module = _Residual(body, shortcut, _activation(layer, layer.activation, inplace))
         case _:
             raise SettingError(f"no torch module is known for the layer {type(layer).__name__}")
     return module
 
 
-def _chain(parts: tuple[Layer, ...], shape: Shape) -> nn.Sequential:
+def chain(parts: Sequence[Layer], shape: Shape, inplace: bool = False) -> nn.Sequential:
+    """Our layers as torch modules, for samples of `shape`; inplace: rectifiers overwrite."""
     modules: list[nn.Module] = []
     for layer in parts:
-        modules.append(_module(layer, shape))
+        modules.append(_module(layer, shape, inplace))
         fused = getattr(layer, "activation", "identity")
         if fused != "identity" and not isinstance(layer, layers.Residual):
-            modules.append(_activation(layer, fused))
+            modules.append(_activation(layer, fused, inplace))
         shape = layer.output_shape(shape)
     return nn.Sequential(*modules)
 
 
-def to_torch(ours: np.ndarray) -> torch.Tensor:
-    """A copy: images NHWC or filters (O, R, S, C) in torch's axes, channels_last; others as is."""
-    tensor = torch.from_numpy(np.ascontiguousarray(ours)).clone()
+def to_torch(ours: np.ndarray, layout: torch.memory_format = torch.channels_last) -> torch.Tensor:
+    """A copy: images NHWC or filters (O, R, S, C) in torch's axes and `layout`; others as is."""
+    tensor = torch.tensor(ours)
     if tensor.dim() != 4:
         return tensor
-    return tensor.permute(0, 3, 1, 2)  # of a contiguous NHWC array, this is channels_last
+    return tensor.permute(0, 3, 1, 2).contiguous(memory_format=layout)
+
+
+def turned_back(theirs: torch.Tensor) -> torch.Tensor:
+    """The reverse of `to_torch`'s turning of axes."""
+    tensor = theirs.detach()
+    return tensor.permute(0, 2, 3, 1) if tensor.dim() == 4 else tensor
 
 
 def to_ours(theirs: torch.Tensor) -> np.ndarray:
     """The inverse of `to_torch`."""
-    tensor = theirs.detach()
-    return (tensor.permute(0, 2, 3, 1) if tensor.dim() == 4 else tensor).contiguous().numpy()
+    return turned_back(theirs).contiguous().numpy()
 
 
 def parameters_of(module: nn.Module) -> list[nn.Parameter]:
@@ -124,7 +132,7 @@ def twin(net: Network) -> nn.Module:
     Raises SettingError for a layer that torch has no module for here.
     """
     # Any: torch's releases disagree on whether `to` is typed to take a memory format
-    module: Any = _chain(net.layers, net.input_shape).to(getattr(torch, str(net.dtype)))
+    module: Any = chain(net.layers, net.input_shape).to(getattr(torch, str(net.dtype)))
     module = module.to(memory_format=torch.channels_last)
     views = net.layout.views(net.theta).values()
     with torch.no_grad():

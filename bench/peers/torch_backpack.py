@@ -11,9 +11,10 @@ from backpack import backpack, extend
 from backpack.extensions import BatchGrad, DiagGGNExact, SumGradSquared
 from torch import nn
 
+from ..torch_twin import to_ours
 from . import torch_net
 from .problem import Operation, Problem, Variants, decline_large
-from .torch_images import layouts, turned_back
+from .torch_images import layouts
 
 Tensors = list[torch.Tensor]
 
@@ -62,9 +63,7 @@ def _convolution(problem: Problem, layout: torch.memory_format) -> Operation:
             net(x).backward(dy)
         return net.weight.sum_grad_squared
 
-    return torch_net.stateless(
-        call, "fisher", lambda found: turned_back(found).contiguous().numpy()
-    )
+    return torch_net.stateless(call, "fisher", to_ours)
 
 
 def _true(problem: Problem) -> Operation:

@@ -9,8 +9,9 @@ import torch
 from torch import func
 from torch.nn import functional
 
+from ..torch_twin import to_ours, to_torch
 from .problem import Operation, Problem, Variants, decline_large
-from .torch_images import layouts, turned, turned_back
+from .torch_images import layouts
 
 
 class _Tensors:
@@ -18,11 +19,11 @@ class _Tensors:
 
     def __init__(self, problem: Problem, layout: torch.memory_format) -> None:
         a = problem.arrays
-        self.x, self.w, self.dy = (turned(a[name], layout) for name in ("x", "w", "dy"))
+        self.x, self.w, self.dy = (to_torch(a[name], layout) for name in ("x", "w", "dy"))
 
 
 def _numpy(tensor: torch.Tensor) -> np.ndarray:
-    return turned_back(tensor).contiguous().numpy()
+    return to_ours(tensor)
 
 
 def _forward(problem: Problem, layout: torch.memory_format) -> Operation:

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from .. import torch_twin
 from . import torch_images
 from .networks import Mlp
 from .problem import (
@@ -60,17 +61,17 @@ def tensor(
     problem: Problem, name: str, layout: torch.memory_format = torch.channels_last
 ) -> torch.Tensor:
     """One of the problem's arrays, copied; images (N, H, W, C) as (N, C, H, W)."""
-    return torch_images.turned(problem.arrays[name], layout)
+    return torch_twin.to_torch(problem.arrays[name], layout)
 
 
 def parts(problem: Problem, name: str) -> list[torch.Tensor]:
     """An array of length P as one tensor a parameter, in the order of `net.parameters()`."""
-    return [torch_images.turned(part) for part in problem.network.views(problem.arrays[name])]
+    return [torch_twin.to_torch(part) for part in problem.network.views(problem.arrays[name])]
 
 
 def flat(tensors: Sequence[torch.Tensor]) -> np.ndarray:
     """Tensors in the order of `net.parameters()` as one vector (P,)."""
-    return torch.cat([torch_images.turned_back(part).reshape(-1) for part in tensors]).numpy()
+    return torch.cat([torch_twin.turned_back(part).reshape(-1) for part in tensors]).numpy()
 
 
 def adam(**how: bool) -> OptimizerMaker:
