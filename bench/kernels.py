@@ -244,7 +244,7 @@ def _first(row: Row, plan: Schedule, roofs: roofline.Peaks) -> None:
     row.status = "timed"
     call = _call(backend, row, arguments)
     row.calls = timing.calibrate(call, plan.sample_seconds)
-    handles = sum(isinstance(value, np.ndarray) for value in arguments.values())
+    handles = kernel.parts * sum(isinstance(v, np.ndarray) for v in arguments.values())
     row.alloc_bytes, row.alloc_blocks = allocations(call, handles)
     _take(row, call, plan, roofs)
 

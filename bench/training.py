@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ..kernels import get_backend
-from ..kernels.errors import SettingError, WeightspaceError, unknown_name
+from ..kernels.errors import DivergedError, SettingError, WeightspaceError, unknown_name
 from ..nnlite import Network, models
 from ..nnlite.init import generator
 from ..nnlite.optim import SGD, Streams
@@ -114,6 +114,13 @@ def load(recipe: Recipe) -> Dataset:
     return found.limited(recipe.train_limit, recipe.test_limit)
 
 
+def _check_loss(loss: float, step: int, recipe: Recipe) -> None:
+    if not math.isfinite(loss):
+        raise DivergedError(
+            f"the loss became {loss} at step {step + 1}; lower the learning rate (now {recipe.lr})"
+        )
+
+
 def train_weightspace(recipe: Recipe, seed: int) -> dict[str, Any]:
     """Train with our engine; accuracy, last loss and seconds."""
     dataset = load(recipe)
@@ -126,6 +133,7 @@ def train_weightspace(recipe: Recipe, seed: int) -> dict[str, Any]:
     for step, (x, y) in enumerate(images.batches(recipe, seed)):
         begun = time.perf_counter()
         loss, _ = net.loss_and_grad(x, y, grad, mode="train")
+        _check_loss(loss, step, recipe)
         now = dataclasses.replace(optimizer, lr=max(recipe.rate(step, steps), 1e-12))
         now.step(net.ops, net.theta, grad, state, step + 1, decay)
         spent += time.perf_counter() - begun
@@ -159,6 +167,7 @@ def train_torch(recipe: Recipe, seed: int) -> dict[str, Any]:
         optimizer.step()
         spent += time.perf_counter() - begun
         loss = value.item()
+        _check_loss(loss, step, recipe)
     net.eval()
     with torch.no_grad():
         parts = range(0, len(images.test), 500)

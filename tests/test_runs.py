@@ -156,7 +156,7 @@ def test_the_page_is_self_contained(tmp_path):
         run(tmp_path / str(seed), "-m", "naive", "--seed", seed)
     invoke("report", tmp_path / "0", tmp_path / "1", "--out", tmp_path / "page.html")
     page = (tmp_path / "page.html").read_text()
-    assert page.count("data:image/png;base64,") == 5
+    assert page.count("data:image/png;base64,") == 6  # the trade-off of its two tasks, too
     assert 'src="http' not in page and "<script" not in page
     assert "2 trials" in page and "seed 1" in page
 

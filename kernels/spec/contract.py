@@ -68,6 +68,7 @@ class Kernel:
     operations, from the sizes. family: the ladder of sizes it is timed on. timed: the variants
     whose cost differs enough to be timed too. share: what part of `flops` a variant needs, if not
     all. product: flops are a matrix product's.
+    parts: compiled functions that the work goes through; each makes handles of the arrays.
     derive: sizes that follow from the others and from the scalars (a convolution's outputs).
     An argument called `work` is scratch whose size the backend says.
     """
@@ -85,6 +86,7 @@ class Kernel:
     timed: tuple[str, ...] = ("",)
     share: dict[str, float] = field(default_factory=dict)
     product: bool = False
+    parts: int = 1
     derive: Callable[[Sizes, Mapping[str, Any]], dict[str, int]] | None = None
 
     def shape(self, argument: str, sizes: Sizes) -> tuple[int, ...]:
@@ -103,9 +105,9 @@ class Kernel:
         return {**sizes, **self.derive(sizes, {**self.scalars, **self.variants[variant]})}
 
     def letters(self) -> list[str]:
-        """The axis letters this kernel has sizes for."""
+        """The axis letters this kernel has sizes for; small ones are sizes that follow."""
         found = "".join(axes or "" for axes in self.axes.values()).replace(" ", "")
-        return sorted({letter for letter in found if letter.isalpha()})
+        return sorted({letter for letter in found if letter.isupper()})
 
     def arguments(
         self, rng: np.random.Generator, sizes: Sizes, dtype: Any, variant: str = ""

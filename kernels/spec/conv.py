@@ -55,6 +55,7 @@ def _conv(
         make=made,
         reduces=reduces,
         family="conv",
+        parts=2,
         derive=_conv_sizes,
         **more,
     )

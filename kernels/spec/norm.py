@@ -71,6 +71,7 @@ NORM = [
         },
         reduces="NT",
         family="norm",
+        parts=3,
         timed=("", "running"),
     ),
     Kernel(
@@ -104,6 +105,7 @@ NORM = [
         },
         reduces="NT",
         family="norm",
+        parts=3,
         timed=("", "batch"),
     ),
     Kernel(
