@@ -14,8 +14,8 @@ PRESET = Preset(
     data="fashion-mnist",
     stream_settings={"normalise": "mnist", "flat": False},
     model="fip-cnn",
-    epochs=6,
-    batch_size=100,
-    eval_every=600,
+    epochs=8,
+    batch_size=500,
+    eval_every=240,
     methods={"naive": {}},
 )
