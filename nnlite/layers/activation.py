@@ -8,10 +8,19 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...kernels.codes import ACTIVATIONS
-from ...kernels.errors import unknown_name
+from ...kernels.errors import SettingError, unknown_name
 from ..layout import Shape
 from ..workspace import Buffer
 from .base import Layer
+
+
+def check_activation(name: str, slope: float) -> None:
+    """Raise UnknownNameError for a name that is none, SettingError for a slope it cannot have."""
+    if name not in ACTIVATIONS:
+        raise unknown_name("activation", name, ACTIVATIONS)
+    if name == "leaky_relu" and not slope > 0:
+        # the derivative is read off the sign of the output, which needs this
+        raise SettingError(f"leaky_relu got slope={slope}; it must be above 0")
 
 
 @dataclass(frozen=True)
@@ -22,8 +31,7 @@ class Activation(Layer):
     slope: float = 0.01
 
     def __post_init__(self) -> None:
-        if self.name not in ACTIVATIONS:
-            raise unknown_name("activation", self.name, ACTIVATIONS)
+        check_activation(self.name, self.slope)
 
     @property
     def _act(self) -> int:

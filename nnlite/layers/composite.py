@@ -10,9 +10,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ...kernels.codes import ACTIVATIONS, IDENTITY
-from ...kernels.errors import SettingError, ShapeError, unknown_name
+from ...kernels.errors import SettingError, ShapeError
 from ..layout import Shape
 from ..workspace import Buffer
+from .activation import check_activation
 from .base import Layer
 
 _NOTHING: dict[str, Any] = {}
@@ -142,10 +143,7 @@ class Residual(Layer):
         object.__setattr__(self, "shortcut", tuple(self.shortcut))
         if not self.body:
             raise SettingError("a Residual needs at least one layer in its body; it got none")
-        if self.activation not in ACTIVATIONS:
-            raise unknown_name("activation", self.activation, ACTIVATIONS)
-        if self.activation == "leaky_relu" and not self.slope > 0:
-            raise SettingError(f"leaky_relu got slope={self.slope}; it must be above 0")
+        check_activation(self.activation, self.slope)
 
     @property
     def _act(self) -> int:

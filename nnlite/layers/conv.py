@@ -12,6 +12,7 @@ from ...kernels.errors import SettingError, unknown_name
 from ..init import Initialiser
 from ..layout import Shape
 from ..workspace import Buffer, Scope
+from .activation import check_activation
 from .base import Layer, Views
 from .shapes import Pair, image, pair, windows
 
@@ -54,10 +55,7 @@ class Conv2d(Layer):
         object.__setattr__(self, "size", size)
         object.__setattr__(self, "stride", pair("Conv2d", "stride", self.stride, 1))
         object.__setattr__(self, "padding", pair("Conv2d", "padding", padding, 0))
-        if self.activation not in ACTIVATIONS:
-            raise unknown_name("activation", self.activation, ACTIVATIONS)
-        if self.activation == "leaky_relu" and not self.slope > 0:
-            raise SettingError(f"leaky_relu got slope={self.slope}; it must be above 0")
+        check_activation(self.activation, self.slope)
 
     @property
     def _act(self) -> int:

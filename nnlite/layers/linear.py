@@ -8,10 +8,11 @@ from typing import NamedTuple
 import numpy as np
 
 from ...kernels.codes import ACTIVATIONS
-from ...kernels.errors import SettingError, ShapeError, unknown_name
+from ...kernels.errors import SettingError, ShapeError
 from ..init import Initialiser
 from ..layout import Shape
 from ..workspace import Buffer, Scope
+from .activation import check_activation
 from .base import Layer, Views
 
 
@@ -38,11 +39,7 @@ class Linear(Layer):
     def __post_init__(self) -> None:
         if self.units < 1:
             raise SettingError(f"Linear got units={self.units}; a layer has at least one")
-        if self.activation not in ACTIVATIONS:
-            raise unknown_name("activation", self.activation, ACTIVATIONS)
-        if self.activation == "leaky_relu" and not self.slope > 0:
-            # the derivative is read off the sign of the output, which needs this
-            raise SettingError(f"leaky_relu got slope={self.slope}; it must be above 0")
+        check_activation(self.activation, self.slope)
 
     @property
     def _act(self) -> int:

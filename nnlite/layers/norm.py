@@ -12,6 +12,7 @@ from ...kernels.codes import ACTIVATIONS, IDENTITY
 from ...kernels.errors import ModeError, SettingError, ShapeError, unknown_name
 from ..layout import Shape
 from ..workspace import Buffer, Scope
+from .activation import check_activation
 from .base import Layer, Views
 
 _SUMS = 64  # parts that the kernels cut rows into, each with sums of its own
@@ -57,10 +58,7 @@ class BatchNorm2d(Layer):
             )
         if self.statistics not in STATISTICS:
             raise unknown_name("statistics", self.statistics, STATISTICS)
-        if self.activation not in ACTIVATIONS:
-            raise unknown_name("activation", self.activation, ACTIVATIONS)
-        if self.activation == "leaky_relu" and not self.slope > 0:
-            raise SettingError(f"leaky_relu got slope={self.slope}; it must be above 0")
+        check_activation(self.activation, self.slope)
 
     @property
     def _act(self) -> int:
