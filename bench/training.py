@@ -184,6 +184,8 @@ def run(
     recipe.network_for(dataset, 0)
     found = []
     here = machine.describe()
+    # where the data lay is nobody's business but this machine's
+    about = {key: value for key, value in asdict(recipe).items() if key != "data_dir"}
     for seed in range(seeds):
         for engine in engines:
             with console.status(f"seed {seed}: {engine}"):
@@ -191,7 +193,7 @@ def run(
             found.append(
                 records.record("training", here, engine=engine, seed=seed,
                                images=len(dataset.train_y), test_images=len(dataset.test_y),
-                               recipe=asdict(recipe), **result)
+                               recipe=about, **result)
             )  # fmt: skip
             shown = f"test accuracy {result['accuracy']:.2%}, {result['seconds']:.0f} s"
             console.print(f"seed {seed}  {engine:12} {shown}", highlight=False)
