@@ -1,7 +1,9 @@
 """Kernels: array arithmetic with no knowledge of networks. `get_backend` is the only way in.
 
-A backend is a module with the functions that `spec.KERNELS` lists, under the same names and with
-the same arguments: `reference` (plain NumPy, the meaning of every kernel) and `cpu` (Numba).
+A backend has the functions that `spec.KERNELS` lists, under the same names and with the same
+arguments: `reference` (plain NumPy, the meaning of every kernel), `cpu` (Numba), `cuda` (CUDA C
+through CuPy) and `cuda-host` (the same CUDA C on the CPU, slow, for study and tests). Its `device`
+makes the arrays it takes, and moves them.
 
 Axes, everywhere: N samples, I input features, O output features, K classes, V stacked cotangents,
 P parameters. Prefixes: `d` a cotangent, `t` a tangent. Every kernel writes into arrays its caller
@@ -13,36 +15,56 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from types import ModuleType
+import shutil
+from typing import Any
 
-from .errors import MissingExtraError, unknown_name
+from .errors import DeviceError, MissingExtraError, unknown_name
 
-# name -> (module, packages it needs, the extra that brings them)
-_BACKENDS: dict[str, tuple[str, tuple[str, ...], str]] = {
-    "reference": (".reference", (), ""),
-    "cpu": (".cpu", ("numba", "scipy_openblas32"), "cpu"),
+Backend = Any  # a module (reference, cpu) or an object (cuda) with the kernels, NAME and device
+
+# name -> (module, the name in it that makes the backend or "", packages it needs, their extra)
+_BACKENDS: dict[str, tuple[str, str, tuple[str, ...], str]] = {
+    "reference": (".reference", "", (), ""),
+    "cuda-host": (".cuda", "host", (), ""),
+    "cpu": (".cpu", "", ("numba", "scipy_openblas32"), "cpu"),
+    "cuda": (".cuda", "gpu", ("cupy",), "cuda"),
 }
+_FOR_STUDY = "cuda-host"
 
 
-def available() -> list[str]:
-    """The names of the backends whose packages are installed here, the fastest last."""
-    return [
-        name
-        for name, (_, packages, _) in _BACKENDS.items()
-        if all(importlib.util.find_spec(package) for package in packages)
-    ]
+def available(study: bool = False) -> list[str]:
+    """The names of the backends that can compute here, the fastest last.
+
+    "cuda" is among them where CuPy is installed and finds a GPU. study: "cuda-host" too, where
+    there is a g++.
+    """
+    return [name for name in _BACKENDS if (study or name != _FOR_STUDY) and _usable(name)]
 
 
-def get_backend(name: str) -> ModuleType:
-    """The backend `name`: a module holding one function a kernel.
+def _usable(name: str) -> bool:
+    if name == _FOR_STUDY:
+        return shutil.which("g++") is not None
+    if not all(importlib.util.find_spec(package) for package in _BACKENDS[name][2]):
+        return False
+    if name == "cuda":
+        try:
+            get_backend(name)
+        except DeviceError:
+            return False
+    return True
+
+
+def get_backend(name: str) -> Backend:
+    """The backend `name`: a module, or an object, holding one function a kernel.
 
     Raises UnknownNameError for a name that is none, MissingExtraError (it names the extra) for a
-    backend whose packages are not installed.
+    backend whose packages are not installed, DeviceError for "cuda" where no GPU answers.
     """
     if name not in _BACKENDS:
         raise unknown_name("backend", name, _BACKENDS)
-    module, packages, extra = _BACKENDS[name]
+    module, maker, packages, extra = _BACKENDS[name]
     for package in packages:
         if importlib.util.find_spec(package) is None:
             raise MissingExtraError(package, extra, f"the '{name}' backend")
-    return importlib.import_module(module, __name__)
+    found = importlib.import_module(module, __name__)
+    return getattr(found, maker)() if maker else found

@@ -69,6 +69,14 @@ class SettingError(WeightspaceError, ValueError):
     """A setting's value is outside what it may be."""
 
 
+class DeviceError(WeightspaceError, RuntimeError):
+    """There is no GPU that can be used, or its driver or compiler does not answer."""
+
+
+class OutOfMemoryError(WeightspaceError, MemoryError):
+    """A device has no room for what was asked."""
+
+
 class MissingExtraError(WeightspaceError, ImportError):
     """An optional package is absent; the message names the extra that brings it."""
 

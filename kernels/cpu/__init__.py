@@ -1,5 +1,6 @@
 """The `cpu` backend: Numba over a private BLAS. `kernels.reference` says what each kernel means."""
 
+from ..device import NUMPY
 from . import threads  # noqa: F401  (first: it loads the thread pool, with its settings)
 from .activations import (
     activation_backward,
@@ -77,6 +78,7 @@ from .update import (
 )
 
 NAME = "cpu"
+device = NUMPY
 
 __all__ = [
     "NAME",

@@ -1,5 +1,6 @@
 """The `reference` backend: plain NumPy, any real dtype. It defines what every kernel means."""
 
+from ..device import NUMPY
 from .activations import (
     activation_backward,
     activation_forward,
@@ -76,6 +77,7 @@ from .update import (
 )
 
 NAME = "reference"
+device = NUMPY
 
 __all__ = [
     "NAME",

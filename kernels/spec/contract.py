@@ -10,13 +10,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from types import ModuleType
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from .. import reference
+from ..device import NUMPY
 from .makers import Maker, normal
+
+if TYPE_CHECKING:
+    from .. import Backend
 
 Sizes = Mapping[str, int]
 
@@ -159,7 +162,7 @@ class Kernel:
         sums = self.reduces.split("|")
         return max(math.prod(sizes[letter] for letter in one) for one in sums)
 
-    def complete(self, backend: ModuleType, arguments: dict[str, Any]) -> dict[str, Any]:
+    def complete(self, backend: Backend, arguments: dict[str, Any]) -> dict[str, Any]:
         """`arguments` with the scratch that this backend wants."""
         if "work" not in arguments:
             return arguments
@@ -173,19 +176,19 @@ class Kernel:
         dtype = next(a.dtype for a in arguments.values() if isinstance(a, np.ndarray))
         return {**arguments, "work": np.full(size, np.nan, dtype)}
 
-    def run(self, backend: ModuleType, arguments: dict[str, Any]) -> dict[str, np.ndarray]:
+    def run(self, backend: Backend, arguments: dict[str, Any]) -> dict[str, np.ndarray]:
         """Call the kernel on copies of `arguments`; returns what it wrote, by name."""
+        device = getattr(backend, "device", NUMPY)
         copies = {
-            name: value.copy() if isinstance(value, np.ndarray) else value
-            for name, value in arguments.items()
+            name: device.put(value.copy()) if isinstance(value, np.ndarray) else value
+            for name, value in self.complete(backend, arguments).items()
         }
-        copies = self.complete(backend, copies)
         getattr(backend, self.name)(*copies.values())
-        return {name: copies[name] for name in self.writes if copies[name] is not None}
+        return {name: device.get(copies[name]) for name in self.writes if copies[name] is not None}
 
 
 def check(
-    backend: ModuleType,
+    backend: Backend,
     kernel: Kernel,
     sizes: Sizes,
     dtype: Any,
@@ -198,7 +201,7 @@ def check(
 
 
 def check_arguments(
-    backend: ModuleType, kernel: Kernel, sizes: Sizes, dtype: Any, arguments: dict[str, Any]
+    backend: Backend, kernel: Kernel, sizes: Sizes, dtype: Any, arguments: dict[str, Any]
 ) -> float:
     """A kernel's worst error against float64 `reference`, in units of its tolerance: 1 passes.
 

@@ -1,0 +1,51 @@
+"""The `cuda` backend: CUDA C through CuPy. `kernels.reference` says what each kernel means.
+
+One object holds all kernels, as methods with the reference's names and arguments. The same object
+over `kernels.cuda_host.HostDevice` is the backend `cuda-host`: the same sources on the CPU.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from . import activations, dense
+from .launch import Family, Launcher, Source
+
+SOURCES: tuple[Source, ...] = (
+    activations.SOURCE,
+    dense.SOURCE,
+)
+
+
+class CudaOps(
+    activations.Activations,
+    dense.Dense,
+):
+    """All kernels on one device. NAME: the backend's; __all__: what a backend's module exports."""
+
+    def __init__(self, device: Any) -> None:
+        super().__init__(device, Launcher(device, SOURCES))
+        self.NAME = device.name
+
+    @property
+    def __all__(self) -> list[str]:
+        inherited = {name for name in dir(Family) if not name.startswith("_")}
+        own = {name for name in dir(type(self)) if not name.startswith("_")}
+        return sorted((own - inherited) | {"NAME"})
+
+
+@cache
+def gpu() -> CudaOps:
+    """The kernels on the current GPU. Raises DeviceError where none answers."""
+    from .device import CupyDevice  # noqa: PLC0415  (imports CuPy)
+
+    return CudaOps(CupyDevice())
+
+
+@cache
+def host() -> CudaOps:
+    """The kernels on the CPU, compiled by g++: slow, checked, for study and tests."""
+    from ..cuda_host import HostDevice  # noqa: PLC0415
+
+    return CudaOps(HostDevice())

@@ -1,0 +1,58 @@
+// What all sources share. It is put before each of them as text, and nothing is included anywhere,
+// so the same lines compile with NVRTC, with nvcc and, for tests without a GPU, with g++.
+//
+// T is float or double. Indices into arrays are long long; sizes of one axis are int.
+
+enum Activation { IDENTITY, RELU, LEAKY_RELU, TANH, SIGMOID };  // as in kernels/codes.py
+
+// f(z). A comparison with NaN is false, so NaN falls through every rectifier unchanged.
+template <typename T>
+__device__ __forceinline__ T activate(int act, T slope, T z)
+{
+    switch (act) {
+    case RELU: return z < T(0) ? T(0) : z;
+    case LEAKY_RELU: return z < T(0) ? slope * z : z;
+    case TANH: return tanh(z);
+    case SIGMOID: return T(1) / (T(1) + exp(-z));
+    default: return z;
+    }
+}
+
+// f'(y) dy, the derivative written in the output y = f(z).
+template <typename T>
+__device__ __forceinline__ T pull(int act, T slope, T y, T dy)
+{
+    switch (act) {
+    case RELU: return y > T(0) ? dy : dy * T(0);
+    case LEAKY_RELU: return y > T(0) ? dy : dy * slope;
+    case TANH: return dy * (T(1) - y * y);
+    case SIGMOID: return dy * y * (T(1) - y);
+    default: return dy;
+    }
+}
+
+// |g|**power for power 1 and 2, and g itself for power 0: what sums of gradients are made of.
+template <typename T>
+__device__ __forceinline__ T raise(int power, T g)
+{
+    return power == 2 ? g * g : power == 1 ? fabs(g) : g;
+}
+
+// beta old + new, where beta 0 means that old was never written and may be NaN.
+template <typename T>
+__device__ __forceinline__ void blend(T* at, T beta, T value)
+{
+    *at = beta == T(0) ? value : beta * *at + value;
+}
+
+// This thread's number among all threads of the launch, and how many they are: for loops over
+// elements with any grid.
+__device__ __forceinline__ long long thread_index()
+{
+    return (long long)blockIdx.x * blockDim.x + threadIdx.x;
+}
+
+__device__ __forceinline__ long long thread_count()
+{
+    return (long long)gridDim.x * blockDim.x;
+}

@@ -1,0 +1,193 @@
+// The dense layer. x (N, I), w (O, I), y and dz (N, O); rows may lie apart, by the *_stride.
+
+// y = f(x w^T + b)
+template <class P>
+__global__ void __launch_bounds__(P::THREADS)
+dense_forward(int N, int I, int O, const typename P::Real* __restrict__ x, long long x_stride,
+              const typename P::Real* __restrict__ w, long long w_stride,
+              const typename P::Real* __restrict__ b, int act, typename P::Real slope,
+              typename P::Real* y, long long y_stride)
+{
+    typedef typename P::Real T;
+    __shared__ typename P::Stage stage;
+    const int m0 = blockIdx.x * P::BM, n0 = blockIdx.y * P::BN;
+    P product;
+    product.clear();
+    product.add(stage, AlongK<T>{x, x_stride, N}, AlongK<T>{w, w_stride, O}, m0, n0, 0, I);
+    product.combine(stage);
+    product.each(m0, n0, N, O, [=](int m, int n, T z) {
+        y[m * y_stride + n] = activate(act, slope, b ? z + b[n] : z);
+    });
+}
+
+// dw = beta dw + dz^T x
+template <class P>
+__global__ void __launch_bounds__(P::THREADS)
+dense_weight_grad(int N, int I, int O, const typename P::Real* __restrict__ x, long long x_stride,
+                  const typename P::Real* __restrict__ dz, typename P::Real beta,
+                  typename P::Real* dw)
+{
+    typedef typename P::Real T;
+    __shared__ typename P::Stage stage;
+    const int m0 = blockIdx.x * P::BM, n0 = blockIdx.y * P::BN;
+    P product;
+    product.clear();
+    product.add(stage, AcrossK<T>{dz, O, O}, AcrossK<T>{x, x_stride, I}, m0, n0, 0, N);
+    product.combine(stage);
+    product.each(m0, n0, O, I, [=](int o, int i, T g) { blend(dw + (long long)o * I + i, beta, g); });
+}
+
+// dx = dz w
+template <class P>
+__global__ void __launch_bounds__(P::THREADS)
+dense_input_grad(int N, int I, int O, const typename P::Real* __restrict__ dz,
+                 const typename P::Real* __restrict__ w, long long w_stride, typename P::Real* dx)
+{
+    typedef typename P::Real T;
+    __shared__ typename P::Stage stage;
+    const int m0 = blockIdx.x * P::BM, n0 = blockIdx.y * P::BN;
+    P product;
+    product.clear();
+    product.add(stage, AlongK<T>{dz, O, N}, AcrossK<T>{w, w_stride, I}, m0, n0, 0, O);
+    product.combine(stage);
+    product.each(m0, n0, N, I, [=](int n, int i, T g) { dx[(long long)n * I + i] = g; });
+}
+
+// ty = f'(y) (tx w^T + x tw^T + tb); tx, or tw and tb, may be null
+template <class P>
+__global__ void __launch_bounds__(P::THREADS)
+dense_tangent(int N, int I, int O, const typename P::Real* __restrict__ x,
+              const typename P::Real* __restrict__ w, const typename P::Real* __restrict__ y,
+              const typename P::Real* __restrict__ tx, const typename P::Real* __restrict__ tw,
+              const typename P::Real* __restrict__ tb, int act, typename P::Real slope,
+              typename P::Real* ty)
+{
+    typedef typename P::Real T;
+    __shared__ typename P::Stage stage;
+    const int m0 = blockIdx.x * P::BM, n0 = blockIdx.y * P::BN;
+    P product;
+    product.clear();
+    if (tx) product.add(stage, AlongK<T>{tx, I, N}, AlongK<T>{w, I, O}, m0, n0, 0, I);
+    if (tw) product.add(stage, AlongK<T>{x, I, N}, AlongK<T>{tw, I, O}, m0, n0, 0, I);
+    product.combine(stage);
+    product.each(m0, n0, N, O, [=](int m, int n, T tz) {
+        const long long at = (long long)m * O + n;
+        ty[at] = pull(act, slope, y[at], tb ? tz + tb[n] : tz);
+    });
+}
+
+// A reader's numbers raised to a power on their way in.
+template <class Reader>
+struct Raised {
+    enum { ALONG_K = Reader::ALONG_K };
+    typedef typename Reader::Row Row;
+    typedef typename Reader::Step Step;
+    Reader inner;
+    int power;
+
+    __device__ Row row(int r) const { return inner.row(r); }
+    __device__ Step step(int k) const { return inner.step(k); }
+    __device__ auto read(Row row, Step at) const { return raise(power, inner.read(row, at)); }
+};
+
+// A matrix stored across k whose rows come round again after `period` of them: V cotangents of N
+// samples each meet the same N inputs.
+template <typename T>
+struct Repeated : AcrossK<T> {
+    int period;
+    __device__ Repeated(const T* data, long long stride, int rows, int every)
+        : AcrossK<T>{data, stride, rows}, period(every) {}
+    __device__ const T* step(int k) const { return AcrossK<T>::step(k % period); }
+};
+
+// dw += sum over v, n of |dz[v, n] x[n]^T|**power: the power of an outer product factors.
+template <class P>
+__global__ void __launch_bounds__(P::THREADS)
+dense_accumulate(int VN, int N, int I, int O, const typename P::Real* __restrict__ x,
+                 const typename P::Real* __restrict__ dz, int power, typename P::Real* dw)
+{
+    typedef typename P::Real T;
+    __shared__ typename P::Stage stage;
+    const int m0 = blockIdx.x * P::BM, n0 = blockIdx.y * P::BN;
+    const Raised<AcrossK<T>> left{{dz, O, O}, power};
+    const Raised<Repeated<T>> right{{x, I, I, N}, power};
+    P product;
+    product.clear();
+    product.add(stage, left, right, m0, n0, 0, VN);
+    product.combine(stage);
+    product.each(m0, n0, O, I, [=](int o, int i, T g) { dw[(long long)o * I + i] += g; });
+}
+
+// dz = f'(y) dy, and db = beta db + the sum of dz over its rows, in one pass. db may be null; dy may
+// hold V cotangents stacked over the N rows of y. A block owns 32 columns; its 8 (or more) rows of
+// threads add up their own shares, which are put together in order.
+template <typename T>
+__global__ void __launch_bounds__(1024)
+dense_pull(int VN, int N, int O, int act, T slope, const T* __restrict__ y, const T* dy, T beta,
+           T* dz, T* db)
+{
+    __shared__ T shares[32][33];
+    const int column = blockIdx.x * 32 + threadIdx.x;
+    T share = T(0);
+    if (column < O) {
+        for (int row = threadIdx.y; row < VN; row += blockDim.y) {
+            const long long at = (long long)row * O + column;
+            const T pulled = pull(act, slope, y[(long long)(row % N) * O + column], dy[at]);
+            dz[at] = pulled;
+            share += pulled;
+        }
+    }
+    if (!db) return;  // the same for all threads
+    shares[threadIdx.y][threadIdx.x] = share;
+    __syncthreads();
+    if (threadIdx.y == 0 && column < O) {
+        T total = T(0);
+        for (int i = 0; i < blockDim.y; ++i) total += shares[i][threadIdx.x];
+        blend(db + column, beta, total);
+    }
+}
+
+// out = beta out + the sum of |a|**power down each column of a (rows, columns); power 0 sums a.
+template <typename T>
+__global__ void __launch_bounds__(1024)
+column_sums(int rows, int columns, const T* __restrict__ a, int power, T beta, T* out)
+{
+    __shared__ T shares[32][33];
+    const int column = blockIdx.x * 32 + threadIdx.x;
+    T share = T(0);
+    if (column < columns)
+        for (int row = threadIdx.y; row < rows; row += blockDim.y)
+            share += raise(power, a[(long long)row * columns + column]);
+    shares[threadIdx.y][threadIdx.x] = share;
+    __syncthreads();
+    if (threadIdx.y == 0 && column < columns) {
+        T total = T(0);
+        for (int i = 0; i < blockDim.y; ++i) total += shares[i][threadIdx.x];
+        blend(out + column, beta, total);
+    }
+}
+
+// dw[n] = dz[n] x[n]^T and db[n] = dz[n], overwritten; samples lie dw_stride and db_stride apart.
+template <typename T>
+__global__ void dense_sample_grads(long long count, int I, int O, const T* __restrict__ x,
+                                   const T* __restrict__ dz, T* dw, long long dw_stride, T* db,
+                                   long long db_stride)
+{
+    const long long per_sample = (long long)I * O;
+    for (long long at = thread_index(); at < count; at += thread_count()) {
+        const long long n = at / per_sample, inside = at % per_sample;
+        const int o = inside / I, i = inside % I;
+        const T d = dz[n * O + o];
+        dw[n * dw_stride + inside] = d * x[n * I + i];
+        if (db && i == 0) db[n * db_stride + o] = d;
+    }
+}
+
+// dw += |w| traffic, where traffic (I,) is what flowed through each input.
+template <typename T>
+__global__ void dense_signal(long long count, int I, const T* __restrict__ w,
+                             const T* __restrict__ traffic, T* dw)
+{
+    for (long long at = thread_index(); at < count; at += thread_count())
+        dw[at] += fabs(w[at]) * traffic[at % I];
+}

@@ -1,0 +1,132 @@
+"""Launches of the dense layer's kernels; the meaning is in `reference.dense`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .launch import REAL, Family, Source, c_type, ceil_div, contiguous, row_stride
+
+TILES = {"Small": (32, 32), "Medium": (64, 64)}  # results of one block, as in gemm.cuh
+PRODUCTS = tuple(f"{tile}<{real}>" for tile in TILES for real in REAL)
+THREADS = {"Small<float>": 512, "Small<double>": 256, "Medium<float>": 256, "Medium<double>": 256}
+# Fewer blocks than this leave most of a large GPU idle: then smaller tiles, with groups along k
+# (one block for each of the 132 multiprocessors of an H100; not yet measured).
+ENOUGH_BLOCKS = 132
+
+SOURCE = Source(
+    "dense.cu",
+    {
+        "dense_forward": PRODUCTS,
+        "dense_weight_grad": PRODUCTS,
+        "dense_input_grad": PRODUCTS,
+        "dense_tangent": PRODUCTS,
+        "dense_accumulate": PRODUCTS,
+        "dense_pull": REAL,
+        "column_sums": REAL,
+        "dense_sample_grads": REAL,
+        "dense_signal": REAL,
+    },
+    ("common.cuh", "gemm.cuh"),
+)
+
+
+def choose_tile(rows: int, columns: int, real: str) -> tuple[str, tuple[int, int]]:
+    """The tile of a product with (rows, columns) results, and the grid that covers them."""
+    for tile in ("Medium", "Small"):
+        down, across = TILES[tile]
+        grid = ceil_div(rows, down), ceil_div(columns, across)
+        if grid[0] * grid[1] >= ENOUGH_BLOCKS:
+            break
+    return f"{tile}<{real}>", grid
+
+
+class Dense(Family):
+    """Launches of dense.cu."""
+
+    def _product(self, kernel: str, rows: int, columns: int, real: str, *args: Any) -> None:
+        tile, grid = choose_tile(rows, columns, real)
+        self.launch(f"{kernel}<{tile}>", grid, (THREADS[tile],), *args)
+
+    def dense_forward(self, x: Any, w: Any, b: Any, act: int, slope: float, y: Any) -> None:
+        (n, i), o = x.shape, len(w)
+        contiguous(b)
+        self._product(
+            "dense_forward", n, o, c_type(x), np.int32(n), np.int32(i), np.int32(o),
+            x, row_stride(x), w, row_stride(w), b, np.int32(act), x.dtype.type(slope),
+            y, row_stride(y),
+        )  # fmt: skip
+
+    def dense_backward(
+        self, x: Any, w: Any, y: Any, dy: Any, act: int, slope: float, beta: float, dz: Any,
+        dw: Any, db: Any, dx: Any,
+    ) -> None:  # fmt: skip
+        contiguous(y, dy, dz, dw, db, dx)
+        (n, i), o, vn = x.shape, len(w), len(dy)
+        real, number = c_type(x), x.dtype.type
+        sizes = np.int32(vn), np.int32(i), np.int32(o)
+        self._columns(
+            f"dense_pull<{real}>", o, vn, np.int32(vn), np.int32(n), np.int32(o), np.int32(act),
+            number(slope), y, dy, number(beta), dz, db,
+        )  # fmt: skip
+        if dw is not None:
+            self._product(
+                "dense_weight_grad", o, i, real, *sizes, x, row_stride(x), dz, number(beta), dw
+            )
+        if dx is not None:
+            self._product("dense_input_grad", vn, i, real, *sizes, dz, w, row_stride(w), dx)
+
+    def _columns(self, name: str, columns: int, rows: int, *args: Any) -> None:
+        """Launch a kernel whose blocks own 32 columns; more threads where columns are long."""
+        self.launch(name, (ceil_div(columns, 32),), (32, 8 if rows <= 1024 else 32), *args)
+
+    def dense_tangent(
+        self, x: Any, w: Any, y: Any, tx: Any, tw: Any, tb: Any, act: int, slope: float, ty: Any
+    ) -> None:
+        contiguous(x, w, y, tx, tw, tb, ty)
+        (n, i), o = x.shape, len(w)
+        self._product(
+            "dense_tangent", n, o, c_type(x), np.int32(n), np.int32(i), np.int32(o),
+            x, w, y, tx, tw, tb, np.int32(act), x.dtype.type(slope), ty,
+        )  # fmt: skip
+
+    def dense_sample_grads(self, x: Any, dz: Any, dw: Any, db: Any) -> None:
+        contiguous(x, dz)
+        i, o = x.shape[1], dz.shape[1]
+        self.over(
+            "dense_sample_grads", x, len(x) * i * o, np.int32(i), np.int32(o), x, dz, dw,
+            row_stride(dw), db, np.int64(0) if db is None else row_stride(db),
+        )  # fmt: skip
+
+    def dense_accumulate(
+        self, x: Any, dz: Any, power: int, xp: Any, dp: Any, dw: Any, db: Any
+    ) -> None:
+        contiguous(x, dz, dw, db)
+        (n, i), o = x.shape, dz.shape[-1]
+        real, vn = c_type(x), dz.size // o
+        self._product(
+            "dense_accumulate", o, i, real, np.int32(vn), np.int32(n), np.int32(i), np.int32(o),
+            x, dz, np.int32(power), dw,
+        )  # fmt: skip
+        if db is not None:
+            self._sum_columns(dz, vn, o, power, 1.0, db)
+
+    def dense_signal(
+        self, x: Any, y: Any, w: Any, traffic: Any, response: Any, dw: Any, db: Any
+    ) -> None:
+        contiguous(x, y, w, traffic, dw, db)
+        (n, i), o = x.shape, len(w)
+        self._sum_columns(x, n, i, 1, 0.0, traffic)
+        self.over("dense_signal", w, w.size, np.int32(i), w, traffic, dw)
+        if db is not None:
+            self._sum_columns(y, n, o, 1, 1.0, db)
+
+    def _sum_columns(
+        self, a: Any, rows: int, columns: int, power: int, beta: float, out: Any
+    ) -> None:
+        """out = beta out + the sum of |a|**power over the rows of a."""
+        self._columns(
+            f"column_sums<{c_type(a)}>", columns, rows, np.int32(rows), np.int32(columns), a,
+            np.int32(power), a.dtype.type(beta), out,
+        )  # fmt: skip

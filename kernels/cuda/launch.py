@@ -1,0 +1,144 @@
+"""From a kernel's name and template arguments to a launch: compiled when first used, then kept.
+
+Each source file is one module for each number type, compiled at its first use with every
+instantiation that its family lists, for the device at hand; CuPy keeps the result on disk. (One
+module for all would make a first dense layer wait for every convolution.) A launch goes to the
+current stream, allocates nothing and waits for nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from importlib import resources
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..errors import DtypeError
+
+# -ftz=true and --device-as-default-execution-space are CuPy's own; fast math is never on: where a
+# kernel wants a quick function it names it.
+OPTIONS = ("--std=c++17",)
+C_TYPES = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
+REAL = tuple(C_TYPES.values())
+THREADS = 256  # of an elementwise kernel's block
+MOST_BLOCKS = 132 * 16  # enough to fill a large GPU; kernels loop over what is left
+
+
+class Source(NamedTuple):
+    """A source file, the headers it needs, and all instantiations: kernel -> template arguments."""
+
+    file: str
+    kernels: dict[str, tuple[str, ...]]
+    headers: tuple[str, ...] = ("common.cuh",)
+
+    def names(self, real: str = "") -> tuple[str, ...]:
+        """The name expressions of all instantiations, or of those for the C type `real`."""
+        return tuple(
+            f"{kernel}<{arguments}>"
+            for kernel, every in self.kernels.items()
+            for arguments in every
+            if real in arguments
+        )
+
+    def text(self) -> str:
+        """The headers and the file as one text; compilers report lines of the file they are in."""
+        folder = resources.files(__package__)
+        parts = []
+        for name in (*self.headers, self.file):
+            parts.append(f'#line 1 "{name}"\n{(folder / name).read_text()}')
+        return "\n".join(parts)
+
+
+class Launcher:
+    """The compiled kernels of one device."""
+
+    def __init__(self, device: Any, sources: Iterable[Source]) -> None:
+        self.device = device
+        self._home = {
+            name: (source, real)
+            for source in sources
+            for real in REAL
+            for name in source.names(real)
+        }
+        self._functions: dict[str, Any] = {}
+
+    def __call__(
+        self,
+        name: str,
+        grid: tuple[int, ...],
+        block: tuple[int, ...],
+        *args: Any,
+        shared: int = 0,
+    ) -> None:
+        """Launch `name`, a name expression such as "softmax<float>", on the current stream.
+
+        args: device arrays, None for a null pointer, NumPy scalars of the parameters' types.
+        """
+        function = self._functions.get(name) or self._load(name)
+        self.device.launch(function, grid, block, args, shared)
+
+    def _load(self, name: str) -> Any:
+        source, real = self._home[name]
+        names = source.names(real)
+        module = self.device.module(source.text(), OPTIONS, names, source.file)
+        for each in names:
+            self._functions[each] = module.get_function(each)
+        return self._functions[name]
+
+
+class Family:
+    """Kernels of one family: methods that check, size and launch. `CudaOps` inherits from all."""
+
+    def __init__(self, device: Any, launch: Launcher) -> None:
+        self.device = device
+        self.launch = launch
+
+    def over(self, kernel: str, array: Any, count: int, *args: Any) -> None:
+        """Launch an elementwise kernel of `array`'s type over `count` elements, its first argument.
+
+        The kernel loops, so any grid does; none is launched for no elements.
+        """
+        if count:
+            blocks = min(ceil_div(count, THREADS), MOST_BLOCKS)
+            name = f"{kernel}<{c_type(array)}>"
+            self.launch(name, (blocks,), (THREADS,), np.int64(count), *args)
+
+
+def ceil_div(a: int, b: int) -> int:
+    """a / b, rounded up."""
+    return -(-a // b)
+
+
+def c_type(array: Any) -> str:
+    """The C name of an array's type. Raises DtypeError for one that kernels are not made for."""
+    try:
+        return C_TYPES[array.dtype]
+    except KeyError:
+        raise DtypeError(
+            f"the CUDA kernels compute in float32 and float64; they got {array.dtype}"
+        ) from None
+
+
+def contiguous(*arrays: Any) -> None:
+    """Raise ValueError for an array that is not C-contiguous: kernels see its address alone."""
+    for array in arrays:
+        if array is not None and not array.flags.c_contiguous:
+            raise ValueError(
+                f"an array of shape {array.shape} has strides {array.strides}; CUDA kernels take "
+                "C-contiguous arrays: copy it first"
+            )
+
+
+def row_stride(array: Any) -> np.int64:
+    """Elements from one row (of axis 0) to the next; what follows must be contiguous."""
+    stride = array.itemsize
+    for size, step in zip(array.shape[:0:-1], array.strides[:0:-1], strict=True):
+        if size > 1 and step != stride:
+            raise ValueError(
+                f"an array of shape {array.shape} has strides {array.strides}; rows may lie apart, "
+                "but within a row the last axis must be contiguous"
+            )
+        stride *= size
+    rows_apart = array.strides[0] if len(array) > 1 else stride
+    return np.int64(rows_apart // array.itemsize)

@@ -1,0 +1,89 @@
+"""Where a backend's arrays live: the few things that engine code asks of memory.
+
+`NumpyDevice` is the memory of `reference` and `cpu`. The GPU's is `cuda.device.CupyDevice`; its
+stand-in on the CPU is `cuda_host.HostDevice`. All answer the same questions, so a Network is
+written once. Arithmetic on device arrays is that of NumPy's own functions and operators, which
+CuPy's arrays answer too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import numpy as np
+
+
+class Device(Protocol):
+    """What a backend's memory answers.
+
+    asynchronous: work is queued, and reading a result waits for it; so loops should seldom look.
+    """
+
+    name: str
+    asynchronous: bool
+
+    def empty(self, shape: Any, dtype: Any) -> Any:
+        """An uninitialised array."""
+
+    def zeros(self, shape: Any, dtype: Any) -> Any:
+        """An array of zeros."""
+
+    def full(self, shape: Any, value: Any, dtype: Any) -> Any:
+        """An array filled with `value`."""
+
+    def put(self, array: Any) -> Any:
+        """`array` on this device, contiguous: itself if it is there already."""
+
+    def get(self, array: Any) -> np.ndarray:
+        """`array` as a NumPy array; waits for the work that makes it."""
+
+    def owns(self, array: Any) -> bool:
+        """Whether `array` is an array of this device."""
+
+    def address(self, array: Any) -> int:
+        """Where its first element lies."""
+
+    def synchronize(self) -> None:
+        """Wait for all queued work."""
+
+    def capture(self, record: Callable[[], None]) -> Callable[[], None]:
+        """`record`'s work as one call that does it again: a CUDA graph, where there are such.
+
+        Arrays that `record` uses must stay where they are; it may not allocate or read results.
+        """
+
+
+class NumpyDevice:
+    """Ordinary memory."""
+
+    name = "numpy"
+    asynchronous = False
+
+    empty = staticmethod(np.empty)
+    zeros = staticmethod(np.zeros)
+    full = staticmethod(np.full)
+    put = staticmethod(np.ascontiguousarray)
+
+    @staticmethod
+    def get(array: Any) -> np.ndarray:
+        return np.asarray(array)
+
+    @staticmethod
+    def owns(array: Any) -> bool:
+        return isinstance(array, np.ndarray)
+
+    @staticmethod
+    def address(array: np.ndarray) -> int:
+        return array.ctypes.data
+
+    @staticmethod
+    def synchronize() -> None:
+        """Nothing is queued."""
+
+    @staticmethod
+    def capture(record: Callable[[], None]) -> Callable[[], None]:
+        return record
+
+
+NUMPY = NumpyDevice()
