@@ -1,0 +1,131 @@
+"""Compiling with g++, and the cache of what was compiled.
+
+A shared library's name holds a hash of all that it was made from: the source, the launcher's own
+files, the flags, the compiler's version and the processor. It is written under another name and
+then renamed, so any number of processes may build at once.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from .errors import CompileError, MissingCompilerError
+
+HERE = Path(__file__).resolve().parent
+HEADER, RUNTIME = "cuda_on_host.h", "runtime.cpp"
+COMMON = ("-std=c++17", "-fPIC", "-fvisibility=hidden", "-march=native", "-ffp-contract=fast")
+WARNINGS = ("-Wall", "-Wno-unknown-pragmas", "-Wno-unused", "-Wno-sign-compare")
+# In the mode "check", g++ puts a call before every access to memory, as for ThreadSanitizer, whose
+# library is not linked: runtime.cpp answers the calls.
+KERNEL_FLAGS = {
+    "fast": ("-O2",),
+    "check": (
+        "-O1",
+        "-gdwarf-4",
+        "-DCOH_CHECK",
+        "-fsanitize=thread",
+        "-fsanitize=bounds,alignment",
+    ),
+}
+RUNTIME_FLAGS = {"fast": ("-O2",), "check": ("-O2", "-DCOH_CHECK")}
+MODES = tuple(KERNEL_FLAGS)
+
+
+def cache_folder() -> Path:
+    """Where compiled kernels are kept; $WEIGHTSPACE_CACHE moves it."""
+    home = os.environ.get("WEIGHTSPACE_CACHE")
+    base = Path(home) if home else Path.home() / ".cache" / "weightspace"
+    return base / "cuda_host"
+
+
+@functools.cache
+def compiler() -> str:
+    """The path of g++ ($CXX, if that is set)."""
+    name = os.environ.get("CXX", "g++")
+    path = shutil.which(name)
+    if path is None:
+        raise MissingCompilerError(
+            f"the compiler '{name}' was not found, and the backend 'cuda-host' compiles kernels "
+            "with it: install g++ (Debian, Ubuntu: apt install g++), or set CXX to its path"
+        )
+    return path
+
+
+@functools.cache
+def toolchain() -> str:
+    """What decides about the machine code besides the sources: compiler and processor."""
+    version = subprocess.run([compiler(), "--version"], capture_output=True, text=True, check=False)
+    return "\n".join((compiler(), version.stdout, platform.machine(), processor()))
+
+
+def processor() -> str:
+    """The processor's model and instruction sets, for -march=native depends on them."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    wanted = ("model name", "flags", "Features", "CPU part")
+    found = {line.split(":")[0].strip(): line for line in lines if line.startswith(wanted)}
+    return "\n".join(found.values())
+
+
+def fingerprint(*texts: str) -> str:
+    """A hash of everything that a file in the cache is made from."""
+    own = [path.read_text() for path in sorted(HERE.iterdir()) if path.suffix in (".h", ".hpp")]
+    own.append((HERE / RUNTIME).read_text())
+    everything = "\0".join((*texts, *own, toolchain()))
+    return hashlib.sha256(everything.encode()).hexdigest()[:24]
+
+
+def run(command: Sequence[str]) -> None:
+    """Run the compiler; what it says becomes the error's message."""
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise CompileError(f"{done.stderr.strip()}\n\nby the command: {' '.join(command)}")
+
+
+def runtime(mode: str) -> Path:
+    """The compiled scheduler and checker, an object file that every module is linked with."""
+    flags = (*COMMON, *RUNTIME_FLAGS[mode])
+    target = cache_folder() / f"runtime-{mode}-{fingerprint(*flags)}.o"
+    if not target.exists():
+        with tempfile.TemporaryDirectory(dir=made(target.parent)) as folder:
+            made_here = Path(folder, "runtime.o")
+            run([compiler(), *flags, "-c", str(HERE / RUNTIME), "-o", str(made_here)])
+            os.replace(made_here, target)
+    return target
+
+
+def made(folder: Path) -> Path:
+    """`folder`, made if it was not there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def library(
+    source: str, wrapper: str, filename: str, definitions: Sequence[str], mode: str
+) -> Path:
+    """The shared library of one kernel file: `source` is the .cu text, `wrapper` includes it."""
+    flags = (*COMMON, *WARNINGS, *KERNEL_FLAGS[mode], *definitions)
+    key = fingerprint(source, wrapper, filename, *flags)
+    target = cache_folder() / f"{Path(filename).stem}-{mode}-{key}.so"
+    if target.exists():
+        return target
+    with tempfile.TemporaryDirectory(dir=made(target.parent)) as folder:
+        Path(folder, filename).write_text(source)
+        main = Path(folder, "wrapper.cpp")
+        main.write_text(wrapper)
+        compiled, linked = Path(folder, "kernels.o"), Path(folder, "kernels.so")
+        paths = ("-I", str(HERE), f"-ffile-prefix-map={folder}/=")
+        run([compiler(), *flags, *paths, "-c", str(main), "-o", str(compiled)])
+        run([compiler(), "-shared", "-o", str(linked), str(compiled), str(runtime(mode))])
+        os.replace(linked, target)
+    return target
