@@ -20,6 +20,20 @@ dense_forward(int N, int I, int O, const typename P::Real* __restrict__ x, long 
     });
 }
 
+// What is left of a product z that another library formed in place: f(z + b), or, where y is given,
+// f'(y) (z + b). Rows of z lie z_stride apart.
+template <typename T>
+__global__ void dense_finish(long long count, int O, T* z, long long z_stride,
+                             const T* __restrict__ b, const T* __restrict__ y, int act, T slope)
+{
+    for (long long at = thread_index(); at < count; at += thread_count()) {
+        const int o = at % O;
+        T* here = z + at / O * z_stride + o;
+        const T value = b ? *here + b[o] : *here;
+        *here = y ? pull(act, slope, y[at], value) : activate(act, slope, value);
+    }
+}
+
 // dw = beta dw + dz^T x
 template <class P>
 __global__ void __launch_bounds__(P::THREADS)

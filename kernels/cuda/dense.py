@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ..codes import IDENTITY
 from .launch import REAL, Family, Source, c_type, ceil_div, contiguous, row_stride
 
 TILES = {"Small": (32, 32), "Medium": (64, 64)}  # results of one block, as in gemm.cuh
@@ -14,6 +15,9 @@ THREADS = {"Small<float>": 512, "Small<double>": 256, "Medium<float>": 256, "Med
 # Fewer blocks than this leave most of a large GPU idle: then smaller tiles, with groups along k
 # (one block for each of the 132 multiprocessors of an H100; not yet measured).
 ENOUGH_BLOCKS = 132
+# From so many multiplications on a product goes to cuBLAS, and what the tiles would have fused
+# becomes one more pass over its result (not yet measured).
+LARGE = 1 << 27
 
 SOURCE = Source(
     "dense.cu",
@@ -23,6 +27,7 @@ SOURCE = Source(
         "dense_input_grad": PRODUCTS,
         "dense_tangent": PRODUCTS,
         "dense_accumulate": PRODUCTS,
+        "dense_finish": REAL,
         "dense_pull": REAL,
         "column_sums": REAL,
         "dense_sample_grads": REAL,
@@ -49,9 +54,33 @@ class Dense(Family):
         tile, grid = choose_tile(rows, columns, real)
         self.launch(f"{kernel}<{tile}>", grid, (THREADS[tile],), *args)
 
+    def _large(self, m: int, n: int, k: int) -> bool:
+        """Whether cuBLAS is to form a product: where there is one, and where it pays."""
+        return m * n * k >= LARGE and hasattr(self.device, "gemm")
+
+    def _gemm(
+        self, transposed: tuple[bool, bool], k: int, a: Any, b: Any, c: Any, beta: float
+    ) -> None:
+        """c (m, n) = op(a) op(b) + beta c, plainly."""
+        strides = int(row_stride(a)), int(row_stride(b)), int(row_stride(c))
+        self.device.gemm(transposed, (*c.shape, k), a, b, c, strides, beta)
+
+    def _finish(self, z: Any, b: Any, y: Any, act: int, slope: float) -> None:
+        """f(z + b) in place, or f'(y) (z + b)."""
+        if b is None and act == IDENTITY:
+            return
+        self.over(
+            "dense_finish", z, z.size, np.int32(z.shape[1]), z, row_stride(z), b, y,
+            np.int32(act), z.dtype.type(slope),
+        )  # fmt: skip
+
     def dense_forward(self, x: Any, w: Any, b: Any, act: int, slope: float, y: Any) -> None:
         (n, i), o = x.shape, len(w)
         contiguous(b)
+        if self._large(n, o, i):
+            self._gemm((False, True), i, x, w, y, 0.0)
+            self._finish(y, b, None, act, slope)
+            return
         self._product(
             "dense_forward", n, o, c_type(x), np.int32(n), np.int32(i), np.int32(o),
             x, row_stride(x), w, row_stride(w), b, np.int32(act), x.dtype.type(slope),
@@ -70,11 +99,15 @@ class Dense(Family):
             f"dense_pull<{real}>", o, vn, np.int32(vn), np.int32(n), np.int32(o), np.int32(act),
             number(slope), y, dy, number(beta), dz, db,
         )  # fmt: skip
-        if dw is not None:
+        if dw is not None and self._large(o, i, vn):
+            self._gemm((True, False), vn, dz, x, dw, beta)
+        elif dw is not None:
             self._product(
                 "dense_weight_grad", o, i, real, *sizes, x, row_stride(x), dz, number(beta), dw
             )
-        if dx is not None:
+        if dx is not None and self._large(vn, i, o):
+            self._gemm((False, False), o, dz, w, dx, 0.0)
+        elif dx is not None:
             self._product("dense_input_grad", vn, i, real, *sizes, dz, w, row_stride(w), dx)
 
     def _columns(self, name: str, columns: int, rows: int, *args: Any) -> None:
@@ -86,6 +119,13 @@ class Dense(Family):
     ) -> None:
         contiguous(x, w, y, tx, tw, tb, ty)
         (n, i), o = x.shape, len(w)
+        if self._large(n, o, i):
+            if tx is not None:
+                self._gemm((False, True), i, tx, w, ty, 0.0)
+            if tw is not None:
+                self._gemm((False, True), i, x, tw, ty, 0.0 if tx is None else 1.0)
+            self._finish(ty, tb, y, act, slope)
+            return
         self._product(
             "dense_tangent", n, o, c_type(x), np.int32(n), np.int32(i), np.int32(o),
             x, w, y, tx, tw, tb, np.int32(act), x.dtype.type(slope), ty,
