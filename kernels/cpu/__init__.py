@@ -41,11 +41,13 @@ from .dense import (
 )
 from .images import (
     dropout,
+    gather_rows,
     residual_forward,
     residual_tangent,
     shift_flip,
 )
 from .losses import (
+    mean_loss,
     softmax,
     softmax_backward,
     softmax_cross_entropy,
@@ -57,6 +59,7 @@ from .norm import (
     norm_accumulate,
     norm_backward,
     norm_forward,
+    norm_moments,
     norm_sample_grads,
     norm_signal,
     norm_statistics,
@@ -102,6 +105,7 @@ __all__ = [
     "dense_signal",
     "dense_tangent",
     "dropout",
+    "gather_rows",
     "identity_backward",
     "identity_forward",
     "identity_tangent",
@@ -111,10 +115,12 @@ __all__ = [
     "max_pool_backward",
     "max_pool_forward",
     "max_pool_tangent",
+    "mean_loss",
     "momentum_update",
     "norm_accumulate",
     "norm_backward",
     "norm_forward",
+    "norm_moments",
     "norm_sample_grads",
     "norm_signal",
     "norm_statistics",

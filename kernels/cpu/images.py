@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numba import carray, prange
 
@@ -108,3 +110,22 @@ def _move(image, down, across, flip, outside, y):
 def shift_flip(x, down, across, flip, outside, y):
     for n in prange(x.shape[0]):
         _move(x[n], down[n], across[n], flip[n], outside, y[n])
+
+
+@serial
+def _copy(x, out):
+    for i in range(out.size):
+        out[i] = x[i]
+
+
+@parallel
+def _gather(x, rows, out):
+    for i in prange(rows.size):
+        _copy(x[rows[i]], out[i])
+
+
+def gather_rows(x, rows, out):
+    if rows.size and not 0 <= rows.min() <= rows.max() < len(x):
+        raise IndexError(f"rows {rows.min()} to {rows.max()} were asked of {len(x)}")
+    each = math.prod(x.shape[1:])
+    _gather(x.reshape(len(x), each), rows, out.reshape(len(out), each))

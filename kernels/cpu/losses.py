@@ -14,7 +14,9 @@ from .tiles import ROWS, parallel, pieces, serial
 
 LANES = 64  # rows worked on side by side: a few vectors of them
 NARROW = 64  # the most classes for which that is done
+SUMS = 8  # of `mean_loss`, side by side: one would wait for each of its additions
 stack = stack_of((NARROW + 2) * LANES)
+sums = stack_of(SUMS, np.float64)
 
 
 @serial
@@ -180,3 +182,19 @@ def squared_error(outputs, targets, loss, doutputs):
                 doutputs[n, k] = d
                 total += d * d
             loss[n] = half * total
+
+
+@serial
+def mean_loss(loss, mean):
+    part = carray(sums(loss), SUMS)
+    part[:] = 0
+    whole = loss.size // SUMS * SUMS
+    for i in range(0, whole, SUMS):
+        for j in range(SUMS):
+            part[j] += loss[i + j]
+    total = 0.0
+    for j in range(SUMS):
+        total += part[j]
+    for i in range(whole, loss.size):
+        total += loss[i]
+    mean[0] = total / loss.size

@@ -7,7 +7,7 @@ in 64 parts, whatever the number of threads, and added up in their order.
 from __future__ import annotations
 
 import numpy as np
-from numba import prange
+from numba import njit, prange
 
 from ..codes import IDENTITY, LEAKY_RELU, RELU
 from .activations import activation_backward, apply, pull
@@ -15,6 +15,7 @@ from .simd import fill, lanes_in, load_part, store_part, where_positive
 from .tiles import BLOCK, parallel, pieces, serial
 
 PARTS = 64  # of the rows, each with its own sums (2, C)
+exact = njit(cache=True, error_model="numpy")  # every operation rounds, as NumPy's do
 
 
 @serial
@@ -108,6 +109,25 @@ def _statistics(x, sums, mean, var):
 
 def norm_statistics(x, sums, mean, var):
     _statistics(x.reshape(-1, x.shape[2]), sums, mean, var)
+
+
+@exact
+def _moments(var, mean, eps, keep, share, share_of_var, running_mean, running_var, inverse):
+    one = var.dtype.type(1)
+    for c in range(var.size):
+        inverse[c] = one / np.sqrt(var[c] + eps)
+    if running_mean is not None:
+        for c in range(var.size):
+            running_mean[c] = running_mean[c] * keep + share * mean[c]
+            running_var[c] = running_var[c] * keep + share_of_var * var[c]
+
+
+def norm_moments(var, mean, eps, momentum, count, running_mean, running_var, inverse):
+    real = var.dtype.type
+    moves = running_mean is not None
+    share_of_var = real(momentum * count / (count - 1)) if moves else real(0)
+    shares = real(1 - momentum), real(momentum), share_of_var
+    _moments(var, mean, real(eps), *shares, running_mean, running_var, inverse)
 
 
 @parallel

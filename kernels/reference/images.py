@@ -67,3 +67,11 @@ def shift_flip(x, down, across, flip, outside, y):
                 n, top + down[n] : bottom + down[n], left + across[n] : right + across[n]
             ]
         y[n] = moved[:, ::-1] if flip[n] else moved
+
+
+def gather_rows(x, rows, out):
+    """out[i] = x[rows[i]]: a batch of samples. x (M, ...), out (N, ...), any type; rows int64 (N,).
+
+    0 <= rows < M.
+    """
+    np.take(x, rows, axis=0, out=out)

@@ -53,3 +53,8 @@ def squared_error(outputs, targets, loss, doutputs):
     """loss (N,) = 1/2 ||f - t||^2 per sample, and its cotangent f - t (N, K)."""
     doutputs[...] = outputs - targets
     loss[...] = (doutputs**2).sum(axis=1) / 2
+
+
+def mean_loss(loss, mean):
+    """mean (1,) = the mean of loss (N,), N >= 1, added up in float64 and in one order."""
+    mean[0] = loss.mean(dtype=np.float64)

@@ -19,6 +19,26 @@ def norm_statistics(x, sums, mean, var):
     np.mean((x - mean) ** 2, axis=(0, 1), out=var)
 
 
+def norm_moments(var, mean, eps, momentum, count, running_mean, running_var, inverse):
+    """inverse = 1 / sqrt(var + eps); the running statistics move towards mean and var (C,):
+
+        running_mean = (1 - momentum) running_mean + momentum mean
+        running_var  = (1 - momentum) running_var  + momentum count / (count - 1) var
+
+    count >= 2: rows that mean and the biased var were made of, for the running variance is the
+    unbiased one. running_mean and running_var are None where none are kept. The order of rounding
+    is the one written here.
+    """
+    np.add(var, eps, out=inverse)
+    np.sqrt(inverse, out=inverse)
+    np.reciprocal(inverse, out=inverse)
+    if running_mean is not None:
+        running_mean *= 1 - momentum
+        running_mean += momentum * mean
+        running_var *= 1 - momentum
+        running_var += (momentum * count / (count - 1)) * var
+
+
 def norm_forward(x, mean, inverse, gamma, shift, act, slope, y):
     """y = f(gamma (x - mean) inverse + shift)."""
     z = (x - mean) * inverse

@@ -73,6 +73,11 @@ LADDER: dict[str, dict[str, dict[str, int]]] = {
         "large": {"N": 10_000, "K": 10},
         "memory": {"N": 1_000_000, "K": 10},
     },
+    "gather": {
+        "small": {"N": 64, "I": 784},
+        "large": {"N": 1024, "I": 3072},
+        "memory": {"N": 20_000, "I": 3072},
+    },
     "update": {
         "small": {"P": 30_000},
         "medium": {"P": 270_000},

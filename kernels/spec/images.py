@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from .contract import Kernel, Sizes
-from .makers import coins, moves, no_places, pairs, taps
+from .makers import coins, moves, no_places, pairs, places, taps
 
 _IMAGE = "N H W C"
 _POOL: dict[str, str | None] = {"window": None, "stride": None, "padding": None}
@@ -90,5 +90,14 @@ IMAGES = [
         lambda s: 0.0,
         make={"down": moves, "across": moves, "flip": coins},
         family="image",
+    ),
+    Kernel(
+        "gather_rows",
+        {"x": "m I", "rows": "N", "out": "N I"},
+        {"out": "="},
+        lambda s: 0.0,
+        make={"rows": places},
+        family="gather",
+        derive=lambda sizes, values: {"m": sizes["N"] + 3},
     ),
 ]

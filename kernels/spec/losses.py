@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .common import EXP
 from .contract import Kernel
-from .makers import all_true, labels, simplex
+from .makers import all_true, labels, positive, simplex
 
 LOSSES = [
     Kernel(
@@ -51,6 +51,15 @@ LOSSES = [
         {"loss": "=", "doutputs": "="},
         lambda s: 3.0 * s["N"] * s["K"],
         reduces="K",
+        family="loss",
+    ),
+    Kernel(
+        "mean_loss",
+        {"loss": "N", "mean": "1"},
+        {"mean": "="},
+        lambda s: 1.0 * s["N"],
+        make={"loss": positive},  # a mean that cancels would leave no scale to judge its error by
+        reduces="N",
         family="loss",
     ),
 ]

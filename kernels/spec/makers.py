@@ -62,3 +62,8 @@ def pairs(rng, shape, dtype):
 
 def no_places(rng, shape, dtype):
     return np.zeros(shape, np.uint16)
+
+
+def places(rng, shape, dtype):
+    """Rows of an array that has at least as many: in no order, some of them twice."""
+    return rng.integers(0, shape[0], shape)
