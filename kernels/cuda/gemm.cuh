@@ -3,17 +3,18 @@
 // reads windows of images, an importance reads powers; the loop below is the same for all.
 //
 // A block computes a tile of BM x BN results. It walks along k in slices of BK: all threads bring
-// the next slice of A and B into registers while the present one, in shared memory, is multiplied;
-// each thread keeps TM x TN sums. With GROUPS > 1 the threads form groups that take every
-// GROUPS-th slice and add their sums in a fixed order at the end: a small output then still has
-// enough threads to hide the memory's latency. Results never depend on scheduling.
+// the next slice of A and B into registers while the present one, in shared memory, is multiplied.
+// With GROUPS > 1 the threads form groups that take every GROUPS-th slice and add their sums in a
+// fixed order at the end: a small output then still has enough threads to hide the memory's latency.
+// Results never depend on scheduling.
+//
+// How a group's threads share the sums, and multiply a slice, is the tile's base class `Sums`.
 
-template <typename T, int BM_, int BN_, int BK_, int TM_, int TN_, int GROUPS_>
-struct Tile {
-    typedef T Real;
-    enum { BM = BM_, BN = BN_, BK = BK_, TM = TM_, TN = TN_, GROUPS = GROUPS_ };
-    enum { ACROSS = BN / TN, GROUP = (BM / TM) * ACROSS, THREADS = GROUP * GROUPS };
-    enum { PAD = 16 / sizeof(T) };  // keeps rows apart in the banks, and 16-byte aligned
+template <class Sums>
+struct Tile : Sums {
+    typedef typename Sums::Real T;
+    enum { BM = Sums::BM, BN = Sums::BN, BK = Sums::BK, PAD = Sums::PAD, COUNT = Sums::COUNT };
+    enum { GROUP = Sums::GROUP, GROUPS = Sums::GROUPS, THREADS = GROUP * GROUPS };
     enum { EACH_A = BM * BK / GROUP, EACH_B = BN * BK / GROUP };
 
     struct Slice {
@@ -22,23 +23,16 @@ struct Tile {
     };
     union alignas(16) Stage {
         Slice slices[GROUPS];
-        T sums[GROUPS > 1 ? GROUPS - 1 : 1][GROUPS > 1 ? BM * BN : 1];  // for `combine`
+        T sums[GROUPS > 1 ? GROUPS - 1 : 1][GROUPS > 1 ? COUNT * GROUP : 1];  // for `combine`
     };
-
-    T sum[TM][TN];
 
     __device__ static int group() { return threadIdx.x / GROUP; }
     __device__ static int member() { return threadIdx.x % GROUP; }
-    __device__ static int first_row() { return member() / ACROSS * TM; }
-    __device__ static int first_column() { return member() % ACROSS * TN; }
 
     __device__ void clear()
     {
 #pragma unroll
-        for (int i = 0; i < TM; ++i)
-#pragma unroll
-            for (int j = 0; j < TN; ++j)
-                sum[i][j] = T(0);
+        for (int i = 0; i < COUNT; ++i) this->sum[i] = T(0);
     }
 
     // sum += A B over begin <= k < end, for the tile whose first result is (m0, n0). All threads of
@@ -62,14 +56,119 @@ struct Tile {
                 left.bring(k0, end);
                 right.bring(k0, end);
             }
-            multiply(slice);
+            this->multiply(slice, member());
             __syncthreads();
         }
     }
 
-    __device__ void multiply(const Slice& slice)
+    // Put the groups' sums together, in the groups' order, in the first group's threads.
+    __device__ void combine(Stage& stage)
     {
-        const int row = first_row(), column = first_column();
+        if (GROUPS == 1) return;
+        if (group() > 0) {
+            T* mine = stage.sums[group() - 1] + member();
+#pragma unroll
+            for (int i = 0; i < COUNT; ++i) mine[i * GROUP] = this->sum[i];
+        }
+        __syncthreads();
+        if (group() == 0) {
+            for (int other = 0; other < GROUPS - 1; ++other) {
+                const T* theirs = stage.sums[other] + member();
+#pragma unroll
+                for (int i = 0; i < COUNT; ++i) this->sum[i] += theirs[i * GROUP];
+            }
+        }
+        __syncthreads();  // the stage may be used again
+    }
+
+    // sum += |other's sum|**power; after `combine` of the other.
+    __device__ void add_raised(const Tile& other, int power)
+    {
+#pragma unroll
+        for (int i = 0; i < COUNT; ++i) this->sum[i] += raise(power, other.sum[i]);
+    }
+
+    // visit(m, n, sum) for each result of the tile that lies within rows x columns; after `combine`.
+    template <class Visit>
+    __device__ void each(int m0, int n0, int rows, int columns, Visit visit)
+    {
+        if (group() != 0) return;
+#pragma unroll
+        for (int i = 0; i < COUNT; ++i) {
+            const int m = m0 + Sums::row_of(member(), i), n = n0 + Sums::column_of(member(), i);
+            if (m < rows && n < columns) visit(m, n, this->sum[i]);
+        }
+    }
+
+    // A thread's share of a slice, on its way from memory through registers to shared memory. The
+    // reader says whether its memory runs along k (ALONG_K) or across it, and neighbouring threads
+    // follow it. So a thread meets one k and several rows in each slice, or several k and few rows;
+    // what a reader works out about a row is kept for the whole product, and what it works out
+    // about a k serves the thread's rows.
+    template <class Reader, int WIDTH, int EACH>
+    struct Fetch {
+        enum { LANES = Reader::ALONG_K ? BK : WIDTH < 32 ? WIDTH : 32, PASS = GROUP / LANES };
+        enum { ROWS = Reader::ALONG_K ? EACH : WIDTH / LANES, STEPS = EACH / ROWS };
+        enum { NEXT_ROW = Reader::ALONG_K ? PASS : LANES, NEXT_STEP = PASS };
+        static_assert(GROUP % LANES == 0 && WIDTH % LANES * (1 - Reader::ALONG_K) == 0 &&
+                          ROWS * STEPS == EACH && EACH * GROUP == WIDTH * BK,
+                      "the threads must cover a slice in whole passes");
+
+        const Reader& reader;
+        typename Reader::Row rows[ROWS];
+        T held[EACH];
+        int row, step;  // this thread's first row and k within a slice
+
+        __device__ Fetch(const Reader& from, int first) : reader(from)
+        {
+            row = Reader::ALONG_K ? member() / LANES : member() % LANES;
+            step = Reader::ALONG_K ? member() % LANES : member() / LANES;
+#pragma unroll
+            for (int i = 0; i < ROWS; ++i) rows[i] = reader.row(first + row + i * NEXT_ROW);
+        }
+
+        __device__ void bring(int k0, int end)
+        {
+#pragma unroll
+            for (int s = 0; s < STEPS; ++s) {
+                const int k = k0 + step + s * NEXT_STEP;
+                const bool inside = k < end;
+                const typename Reader::Step at = reader.step(inside ? k : 0);
+#pragma unroll
+                for (int i = 0; i < ROWS; ++i)
+                    held[s * ROWS + i] = inside ? reader.read(rows[i], at) : T(0);
+            }
+        }
+
+        __device__ void put(T (&to)[BK][WIDTH + PAD])
+        {
+#pragma unroll
+            for (int s = 0; s < STEPS; ++s)
+#pragma unroll
+                for (int i = 0; i < ROWS; ++i)
+                    to[step + s * NEXT_STEP][row + i * NEXT_ROW] = Sums::stored(held[s * ROWS + i]);
+        }
+    };
+};
+
+// Sums by fused multiply-adds: each thread keeps TM x TN neighbouring ones.
+template <typename T, int BM_, int BN_, int BK_, int TM, int TN, int GROUPS_>
+struct FmaSums {
+    typedef T Real;
+    enum { BM = BM_, BN = BN_, BK = BK_, GROUPS = GROUPS_, COUNT = TM * TN };
+    enum { ACROSS = BN / TN, GROUP = (BM / TM) * ACROSS };
+    enum { PAD = 16 / sizeof(T) };  // keeps rows apart in the banks, and 16-byte aligned
+
+    T sum[COUNT];
+
+    __device__ static int row_of(int member, int i) { return member / ACROSS * TM + i / TN; }
+    __device__ static int column_of(int member, int i) { return member % ACROSS * TN + i % TN; }
+    __device__ static T stored(T value) { return value; }
+
+    template <class Slice>
+    __device__ void multiply(const Slice& slice, int member)
+    {
+        const int row = row_of(member, 0), column = column_of(member, 0);
 #pragma unroll
         for (int k = 0; k < BK; ++k) {
             T a[TM], b[TN];
@@ -81,103 +180,16 @@ struct Tile {
             for (int i = 0; i < TM; ++i)
 #pragma unroll
                 for (int j = 0; j < TN; ++j)
-                    sum[i][j] = fma(a[i], b[j], sum[i][j]);
+                    sum[i * TN + j] = fma(a[i], b[j], sum[i * TN + j]);
         }
     }
-
-    // Put the groups' sums together, in the groups' order, in the first group's threads.
-    __device__ void combine(Stage& stage)
-    {
-        if (GROUPS == 1) return;
-        if (group() > 0) {
-            T* mine = stage.sums[group() - 1] + member();
-#pragma unroll
-            for (int i = 0; i < TM; ++i)
-#pragma unroll
-                for (int j = 0; j < TN; ++j)
-                    mine[(i * TN + j) * GROUP] = sum[i][j];
-        }
-        __syncthreads();
-        if (group() == 0) {
-            for (int other = 0; other < GROUPS - 1; ++other) {
-                const T* theirs = stage.sums[other] + member();
-#pragma unroll
-                for (int i = 0; i < TM; ++i)
-#pragma unroll
-                    for (int j = 0; j < TN; ++j)
-                        sum[i][j] += theirs[(i * TN + j) * GROUP];
-            }
-        }
-        __syncthreads();  // the stage may be used again
-    }
-
-    // visit(m, n, sum) for each result of the tile that lies within rows x columns; after `combine`.
-    template <class Visit>
-    __device__ void each(int m0, int n0, int rows, int columns, Visit visit)
-    {
-        if (group() != 0) return;
-#pragma unroll
-        for (int i = 0; i < TM; ++i) {
-            const int m = m0 + first_row() + i;
-#pragma unroll
-            for (int j = 0; j < TN; ++j) {
-                const int n = n0 + first_column() + j;
-                if (m < rows && n < columns) visit(m, n, sum[i][j]);
-            }
-        }
-    }
-
-    // A thread's share of a slice, on its way from memory through registers to shared memory. The
-    // reader says whether its memory runs along k (ALONG_K) or across it, and neighbouring threads
-    // follow it. So a thread meets one k and several rows in each slice, or the other way round;
-    // what a reader works out about a row is kept for the whole product.
-    template <class Reader, int WIDTH, int EACH>
-    struct Fetch {
-        enum { ALONG = Reader::ALONG_K, ROWS = ALONG ? EACH : 1, STEPS = ALONG ? 1 : EACH };
-        enum { STRIDE = ALONG ? GROUP / BK : GROUP / WIDTH };
-        static_assert(GROUP % (ALONG ? BK : WIDTH) == 0, "threads must fill whole rows of a slice");
-
-        const Reader& reader;
-        typename Reader::Row rows[ROWS];
-        T held[EACH];
-        int row, step;  // this thread's first row and k within a slice
-
-        __device__ Fetch(const Reader& from, int first) : reader(from)
-        {
-            row = ALONG ? member() / BK : member() % WIDTH;
-            step = ALONG ? member() % BK : member() / WIDTH;
-#pragma unroll
-            for (int i = 0; i < ROWS; ++i) rows[i] = reader.row(first + row + i * STRIDE);
-        }
-
-        __device__ void bring(int k0, int end)
-        {
-#pragma unroll
-            for (int s = 0; s < STEPS; ++s) {
-                const int k = k0 + step + s * STRIDE;
-                const bool inside = k < end;
-                const typename Reader::Step at = reader.step(inside ? k : 0);
-#pragma unroll
-                for (int i = 0; i < ROWS; ++i)
-                    held[s + i] = inside ? reader.read(rows[i], at) : T(0);
-            }
-        }
-
-        __device__ void put(T (&to)[BK][WIDTH + PAD])
-        {
-#pragma unroll
-            for (int i = 0; i < EACH; ++i) {
-                const int r = ALONG ? row + i * STRIDE : row;
-                const int k = ALONG ? step : step + i * STRIDE;
-                to[k][r] = held[i];
-            }
-        }
-    };
 };
 
-// The tiles that are compiled. A kernel's launch chooses by how many blocks the output gives.
-template <typename T> using Small = Tile<T, 32, 32, 16, 4, 4, sizeof(T) == 4 ? 8 : 4>;
-template <typename T> using Medium = Tile<T, 64, 64, 16, 4, 4, 1>;
+// The tiles that are compiled; tiles.py chooses among them, and has their sizes too.
+template <typename T> using Small = Tile<FmaSums<T, 32, 32, 16, 4, 4, sizeof(T) == 4 ? 8 : 4>>;
+template <typename T> using Medium = Tile<FmaSums<T, 64, 64, 16, 4, 4, 1>>;
+template <typename T> using Narrow = Tile<FmaSums<T, 64, 32, 16, 4, 4, 1>>;
+template <typename T> using Thin = Tile<FmaSums<T, 64, 16, 16, 4, 2, 1>>;
 
 // ---- readers of plain matrices ------------------------------------------------------------------
 
