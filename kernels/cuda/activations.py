@@ -6,16 +6,20 @@ from typing import Any
 
 import numpy as np
 
-from .. import codes
-from .launch import REAL, Family, Source, contiguous
+from ..codes import IDENTITY, LEAKY_RELU, RELU, SIGMOID, TANH
+from .launch import REAL, Family, Source, contiguous, moment
 
 SOURCE = Source(
     "activations.cu",
     {
         "activation_forward": REAL,
         "activation_backward": REAL,
+        "residual_forward": REAL,
+        "residual_tangent": REAL,
+        "dropout": REAL,
     },
 )
+EACH = 4  # elements a thread moves at once, where it may
 
 
 class Activations(Family):
@@ -23,14 +27,77 @@ class Activations(Family):
 
     def activation_forward(self, act: int, slope: float, x: Any, y: Any) -> None:
         contiguous(x, y)
-        self.over("activation_forward", x, x.size, np.int32(act), x.dtype.type(slope), x, y)
+        number = x.dtype.type(slope)
+        self.over("activation_forward", x, x.size, np.int32(act), number, x, y, each=EACH)
 
     def activation_backward(self, act: int, slope: float, y: Any, dy: Any, dx: Any) -> None:
         contiguous(y, dy, dx)
         self.over(
             "activation_backward", y, dy.size, np.int64(y.size), np.int32(act),
-            y.dtype.type(slope), y, dy, dx,
+            y.dtype.type(slope), y, dy, dx, each=EACH,
         )  # fmt: skip
 
+    def identity_forward(self, x: Any, y: Any) -> None:
+        self.activation_forward(IDENTITY, 0.0, x, y)
+
+    def identity_backward(self, y: Any, dy: Any, dx: Any) -> None:
+        self.activation_backward(IDENTITY, 0.0, y, dy, dx)
+
+    def identity_tangent(self, y: Any, tx: Any, ty: Any) -> None:
+        self.activation_backward(IDENTITY, 0.0, y, tx, ty)
+
     def relu_forward(self, x: Any, y: Any) -> None:
-        self.activation_forward(codes.RELU, 0.0, x, y)
+        self.activation_forward(RELU, 0.0, x, y)
+
+    def relu_backward(self, y: Any, dy: Any, dx: Any) -> None:
+        self.activation_backward(RELU, 0.0, y, dy, dx)
+
+    def relu_tangent(self, y: Any, tx: Any, ty: Any) -> None:
+        self.activation_backward(RELU, 0.0, y, tx, ty)
+
+    def leaky_relu_forward(self, x: Any, slope: float, y: Any) -> None:
+        self.activation_forward(LEAKY_RELU, slope, x, y)
+
+    def leaky_relu_backward(self, y: Any, dy: Any, slope: float, dx: Any) -> None:
+        self.activation_backward(LEAKY_RELU, slope, y, dy, dx)
+
+    def leaky_relu_tangent(self, y: Any, tx: Any, slope: float, ty: Any) -> None:
+        self.activation_backward(LEAKY_RELU, slope, y, tx, ty)
+
+    def tanh_forward(self, x: Any, y: Any) -> None:
+        self.activation_forward(TANH, 0.0, x, y)
+
+    def tanh_backward(self, y: Any, dy: Any, dx: Any) -> None:
+        self.activation_backward(TANH, 0.0, y, dy, dx)
+
+    def tanh_tangent(self, y: Any, tx: Any, ty: Any) -> None:
+        self.activation_backward(TANH, 0.0, y, tx, ty)
+
+    def sigmoid_forward(self, x: Any, y: Any) -> None:
+        self.activation_forward(SIGMOID, 0.0, x, y)
+
+    def sigmoid_backward(self, y: Any, dy: Any, dx: Any) -> None:
+        self.activation_backward(SIGMOID, 0.0, y, dy, dx)
+
+    def sigmoid_tangent(self, y: Any, tx: Any, ty: Any) -> None:
+        self.activation_backward(SIGMOID, 0.0, y, tx, ty)
+
+    def residual_forward(self, x: Any, r: Any, act: int, slope: float, y: Any) -> None:
+        contiguous(x, r, y)
+        number = x.dtype.type(slope)
+        self.over("residual_forward", x, x.size, np.int32(act), number, x, r, y, each=EACH)
+
+    def residual_tangent(self, y: Any, tx: Any, tr: Any, act: int, slope: float, ty: Any) -> None:
+        contiguous(y, tx, tr, ty)
+        number = y.dtype.type(slope)
+        self.over("residual_tangent", y, y.size, np.int32(act), number, y, tx, tr, ty, each=EACH)
+
+    def dropout(self, x: Any, rate: float, seed: int, draw: Any, y: Any) -> None:
+        """`draw` is a number or an int64 array (1,) on the device, read when the kernel runs."""
+        contiguous(x, y)
+        rows, units = x.shape
+        self.over(
+            "dropout", x, (units + 3) // 4, np.int32(rows), np.int64(units),
+            np.uint32(rate * 2**32), x.dtype.type(1 / (1 - rate)), np.uint64(seed), *moment(draw),
+            x, y,
+        )  # fmt: skip

@@ -56,3 +56,50 @@ __device__ __forceinline__ long long thread_count()
 {
     return (long long)gridDim.x * blockDim.x;
 }
+
+// ---- packs: several numbers that cross memory as one --------------------------------------------
+// Where bandwidth is the limit a thread should move 16 bytes at a time.
+
+template <typename T, int SIZE>
+struct alignas(sizeof(T) * SIZE < 16 ? sizeof(T) * SIZE : 16) Pack {
+    T at[SIZE];
+};
+
+template <int SIZE, typename T>
+__device__ __forceinline__ Pack<T, SIZE> load(const T* from)
+{
+    return *reinterpret_cast<const Pack<T, SIZE>*>(from);
+}
+
+template <int SIZE, typename T>
+__device__ __forceinline__ void store(T* to, const Pack<T, SIZE>& pack)
+{
+    *reinterpret_cast<Pack<T, SIZE>*>(to) = pack;
+}
+
+// Whether 16 bytes may be moved at once from all these addresses. A null pointer does not mind.
+template <class... Pointer>
+__device__ __forceinline__ bool aligned(Pointer... pointers)
+{
+    return ((reinterpret_cast<unsigned long long>(pointers) | ...) & 15) == 0;
+}
+
+// A size that the compiler knows.
+template <int SIZE>
+struct Size {
+    enum { value = SIZE };
+};
+
+// visit(size, i) for all elements i < count of vectors of T, `size` of them at once, from i on: 16
+// bytes where `packed` allows it, one where it does not and at the end. Every thread of the launch
+// takes packs a whole grid apart. In the visitor, `decltype(size)::value` is a constant.
+template <typename T, class Visit>
+__device__ __forceinline__ void each_pack(long long count, bool packed, Visit visit)
+{
+    enum { SIZE = 16 / sizeof(T) };
+    const long long whole = packed ? count / SIZE * SIZE : 0;
+    for (long long i = thread_index() * SIZE; i < whole; i += thread_count() * SIZE)
+        visit(Size<SIZE>(), i);
+#pragma unroll 1  // seldom more than a few
+    for (long long i = whole + thread_index(); i < count; i += thread_count()) visit(Size<1>(), i);
+}

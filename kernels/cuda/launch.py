@@ -94,13 +94,14 @@ class Family:
         self.device = device
         self.launch = launch
 
-    def over(self, kernel: str, array: Any, count: int, *args: Any) -> None:
+    def over(self, kernel: str, array: Any, count: int, *args: Any, each: int = 1) -> None:
         """Launch an elementwise kernel of `array`'s type over `count` elements, its first argument.
 
-        The kernel loops, so any grid does; none is launched for no elements.
+        each: how many elements a thread takes at once. The kernel loops, so any grid does; none is
+        launched for no elements.
         """
         if count:
-            blocks = min(ceil_div(count, THREADS), MOST_BLOCKS)
+            blocks = min(ceil_div(count, THREADS * each), MOST_BLOCKS)
             name = f"{kernel}<{c_type(array)}>"
             self.launch(name, (blocks,), (THREADS,), np.int64(count), *args)
 
@@ -118,6 +119,13 @@ def c_type(array: Any) -> str:
         raise DtypeError(
             f"the CUDA kernels compute in float32 and float64; they got {array.dtype}"
         ) from None
+
+
+def moment(step: Any) -> tuple[Any, np.int64]:
+    """The arguments `clock` and `step` of a kernel: an int64 array (1,) or a number."""
+    if isinstance(step, (int, np.integer)):
+        return None, np.int64(step)
+    return step, np.int64(0)
 
 
 def contiguous(*arrays: Any) -> None:
