@@ -57,6 +57,49 @@ __device__ __forceinline__ long long thread_count()
     return (long long)gridDim.x * blockDim.x;
 }
 
+// The same for kernels over places in rows (`Family.over_rows`): threads along x take neighbouring
+// places of a row, those along y different rows.
+__device__ __forceinline__ long long row_index()
+{
+    return (long long)blockIdx.x * blockDim.y + threadIdx.y;
+}
+
+__device__ __forceinline__ long long row_count() { return (long long)gridDim.x * blockDim.y; }
+
+__device__ __forceinline__ int place_index() { return blockIdx.y * blockDim.x + threadIdx.x; }
+
+__device__ __forceinline__ int place_count() { return gridDim.y * blockDim.x; }
+
+template <typename T>
+__device__ __forceinline__ T infinity()
+{
+    return T(1) / T(0);
+}
+
+template <typename T>
+__device__ __forceinline__ T not_a_number()
+{
+    return infinity<T>() - infinity<T>();
+}
+
+// The sum over the 32 lanes of a warp, and the largest: the same bits in all of them.
+template <typename T>
+__device__ __forceinline__ T warp_sum(T value)
+{
+    for (int apart = 16; apart; apart /= 2) value += __shfl_xor_sync(0xffffffffu, value, apart);
+    return value;
+}
+
+template <typename T>
+__device__ __forceinline__ T warp_largest(T value)
+{
+    for (int apart = 16; apart; apart /= 2) {
+        const T other = __shfl_xor_sync(0xffffffffu, value, apart);
+        value = other > value ? other : value;
+    }
+    return value;
+}
+
 // ---- packs: several numbers that cross memory as one --------------------------------------------
 // Where bandwidth is the limit a thread should move 16 bytes at a time.
 

@@ -105,6 +105,20 @@ class Family:
             name = f"{kernel}<{c_type(array)}>"
             self.launch(name, (blocks,), (THREADS,), np.int64(count), *args)
 
+    def over_rows(self, name: str, rows: int, places: int, *args: Any, shared: int = 0) -> None:
+        """Launch a kernel over the `places` of each of `rows` rows, its first two arguments.
+
+        Neighbouring threads take neighbouring places; where rows are short, a block takes several.
+        As with `over`, any grid does.
+        """
+        if rows and places:
+            across = min(1 << (places - 1).bit_length(), THREADS)
+            down = THREADS // across
+            blocks = min(ceil_div(rows, down), MOST_BLOCKS)
+            beside = min(ceil_div(places, across), max(MOST_BLOCKS // blocks, 1))
+            sizes = np.int64(rows), np.int32(places)
+            self.launch(name, (blocks, beside), (across, down), *sizes, *args, shared=shared)
+
 
 def ceil_div(a: int, b: int) -> int:
     """a / b, rounded up."""

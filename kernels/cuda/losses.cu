@@ -1,0 +1,281 @@
+// Losses and the softmax. A row of K numbers is one sample.
+//
+// Up to NARROW classes a block brings ROWS rows into shared memory in one sweep, each thread works
+// on a row, and what it made goes back in one sweep: all of memory's width is used, and no thread
+// waits for another one's numbers. Of more classes a warp takes a row. The arithmetic is written
+// once, for whoever shares a row: one thread, or the lanes of a warp.
+
+enum { NARROW = 32, ROWS = 64 };
+
+struct Alone {
+    enum { STEP = 1 };
+    __device__ static int first() { return 0; }
+    template <typename T> __device__ static T sum(T value) { return value; }
+    template <typename T> __device__ static T largest(T value) { return value; }
+};
+
+struct Warp {
+    enum { STEP = 32 };
+    __device__ static int first() { return threadIdx.x % 32; }
+    template <typename T> __device__ static T sum(T value) { return warp_sum(value); }
+    template <typename T> __device__ static T largest(T value) { return warp_largest(value); }
+};
+
+// The warps of a launch, as `thread_index` and `thread_count`.
+__device__ long long warp_index() { return thread_index() / 32; }
+__device__ long long warp_count() { return thread_count() / 32; }
+
+// Up to ROWS rows of K numbers in shared memory, as they lie in the array. One place in 33 stays
+// empty, which keeps the rows of neighbouring threads in different banks. Only its own block's
+// threads use it: all of them copy, and wait for each other before and after.
+template <typename T>
+struct Tile {
+    T numbers[ROWS * (NARROW + 1)];
+
+    __device__ T& operator[](int i) { return numbers[i + i / 32]; }
+
+    __device__ void copy_from(const T* from, int count)
+    {
+#pragma unroll 4
+        for (int i = threadIdx.x; i < count; i += ROWS) (*this)[i] = from[i];
+    }
+
+    __device__ void copy_to(T* to, int count)
+    {
+#pragma unroll 4
+        for (int i = threadIdx.x; i < count; i += ROWS) to[i] = (*this)[i];
+    }
+};
+
+// This thread's row of a tile.
+template <typename T>
+struct Row {
+    Tile<T>& tile;
+    int start;
+
+    __device__ Row(Tile<T>& in, int K) : tile(in), start(threadIdx.x * K) {}
+    __device__ T& operator[](int k) const { return tile[start + k]; }
+};
+
+// work(first, rows) for every group of ROWS rows (fewer at the end) that falls to this block.
+template <class Work>
+__device__ void each_tile(long long N, Work work)
+{
+    for (long long first = (long long)blockIdx.x * ROWS; first < N;
+         first += (long long)gridDim.x * ROWS)
+        work(first, N - first < ROWS ? int(N - first) : int(ROWS));
+}
+
+// ---- the arithmetic of one row ------------------------------------------------------------------
+
+// What turns a logit into a probability, exp(z - peak) / total: no exponential overflows, and at
+// least one of them is 1. An inactive class counts as minus infinity. NaN reaches all of the row.
+template <typename T>
+struct Softmax {
+    const bool* active;
+    T peak, total;
+
+    template <class Team, class Z>
+    __device__ static Softmax of(Team, int K, const Z& z, const bool* active)
+    {
+        Softmax made{active, -infinity<T>(), T(0)};
+        for (int k = Team::first(); k < K; k += Team::STEP)
+            if (active[k] && z[k] > made.peak) made.peak = z[k];
+        made.peak = Team::largest(made.peak);
+        for (int k = Team::first(); k < K; k += Team::STEP) made.total += made.share(k, z[k]);
+        made.total = Team::sum(made.total);
+        return made;
+    }
+
+    __device__ T share(int k, T z) const
+    {
+        return exp((active[k] ? z : -infinity<T>()) - peak);
+    }
+};
+
+// p = softmax(z); p may be z.
+template <typename T, class Team, class Z, class P>
+__device__ void softmax_of(Team team, int K, const Z& z, const bool* active, const P& p)
+{
+    const Softmax<T> scale = Softmax<T>::of(team, K, z, active);
+    const T factor = T(1) / scale.total;
+    for (int k = Team::first(); k < K; k += Team::STEP) p[k] = scale.share(k, z[k]) * factor;
+}
+
+// d = softmax(z) - e_label; the loss is returned. A label that names no active class has no loss:
+// the answer is NaN, in d too. d may be z where one thread works alone.
+template <typename T, class Team, class Z, class D>
+__device__ T cross_entropy_of(Team team, int K, const Z& z, long long label, const bool* active,
+                              const D& d)
+{
+    const Softmax<T> scale = Softmax<T>::of(team, K, z, active);
+    const bool known = label >= 0 && label < K && active[label];
+    const T loss = known ? log(scale.total) - (z[label] - scale.peak) : not_a_number<T>();
+    const T factor = known ? T(1) / scale.total : not_a_number<T>();
+    for (int k = Team::first(); k < K; k += Team::STEP)
+        d[k] = scale.share(k, z[k]) * factor - (k == label ? T(1) : T(0));
+    return loss;
+}
+
+// dz = p (u - p.u); dz may be u.
+template <typename T, class Team, class P, class U, class D>
+__device__ void jacobian_of(Team, int K, const P& p, const U& u, const D& dz)
+{
+    T mean = T(0);
+    for (int k = Team::first(); k < K; k += Team::STEP) mean += p[k] * u[k];
+    mean = Team::sum(mean);
+    for (int k = Team::first(); k < K; k += Team::STEP) dz[k] = p[k] * (u[k] - mean);
+}
+
+// ---- kernels: *_narrow by tiles, *_wide by warps ------------------------------------------------
+
+template <typename T>
+__global__ void __launch_bounds__(ROWS)
+softmax_narrow(long long N, int K, const T* logits, const bool* active, T* p)
+{
+    __shared__ Tile<T> z;
+    each_tile(N, [&](long long first, int rows) {
+        z.copy_from(logits + first * K, rows * K);
+        __syncthreads();
+        const Row<T> row(z, K);
+        if (threadIdx.x < rows) softmax_of<T>(Alone(), K, row, active, row);
+        __syncthreads();
+        z.copy_to(p + first * K, rows * K);
+        __syncthreads();
+    });
+}
+
+template <typename T>
+__global__ void __launch_bounds__(128)
+softmax_wide(long long N, int K, const T* logits, const bool* active, T* p)
+{
+    for (long long n = warp_index(); n < N; n += warp_count())
+        softmax_of<T>(Warp(), K, logits + n * K, active, p + n * K);
+}
+
+template <typename T>
+__global__ void __launch_bounds__(ROWS)
+cross_entropy_narrow(long long N, int K, const T* logits, const long long* labels,
+                     const bool* active, T* loss, T* dlogits)
+{
+    __shared__ Tile<T> z;
+    each_tile(N, [&](long long first, int rows) {
+        z.copy_from(logits + first * K, rows * K);
+        __syncthreads();
+        const Row<T> row(z, K);
+        const long long n = first + threadIdx.x;
+        if (threadIdx.x < rows)
+            loss[n] = cross_entropy_of<T>(Alone(), K, row, labels[n], active, row);
+        __syncthreads();
+        z.copy_to(dlogits + first * K, rows * K);
+        __syncthreads();
+    });
+}
+
+template <typename T>
+__global__ void __launch_bounds__(128)
+cross_entropy_wide(long long N, int K, const T* logits, const long long* labels, const bool* active,
+                   T* loss, T* dlogits)
+{
+    for (long long n = warp_index(); n < N; n += warp_count()) {
+        const T found = cross_entropy_of<T>(Warp(), K, logits + n * K, labels[n], active,
+                                            dlogits + n * K);
+        if (Warp::first() == 0) loss[n] = found;
+    }
+}
+
+template <typename T>
+__global__ void __launch_bounds__(ROWS)
+jacobian_narrow(long long N, int K, const T* p, const T* u, T* dz)
+{
+    __shared__ Tile<T> shares, given;
+    each_tile(N, [&](long long first, int rows) {
+        shares.copy_from(p + first * K, rows * K);
+        given.copy_from(u + first * K, rows * K);
+        __syncthreads();
+        const Row<T> row(given, K);
+        if (threadIdx.x < rows) jacobian_of<T>(Alone(), K, Row<T>(shares, K), row, row);
+        __syncthreads();
+        given.copy_to(dz + first * K, rows * K);
+        __syncthreads();
+    });
+}
+
+template <typename T>
+__global__ void __launch_bounds__(128)
+jacobian_wide(long long N, int K, const T* p, const T* u, T* dz)
+{
+    for (long long n = warp_index(); n < N; n += warp_count())
+        jacobian_of<T>(Warp(), K, p + n * K, u + n * K, dz + n * K);
+}
+
+// factor[c, n] = sqrt(p[n, c]) (e_c - p[n]); the K N rows of the factor (K, N, K) are its rows.
+template <typename T>
+__global__ void softmax_fisher_factor(long long rows, int K, long long N, const T* __restrict__ p,
+                                      T* factor)
+{
+    for (long long row = row_index(); row < rows; row += row_count()) {
+        const int c = row / N;
+        const T* shares = p + row % N * K;
+        const T root = sqrt(shares[c]);
+        for (int k = place_index(); k < K; k += place_count())
+            factor[row * K + k] = root * ((k == c ? T(1) : T(0)) - shares[k]);
+    }
+}
+
+// doutputs = outputs - targets, loss = half the sum of their squares.
+template <typename T>
+__global__ void __launch_bounds__(ROWS)
+squared_error_narrow(long long N, int K, const T* outputs, const T* targets, T* loss, T* doutputs)
+{
+    __shared__ Tile<T> away;
+    each_tile(N, [&](long long first, int rows) {
+        const long long start = first * K;
+#pragma unroll 4
+        for (int i = threadIdx.x; i < rows * K; i += ROWS) {
+            const T d = outputs[start + i] - targets[start + i];
+            doutputs[start + i] = d;
+            away[i] = d;
+        }
+        __syncthreads();
+        if (threadIdx.x < rows) {
+            const Row<T> d(away, K);
+            T total = T(0);
+            for (int k = 0; k < K; ++k) total += d[k] * d[k];
+            loss[first + threadIdx.x] = total / 2;
+        }
+        __syncthreads();
+    });
+}
+
+template <typename T>
+__global__ void __launch_bounds__(128)
+squared_error_wide(long long N, int K, const T* outputs, const T* targets, T* loss, T* doutputs)
+{
+    for (long long n = warp_index(); n < N; n += warp_count()) {
+        T total = T(0);
+        for (long long i = n * K + Warp::first(); i < (n + 1) * K; i += Warp::STEP) {
+            const T d = outputs[i] - targets[i];
+            doutputs[i] = d;
+            total += d * d;
+        }
+        total = Warp::sum(total);
+        if (Warp::first() == 0) loss[n] = total / 2;
+    }
+}
+
+// mean = the mean of loss (N,), added up in double by the one block there is.
+template <typename T>
+__global__ void __launch_bounds__(256) mean_loss(long long N, const T* loss, T* mean)
+{
+    __shared__ double sums[8];
+    double sum = 0;
+    for (long long i = threadIdx.x; i < N; i += 256) sum += loss[i];
+    sum = warp_sum(sum);
+    if (threadIdx.x % 32 == 0) sums[threadIdx.x / 32] = sum;
+    __syncthreads();
+    if (threadIdx.x == 0) {
+        for (int i = 1; i < 8; ++i) sum += sums[i];
+        *mean = T(sum / N);
+    }
+}
