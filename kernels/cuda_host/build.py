@@ -19,20 +19,20 @@ from pathlib import Path
 
 from .errors import CompileError, MissingCompilerError
 
-HERE = Path(__file__).resolve().parent
+SOURCES = Path(__file__).resolve().parent / "cpp"
 HEADER, RUNTIME = "cuda_on_host.h", "runtime.cpp"
 COMMON = ("-std=c++17", "-fPIC", "-fvisibility=hidden", "-march=native", "-ffp-contract=fast")
 WARNINGS = ("-Wall", "-Wno-unknown-pragmas", "-Wno-unused", "-Wno-sign-compare")
 # In the mode "check", g++ puts a call before every access to memory, as for ThreadSanitizer, whose
 # library is not linked: runtime.cpp answers the calls.
 KERNEL_FLAGS = {
-    "fast": ("-O2",),
+    "fast": ("-O2", "-fpeel-loops"),
     "check": (
         "-O1",
         "-gdwarf-4",
         "-DCOH_CHECK",
         "-fsanitize=thread",
-        "-fsanitize=bounds,alignment",
+        "-fsanitize=bounds-strict,alignment",
     ),
 }
 RUNTIME_FLAGS = {"fast": ("-O2",), "check": ("-O2", "-DCOH_CHECK")}
@@ -79,8 +79,7 @@ def processor() -> str:
 
 def fingerprint(*texts: str) -> str:
     """A hash of everything that a file in the cache is made from."""
-    own = [path.read_text() for path in sorted(HERE.iterdir()) if path.suffix in (".h", ".hpp")]
-    own.append((HERE / RUNTIME).read_text())
+    own = (path.read_text() for path in sorted(SOURCES.iterdir()))
     everything = "\0".join((*texts, *own, toolchain()))
     return hashlib.sha256(everything.encode()).hexdigest()[:24]
 
@@ -99,7 +98,7 @@ def runtime(mode: str) -> Path:
     if not target.exists():
         with tempfile.TemporaryDirectory(dir=made(target.parent)) as folder:
             made_here = Path(folder, "runtime.o")
-            run([compiler(), *flags, "-c", str(HERE / RUNTIME), "-o", str(made_here)])
+            run([compiler(), *flags, "-c", str(SOURCES / RUNTIME), "-o", str(made_here)])
             os.replace(made_here, target)
     return target
 
@@ -124,7 +123,7 @@ def library(
         main = Path(folder, "wrapper.cpp")
         main.write_text(wrapper)
         compiled, linked = Path(folder, "kernels.o"), Path(folder, "kernels.so")
-        paths = ("-I", str(HERE), f"-ffile-prefix-map={folder}/=")
+        paths = ("-I", str(SOURCES), f"-ffile-prefix-map={folder}/=")
         run([compiler(), *flags, *paths, "-c", str(main), "-o", str(compiled)])
         run([compiler(), "-shared", "-o", str(linked), str(compiled), str(runtime(mode))])
         os.replace(linked, target)

@@ -130,10 +130,18 @@ class LoadedKernel:
             )
         return argument.address
 
-    def _buffers(self, args: Sequence[Any]) -> list[tuple[int, int, int, int, int]]:
+    def _buffers(self, args: Sequence[Any]) -> list[tuple[int, ...]]:
         """What the checker must know of each array: address, bytes, const, element, argument."""
         return [
-            (argument.address, argument.nbytes, wanted.is_constant, wanted.element_size, place)
+            (
+                argument.address,
+                argument.nbytes,
+                0,
+                0,
+                wanted.is_constant,
+                wanted.element_size,
+                place,
+            )
             for place, (argument, wanted) in enumerate(zip(args, self.parameters, strict=True))
             if isinstance(argument, DeviceArray) and argument.size
         ]
@@ -144,7 +152,7 @@ class _LaunchRecord:
 
     _fixed = struct.Struct("@QQQ")  # call, arguments, buffers
     _varying = struct.Struct("@6Iiiq")  # grid, block, order, number of buffers, shared bytes
-    _buffer = struct.Struct("@QQiiii")
+    _buffer = struct.Struct("@QQQQiiii")  # `coh_buffer`, the last number unused
 
     def __init__(self, call: int | None, arguments: int, count: int) -> None:
         self._buffers = ctypes.create_string_buffer(self._buffer.size * max(1, count))
@@ -159,7 +167,7 @@ class _LaunchRecord:
         block: Grid,
         shared: int,
         order: int,
-        buffers: Sequence[tuple[int, int, int, int, int]],
+        buffers: Sequence[tuple[int, ...]],
     ) -> int:
         """Run it; gives the number of reports."""
         for i, buffer in enumerate(buffers):

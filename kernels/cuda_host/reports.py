@@ -12,13 +12,14 @@ from .module import Library
 
 
 class _Report(ctypes.Structure):
-    """`Report` of runtime.cpp."""
+    """`Report` of reports.hpp."""
 
     _fields_ = (
         ("kind", ctypes.c_char * 24),
         ("text", ctypes.c_char * 360),
-        ("instruction", ctypes.c_uint64),  # 0 if file and line are known
         ("file", ctypes.c_char * 160),
+        ("instruction", ctypes.c_uint64),  # of the compiled code, where file and line are not known
+        ("variable", ctypes.c_uint64),  # an address in static shared memory
         ("line", ctypes.c_int),
     )
 
