@@ -9,18 +9,24 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-from . import activations, dense
+from . import activations, conv, dense, losses, update
 from .launch import Family, Launcher, Source
 
 SOURCES: tuple[Source, ...] = (
     activations.SOURCE,
     dense.SOURCE,
+    *conv.SOURCES,
+    losses.SOURCE,
+    update.SOURCE,
 )
 
 
 class CudaOps(
     activations.Activations,
     dense.Dense,
+    conv.Conv,
+    losses.Losses,
+    update.Updates,
 ):
     """All kernels on one device. NAME: the backend's; __all__: what a backend's module exports."""
 
@@ -30,7 +36,7 @@ class CudaOps(
 
     @property
     def __all__(self) -> list[str]:
-        inherited = {name for name in dir(Family) if not name.startswith("_")}
+        inherited = {*dir(Family), *update.HELPERS}
         own = {name for name in dir(type(self)) if not name.startswith("_")}
         return sorted((own - inherited) | {"NAME"})
 
