@@ -164,6 +164,29 @@ def bench_training(
     _store("training", found, out, append)
 
 
+@app.command(name="resources")
+def bench_resources(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(help="Source files (dense, conv) or the start of a kernel's name."),
+    ] = None,
+    architecture: Annotated[
+        list[str] | None,
+        typer.Option("--arch", help="sm_75, sm_80, sm_90; repeatable, default all."),
+    ] = None,
+    write: Annotated[
+        bool, typer.Option("--write", help="Make these the committed figures.")
+    ] = False,
+) -> None:
+    """Compile the CUDA kernels, without a GPU: registers, shared memory, spills, blocks.
+
+    The exit status is 1 where they differ from bench/results/cuda-resources.json.
+    """
+    from . import cuda_resources
+
+    raise typer.Exit(cuda_resources.run(names, architecture, write, console))
+
+
 @app.command(name="compare")
 def bench_compare(
     a: Annotated[Path, typer.Argument(help="Results before.")],
