@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from ..kernels.device import NUMPY, Device
 from ..nnlite import Network
 from ..nnlite.optim import Optimizer, Streams
 from .tasks import Arrays, Task
@@ -22,8 +23,9 @@ class TaskEnd:
 
     index: int  # 0 for the first task
     task: Task
-    train: Arrays  # the task's training arrays x (N, ...), y (N,)
+    train: Arrays  # the task's training arrays x (N, ...), y (N,), where the network computes
     seed: int
+    device: Device = NUMPY
 
 
 @dataclass
@@ -37,6 +39,7 @@ class Method:
     name: ClassVar[str] = "naive"
     convention: ClassVar[str] = "plain fine-tuning, nothing kept"
     joint: ClassVar[bool] = False  # train on all tasks together, as an upper bound
+    on_host: ClassVar[frozenset[str]] = frozenset()  # arrays that no kernel reads
     arrays: dict[str, np.ndarray] = field(default_factory=dict, init=False, repr=False)
 
     def settings(self) -> dict[str, Any]:

@@ -74,6 +74,7 @@ class ImportanceProbe(MAS):
     """
 
     name: ClassVar[str] = "importance-probe"
+    on_host: ClassVar[frozenset[str]] = frozenset({"tables"})
     xi: float = 0.1
 
     def start(self, net: Network, optimizer: Optimizer) -> None:
@@ -102,7 +103,7 @@ class ImportanceProbe(MAS):
         sums = {key: value + self.arrays.get(f"sum.{key}", 0) for key, value in new.items()}
         self.arrays |= {f"sum.{key}": value for key, value in sums.items()}
         sums["MAS^2"] = sums["MAS"] ** 2
-        table = correlate(sums, net.layout)[None]
+        table = correlate({k: net.device.get(v) for k, v in sums.items()}, net.layout)[None]
         self.arrays["tables"] = (
             np.concatenate([self.arrays["tables"], table]) if "tables" in self.arrays else table
         )

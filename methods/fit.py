@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from ..kernels import Backend
 from ..kernels.errors import (
     CheckpointError,
     DivergedError,
@@ -29,6 +30,7 @@ from ..nnlite import Network
 from ..nnlite.checkpoint import load_arrays, named_parameters, restore_parameters, save_arrays
 from ..nnlite.init import generator
 from ..nnlite.optim import Adam, Optimizer
+from ..nnlite.step import TrainingStep
 from .base import Method, Naive, TaskEnd
 from .result import Evaluation, Result
 from .tasks import Arrays, Stream, Task, as_tasks
@@ -77,35 +79,45 @@ class _Progress:
 
 
 class _Batches:
-    """The batches of one task, or of all of them mixed: any step's batch, in any order."""
+    """The batches of one task, or of all of them mixed: any step's batch, in any order.
 
-    def __init__(self, parts: Sequence[Arrays], size: int, seed: int, key: int) -> None:
-        self.parts, self.size, self.seed, self.key = parts, size, seed, key
-        self.lengths = [len(x) for x, _ in parts]
-        self.total = sum(self.lengths)
+    The samples are moved to the backend's device once; a batch is gathered there, into buffers that
+    stay where they are.
+    """
+
+    def __init__(
+        self, ops: Backend, parts: Sequence[Arrays], size: int, seed: int, key: int
+    ) -> None:
+        self.ops, self.size, self.seed, self.key = ops, size, seed, key
+        self.total = sum(len(x) for x, _ in parts)
         self.per_epoch = math.ceil(self.total / size)
-        self._epoch, self._order = -1, np.empty(0, np.int64)
-        x, y = parts[0]
-        self._x = np.empty((min(size, self.total), *x.shape[1:]), x.dtype)
-        self._y = np.empty(len(self._x), y.dtype)
+        self._epoch = -1
+        device = ops.device
+        self.arrays = tuple(device.put(_joined(arrays)) for arrays in zip(*parts, strict=True))
+        self._room = tuple(
+            device.empty((min(size, self.total), *array.shape[1:]), array.dtype)
+            for array in self.arrays
+        )
 
     def __getitem__(self, step: int) -> Arrays:
         epoch, position = divmod(step, self.per_epoch)
         if epoch != self._epoch:
-            self._order = generator(self.seed, self.key, 1 + epoch).permutation(self.total)
-            self._epoch = epoch
+            order = generator(self.seed, self.key, 1 + epoch).permutation(self.total)
+            self._order, self._epoch = self.ops.device.put(order), epoch
         rows = self._order[position * self.size : (position + 1) * self.size]
-        x, y = self._x[: len(rows)], self._y[: len(rows)]
-        if len(self.parts) == 1:
-            np.take(self.parts[0][0], rows, axis=0, out=x, mode="clip")
-            np.take(self.parts[0][1], rows, axis=0, out=y, mode="clip")
-            return x, y
-        start = 0
-        for part, length in zip(self.parts, self.lengths, strict=True):
-            mine = (rows >= start) & (rows < start + length)
-            x[mine], y[mine] = part[0][rows[mine] - start], part[1][rows[mine] - start]
-            start += length
+        x, y = (room[: len(rows)] for room in self._room)
+        for source, target in zip(self.arrays, (x, y), strict=True):
+            self.ops.gather_rows(_flat(source), rows, _flat(target))
         return x, y
+
+
+def _joined(arrays: Sequence[np.ndarray]) -> np.ndarray:
+    return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+
+
+def _flat(array: np.ndarray) -> np.ndarray:
+    """A sample a row."""
+    return array.reshape(len(array), -1)
 
 
 def accuracy(
@@ -117,12 +129,13 @@ def accuracy(
     """
     right = 0
     batch = min(batch, net.batch_within(EVALUATION_BYTES))
+    y = net.device.put(y)
     for lo in range(0, len(x), batch):
         outputs = net.trace(x[lo : lo + batch]).outputs
         if active is not None:
-            outputs = np.where(active, outputs, -np.inf)
-        right += int((outputs.argmax(axis=1) == y[lo : lo + batch]).sum())
-    return right / len(x)
+            outputs = np.where(net.mask(active), outputs, -np.inf)
+        right = right + (outputs.argmax(axis=1) == y[lo : lo + batch]).sum()
+    return int(right) / len(x)
 
 
 def _checked(task: Task, part: str, arrays: Arrays, net: Network) -> Arrays:
@@ -248,13 +261,15 @@ class _Trainer:
     identity: str
 
     def run(self, resume: bool) -> Result:
-        self.tests = [_checked(task, "test", task.load_test(), self.net) for task in self.tasks]
+        device = self.net.device
+        tests = [_checked(task, "test", task.load_test(), self.net) for task in self.tasks]
+        self.tests = [(device.put(x), device.put(y)) for x, y in tests]
         self.method.arrays.clear()
         self.method.start(self.net, self.optimizer)
         if resume and self.checkpoint and self.checkpoint.exists():
             now = self._load()
         else:
-            moments = self.optimizer.state(self.net.num_parameters, self.net.dtype)
+            moments = self._fresh_moments()
             now = _Progress(0, 0, [], [], [], [], self._measure(len(self.tasks)), moments, 0)
         self.observer.started(sum(self.plan), len(now.losses), self.tasks)
         with _interrupt_at_step() as interrupted:
@@ -280,32 +295,50 @@ class _Trainer:
             _checked(self.tasks[i], "training", self.tasks[i].load_train(), self.net)
             for i in learnt
         ]
-        batches = _Batches(parts, self.batch_size, self.seed, now.task)
+        batches = _Batches(self.net.ops, parts, self.batch_size, self.seed, now.task)
+        size = len(parts[-1][0])  # the newest task's samples come last, on the device too
+        del parts
         active = self._joint_active() if self.method.joint else task.active
         if now.step == 0 and now.task and self.reset_optimizer:
-            now.moments = self.optimizer.state(self.net.num_parameters, self.net.dtype)
-            now.count = 0
-        grad = np.empty_like(self.net.theta)
-        streams = self.method.streams()
+            now.moments, now.count = self._fresh_moments(), 0
+        hooked = type(self.method).adjust is not Method.adjust
+        step = TrainingStep(
+            self.net, self.optimizer, now.moments, self.method.streams(), active,
+            self.method.adjust if hooked else None,
+        )  # fmt: skip
         while now.step < self.plan[now.task]:
             x, y = batches[now.step]
             if self.augment is not None:
                 x = self.augment(x, (self.seed, now.task, now.step))
-            loss, _ = self.net.loss_and_grad(x, y, grad, active, mode="train")
-            if not math.isfinite(loss):
-                raise self._diverged(now, loss)
-            self.method.adjust(self.net, grad)
             now.count += 1
-            self.optimizer.step(self.net.ops, self.net.theta, grad, now.moments, now.count, streams)
+            step.queue(x, y, now.count)
             now.step += 1
-            now.losses.append(loss)
-            self._after_step(now, loss, interrupted)
-        self.method.end_task(self.net, TaskEnd(now.task, task, parts[-1], self.seed))
+            if step.full or self._something_is_due(now):
+                self._look(now, step.read())
+                self._after_look(now, interrupted)
+        train = tuple(array[-size:] for array in batches.arrays)
+        self.method.end_task(self.net, TaskEnd(now.task, task, train, self.seed, self.net.device))
         self._end_task(now)
 
-    def _after_step(self, now: _Progress, loss: float, interrupted: list[bool]) -> None:
+    def _fresh_moments(self) -> dict[str, np.ndarray]:
+        net = self.net
+        return self.optimizer.state(net.num_parameters, net.dtype, net.device)
+
+    def _something_is_due(self, now: _Progress) -> bool:
+        """Whether losses must be read now, though a GPU would rather go on."""
+        every = (self.checkpoint_every, self.plan[now.task], self.eval_every)
+        return any(now.step % number == 0 for number in every if number)
+
+    def _look(self, now: _Progress, losses: list[float]) -> None:
+        """Take note of the losses of the latest steps, in order."""
+        for loss in losses:
+            if not math.isfinite(loss):
+                raise self._diverged(now, loss)
+            now.losses.append(loss)
+            self.observer.stepped(len(now.losses), now.task, loss)
+
+    def _after_look(self, now: _Progress, interrupted: list[bool]) -> None:
         total = len(now.losses)
-        self.observer.stepped(total, now.task, loss)
         last = now.step == self.plan[now.task]
         if self.eval_every and now.step % self.eval_every == 0 and not last:
             seen = len(self.tasks) if self.method.joint else now.task + 1
@@ -346,12 +379,13 @@ class _Trainer:
         return np.logical_or.reduce([mask for mask in masks if mask is not None])
 
     def _diverged(self, now: _Progress, loss: float) -> DivergedError:
+        step, before = len(now.losses) + 1, sum(self.plan[: now.task])
         kept = ""
         if self.checkpoint and self.checkpoint.exists():
             kept = f" The last good checkpoint is kept: {self.checkpoint}."
         return DivergedError(
-            f"the loss became {loss} at step {len(now.losses) + 1} (task "
-            f"'{self.tasks[now.task].name}', its step {now.step + 1}).{kept} Lower the learning "
+            f"the loss became {loss} at step {step} (task "
+            f"'{self.tasks[now.task].name}', its step {step - before}).{kept} Lower the learning "
             f"rate (now {self.optimizer.lr}) or the penalty (now {self.method.settings()})"
         )
 
@@ -360,10 +394,14 @@ class _Trainer:
     def _save(self, now: _Progress) -> None:
         if self.checkpoint is None:
             return
-        shape = (-1, len(self.tasks))
+        shape, on_host = (-1, len(self.tasks)), self.method.on_host
+        get = self.net.device.get
         arrays = named_parameters(self.net)
-        arrays |= {f"optimizer.{name}": value for name, value in now.moments.items()}
-        arrays |= {f"method.{name}": value for name, value in self.method.arrays.items()}
+        arrays |= {f"optimizer.{name}": get(value) for name, value in now.moments.items()}
+        arrays |= {
+            f"method.{name}": value if name in on_host else get(value)
+            for name, value in self.method.arrays.items()
+        }
         arrays |= {
             "progress.rows": np.array(now.rows).reshape(shape),
             "progress.history": np.array([e.accuracies for e in now.history]).reshape(shape),
@@ -396,14 +434,17 @@ class _Trainer:
             found = ((n.removeprefix(prefix), a) for n, a in arrays.items() if n.startswith(prefix))
             return {name: array.copy() for name, array in found}
 
+        put = self.net.device.put
+        moments = {name: put(array) for name, array in group("optimizer.").items()}
         self.method.arrays.clear()
-        self.method.arrays.update(group("method."))
+        for name, array in group("method.").items():
+            self.method.arrays[name] = array if name in self.method.on_host else put(array)
         kept = group("progress.")
         at = kept["history_at"].tolist()
         history = [Evaluation(s, t, a) for (s, t), a in zip(at, kept["history"], strict=True)]
         return _Progress(
             about["task"], about["step"], list(kept["rows"]), history, kept["losses"].tolist(),
-            about["persistent"], kept["baseline"], group("optimizer."), about["count"],
+            about["persistent"], kept["baseline"], moments, about["count"],
         )  # fmt: skip
 
 

@@ -43,7 +43,7 @@ def mean_power(
     """
     if len(x) == 0:
         raise ShapeError("an importance needs at least one sample; it got none")
-    total = np.zeros(net.num_parameters, net.dtype)
+    total = net.device.zeros((net.num_parameters,), net.dtype)
     batch = min(batch, net.batch_within(ROOM))
     for lo in range(0, len(x), batch):
         hi = min(lo + batch, len(x))
@@ -56,14 +56,13 @@ def mean_power(
 def probabilities(net: Network, logits: np.ndarray, active: np.ndarray | None = None) -> np.ndarray:
     """softmax(logits) (n, K) over the active classes."""
     p = np.empty_like(logits)
-    net.ops.softmax(logits, np.ones(logits.shape[1], bool) if active is None else active, p)
+    net.ops.softmax(logits, net.mask(active), p)
     return p
 
 
 def _label_cotangent(net, logits, labels, active) -> np.ndarray:
-    loss, cotangent = np.empty(len(logits), logits.dtype), np.empty_like(logits)
-    mask = np.ones(logits.shape[1], bool) if active is None else active
-    net.ops.softmax_cross_entropy(logits, labels, mask, loss, cotangent)
+    loss, cotangent = net.device.empty((len(logits),), logits.dtype), np.empty_like(logits)
+    net.ops.softmax_cross_entropy(logits, net.device.put(labels), net.mask(active), loss, cotangent)
     return cotangent
 
 
@@ -88,7 +87,7 @@ def fisher(
 
         def cotangent(logits, lo, hi):
             p = probabilities(net, logits, active)
-            factor = np.empty((logits.shape[1], *logits.shape), logits.dtype)
+            factor = net.device.empty((logits.shape[1], *logits.shape), logits.dtype)
             net.ops.softmax_fisher_factor(p, factor)
             return factor
 
@@ -96,7 +95,8 @@ def fisher(
         draws = generator(seed, 0x5A3D).random(len(x))
 
         def cotangent(logits, lo, hi):
-            cumulative = probabilities(net, logits, active).astype(np.float64).cumsum(axis=1)
+            p = net.device.get(probabilities(net, logits, active))
+            cumulative = p.astype(np.float64).cumsum(axis=1)
             # scaled by the row's own total, so rounding can not leave the last class short
             labels = (cumulative <= draws[lo:hi, None] * cumulative[:, -1:]).sum(axis=1)
             return _label_cotangent(net, logits, labels, active)
@@ -137,7 +137,7 @@ def mas(
     elif output == "logits":
 
         def cotangent(logits, lo, hi):
-            return 2 * logits if active is None else 2 * logits * active
+            return 2 * logits if active is None else 2 * logits * net.mask(active)
 
     else:
         raise unknown_name("output", output, ("softmax", "logits"))
@@ -152,8 +152,8 @@ def sig(net: Network, x: np.ndarray, batch: int = BATCH) -> np.ndarray:
     """
     if len(x) == 0:
         raise ShapeError("an importance needs at least one sample; it got none")
-    total = np.zeros(net.num_parameters, net.dtype)
-    head = np.zeros(net.num_outputs, net.dtype)
+    total = net.device.zeros((net.num_parameters,), net.dtype)
+    head = net.device.zeros((net.num_outputs,), net.dtype)
     batch = min(batch, net.batch_within(ROOM))
     for lo in range(0, len(x), batch):
         saved = net.trace(x[lo : lo + batch])

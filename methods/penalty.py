@@ -43,7 +43,8 @@ def choose_samples(end: TaskEnd, samples: int | None, which: str) -> Arrays:
     if which == "last":
         return x[-samples:], y[-samples:]
     rows = np.sort(generator(end.seed, end.index, 0xF15).permutation(len(x))[:samples])
-    return x[rows], y[rows]
+    chosen = end.device.put(rows)
+    return x[chosen], y[chosen]
 
 
 @dataclass

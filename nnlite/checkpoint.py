@@ -110,21 +110,26 @@ def _build_layer(about: dict[str, Any]) -> Layer:
     return LAYERS[kind](**settings)
 
 
+def _places(net: Network) -> dict[str, np.ndarray]:
+    """What a checkpoint keeps of a network, by name, where it lies."""
+    arrays = {f"theta.{name}": view for name, view in net.layout.views(net.theta).items()}
+    return arrays | {f"state.{name}": array for name, array in net.state.items()}
+
+
 def named_parameters(net: Network) -> dict[str, np.ndarray]:
     """theta by layer name, as a checkpoint keeps it: "theta.0.weight", "theta.0.bias", ...
 
     And what persists beside it: "state.1.mean", ..., and the number of training passes, if the
     network has layers to whom that means something.
     """
-    arrays = {f"theta.{name}": view for name, view in net.layout.views(net.theta).items()}
-    arrays |= {f"state.{name}": array for name, array in net.state.items()}
+    arrays = {name: net.device.get(array) for name, array in _places(net).items()}
     return arrays | ({"draws": np.array([net.draws])} if net.moded else {})
 
 
 def restore_parameters(net: Network, arrays: dict[str, np.ndarray], path: Path) -> None:
     """Put theta and state back. Raises CheckpointError, changing nothing, where they do not fit."""
-    ours = named_parameters(net)
-    for name, view in ours.items():
+    ours = _places(net)
+    for name, view in (named_parameters(net) if net.moded else ours).items():
         found = arrays.get(name)
         if found is None or found.shape != view.shape or found.dtype != view.dtype:
             has = "nothing" if found is None else f"{found.dtype} {found.shape}"
@@ -132,11 +137,10 @@ def restore_parameters(net: Network, arrays: dict[str, np.ndarray], path: Path) 
                 f"{path} was written for another network: {name} should be "
                 f"{view.dtype} {view.shape}, it has {has}"
             )
-    if "draws" in ours:
+    if net.moded:
         net.draws = int(arrays["draws"][0])
-        del ours["draws"]
     for name, view in ours.items():
-        view[...] = arrays[name]
+        view[...] = net.device.put(arrays[name])
 
 
 def save_network(net: Network, path: Path) -> None:

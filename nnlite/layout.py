@@ -62,11 +62,13 @@ class Layout:
         """Every parameter's view into `vector` (..., P), by name."""
         return {name: self.view(vector, name) for name in self}
 
-    def check(self, vector: np.ndarray, what: str, dtype: np.dtype) -> np.ndarray:
-        """`vector`, contiguous, if it is an array (P,) of `dtype`; else raise, naming `what`."""
-        if not isinstance(vector, np.ndarray) or vector.shape != (self.size,):
+    def check(self, vector: np.ndarray, what: str, dtype: np.dtype) -> None:
+        """Raise ShapeError or DtypeError, naming `what`, unless it is an array (P,) of `dtype`."""
+        shape = getattr(vector, "shape", None)
+        if shape != (self.size,):
+            given = f"is a {type(vector).__name__}" if shape is None else f"has shape {shape}"
             raise ShapeError(
-                f"{what} has shape {np.shape(vector)}; this network's vectors have length "
+                f"{what} {given}; this network's vectors have length "
                 f"P = {self.size}, shape ({self.size},)"
             )
         if vector.dtype != dtype:
@@ -74,4 +76,3 @@ class Layout:
                 f"{what} is {vector.dtype}; this network computes in {dtype}: "
                 f"convert it with .astype('{dtype}')"
             )
-        return vector if vector.flags.c_contiguous else np.ascontiguousarray(vector)

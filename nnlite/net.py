@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..kernels import get_backend
+from ..kernels.device import Device
 from ..kernels.errors import (
     DtypeError,
     ModeError,
@@ -56,6 +57,9 @@ class Network:
     theta (P,) is an ordinary array: assign into it (`net.theta[:] = ...`) to move the network.
     state holds what persists beside it, by name: BatchNorm2d's running statistics.
 
+    Arrays live on the backend's `device`: on a GPU, theta, gradients and outputs are CuPy's. Every
+    verb takes NumPy arrays as well, and moves them; `net.device.get(array)` brings one back.
+
     mode, where a verb takes it: "train" uses and follows batch statistics and drops units; "eval"
     changes nothing. It matters to networks with such layers only. Questions are asked in "eval"
     unless told otherwise; loss_and_grad must be told which, where it matters.
@@ -82,6 +86,7 @@ class Network:
         self.backend, self.seed, self.init, self.loss_name = backend, int(seed), init, loss
         self.dtype = np.dtype(dtype)
         self.ops = get_backend(backend)
+        self.device: Device = self.ops.device
         self.loss = get_loss(loss)
 
         self.chain = Sequential(self.layers)
@@ -101,15 +106,16 @@ class Network:
         ]
         starts = self.chain.state(self.input_shape)
         self.state = {
-            name: np.full(shape, start, self.dtype) for name, (shape, start) in starts.items()
+            name: self.device.full(shape, start, self.dtype)
+            for name, (shape, start) in starts.items()
         }
         self._starts = {name: start for name, (_, start) in starts.items()}
-        self.workspace = Workspace(self.dtype)
+        self.workspace = Workspace(self.dtype, self.device)
         self._run = Run(seed=self.seed)
         self._scope = Scope(self.ops, self.workspace, "", _nested(self.state), self._run)
         self._loss_scope = Scope(self.ops, self.workspace, "loss")
-        self._all_active = np.ones(self.num_outputs, bool)
-        self.theta = np.zeros(self.layout.size, self.dtype)
+        self._masks: dict[bytes, np.ndarray] = {}
+        self.theta = self.device.zeros((self.layout.size,), self.dtype)
         self._own = self._split(self.theta)
         self.initialise(self.seed)
 
@@ -140,8 +146,11 @@ class Network:
         What persists beside theta is as it was in the beginning, too.
         """
         init = get_initialiser(self.init)
+        drawn = np.zeros(self.layout.size, self.dtype)  # the same numbers on every device
+        views = self._split(drawn)
         for index, layer in enumerate(self.layers):
-            layer.initialise(generator(seed, index), self._own.get(str(index), {}), init)
+            layer.initialise(generator(seed, index), views.get(str(index), {}), init)
+        self.theta[...] = self.device.put(drawn)
         for name, start in self._starts.items():
             self.state[name][...] = start
         self.draws = 0
@@ -159,11 +168,18 @@ class Network:
 
     def _out(self, out: np.ndarray | None, what: str) -> np.ndarray:
         if out is None:
-            return np.empty(self.num_parameters, self.dtype)
-        checked = self.layout.check(out, what, self.dtype)
-        if checked is not out:
-            raise ShapeError(f"{what} must be contiguous: results are written into it")
+            return self.device.empty((self.num_parameters,), self.dtype)
+        self.layout.check(out, what, self.dtype)
+        if not self.device.owns(out) or not out.flags.c_contiguous:
+            raise ShapeError(
+                f"{what} must be contiguous and in the memory of '{self.device.name}': results "
+                "are written into it"
+            )
         return out
+
+    def _vector(self, v: np.ndarray, what: str) -> np.ndarray:
+        self.layout.check(v, what, self.dtype)
+        return self.device.put(v)
 
     def like(self) -> Network:
         """A second network of the same layers, settings, theta and state, sharing no memory."""
@@ -176,6 +192,24 @@ class Network:
             twin.state[name][...] = array
         twin.draws = self.draws
         return twin
+
+    def mask(self, active: np.ndarray | None = None) -> np.ndarray:
+        """The classes in play as (K,) bools on the device; None means all.
+
+        Raises ShapeError for another array, SettingError where no class is left.
+        """
+        if active is None:
+            active = np.ones(self.num_outputs, bool)
+        if getattr(active, "shape", None) != (self.num_outputs,) or active.dtype != bool:
+            raise ShapeError(f"active must be an array of {self.num_outputs} bools, one a class")
+        if self.device.owns(active) and self.device.asynchronous:
+            return active
+        if not active.any():
+            raise SettingError("active names no class; at least one must be in play")
+        key = active.tobytes()
+        if key not in self._masks:
+            self._masks[key] = self.device.put(active.copy())
+        return self._masks[key]
 
     # ---- one pass, asked many questions ------------------------------------------------------
 
@@ -207,13 +241,13 @@ class Network:
         """The cotangent dy (N, K) pulled back to theta: out = beta out + J^T dy, (P,)."""
         self._check_saved(saved)
         out = self._out(out, "the gradient")
-        self._backward(saved, dy, self._split(out), beta, want_dx=False)
+        self._backward(saved, self.device.put(dy), self._split(out), beta, want_dx=False)
         return out
 
     def pull_input(self, saved: Saved, dy: np.ndarray) -> np.ndarray:
         """The cotangent dy (N, K) pulled back to the inputs: (N, *input_shape), a buffer."""
         self._check_saved(saved)
-        dx = self._backward(saved, dy, None, 0.0, want_dx=True)
+        dx = self._backward(saved, self.device.put(dy), None, 0.0, want_dx=True)
         assert dx is not None
         return dx
 
@@ -226,7 +260,7 @@ class Network:
             raise SettingError("push needs a direction: v (P,), tx like the inputs, or both")
         directions = None
         if v is not None:
-            directions = self._split(self.layout.check(v, "the tangent", self.dtype))
+            directions = self._split(self._vector(v, "the tangent"))
         if tx is not None:
             tx = self._check_input(tx, saved.n)
         ty = self.chain.tangent(self._scope, self._own, saved.layers, directions, tx)
@@ -242,7 +276,7 @@ class Network:
         if power not in (1, 2):
             raise SettingError(f"accumulate got power={power}; 1 and 2 are defined")
         views = self._split(self._out(out, "the accumulator"))
-        stacked = dy.reshape(-1, saved.n, self.num_outputs)
+        stacked = self.device.put(dy).reshape(-1, saved.n, self.num_outputs)
         count = len(stacked)
 
         def visit(layer, k, p, out, kept, dy):
@@ -289,8 +323,30 @@ class Network:
         grad = self.pull(saved, cotangent, out)
         mean = float(loss.sum(dtype=np.float64)) / saved.n
         if not math.isfinite(mean):
-            _explain_non_finite(x)
+            _explain_non_finite(self.device.get(x))
         return mean, grad
+
+    def gradient(
+        self,
+        x: np.ndarray,
+        y: np.ndarray,
+        out: np.ndarray,
+        active: np.ndarray | None = None,
+        draw: np.ndarray | None = None,
+    ) -> np.ndarray:
+        """`loss_and_grad` in mode "train" for who must not wait: returns each sample's loss (N,).
+
+        The losses are a buffer on the device. draw (1,) int64 there: the number of this pass, by
+        which random layers draw, in place of `draws`.
+        """
+        self._run.clock = draw
+        try:
+            saved, loss, cotangent = self._loss(x, y, active, "train")
+            cotangent *= self.dtype.type(1 / saved.n)
+            self.pull(saved, cotangent, out)
+        finally:
+            self._run.clock = None
+        return loss
 
     def losses(self, x: np.ndarray, y: np.ndarray, active: np.ndarray | None = None) -> np.ndarray:
         """Each sample's loss, (N,)."""
@@ -302,7 +358,7 @@ class Network:
         The same as push(trace(x), v), but each layer's tangent follows its forward at once, while
         its weights are still in cache.
         """
-        directions = self._split(self.layout.check(v, "the tangent", self.dtype))
+        directions = self._split(self._vector(v, "the tangent"))
         x = self._begin(x, mode)
         y, ty = self.chain.forward_tangent(self._scope, self._own, x, directions, None)
         self._finish(mode)
@@ -319,7 +375,7 @@ class Network:
         """The gradient of each sample's own loss, (N, P): for small N."""
         saved, _, cotangent = self._loss(x, y, active)
         self._check_per_sample(saved, "sample_grads")
-        grads = np.empty((saved.n, self.num_parameters), self.dtype)
+        grads = self.device.empty((saved.n, self.num_parameters), self.dtype)
 
         def visit(layer, k, p, out, kept, dy):
             layer.sample_grads(k, p, kept, dy, out)
@@ -389,8 +445,9 @@ class Network:
     def _loss(self, x, y, active, mode: Mode = "eval"):
         saved = self.trace(x, mode)
         self.loss.check(y, saved.outputs.shape)
-        mask = self._all_active if active is None else self._check_active(active)
-        loss, cotangent = self.loss.value_and_cotangent(self._loss_scope, saved.outputs, y, mask)
+        loss, cotangent = self.loss.value_and_cotangent(
+            self._loss_scope, saved.outputs, self.device.put(y), self.mask(active)
+        )
         return saved, loss, cotangent
 
     def _check_per_sample(self, saved: Saved, what: str) -> None:
@@ -401,15 +458,8 @@ class Network:
                 "mode 'eval', and statistics='running' in the layer"
             )
 
-    def _check_active(self, active: np.ndarray) -> np.ndarray:
-        if getattr(active, "shape", None) != (self.num_outputs,) or active.dtype != bool:
-            raise ShapeError(f"active must be an array of {self.num_outputs} bools, one a class")
-        if not active.any():
-            raise SettingError("active names no class; at least one must be in play")
-        return active
-
     def _check_input(self, x: np.ndarray, n: int | None = None) -> np.ndarray:
-        if not isinstance(x, np.ndarray):
+        if not isinstance(x, np.ndarray) and not self.device.owns(x):
             raise DtypeError(f"inputs must be a NumPy array, not {type(x).__name__}")
         if x.shape[1:] != self.input_shape or len(x) == 0 or (n is not None and len(x) != n):
             rows = "at least one sample" if n is None else f"{n} samples"
@@ -422,7 +472,7 @@ class Network:
                 f"inputs are {x.dtype}; this network computes in {self.dtype}: convert them once "
                 f"with .astype('{self.dtype}')"
             )
-        return np.ascontiguousarray(x)
+        return self.device.put(x)
 
     def _check_cotangent(self, u: np.ndarray, n: int) -> np.ndarray:
         if getattr(u, "shape", None) != (n, self.num_outputs):
@@ -432,7 +482,7 @@ class Network:
             )
         if u.dtype != self.dtype:
             raise DtypeError(f"the cotangent is {u.dtype}; this network computes in {self.dtype}")
-        return np.ascontiguousarray(u)
+        return u
 
     def _check_saved(self, saved: Saved) -> None:
         if saved.generation != self.workspace.generation:

@@ -7,11 +7,12 @@ checkpoint stores them by name.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from types import ModuleType
 from typing import Any, ClassVar
 
 import numpy as np
 
+from ..kernels import Backend
+from ..kernels.device import NUMPY, Device
 from ..kernels.errors import SettingError, unknown_name
 
 
@@ -49,9 +50,9 @@ class Optimizer:
         if not self.lr > 0:
             raise SettingError(f"{type(self).__name__} got lr={self.lr}; it must be above 0")
 
-    def state(self, size: int, dtype: Any) -> dict[str, np.ndarray]:
-        """Fresh moments, zero, for vectors of length `size`."""
-        return {name: np.zeros(size, dtype) for name in self.moments}
+    def state(self, size: int, dtype: Any, device: Device = NUMPY) -> dict[str, np.ndarray]:
+        """Fresh moments, zero, for vectors of length `size`, in the memory of `device`."""
+        return {name: device.zeros((size,), dtype) for name in self.moments}
 
     def settings(self) -> dict[str, Any]:
         """Name and settings, for a config file."""
@@ -59,14 +60,17 @@ class Optimizer:
 
     def step(
         self,
-        ops: ModuleType,
+        ops: Backend,
         theta: np.ndarray,
         grad: np.ndarray,
         state: dict[str, np.ndarray],
-        count: int,
+        count: Any,
         streams: Streams = _NO_STREAMS,
     ) -> None:
-        """Update theta (P,) and the moments in place; `count` numbers the steps from 1."""
+        """Update theta (P,) and the moments in place; `count` numbers the steps from 1.
+
+        On a GPU `count` may be an int64 array (1,) there, so that a captured step can count on.
+        """
         raise NotImplementedError
 
 
@@ -80,8 +84,8 @@ class SGD(Optimizer):
     def __post_init__(self) -> None:
         self._check()
 
-    def state(self, size: int, dtype: Any) -> dict[str, np.ndarray]:
-        return {"velocity": np.zeros(size, dtype)} if self.momentum else {}
+    def state(self, size: int, dtype: Any, device: Device = NUMPY) -> dict[str, np.ndarray]:
+        return {"velocity": device.zeros((size,), dtype)} if self.momentum else {}
 
     def step(self, ops, theta, grad, state, count, streams=_NO_STREAMS) -> None:
         if self.momentum:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import ModuleType
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
+
+from ..kernels import Backend
+from ..kernels.device import NUMPY, Device
 
 Mode = Literal["eval", "train"]
 SHARED = "*"  # the owner of buffers that all layers use in turn
@@ -28,23 +30,31 @@ class Buffer(NamedTuple):
 
 @dataclass
 class Run:
-    """What all layers know of the pass that is running."""
+    """What all layers know of the pass that is running.
+
+    draw: the number of this training pass, by which random layers draw. clock: the same number in
+    the device's memory, where the pass is captured to be done again; None elsewhere.
+    """
 
     mode: Mode = "eval"
     seed: int = 0
-    draw: int = 0  # the number of this training pass: random layers draw by it
+    draw: int = 0
+    clock: Any = None
 
 
 class Workspace:
     """Named buffers that only ever grow: after the first step of a size nothing is allocated.
 
     `generation` counts forward passes. What a forward pass saved carries its number, since the next
-    one writes over the same buffers.
+    one writes over the same buffers. `moves` counts the buffers that were made or grew: whoever
+    keeps addresses (a captured graph) looks whether it is still the same.
     """
 
-    def __init__(self, dtype: np.dtype) -> None:
+    def __init__(self, dtype: np.dtype, device: Device = NUMPY) -> None:
         self.dtype = dtype
+        self.device = device
         self.generation = 0
+        self.moves = 0
         self._store: dict[tuple[str, str], np.ndarray] = {}
         self._views: dict[tuple[str, str], np.ndarray] = {}
 
@@ -61,9 +71,14 @@ class Workspace:
         size = math.prod(shape)
         buffer = self._store.get(key)
         if buffer is None or buffer.size < size:
-            buffer = self._store[key] = np.empty(size, dtype or self.dtype)
+            buffer = self._make(key, size, dtype)
         view = self._views[key] = buffer[:size].reshape(shape)
         return view
+
+    def _make(self, key: tuple[str, str], size: int, dtype: Any = None) -> np.ndarray:
+        self.moves += 1
+        made = self._store[key] = self.device.empty((size,), dtype or self.dtype)
+        return made
 
     def flow(self, shape: tuple[int, ...], beside: np.ndarray) -> np.ndarray:
         """One of two shared arrays of `shape`: the one that does not hold `beside`.
@@ -75,9 +90,9 @@ class Workspace:
         for name in ("flow 0", "flow 1"):
             buffer = self._store.get((SHARED, name))
             if buffer is None or buffer.size < size:
-                self._store[SHARED, name] = np.empty(size, self.dtype)
+                self._make((SHARED, name), size)
         first = self._store[SHARED, "flow 0"]
-        taken = first.ctypes.data == beside.ctypes.data
+        taken = self.device.address(first) == self.device.address(beside)
         buffer = self._store[SHARED, "flow 1"] if taken else first
         return buffer[:size].reshape(shape)
 
@@ -86,14 +101,14 @@ class Scope:
     """What a layer's verbs call `k`: the kernels, the pass, and what lies under the layer's name.
 
     state: the layer's persistent arrays (running statistics), by name; composite layers hand each
-    part its own scope with `child`. notes: answers of the backend that hold for as long as the net.
+    part its own scope with `child`.
     """
 
-    __slots__ = ("_children", "_workspace", "name", "notes", "ops", "run", "state")
+    __slots__ = ("_children", "_constants", "_workspace", "name", "ops", "run", "state")
 
     def __init__(
         self,
-        ops: ModuleType,
+        ops: Backend,
         workspace: Workspace,
         name: str = "",
         state: Mapping[str, Any] | None = None,
@@ -105,7 +120,7 @@ class Scope:
         self.run = run or Run()
         self._workspace = workspace
         self._children: dict[str, Scope] = {}
-        self.notes: dict[Any, Any] = {}  # what the layer asked the backend once
+        self._constants: dict[str, np.ndarray] = {}
 
     def child(self, name: str) -> Scope:
         """The scope of a part of this layer."""
@@ -120,6 +135,12 @@ class Scope:
     def take(self, name: str, shape: tuple[int, ...], dtype: Any = None) -> np.ndarray:
         """The layer's buffer `name`, uninitialised, of `shape`."""
         return self._workspace.take((self.name, name), shape, dtype)
+
+    def constant(self, name: str, array: np.ndarray) -> np.ndarray:
+        """`array`, which is the same for as long as the net, in the device's memory."""
+        if name not in self._constants:
+            self._constants[name] = self.ops.device.put(array)
+        return self._constants[name]
 
     def flow(self, shape: tuple[int, ...], beside: np.ndarray) -> np.ndarray:
         """A shared buffer for a cotangent, not the one that holds `beside`."""

@@ -7,7 +7,7 @@ import signal
 
 import numpy as np
 import pytest
-from weightspace.kernels import errors
+from weightspace.kernels import errors, get_backend
 from weightspace.methods import EWC, SI, Interrupted, Joint, Naive, Observer, Stream, Task, fit
 from weightspace.nnlite import load_arrays, models, optim
 
@@ -102,7 +102,7 @@ def test_epochs_visit_every_sample_once(blob_tasks):
     from weightspace.methods.fit import _Batches
 
     x, y = np.arange(10, dtype="f")[:, None], np.arange(10)
-    batches = _Batches([(x, y)], 4, seed=3, key=0)
+    batches = _Batches(get_backend("reference"), [(x, y)], 4, seed=3, key=0)
     assert batches.per_epoch == 3
     for epoch in range(2):
         seen = [batches[epoch * 3 + i][1].copy() for i in range(3)]
@@ -115,7 +115,7 @@ def test_joint_batches_mix_all_tasks():
     from weightspace.methods.fit import _Batches
 
     parts = [(np.full((20, 1), t, "f"), np.full(20, t)) for t in range(3)]
-    x, y = _Batches(parts, 30, seed=0, key=0)[0]
+    x, y = _Batches(get_backend("reference"), parts, 30, seed=0, key=0)[0]
     assert set(y) == {0, 1, 2} and np.array_equal(x[:, 0], y)
 
 

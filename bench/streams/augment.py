@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from types import ModuleType
-
 import numpy as np
 
+from ...kernels import Backend
 from ...nnlite.init import generator
 
 PAD = 4  # pixels that a crop may move: the usual recipe for 32 x 32 images (He et al. 2015)
 
 
 def augment(
-    ops: ModuleType,
+    ops: Backend,
     x: np.ndarray,
     outside: np.ndarray,
     key: tuple[int, ...],
@@ -28,6 +27,9 @@ def augment(
     rng = generator(*key)
     down, across = rng.integers(-pad, pad + 1, (2, len(x)))
     mirrored = rng.random(len(x)) < 0.5 if flip else np.zeros(len(x), bool)
+    put = ops.device.put
+    x = put(x)
     y = np.empty_like(x) if out is None else out
-    ops.shift_flip(x, down, across, mirrored, outside.astype(x.dtype), y)
+    moves = put(down), put(across), put(mirrored)
+    ops.shift_flip(x, *moves, put(outside.astype(x.dtype)), y)
     return y

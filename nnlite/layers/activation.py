@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...kernels.codes import ACTIVATIONS
+from ...kernels.codes import ACTIVATIONS, IDENTITY
 from ...kernels.errors import SettingError, unknown_name
 from ..layout import Shape
-from ..workspace import Buffer
+from ..workspace import Buffer, Scope
 from .base import Layer
 
 
@@ -21,6 +21,25 @@ def check_activation(name: str, slope: float) -> None:
     if name == "leaky_relu" and not slope > 0:
         # the derivative is read off the sign of the output, which needs this
         raise SettingError(f"leaky_relu got slope={slope}; it must be above 0")
+
+
+class Activated(Layer):
+    """A layer that ends in an activation f, named by `activation` and `slope`."""
+
+    activation: str
+    slope: float
+
+    @property
+    def _act(self) -> int:
+        return ACTIVATIONS[self.activation]
+
+    def _pulled(self, k: Scope, y: np.ndarray, dy: np.ndarray) -> np.ndarray:
+        """f'(y) dy in a shared buffer; dy itself where f is the identity."""
+        if self._act == IDENTITY:
+            return dy
+        dz = k.flow(dy.shape, dy)
+        k.ops.activation_backward(self._act, self.slope, y, dy, dz)
+        return dz
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,11 @@ returned. `dp` and `out` are views of the same names into some other vector of l
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 
+from ...kernels import Backend
 from ..init import Initialiser
 from ..layout import Shape
 from ..workspace import Buffer, Mode, Scope
@@ -49,7 +49,7 @@ class Layer:
         """Draw the parameters in place."""
 
     def buffers(
-        self, ops: ModuleType, input_shape: Shape, n: int, want_dx: bool = True
+        self, ops: Backend, input_shape: Shape, n: int, want_dx: bool = True
     ) -> dict[str, Buffer]:
         """The buffers that one forward and backward pass of n samples takes, for `plan`."""
         raise NotImplementedError

@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ...kernels.codes import ACTIVATIONS, IDENTITY
+from ...kernels.codes import IDENTITY
 from ...kernels.errors import SettingError, ShapeError
 from ..layout import Shape
 from ..workspace import Buffer
-from .activation import check_activation
+from .activation import Activated, check_activation
 from .base import Layer
 
 _NOTHING: dict[str, Any] = {}
@@ -127,7 +127,7 @@ class Saved(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Residual(Layer):
+class Residual(Activated):
     """y = f(body(x) + shortcut(x)) (He et al. 2015); an empty shortcut hands x through.
 
     f by name as in Linear. Raises ShapeError where the two paths end in different shapes.
@@ -144,10 +144,6 @@ class Residual(Layer):
         if not self.body:
             raise SettingError("a Residual needs at least one layer in its body; it got none")
         check_activation(self.activation, self.slope)
-
-    @property
-    def _act(self) -> int:
-        return ACTIVATIONS[self.activation]
 
     @cached_property
     def _paths(self) -> dict[str, Sequential]:
@@ -225,13 +221,13 @@ class Residual(Layer):
         k.ops.residual_forward(second, first, IDENTITY, 0.0, dx)
         return dx
 
-    def _pulled(self, k, saved, dy):
+    def _pulled_apart(self, k, saved, dy):
         dz = k.take("dz", dy.shape)  # its own: both paths read it
         k.ops.activation_backward(self._act, self.slope, saved.y, dy, dz)
         return dz
 
     def backward(self, k, p, saved, dy, dp, beta=1.0, want_dx=True):
-        dz = self._pulled(k, saved, dy)
+        dz = self._pulled_apart(k, saved, dy)
 
         def back(part):
             own = None if dp is None else dp.get(part)
@@ -243,7 +239,7 @@ class Residual(Layer):
         return self._join(k, back, dz)
 
     def walk_back(self, k, p, out, saved, dy, visit, want_dx=True):
-        dz = self._pulled(k, saved, dy)
+        dz = self._pulled_apart(k, saved, dy)
 
         def back(part):
             views, own, kept = p.get(part, _NOTHING), out.get(part, _NOTHING), getattr(saved, part)

@@ -7,13 +7,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ...kernels.codes import ACTIVATIONS, IDENTITY
+from ...kernels.codes import IDENTITY
 from ...kernels.errors import SettingError, unknown_name
 from ..init import Initialiser
 from ..layout import Shape
 from ..workspace import Buffer, Scope
-from .activation import check_activation
-from .base import Layer, Views
+from .activation import Activated, check_activation
+from .base import Views
 from .shapes import Pair, image, pair, windows
 
 
@@ -25,7 +25,7 @@ class Saved(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Conv2d(Layer):
+class Conv2d(Activated):
     """A convolution with `filters` filters: weight (O, R, S, C), bias (O,), activation fused.
 
     size, stride and padding: whole numbers, or pairs (rows, columns). padding="same" keeps height
@@ -56,10 +56,6 @@ class Conv2d(Layer):
         object.__setattr__(self, "stride", pair("Conv2d", "stride", self.stride, 1))
         object.__setattr__(self, "padding", pair("Conv2d", "padding", padding, 0))
         check_activation(self.activation, self.slope)
-
-    @property
-    def _act(self) -> int:
-        return ACTIVATIONS[self.activation]
 
     def output_shape(self, input_shape: Shape) -> Shape:
         rows, columns = windows("Conv2d", input_shape, self.size, self.stride, self.padding)  # type: ignore[arg-type]
@@ -94,10 +90,7 @@ class Conv2d(Layer):
         return ops.conv2d_workspace(kernel, x_shape, w_shape, self.stride, self.padding)
 
     def _work(self, k: Scope, kernel: str, x_shape: Shape) -> np.ndarray:
-        size = k.notes.get((kernel, x_shape))
-        if size is None:
-            size = k.notes[kernel, x_shape] = self._room(k.ops, kernel, x_shape)
-        return k.work(size)
+        return k.work(self._room(k.ops, kernel, x_shape))
 
     def forward(self, k: Scope, p: Views, x: np.ndarray) -> tuple[np.ndarray, Saved]:
         y = k.take("y", (len(x), *self.output_shape(x.shape[1:])))
@@ -107,16 +100,8 @@ class Conv2d(Layer):
         )  # fmt: skip
         return y, Saved(x, y)
 
-    def _pulled(self, k: Scope, saved: Saved, dy: np.ndarray) -> np.ndarray:
-        """f'(y) dy; dy itself where f is the identity."""
-        if self._act == IDENTITY:
-            return dy
-        dz = k.flow(dy.shape, dy)
-        k.ops.activation_backward(self._act, self.slope, saved.y, dy, dz)
-        return dz
-
     def backward(self, k, p, saved, dy, dp, beta=1.0, want_dx=True):
-        dz = self._pulled(k, saved, dy)
+        dz = self._pulled(k, saved.y, dy)
         if dp is not None:
             k.ops.conv2d_weight_grad(
                 saved.x, dz, self.stride, self.padding, float(beta),
@@ -145,13 +130,13 @@ class Conv2d(Layer):
 
     def sample_grads(self, k, p, saved, dy, out) -> None:
         k.ops.conv2d_sample_grads(
-            saved.x, self._pulled(k, saved, dy), self.stride, self.padding,
+            saved.x, self._pulled(k, saved.y, dy), self.stride, self.padding,
             self._work(k, "conv2d_sample_grads", saved.x.shape), out["weight"], out.get("bias"),
         )  # fmt: skip
 
     def accumulate(self, k, p, saved, dy, out, power) -> None:
         stacked = dy.reshape(-1, *dy.shape[2:])
-        dz = self._pulled(k, saved, stacked).reshape(dy.shape)
+        dz = self._pulled(k, saved.y, stacked).reshape(dy.shape)
         k.ops.conv2d_accumulate(
             saved.x, dz, self.stride, self.padding, power,
             self._work(k, "conv2d_accumulate", saved.x.shape), out["weight"], out.get("bias"),

@@ -59,7 +59,7 @@ class Dropout(Layer):
     def forward(self, k, p, x):
         if k.run.mode != "train" or not self.rate:
             return x, None
-        draw = k.run.draw
+        draw = k.run.draw if k.run.clock is None else k.run.clock
         return self._drop(k, draw, x, len(x), k.take("y", x.shape)), (draw, len(x))
 
     def backward(self, k, p, saved, dy, dp, beta=1.0, want_dx=True):

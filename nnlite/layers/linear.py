@@ -7,13 +7,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ...kernels.codes import ACTIVATIONS
 from ...kernels.errors import SettingError, ShapeError
 from ..init import Initialiser
 from ..layout import Shape
 from ..workspace import Buffer, Scope
-from .activation import check_activation
-from .base import Layer, Views
+from .activation import Activated, check_activation
+from .base import Views
 
 
 class Saved(NamedTuple):
@@ -24,7 +23,7 @@ class Saved(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Linear(Layer):
+class Linear(Activated):
     """A dense layer of `units` outputs: weight (O, I), bias (O,), activation fused.
 
     `activation` is identity, relu, leaky_relu (negative side times `slope` > 0), tanh or sigmoid.
@@ -40,10 +39,6 @@ class Linear(Layer):
         if self.units < 1:
             raise SettingError(f"Linear got units={self.units}; a layer has at least one")
         check_activation(self.activation, self.slope)
-
-    @property
-    def _act(self) -> int:
-        return ACTIVATIONS[self.activation]
 
     def output_shape(self, input_shape: Shape) -> Shape:
         if len(input_shape) != 1:
@@ -93,13 +88,11 @@ class Linear(Layer):
         return ty
 
     def sample_grads(self, k, p, saved, dy, out) -> None:
-        dz = k.take("dz", dy.shape)
-        k.ops.activation_backward(self._act, self.slope, saved.y, dy, dz)
+        dz = self._pulled(k, saved.y, dy)
         k.ops.dense_sample_grads(saved.x, dz, out["weight"], out.get("bias"))
 
     def accumulate(self, k, p, saved, dy, out, power) -> None:
-        dz = k.take("dz", dy.shape)
-        k.ops.activation_backward(self._act, self.slope, saved.y, dy, dz)
+        dz = self._pulled(k, saved.y, dy.reshape(-1, self.units)).reshape(dy.shape)
         xp, dp = k.take("xp", saved.x.shape), k.take("dp", saved.y.shape)
         k.ops.dense_accumulate(saved.x, dz, power, xp, dp, out["weight"], out.get("bias"))
 

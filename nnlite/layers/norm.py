@@ -8,12 +8,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ...kernels.codes import ACTIVATIONS, IDENTITY
 from ...kernels.errors import ModeError, SettingError, ShapeError, unknown_name
 from ..layout import Shape
 from ..workspace import Buffer, Scope
-from .activation import check_activation
-from .base import Layer, Views
+from .activation import Activated, check_activation
+from .base import Views
 
 _SUMS = 64  # parts that the kernels cut rows into, each with sums of its own
 STATISTICS = ("running", "batch")
@@ -31,7 +30,7 @@ class Saved(NamedTuple):
 
 
 @dataclass(frozen=True)
-class BatchNorm2d(Layer):
+class BatchNorm2d(Activated):
     """y = f(weight (x - mean) / sqrt(var + eps) + bias), channel by channel (Ioffe & Szegedy 2015).
 
     Mode "train": mean and var of this batch, and the running ones move towards them by `momentum`
@@ -59,10 +58,6 @@ class BatchNorm2d(Layer):
         if self.statistics not in STATISTICS:
             raise unknown_name("statistics", self.statistics, STATISTICS)
         check_activation(self.activation, self.slope)
-
-    @property
-    def _act(self) -> int:
-        return ACTIVATIONS[self.activation]
 
     def output_shape(self, input_shape: Shape) -> Shape:
         if len(input_shape) not in (1, 3):
@@ -97,7 +92,6 @@ class BatchNorm2d(Layer):
             "y": Buffer(shape),
             "dx": Buffer(shape, shared="flow"),
             **{name: Buffer(channels) for name in ("mean", "var", "inverse")},
-            **({"step": Buffer(channels)} if self.statistics == "running" else {}),
             "sums": Buffer((_SUMS, 2, *channels)),
         }
 
@@ -106,35 +100,23 @@ class BatchNorm2d(Layer):
 
     def _moments(self, k: Scope, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, bool]:
         """mean, 1 / sqrt(var + eps), and whether they are those of the batch."""
-        channels = rows.shape[2]
+        channels, count = rows.shape[2], rows.shape[0] * rows.shape[1]
         inverse = k.take("inverse", (channels,))
         batch = self.couples(k.run.mode)
-        mean, var = k.take("mean", (channels,)), k.take("var", (channels,))
+        running = (k.state.get("mean"), k.state.get("var"))  # none with statistics="batch"
         if batch:
+            mean, var = k.take("mean", (channels,)), k.take("var", (channels,))
             k.ops.norm_statistics(rows, self._sums(k, channels), mean, var)
         else:
-            mean[...], var[...] = k.state["mean"], k.state["var"]
-        np.add(var, self.eps, out=inverse)
-        np.sqrt(inverse, out=inverse)
-        np.reciprocal(inverse, out=inverse)
-        if batch and self.statistics == "running":
-            self._follow(k, mean, var, rows.shape[0] * rows.shape[1])
-        return mean, inverse, batch
-
-    def _follow(self, k: Scope, mean: np.ndarray, var: np.ndarray, count: int) -> None:
-        """Move the running statistics towards the batch's."""
-        if count < 2:
+            mean, var = running
+            running = (None, None)  # nothing follows
+        if running[0] is not None and count < 2:
             raise ShapeError(
                 "BatchNorm2d in mode 'train' got one value a channel, which has no variance; "
                 "give it a batch of at least two samples"
             )
-        share = {"mean": self.momentum, "var": self.momentum * count / (count - 1)}
-        step = k.take("step", mean.shape)
-        for name, found in (("mean", mean), ("var", var)):
-            running = k.state[name]
-            running *= 1 - self.momentum
-            np.multiply(found, share[name], out=step)
-            running += step
+        k.ops.norm_moments(var, mean, self.eps, self.momentum, count, *running, inverse)
+        return mean, inverse, batch
 
     def forward(self, k: Scope, p: Views, x: np.ndarray) -> tuple[np.ndarray, Saved]:
         y = k.take("y", x.shape)
@@ -174,17 +156,9 @@ class BatchNorm2d(Layer):
         )  # fmt: skip
         return ty
 
-    def _pulled(self, k: Scope, saved: Saved, dy: np.ndarray) -> np.ndarray:
-        """f'(y) dy, as rows; dy itself where f is the identity."""
-        if self._act == IDENTITY:
-            return dy
-        dz = k.flow(dy.shape, dy)
-        k.ops.activation_backward(self._act, self.slope, saved.y, dy, dz)
-        return dz
-
     def sample_grads(self, k, p, saved, dy, out) -> None:
         if self.affine:
-            dz = self._pulled(k, saved, dy.reshape(saved.x.shape))
+            dz = self._pulled(k, saved.y, dy.reshape(saved.x.shape))
             k.ops.norm_sample_grads(
                 saved.x, saved.mean, saved.inverse, dz, out["weight"], out["bias"]
             )
@@ -192,7 +166,7 @@ class BatchNorm2d(Layer):
     def accumulate(self, k, p, saved, dy, out, power) -> None:
         if self.affine:
             rows = (-1, *saved.x.shape[1:])
-            dz = self._pulled(k, saved, dy.reshape(rows)).reshape(-1, *saved.x.shape)
+            dz = self._pulled(k, saved.y, dy.reshape(rows)).reshape(-1, *saved.x.shape)
             k.ops.norm_accumulate(
                 saved.x, saved.mean, saved.inverse, dz, power, self._sums(k, rows[2]),
                 out["weight"], out["bias"],

@@ -98,8 +98,13 @@ class _Mean(Layer):
             found["dx"] = Buffer((n, *input_shape), shared="flow")
         return found
 
+    def _places(self, k, input_shape: Shape) -> tuple[np.ndarray, np.ndarray]:
+        """`_rectangles` where the kernels can read them."""
+        rows, columns = self._rectangles(input_shape)
+        return k.constant("rows", rows), k.constant("columns", columns)
+
     def _mean(self, k, x, y):
-        rows, columns = self._rectangles(x.shape[1:])
+        rows, columns = self._places(k, x.shape[1:])
         images = y.reshape(len(x), len(rows), len(columns), x.shape[3])
         k.ops.average_pool_forward(x, rows, columns, images)
         return y
@@ -111,7 +116,7 @@ class _Mean(Layer):
     def backward(self, k, p, saved, dy, dp, beta=1.0, want_dx=True):
         if not want_dx:
             return None
-        rows, columns = self._rectangles(saved.shape[1:])
+        rows, columns = self._places(k, saved.shape[1:])
         dx = k.flow((len(dy), *saved.shape[1:]), dy)
         images = dy.reshape(len(dy), len(rows), len(columns), saved.shape[3])
         k.ops.average_pool_backward(images, rows, columns, dx)

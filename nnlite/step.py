@@ -1,0 +1,117 @@
+"""TrainingStep: forward, loss, backward and the optimizer, as one thing that is done again.
+
+On ordinary memory a step is done at once and its loss is at hand. On a GPU it is queued, and
+nothing waits for it: losses gather in an array there until somebody reads them. Once a batch of a
+size has been through, its step is captured as a CUDA graph, so a small network's twenty launches
+cost as much as one. What changes from step to step then lies in the device's memory: the batch, in
+buffers that stay where they are, and the step's number, which a kernel counts on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from .net import Network
+from .optim import Optimizer, Streams
+
+Adjust = Callable[[Network, np.ndarray], None]
+ROOM = 64  # losses that a device keeps until they are read
+
+
+class TrainingStep:
+    """Steps of one network, optimizer and set of streams, over batches of any size.
+
+    moments: the optimizer's `state`. active (K,) bool: the classes in play, or None. adjust(net,
+    grad): changes the gradient before the step; a step with one is never captured, since it may
+    read what it likes. After `queue`, `read` hands out the losses. `full` says that it must.
+    """
+
+    def __init__(
+        self,
+        net: Network,
+        optimizer: Optimizer,
+        moments: dict[str, np.ndarray],
+        streams: Streams | None = None,
+        active: np.ndarray | None = None,
+        adjust: Adjust | None = None,
+    ) -> None:
+        self.net, self.optimizer, self.moments = net, optimizer, moments
+        self.streams, self.adjust = streams or Streams(), adjust
+        self.active = None if active is None else net.mask(active)
+        self.grad = net.device.empty((net.num_parameters,), net.dtype)
+        self._waiting: list[float] = []  # losses that are known already
+        self._queued = 0  # losses that are still the device's
+        if net.device.asynchronous:
+            self._losses = net.device.empty((ROOM,), net.dtype)
+            self._mean = net.device.empty((1,), net.dtype)
+            self._clocks = net.device.zeros((2,), np.int64)  # the step's and the draw's number
+            self._graphs: dict[Any, Callable[[], None]] = {}
+            self._seen: set[Any] = set()
+            self._moves = -1
+
+    @property
+    def full(self) -> bool:
+        """Whether `read` must come before the next `queue`."""
+        return bool(self._waiting) or self._queued == ROOM
+
+    def queue(self, x: np.ndarray, y: np.ndarray, count: int) -> None:
+        """Step number `count` (from 1) on the batch x (N, *input_shape), y (N,).
+
+        Raises what `Network.loss_and_grad` raises.
+        """
+        if self.net.device.asynchronous:
+            self._queue(x, y, count)
+            return
+        loss, _ = self.net.loss_and_grad(x, y, self.grad, self.active, mode="train")
+        self._waiting.append(loss)
+        if np.isfinite(loss):  # a step along NaN would leave nothing to look at
+            self._update(count)
+
+    def read(self) -> list[float]:
+        """The losses of the steps since the last call, in order; waits for them."""
+        found, self._waiting = self._waiting, []
+        if self._queued:
+            found = self.net.device.get(self._losses)[: self._queued].tolist()
+            self._queued = 0
+        return found
+
+    def _update(self, count: Any) -> None:
+        if self.adjust is not None:
+            self.adjust(self.net, self.grad)
+        self.optimizer.step(
+            self.net.ops, self.net.theta, self.grad, self.moments, count, self.streams
+        )
+
+    # ---- on a device -------------------------------------------------------------------------
+
+    def _queue(self, x: np.ndarray, y: np.ndarray, count: int) -> None:
+        net, device = self.net, self.net.device
+        x, y = device.put(x), device.put(y)
+        draw = net.draws
+        if self._moves != net.workspace.moves:  # graphs remember where buffers were
+            self._graphs.clear()
+            self._seen.clear()
+            self._clocks[...] = device.put(np.array([count, draw]))
+        key = len(y), device.address(x), device.address(y)
+        if key in self._graphs:
+            self._graphs[key]()
+        elif key in self._seen and self.adjust is None:
+            self._graphs[key] = device.capture(lambda: self._work(x, y))
+            self._graphs[key]()
+        else:
+            self._work(x, y)
+            self._seen.add(key)
+        net.draws = draw + 1
+        self._moves = net.workspace.moves
+        self._losses[self._queued : self._queued + 1] = self._mean
+        self._queued += 1
+
+    def _work(self, x: np.ndarray, y: np.ndarray) -> None:
+        """One step, with nothing in it that waits or differs from one step to the next."""
+        loss = self.net.gradient(x, y, self.grad, self.active, draw=self._clocks[1:])
+        self._update(self._clocks[:1])
+        self.net.ops.mean_loss(loss, self._mean)
+        self.net.ops.advance(self._clocks)
