@@ -32,13 +32,16 @@ class Source(NamedTuple):
     kernels: dict[str, tuple[str, ...]]
     headers: tuple[str, ...] = ("common.cuh",)
 
-    def names(self, real: str = "") -> tuple[str, ...]:
-        """The name expressions of all instantiations, or of those for the C type `real`."""
+    def names(self, real: str | None = None) -> tuple[str, ...]:
+        """The name expressions of all instantiations, or of those for the C type `real`.
+
+        real "": those that have to do with no number type, which are a module of their own.
+        """
         return tuple(
             f"{kernel}<{arguments}>"
             for kernel, every in self.kernels.items()
             for arguments in every
-            if real in arguments
+            if real in (None, next((r for r in REAL if r in arguments), ""))
         )
 
     def text(self) -> str:
@@ -58,7 +61,7 @@ class Launcher:
         self._home = {
             name: (source, real)
             for source in sources
-            for real in REAL
+            for real in (*REAL, "")
             for name in source.names(real)
         }
         self._functions: dict[str, Any] = {}

@@ -1,0 +1,100 @@
+"""Launches of the optimizers' fused steps; the meaning is in `reference.update`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .launch import MOST_BLOCKS, REAL, THREADS, Family, Source, c_type, ceil_div, contiguous, moment
+
+EACH = 4  # parameters a thread takes at once
+STREAMS = tuple(
+    f"{penalty}, {path}, {gain}"
+    for penalty in ("false", "true")
+    for path in ("false", "true")
+    for gain in ("false", "true")
+)
+STEPS = tuple(f"{real}, {streams}" for real in REAL for streams in STREAMS)
+
+SOURCE = Source(
+    "update.cu",
+    {
+        "sgd_update": STEPS,
+        "momentum_update": STEPS,
+        "adam_update": STEPS,
+        "rmsprop_update": STEPS,
+        "penalty_gradient": REAL,
+        "advance": ("long long",),
+    },
+)
+HELPERS = frozenset({"advance"})  # what only graphs need: no kernels of the contract
+
+
+class Updates(Family):
+    """Launches of update.cu. Streams that are None are not in the kernel that is launched."""
+
+    def _step(
+        self, kernel: str, theta: Any, grad: Any, moments: tuple[Any, ...],
+        scalars: tuple[Any, ...], omega: Any, anchor: Any, lam: float, path: Any, gain: Any,
+    ) -> None:  # fmt: skip
+        contiguous(theta, grad, *moments, omega, anchor, path, gain)
+        there = ", ".join(_CPP[stream is not None] for stream in (omega, path, gain))
+        blocks = min(ceil_div(theta.size, THREADS * EACH), MOST_BLOCKS)
+        self.launch(
+            f"{kernel}<{c_type(theta)}, {there}>", (max(blocks, 1),), (THREADS,),
+            np.int64(theta.size), theta, grad, *moments, *scalars, omega, anchor,
+            theta.dtype.type(lam), path, gain,
+        )  # fmt: skip
+
+    def sgd_update(
+        self, theta: Any, grad: Any, lr: float, omega: Any, anchor: Any, lam: float, path: Any,
+        gain: Any,
+    ) -> None:  # fmt: skip
+        scalars = (theta.dtype.type(lr),)
+        self._step("sgd_update", theta, grad, (), scalars, omega, anchor, lam, path, gain)
+
+    def momentum_update(
+        self, theta: Any, grad: Any, velocity: Any, lr: float, momentum: float, omega: Any,
+        anchor: Any, lam: float, path: Any, gain: Any,
+    ) -> None:  # fmt: skip
+        real = theta.dtype.type
+        self._step(
+            "momentum_update", theta, grad, (velocity,), (real(lr), real(momentum)), omega, anchor,
+            lam, path, gain,
+        )  # fmt: skip
+
+    def adam_update(
+        self, theta: Any, grad: Any, m: Any, v: Any, lr: float, beta1: float, beta2: float,
+        eps: float, step: Any, omega: Any, anchor: Any, lam: float, path: Any, gain: Any,
+    ) -> None:  # fmt: skip
+        """`step` is a number or an int64 array (1,) on the device, read when the kernel runs."""
+        rates = np.float64(lr), np.float64(beta1), np.float64(beta2), theta.dtype.type(eps)
+        self._step(
+            "adam_update", theta, grad, (m, v), (*rates, *moment(step)), omega, anchor, lam, path,
+            gain,
+        )  # fmt: skip
+
+    def rmsprop_update(
+        self, theta: Any, grad: Any, square: Any, lr: float, alpha: float, eps: float, omega: Any,
+        anchor: Any, lam: float, path: Any, gain: Any,
+    ) -> None:  # fmt: skip
+        real = theta.dtype.type
+        scalars = real(lr), real(alpha), real(1 - alpha), real(eps)
+        self._step(
+            "rmsprop_update", theta, grad, (square,), scalars, omega, anchor, lam, path, gain
+        )
+
+    def penalty_gradient(self, theta: Any, omega: Any, anchor: Any, lam: float, grad: Any) -> None:
+        contiguous(theta, omega, anchor, grad)
+        self.over(
+            "penalty_gradient", theta, theta.size, theta, omega, anchor, theta.dtype.type(lam),
+            grad, each=EACH,
+        )  # fmt: skip
+
+    def advance(self, clock: Any, by: int = 1) -> None:
+        """clock (1,) int64 += by, on the device: the number of a step that graphs replay."""
+        self.launch("advance<long long>", (1,), (1,), clock, np.int64(by))
+
+
+_CPP = {False: "false", True: "true"}
