@@ -90,11 +90,11 @@ class HostDevice:
         array.fill(value)
         return DeviceArray(array)
 
-    def put(self, array: np.ndarray) -> DeviceArray:
-        """A contiguous copy of a NumPy array on the device."""
-        forbid("put()")
+    def put(self, array: np.ndarray | DeviceArray) -> DeviceArray:
+        """A contiguous copy of a NumPy array on the device; a device array stays where it is."""
         if isinstance(array, DeviceArray):
-            raise TypeError("put() copies from the host, but was given a device array")
+            return array if array.flags.c_contiguous else array.copy()
+        forbid("put()")
         host = np.asarray(array)
         copied = allocate(host.shape, host.dtype)
         copied[...] = host
