@@ -76,16 +76,37 @@ def quietly(call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         return call(*args, **kwargs)
 
 
+class Extent(NamedTuple):
+    """The memory of an array whose rows are contiguous: the first members of `coh_buffer`."""
+
+    address: int
+    bytes: int
+    pitch: int  # from a row to the next, and a row's bytes; 0 where rows lie side by side
+    row: int
+
+
+def extent_of(array: np.ndarray) -> Extent | None:
+    """Where an array lies; None where a kernel could not find its elements from an address."""
+    address = array.__array_interface__["data"][0]
+    if array.flags.c_contiguous:
+        return Extent(address, array.nbytes, 0, 0)
+    if array.ndim < 2 or not array.size or not array[0].flags.c_contiguous:
+        return None
+    pitch, row = array.strides[0], array[0].nbytes
+    if pitch < row:
+        return None
+    return Extent(address, pitch * (len(array) - 1) + row, pitch, row)
+
+
 class DeviceArray(NDArrayOperatorsMixin):
     """See the module's text. `_a` is the NumPy array behind it, for the launcher alone."""
 
-    __slots__ = ("_a", "_address")
+    __slots__ = ("_a", "_extent")
     _a: np.ndarray
-    _address: int | None
+    _extent: Extent | None
 
     def __init__(self, array: np.ndarray) -> None:
         self._a = array
-        self._address = None
 
     # what an array is
 
@@ -127,10 +148,17 @@ class DeviceArray(NDArrayOperatorsMixin):
 
     @property
     def address(self) -> int:
-        """Where the first element lies; looked up once, as launches ask for it each time."""
-        if self._address is None:
-            self._address = self._a.__array_interface__["data"][0]
-        return self._address
+        """Where the first element lies."""
+        return self._a.__array_interface__["data"][0]
+
+    @property
+    def extent(self) -> Extent | None:
+        """What a kernel may be given; worked out once, as launches ask for it each time."""
+        try:
+            return self._extent
+        except AttributeError:
+            self._extent = extent_of(self._a)
+            return self._extent
 
     def __len__(self) -> int:
         return len(self._a)

@@ -1,8 +1,8 @@
 """Compiling with g++, and the cache of what was compiled.
 
-A shared library's name holds a hash of all that it was made from: the source, the launcher's own
-files, the flags, the compiler's version and the processor. It is written under another name and
-then renamed, so any number of processes may build at once.
+A file's name in the cache holds a hash of all that it was made from: the source, the launcher's
+own files, the flags, the compiler's version and the processor. It is written under another name
+and then renamed, so any number of processes may build at once.
 """
 
 from __future__ import annotations
@@ -21,10 +21,28 @@ from .errors import CompileError, MissingCompilerError
 
 SOURCES = Path(__file__).resolve().parent / "cpp"
 HEADER, RUNTIME = "cuda_on_host.h", "runtime.cpp"
-COMMON = ("-std=c++17", "-fPIC", "-fvisibility=hidden", "-march=native", "-ffp-contract=fast")
-WARNINGS = ("-Wall", "-Wno-unknown-pragmas", "-Wno-unused", "-Wno-sign-compare")
-# In the mode "check", g++ puts a call before every access to memory, as for ThreadSanitizer, whose
-# library is not linked: runtime.cpp answers the calls.
+COMMON = (
+    "-std=c++17",
+    "-fPIC",
+    "-fvisibility=hidden",
+    "-fno-gnu-unique",  # the same template in two libraries has shared memory of its own in each
+    "-march=native",
+    "-ffp-contract=fast",  # as NVRTC does
+    "-fno-math-errno",
+)
+# Warnings are errors, but for those that are none in a kernel, or come wrongly with optimisation.
+WARNINGS = (
+    "-Wall",
+    "-Werror",
+    "-Wno-unknown-pragmas",
+    "-Wno-unused",
+    "-Wno-sign-compare",
+    "-Wno-maybe-uninitialized",
+    "-Wno-array-bounds",
+    "-Wno-stringop-overflow",
+)
+# In the mode "check" g++ puts a call before every access to memory, as for ThreadSanitizer, whose
+# library is not linked: hooks.hpp answers the calls.
 KERNEL_FLAGS = {
     "fast": ("-O2", "-fpeel-loops"),
     "check": (
@@ -40,15 +58,17 @@ MODES = tuple(KERNEL_FLAGS)
 
 
 def cache_folder() -> Path:
-    """Where compiled kernels are kept; $WEIGHTSPACE_CACHE moves it."""
+    """Where compiled kernels are kept, made if need be; $WEIGHTSPACE_CACHE moves it."""
     home = os.environ.get("WEIGHTSPACE_CACHE")
     base = Path(home) if home else Path.home() / ".cache" / "weightspace"
-    return base / "cuda_host"
+    folder = base / "cuda_host"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 @functools.cache
 def compiler() -> str:
-    """The path of g++ ($CXX, if that is set)."""
+    """The path of g++, or of $CXX if that is set."""
     name = os.environ.get("CXX", "g++")
     path = shutil.which(name)
     if path is None:
@@ -62,69 +82,67 @@ def compiler() -> str:
 @functools.cache
 def toolchain() -> str:
     """What decides about the machine code besides the sources: compiler and processor."""
-    version = subprocess.run([compiler(), "--version"], capture_output=True, text=True, check=False)
-    return "\n".join((compiler(), version.stdout, platform.machine(), processor()))
+    said = subprocess.run([compiler(), "--version"], capture_output=True, text=True, check=False)
+    return "\n".join((compiler(), said.stdout, platform.machine(), processor()))
 
 
 def processor() -> str:
-    """The processor's model and instruction sets, for -march=native depends on them."""
+    """The processor's model and instruction sets, on which -march=native depends."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
         return platform.processor()
     wanted = ("model name", "flags", "Features", "CPU part")
-    found = {line.split(":")[0].strip(): line for line in lines if line.startswith(wanted)}
+    found = {line.split(":")[0]: line for line in lines if line.startswith(wanted)}
     return "\n".join(found.values())
+
+
+@functools.cache
+def own_sources() -> str:
+    """The launcher's own C++."""
+    return "\0".join(path.read_text() for path in sorted(SOURCES.iterdir()))
 
 
 def fingerprint(*texts: str) -> str:
     """A hash of everything that a file in the cache is made from."""
-    own = (path.read_text() for path in sorted(SOURCES.iterdir()))
-    everything = "\0".join((*texts, *own, toolchain()))
+    everything = "\0".join((*texts, own_sources(), toolchain()))
     return hashlib.sha256(everything.encode()).hexdigest()[:24]
 
 
-def run(command: Sequence[str]) -> None:
+def run(*command: str, folder: str) -> None:
     """Run the compiler; what it says becomes the error's message."""
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise CompileError(f"{done.stderr.strip()}\n\nby the command: {' '.join(command)}")
+        said = done.stderr.replace(f"{folder}/", "").strip()
+        raise CompileError(f"g++ refused the source:\n{said}\nThe command: {' '.join(command)}")
 
 
 def runtime(mode: str) -> Path:
-    """The compiled scheduler and checker, an object file that every module is linked with."""
+    """The compiled runtime, an object file that every library is linked with."""
     flags = (*COMMON, *RUNTIME_FLAGS[mode])
     target = cache_folder() / f"runtime-{mode}-{fingerprint(*flags)}.o"
     if not target.exists():
-        with tempfile.TemporaryDirectory(dir=made(target.parent)) as folder:
-            made_here = Path(folder, "runtime.o")
-            run([compiler(), *flags, "-c", str(SOURCES / RUNTIME), "-o", str(made_here)])
-            os.replace(made_here, target)
+        with tempfile.TemporaryDirectory(dir=target.parent) as folder:
+            made = f"{folder}/runtime.o"
+            run(compiler(), *flags, "-c", str(SOURCES / RUNTIME), "-o", made, folder=folder)
+            os.replace(made, target)
     return target
 
 
-def made(folder: Path) -> Path:
-    """`folder`, made if it was not there."""
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
-def library(
-    source: str, wrapper: str, filename: str, definitions: Sequence[str], mode: str
-) -> Path:
-    """The shared library of one kernel file: `source` is the .cu text, `wrapper` includes it."""
+def build(source: str, wrapper: str, filename: str, definitions: Sequence[str], mode: str) -> Path:
+    """The shared library of one kernel file: `source` is its text, `wrapper` includes it."""
     flags = (*COMMON, *WARNINGS, *KERNEL_FLAGS[mode], *definitions)
     key = fingerprint(source, wrapper, filename, *flags)
     target = cache_folder() / f"{Path(filename).stem}-{mode}-{key}.so"
     if target.exists():
         return target
-    with tempfile.TemporaryDirectory(dir=made(target.parent)) as folder:
+    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
         Path(folder, filename).write_text(source)
         main = Path(folder, "wrapper.cpp")
         main.write_text(wrapper)
-        compiled, linked = Path(folder, "kernels.o"), Path(folder, "kernels.so")
-        paths = ("-I", str(SOURCES), f"-ffile-prefix-map={folder}/=")
-        run([compiler(), *flags, *paths, "-c", str(main), "-o", str(compiled)])
-        run([compiler(), "-shared", "-o", str(linked), str(compiled), str(runtime(mode))])
+        compiled, linked = f"{folder}/kernels.o", f"{folder}/kernels.so"
+        paths = ("-isystem", str(SOURCES), f"-ffile-prefix-map={folder}/=")
+        run(compiler(), *flags, *paths, "-c", str(main), "-o", compiled, folder=folder)
+        run(compiler(), "-shared", "-o", linked, compiled, str(runtime(mode)), folder=folder)
         os.replace(linked, target)
     return target

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -11,25 +12,14 @@ import numpy as np
 from ..errors import SettingError, unknown_name
 from .array import DeviceArray
 from .build import MODES
-from .capture import forbid, perform, record
-from .kernel import Grid, HostKernel
-from .module import HostModule
+from .capture import capturing, forbid, perform, record
+from .errors import CaptureError
+from .kernel import HostKernel, HostModule
+from .library import KernelFile
+from .record import Grid
 
 ALIGNMENT = 256  # of every allocation, as cudaMalloc promises
 GUARD = 256  # bytes on either side of an allocation that belong to no array
-
-
-class Kernels:
-    """A loaded module, with the one method of cupy.RawModule that is used."""
-
-    def __init__(self, module: HostModule) -> None:
-        self._module = module
-        self._kernels: dict[str, HostKernel] = {}
-
-    def get_function(self, name: str) -> HostKernel:
-        if name not in self._kernels:
-            self._kernels[name] = HostKernel(self._module, name)
-        return self._kernels[name]
 
 
 def allocate(shape: Any, dtype: Any) -> np.ndarray:
@@ -40,6 +30,27 @@ def allocate(shape: Any, dtype: Any) -> np.ndarray:
     start = room.ctypes.data + GUARD
     offset = GUARD + -start % ALIGNMENT
     return room[offset : offset + count * dtype.itemsize].view(dtype).reshape(shape)
+
+
+def owners(args: Sequence[Any]) -> list[weakref.ref]:
+    """The memory that arrays of a captured launch lie in. A CUDA graph does not keep it alive."""
+    found = []
+    for argument in args:
+        if isinstance(argument, DeviceArray):
+            memory = argument._a
+            while isinstance(memory.base, np.ndarray):
+                memory = memory.base
+            found.append(weakref.ref(memory))
+    return found
+
+
+def all_alive(memory: Sequence[weakref.ref], kernel: str) -> None:
+    """Raise CaptureError if an array has been freed since its launch was captured."""
+    if any(one() is None for one in memory):
+        raise CaptureError(
+            f"{kernel} is replayed, but an array it was captured with is no more: a CUDA graph "
+            "holds addresses, so its arrays must be kept as long as it is"
+        )
 
 
 class HostDevice:
@@ -90,8 +101,8 @@ class HostDevice:
         array.fill(value)
         return DeviceArray(array)
 
-    def put(self, array: np.ndarray | DeviceArray) -> DeviceArray:
-        """A contiguous copy of a NumPy array on the device; a device array stays where it is."""
+    def put(self, array: Any) -> DeviceArray:
+        """A contiguous copy of a NumPy array on the device; a contiguous device array itself."""
         if isinstance(array, DeviceArray):
             return array if array.flags.c_contiguous else array.copy()
         forbid("put()")
@@ -114,9 +125,9 @@ class HostDevice:
 
     def module(
         self, source: str, options: Sequence[str], names: Sequence[str], filename: str
-    ) -> Kernels:
+    ) -> HostModule:
         """The kernels of one .cu text; they are compiled when first launched."""
-        return Kernels(HostModule(source, options, names, filename))
+        return HostModule(KernelFile(source, options, names, filename))
 
     def launch(
         self,
@@ -126,12 +137,21 @@ class HostDevice:
         args: Sequence[Any],
         shared: int = 0,
     ) -> None:
-        """Run a kernel. args: device arrays, None for a null pointer, NumPy scalars."""
-        perform(
-            lambda: function(
-                grid, block, args, shared_mem=shared, mode=self._mode, order=self.order
-            )
-        )
+        """Run a kernel. args: device arrays, None for a null pointer, NumPy scalars.
+
+        A launch that is captured is checked at once and runs, in today's mode, when replayed.
+        """
+        launch = function.prepare(grid, block, args, shared, self._mode)
+        if capturing():
+            memory = owners(args)
+
+            def replay() -> None:
+                all_alive(memory, function.name)
+                launch.run(self.order)
+
+            perform(replay)
+        else:
+            launch.run(self.order)
 
     def synchronize(self) -> None:
         """Nothing to wait for: a launch runs to its end."""

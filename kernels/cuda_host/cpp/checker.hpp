@@ -79,27 +79,11 @@ public:
     void end_launch() { active_ = false; }
     bool active() const { return active_; }
 
+    // One access of the running thread. Its own stack holds its local variables; they and whatever
+    // happens between launches are let through here, where it costs little.
     void access(uintptr_t at, int bytes, Kind kind, void* instruction)
     {
-        if (!active_ || at - block_.stack() < STACK_BYTES) return;
-        const Region* region = find(at, bytes);
-        if (!region) {
-            if (kind != READ || !is_constant(at)) out_of_bounds(at, bytes, kind, instruction);
-            return;
-        }
-        if (kind != READ && region->constant && !may_write(at, bytes)) {
-            say(block_.reports.open("write-to-const", instruction), "%s writes to argument %d",
-                self().text, region->argument);
-        }
-        const Span& span = spans_[region->span];
-        const uintptr_t begin = at - span.begin, end = begin + bytes;
-        const uintptr_t size = uintptr_t(1) << span.shift;
-        for (uintptr_t place = begin >> span.shift; place << span.shift < end; ++place) {
-            const uintptr_t low = std::max(begin, place << span.shift) & (size - 1);
-            const uintptr_t high = std::min(end - (place << span.shift), size);
-            const uint8_t mask = first(high) & ~first(low);
-            touch(*cells_.at(span.first_cell + place), mask, kind, *region, at, instruction);
-        }
+        if (at - block_.stack() >= STACK_BYTES && active_) look(at, bytes, kind, instruction);
     }
 
 private:
@@ -181,7 +165,34 @@ private:
             && at < reinterpret_cast<uintptr_t>(__bss_start);
     }
 
-    // ---- one access to one granule ----
+    // ---- one access ----
+
+    void look(uintptr_t at, int bytes, Kind kind, void* instruction)
+    {
+        const Region* region = find(at, bytes);
+        if (!region) {
+            if (kind != READ || !is_constant(at)) out_of_bounds(at, bytes, kind, instruction);
+            return;
+        }
+        if (kind != READ && region->constant && !may_write(at, bytes)) {
+            say(block_.reports.open("write-to-const", instruction), "%s writes to argument %d",
+                self().text, region->argument);
+        }
+        const Span& span = spans_[region->span];
+        Cell* cells = cells_.at(span.first_cell);
+        const uintptr_t begin = at - span.begin, end = begin + bytes;
+        const int granule = 1 << span.shift;
+        if (bytes == granule && begin % granule == 0) {
+            touch(cells[begin >> span.shift], first(granule), kind, *region, at, instruction);
+            return;
+        }
+        for (uintptr_t place = begin >> span.shift; place << span.shift < end; ++place) {
+            const uintptr_t here = place << span.shift;
+            const int low = begin > here ? begin - here : 0;
+            const int high = end - here < uintptr_t(granule) ? end - here : granule;
+            touch(cells[place], first(high) & ~first(low), kind, *region, at, instruction);
+        }
+    }
 
     Moment now() const
     {
@@ -193,7 +204,8 @@ private:
     {
         const bool shared = region.argument < 0, atomic = kind == ATOMIC;
         const Moment now = this->now();
-        const Access old_write = cell.write, old_read = cell.read;
+        const Access& old_write = cell.write;
+        const Access& old_read = cell.read;
         const bool after_write = !horizon_.forgets(old_write, shared)
             && (old_write.bytes & mask) && !(old_write.atomic && atomic);
         if (after_write && horizon_.unordered(old_write.when, now))

@@ -5,8 +5,8 @@
 
 namespace coh {
 
-Block& the_block();
-Checker& the_checker();
+extern Block& block;
+extern Checker& checker;
 
 // As g++ lays them out.
 struct SourceLocation {
@@ -23,7 +23,6 @@ struct TypeMismatch {
 inline void report_and_stop(const char* kind, const SourceLocation& location, const char* format,
                             unsigned long value)
 {
-    Block& block = the_block();
     Report* report = block.reports.open(kind, coh_site{location.file, (int)location.line});
     char found[120];
     snprintf(found, sizeof found, format, value);
@@ -39,7 +38,7 @@ inline void report_and_stop(const char* kind, const SourceLocation& location, co
     extern "C" COH_HIDDEN void name(void* at)                                        \
     {                                                                                \
         void* caller = __builtin_return_address(0);                                  \
-        coh::the_checker().access(reinterpret_cast<uintptr_t>(at), bytes, kind, caller); \
+        coh::checker.access(reinterpret_cast<uintptr_t>(at), bytes, kind, caller); \
     }
 #define COH_HOOKS(bytes)                                           \
     COH_HOOK(__tsan_read##bytes, bytes, coh::READ)                 \
@@ -59,13 +58,13 @@ extern "C" {
 COH_HIDDEN void __tsan_read_range(void* at, unsigned long bytes)
 {
     void* caller = __builtin_return_address(0);
-    coh::the_checker().access(reinterpret_cast<uintptr_t>(at), bytes, coh::READ, caller);
+    coh::checker.access(reinterpret_cast<uintptr_t>(at), bytes, coh::READ, caller);
 }
 
 COH_HIDDEN void __tsan_write_range(void* at, unsigned long bytes)
 {
     void* caller = __builtin_return_address(0);
-    coh::the_checker().access(reinterpret_cast<uintptr_t>(at), bytes, coh::WRITE, caller);
+    coh::checker.access(reinterpret_cast<uintptr_t>(at), bytes, coh::WRITE, caller);
 }
 
 COH_HIDDEN void __tsan_func_entry(void*) {}
@@ -80,7 +79,7 @@ COH_HIDDEN void __ubsan_handle_out_of_bounds(coh::SourceLocation* location, unsi
 
 COH_HIDDEN void __ubsan_handle_type_mismatch_v1(coh::TypeMismatch* data, unsigned long pointer)
 {
-    if (!coh::the_checker().active()) return;
+    if (!coh::checker.active()) return;
     if (!pointer) {
         coh::report_and_stop("null-pointer", data->location, "follows a null pointer", 0);
     }

@@ -12,21 +12,13 @@ namespace coh {
 
 void work();
 
-// Made at the first launch and kept: its stacks are used again and again.
-Block& the_block()
-{
-    static Block* block = new Block(work);
-    return *block;
-}
+// Made when the library is loaded and kept: the stacks are used again and again.
+Block& block = *new Block(work);
 
-void work() { the_block().work(); }
+void work() { block.work(); }
 
 #ifdef COH_CHECK
-Checker& the_checker()
-{
-    static Checker* checker = new Checker(the_block());
-    return *checker;
-}
+Checker& checker = *new Checker(block);
 #endif
 
 // Dynamic shared memory, of the exact size that the launch asked for.
@@ -81,7 +73,6 @@ private:
 
 void run_blocks(const coh_launch_record& launch)
 {
-    Block& block = the_block();
     const uint64_t x = launch.grid[0], y = launch.grid[1];
     const uint64_t count = x * y * launch.grid[2];
     const BlockNumbers numbers(block.order, count);
@@ -90,7 +81,7 @@ void run_blocks(const coh_launch_record& launch)
         const uint3 index = {unsigned(n % x), unsigned(n / x % y), unsigned(n / x / y)};
         if (launch.shared_bytes) dynamic_shared.spoil();
 #ifdef COH_CHECK
-        the_checker().begin_block(index);
+        checker.begin_block(index);
 #endif
         if (!block.run(index) || block.reports.full()) return;
     }
@@ -101,55 +92,54 @@ void run_blocks(const coh_launch_record& launch)
 // Run a kernel; gives the number of reports.
 COH_EXPORTED int coh_launch(const coh_launch_record* launch)
 {
-    coh::Block& block = coh::the_block();
-    block.begin_launch(*launch);
+    coh::block.begin_launch(*launch);
     coh::dynamic_shared.reserve(launch->shared_bytes);
 #ifdef COH_CHECK
     const uintptr_t shared = reinterpret_cast<uintptr_t>(coh::dynamic_shared.memory());
-    coh::the_checker().begin_launch(*launch, shared);
+    coh::checker.begin_launch(*launch, shared);
 #endif
     coh::run_blocks(*launch);
 #ifdef COH_CHECK
-    coh::the_checker().end_launch();
+    coh::checker.end_launch();
 #endif
-    return block.reports.count();
+    return coh::block.reports.count();
 }
 
-COH_EXPORTED const coh::Report* coh_reports() { return coh::the_block().reports.all(); }
+COH_EXPORTED const coh::Report* coh_reports() { return coh::block.reports.all(); }
 
 // ---- what kernels call ------------------------------------------------------------------------
 
-void coh_syncthreads(coh_site site) { coh::the_block().meet_block(site, 0); }
+void coh_syncthreads(coh_site site) { coh::block.meet_block(site, 0); }
 
 int coh_syncthreads_count(coh_site site, int predicate, int* threads)
 {
-    *threads = coh::the_block().thread_count();
-    return coh::the_block().meet_block(site, predicate);
+    *threads = coh::block.thread_count();
+    return coh::block.meet_block(site, predicate);
 }
 
 void coh_syncwarp(unsigned mask, coh_site site)
 {
-    coh::meet(coh::the_block(), mask, site, nullptr, coh::order_memory);
+    coh::meet(coh::block, mask, site, nullptr, coh::order_memory);
 }
 
 uint64_t coh_shuffle(unsigned mask, coh_site site, uint64_t value, int source)
 {
     coh_exchange mine = {value, source, nullptr, nullptr, nullptr};
-    coh::meet(coh::the_block(), mask, site, &mine, coh::shuffle);
+    coh::meet(coh::block, mask, site, &mine, coh::shuffle);
     return mine.value;
 }
 
 unsigned coh_ballot(unsigned mask, coh_site site, int predicate)
 {
     coh_exchange mine = {uint64_t(predicate), 0, nullptr, nullptr, nullptr};
-    coh::meet(coh::the_block(), mask, site, &mine, coh::vote);
+    coh::meet(coh::block, mask, site, &mine, coh::vote);
     return static_cast<unsigned>(mine.value);
 }
 
 void coh_product_tf32(coh_site site, float* d, const unsigned* a, const unsigned* b)
 {
     coh_exchange mine = {0, 0, d, a, b};
-    coh::meet(coh::the_block(), 0xffffffffu, site, &mine, coh::product_tf32);
+    coh::meet(coh::block, 0xffffffffu, site, &mine, coh::product_tf32);
 }
 
 void* coh_dynamic_shared() { return coh::dynamic_shared.memory(); }
@@ -158,7 +148,7 @@ void coh_note_atomic(void* address, int bytes, void* instruction)
 {
 #ifdef COH_CHECK
     const uintptr_t at = reinterpret_cast<uintptr_t>(address);
-    coh::the_checker().access(at, bytes, coh::ATOMIC, instruction);
+    coh::checker.access(at, bytes, coh::ATOMIC, instruction);
 #else
     (void)address, (void)bytes, (void)instruction;
 #endif
@@ -166,9 +156,8 @@ void coh_note_atomic(void* address, int bytes, void* instruction)
 
 void coh_stop(coh_site site, const char* what)
 {
-    coh::Block& block = coh::the_block();
     const uint3 at = coh_now.block;
-    coh::say(block.reports.open("trap", site), "%s in block (%u,%u,%u), thread %d", what, at.x, at.y,
-             at.z, block.thread());
-    block.break_off();
+    coh::say(coh::block.reports.open("trap", site), "%s in block (%u,%u,%u), thread %d", what, at.x, at.y,
+             at.z, coh::block.thread());
+    coh::block.break_off();
 }

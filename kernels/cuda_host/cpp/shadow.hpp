@@ -30,7 +30,7 @@ struct Access {
     Readers readers;
 };
 
-struct Cell {
+struct alignas(32) Cell {  // so that none lies across two lines of the processor's cache
     Access write, read;
     uint8_t initialised;  // bytes that were written since `write.when`'s block began
 };

@@ -127,3 +127,12 @@ COH_UNWATCHED inline void coh_mma_tf32_at(coh_site site, float (&d)[4], const un
 #define __trap() coh_stop(COH_HERE, "__trap()")
 #define assert(condition) \
     ((condition) ? (void)0 : coh_stop(COH_HERE, "assert(" #condition ") failed"))
+
+// ---- launches ----
+
+// What __launch_bounds__ promised: a GPU refuses a launch with more threads.
+inline void coh_check_bounds(coh_site site, unsigned most, int = 0)
+{
+    if (blockDim.x * blockDim.y * blockDim.z > most)
+        coh_stop(site, "more threads than __launch_bounds__ allows");
+}

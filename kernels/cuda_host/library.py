@@ -1,33 +1,18 @@
-"""One kernel file: which kernels it holds, and its compiled forms, one a mode."""
+"""One kernel file: the kernels it holds, and its compiled forms, one a mode."""
 
 from __future__ import annotations
 
 import ctypes
-import re
 import threading
 from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import unknown_name
-from .build import HEADER, library
+from .build import HEADER, build
+from .translate import for_host, plain_kernels
 
-# extern "C" __global__ void __launch_bounds__(256) name(   - the bounds on either side of void
-_PLAIN = re.compile(
-    r'extern\s+"C"\s+__global__\s+(?:void\s+)?(?:__launch_bounds__\s*\([^)]*\)\s*)?'
-    r"(?:void\s+)?(\w+)\s*\("
-)
-# extern __shared__ __align__(16) float name[];
-_DYNAMIC = re.compile(
-    r"extern\s+__shared__\s+(?:__align__\(\d+\)\s+)?([\w:]+(?:\s+\w+)*?)\s+(\w+)\s*\[\s*\]\s*;"
-)
-
-# The launcher keeps one state a library, and a GPU's stream runs one kernel after another.
+# A library keeps the state of its launch, and a GPU's stream runs one kernel after another.
 LAUNCHING = threading.Lock()
-
-
-def for_host(source: str) -> str:
-    """The one change to a .cu text: dynamic shared memory, which C++ cannot declare."""
-    return _DYNAMIC.sub(r"\1* \2 = reinterpret_cast<\1*>(coh_dynamic_shared());", source)
 
 
 class Library:
@@ -40,14 +25,14 @@ class Library:
         self.functions.coh_reports.restype = ctypes.c_void_p
 
 
-class HostModule:
-    """The kernels of one .cu text: the `extern "C"` ones and the `names` of templates."""
+class KernelFile:
+    """A .cu text: its `extern "C"` kernels and the `names` of instantiated templates."""
 
     def __init__(
         self, source: str, options: Sequence[str], names: Sequence[str], filename: str
     ) -> None:
         self.filename = filename
-        self.names = tuple(dict.fromkeys([*names, *_PLAIN.findall(source)]))
+        self.names = tuple(dict.fromkeys([*names, *plain_kernels(source)]))
         self.source = for_host(source)
         # the other options speak to NVRTC
         self.definitions = tuple(option for option in options if option.startswith("-D"))
@@ -58,7 +43,7 @@ class HostModule:
         if mode not in self._libraries:
             exports = (f"COH_EXPORT({i}, {name})\n" for i, name in enumerate(self.names))
             wrapper = f'#include "{HEADER}"\n#include "{self.filename}"\n{"".join(exports)}'
-            path = library(self.source, wrapper, self.filename, self.definitions, mode)
+            path = build(self.source, wrapper, self.filename, self.definitions, mode)
             self._libraries[mode] = Library(path)
         return self._libraries[mode]
 
