@@ -45,6 +45,37 @@ __device__ __forceinline__ void blend(T* at, T beta, T value)
     *at = beta == T(0) ? value : beta * *at + value;
 }
 
+// A number with the mantissa cut to TF32's 10 bits (the nearest such number), as its bits.
+__device__ __forceinline__ unsigned to_tf32(float value)
+{
+#ifdef CUDA_ON_HOST
+    return coh_to_tf32(value);
+#elif __CUDA_ARCH__ >= 800
+    unsigned bits;
+    asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(bits) : "f"(value));
+    return bits;
+#else
+    return __float_as_uint(value);
+#endif
+}
+
+// d += a b on a warp's tensor core: d is 16 x 8, a 16 x 8, b 8 x 8, spread over the lanes as PTX's
+// mma.m16n8k8 says. Of a and b come numbers of `to_tf32`; sums are float.
+__device__ __forceinline__ void mma_tf32(float (&d)[4], const unsigned (&a)[4],
+                                         const unsigned (&b)[2])
+{
+#ifdef CUDA_ON_HOST
+    coh_mma_tf32(d, a, b);
+#elif __CUDA_ARCH__ >= 800
+    asm volatile("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 "
+                 "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+                 : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+#else
+    __trap();  // allow_tf32 (tiles.py) on a GPU that has none
+#endif
+}
+
 // This thread's number among all threads of the launch, and how many they are: for loops over
 // elements with any grid.
 __device__ __forceinline__ long long thread_index()

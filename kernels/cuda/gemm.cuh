@@ -8,7 +8,8 @@
 // fixed order at the end: a small output then still has enough threads to hide the memory's latency.
 // Results never depend on scheduling.
 //
-// How a group's threads share the sums, and multiply a slice, is the tile's base class `Sums`.
+// How a group's threads share the sums, and multiply a slice, says the tile's base class `Sums`:
+// `FmaSums` or `MmaSums`.
 
 template <class Sums>
 struct Tile : Sums {
@@ -185,11 +186,70 @@ struct FmaSums {
     }
 };
 
+// Sums on the tensor cores, of float inputs rounded to TF32's 10 bits: a warp keeps 32 x 32 of them,
+// 2 x 4 of the 16 x 8 that one instruction adds to. How those lie in the lanes is the instruction's.
+template <int BM_, int BN_, int BK_>
+struct MmaSums {
+    typedef float Real;
+    enum { BM = BM_, BN = BN_, BK = BK_, GROUPS = 1, DOWN = 2, BESIDE = 4, COUNT = DOWN * BESIDE * 4 };
+    enum { ACROSS = BN / 32, GROUP = BM / 32 * ACROSS * 32 };
+    enum { PAD = 8 };  // 4 k of 8 neighbours, which a warp reads at once, then lie in 32 banks
+
+    float sum[COUNT];
+
+    __device__ static int first_row(int member)
+    {
+        return member / 32 / ACROSS * 32 + member % 32 / 4;
+    }
+    __device__ static int first_column(int member) { return member / 32 % ACROSS * 32; }
+    __device__ static int row_of(int member, int i)
+    {
+        return first_row(member) + i / (4 * BESIDE) * 16 + i % 4 / 2 * 8;
+    }
+    __device__ static int column_of(int member, int i)
+    {
+        return first_column(member) + i / 4 % BESIDE * 8 + member % 4 * 2 + i % 2;
+    }
+    __device__ static float stored(float value) { return __uint_as_float(to_tf32(value)); }
+
+    template <class Slice>
+    __device__ void multiply(const Slice& slice, int member)
+    {
+        const int row = first_row(member), column = first_column(member) + member % 32 / 4;
+#pragma unroll
+        for (int k0 = 0; k0 < BK; k0 += 8) {
+            const int k = k0 + member % 4;
+            unsigned a[DOWN][4], b[BESIDE][2];
+#pragma unroll
+            for (int i = 0; i < DOWN; ++i)
+#pragma unroll
+                for (int e = 0; e < 4; ++e)
+                    a[i][e] = __float_as_uint(slice.a[k + e / 2 * 4][row + i * 16 + e % 2 * 8]);
+#pragma unroll
+            for (int j = 0; j < BESIDE; ++j)
+#pragma unroll
+                for (int e = 0; e < 2; ++e)
+                    b[j][e] = __float_as_uint(slice.b[k + e * 4][column + j * 8]);
+#pragma unroll
+            for (int i = 0; i < DOWN; ++i)
+#pragma unroll
+                for (int j = 0; j < BESIDE; ++j) {
+                    float* s = sum + (i * BESIDE + j) * 4;
+                    float d[4] = {s[0], s[1], s[2], s[3]};
+                    mma_tf32(d, a[i], b[j]);
+#pragma unroll
+                    for (int e = 0; e < 4; ++e) s[e] = d[e];
+                }
+        }
+    }
+};
+
 // The tiles that are compiled; tiles.py chooses among them, and has their sizes too.
 template <typename T> using Small = Tile<FmaSums<T, 32, 32, 16, 4, 4, sizeof(T) == 4 ? 8 : 4>>;
 template <typename T> using Medium = Tile<FmaSums<T, 64, 64, 16, 4, 4, 1>>;
 template <typename T> using Narrow = Tile<FmaSums<T, 64, 32, 16, 4, 4, 1>>;
 template <typename T> using Thin = Tile<FmaSums<T, 64, 16, 16, 4, 2, 1>>;
+typedef Tile<MmaSums<128, 64, 16>> Tensor;
 
 // ---- readers of plain matrices ------------------------------------------------------------------
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from .launch import ceil_div
+from .launch import Family, Launcher, ceil_div
 
 
 class Tile(NamedTuple):
@@ -21,7 +22,9 @@ class Tile(NamedTuple):
     cost: float
 
 
+TENSOR = "Tensor"  # on tensor cores, in float only
 TILES = {
+    TENSOR: Tile(128, 64, 16, 256, 0.5),
     "Small<float>": Tile(32, 32, 128, 512, 1.3),
     "Small<double>": Tile(32, 32, 64, 256, 1.3),
     **{
@@ -52,15 +55,26 @@ class Choice(NamedTuple):
         return self.grid[0] * self.grid[1]
 
 
+def arguments(names: tuple[str, ...]) -> tuple[str, ...]:
+    """The template arguments that a kernel with tiles `names` is compiled for."""
+    return (*(f"{name}<{real}>" for name in names for real in ("float", "double")), TENSOR)
+
+
 @lru_cache(maxsize=4096)
 def choose_tile(
-    rows: int, columns: int, length: int, real: str, names: tuple[str, ...], copies: int = 1
+    rows: int,
+    columns: int,
+    length: int,
+    real: str,
+    names: tuple[str, ...],
+    copies: int = 1,
+    tf32: bool = False,
 ) -> Choice:
     """The tile for (rows, columns) results, each a sum of `length` products.
 
     names: the tiles that the kernel is compiled for. copies: how many such products are formed at
-    the same time. The time is estimated as all tiles' multiplications, padding included, spread
-    over the processors.
+    the same time. tf32: whether float products may be formed on tensor cores. The time is estimated
+    as all tiles' multiplications, padding included, spread over the processors.
     """
 
     def time(choice: Choice) -> float:
@@ -69,10 +83,10 @@ def choose_tile(
         return one * max(choice.blocks * copies / PROCESSORS, 1.0)
 
     choices = []
-    for name in names:
-        tile = TILES[f"{name}<{real}>"]
+    for name in (*(f"{name}<{real}>" for name in names), *(TENSOR,) * (tf32 and real == "float")):
+        tile = TILES[name]
         grid = ceil_div(rows, tile.down), ceil_div(columns, tile.across)
-        choices.append(Choice(f"{name}<{real}>", grid, (tile.threads,)))
+        choices.append(Choice(name, grid, (tile.threads,)))
     return min(choices, key=time)
 
 
@@ -82,3 +96,15 @@ def split(blocks: int, length: int, least: int = 1) -> int:
     It depends on the sizes alone: so do the results' bits.
     """
     return max(min(ENOUGH_BLOCKS // blocks, length // least), 1)
+
+
+class Products(Family):
+    """A family whose kernels form matrix products.
+
+    allow_tf32: whether those of float32 arrays may round their inputs to 10 bits, for the tensor
+    cores of compute capability 8.0 and later; $WEIGHTSPACE_TF32=1 turns it on from the start.
+    """
+
+    def __init__(self, device: Any, launch: Launcher) -> None:
+        super().__init__(device, launch)
+        self.allow_tf32 = os.environ.get("WEIGHTSPACE_TF32") == "1"
