@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-from . import activations, conv, dense, losses, update
+from . import activations, conv, dense, losses, norm, update
 from .launch import Family, Launcher, Source
 
 SOURCES: tuple[Source, ...] = (
@@ -17,6 +17,7 @@ SOURCES: tuple[Source, ...] = (
     dense.SOURCE,
     *conv.SOURCES,
     losses.SOURCE,
+    norm.SOURCE,
     update.SOURCE,
 )
 
@@ -26,6 +27,7 @@ class CudaOps(
     dense.Dense,
     conv.Conv,
     losses.Losses,
+    norm.Norm,
     update.Updates,
 ):
     """All kernels on one device. NAME: the backend's; __all__: what a backend's module exports."""

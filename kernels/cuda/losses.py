@@ -30,7 +30,7 @@ SOURCE = Source(
 class Losses(Family):
     """Launches of losses.cu."""
 
-    def _by_row(self, kernel: str, array: Any, *args: Any) -> None:
+    def _loss_rows(self, kernel: str, array: Any, *args: Any) -> None:
         """Launch a kernel over the rows of `array` (N, K), in the way that suits their length."""
         n, k = array.shape
         sizes = np.int64(n), np.int32(k)
@@ -44,11 +44,11 @@ class Losses(Family):
 
     def softmax(self, logits: Any, active: Any, p: Any) -> None:
         contiguous(logits, active, p)
-        self._by_row("softmax", logits, logits, active, p)
+        self._loss_rows("softmax", logits, logits, active, p)
 
     def softmax_backward(self, p: Any, u: Any, dz: Any) -> None:
         contiguous(p, u, dz)
-        self._by_row("jacobian", p, p, u, dz)
+        self._loss_rows("jacobian", p, p, u, dz)
 
     def softmax_tangent(self, p: Any, tz: Any, tp: Any) -> None:
         self.softmax_backward(p, tz, tp)
@@ -63,11 +63,11 @@ class Losses(Family):
         self, logits: Any, labels: Any, active: Any, loss: Any, dlogits: Any
     ) -> None:
         contiguous(logits, labels, active, loss, dlogits)
-        self._by_row("cross_entropy", logits, logits, labels, active, loss, dlogits)
+        self._loss_rows("cross_entropy", logits, logits, labels, active, loss, dlogits)
 
     def squared_error(self, outputs: Any, targets: Any, loss: Any, doutputs: Any) -> None:
         contiguous(outputs, targets, loss, doutputs)
-        self._by_row("squared_error", outputs, outputs, targets, loss, doutputs)
+        self._loss_rows("squared_error", outputs, outputs, targets, loss, doutputs)
 
     def mean_loss(self, loss: Any, mean: Any) -> None:
         contiguous(loss, mean)

@@ -34,7 +34,7 @@ HELPERS = frozenset({"advance"})  # what only graphs need: no kernels of the con
 class Updates(Family):
     """Launches of update.cu. Streams that are None are not in the kernel that is launched."""
 
-    def _step(
+    def _update(
         self, kernel: str, theta: Any, grad: Any, moments: tuple[Any, ...],
         scalars: tuple[Any, ...], omega: Any, anchor: Any, lam: float, path: Any, gain: Any,
     ) -> None:  # fmt: skip
@@ -52,14 +52,14 @@ class Updates(Family):
         gain: Any,
     ) -> None:  # fmt: skip
         scalars = (theta.dtype.type(lr),)
-        self._step("sgd_update", theta, grad, (), scalars, omega, anchor, lam, path, gain)
+        self._update("sgd_update", theta, grad, (), scalars, omega, anchor, lam, path, gain)
 
     def momentum_update(
         self, theta: Any, grad: Any, velocity: Any, lr: float, momentum: float, omega: Any,
         anchor: Any, lam: float, path: Any, gain: Any,
     ) -> None:  # fmt: skip
         real = theta.dtype.type
-        self._step(
+        self._update(
             "momentum_update", theta, grad, (velocity,), (real(lr), real(momentum)), omega, anchor,
             lam, path, gain,
         )  # fmt: skip
@@ -70,7 +70,7 @@ class Updates(Family):
     ) -> None:  # fmt: skip
         """`step` is a number or an int64 array (1,) on the device, read when the kernel runs."""
         rates = np.float64(lr), np.float64(beta1), np.float64(beta2), theta.dtype.type(eps)
-        self._step(
+        self._update(
             "adam_update", theta, grad, (m, v), (*rates, *moment(step)), omega, anchor, lam, path,
             gain,
         )  # fmt: skip
@@ -81,7 +81,7 @@ class Updates(Family):
     ) -> None:  # fmt: skip
         real = theta.dtype.type
         scalars = real(lr), real(alpha), real(1 - alpha), real(eps)
-        self._step(
+        self._update(
             "rmsprop_update", theta, grad, (square,), scalars, omega, anchor, lam, path, gain
         )
 
