@@ -22,32 +22,42 @@ LEAST_PART = 256  # positions that a block of the weights' gradient sums (not ye
 FOLDED_AT_ONCE, LEAST_FOLDED, MOST_FOLDS = 1 << 18, 8, 64
 MOST_SAMPLES = 65535  # in a grid's last axis; kernels loop over what is left
 
-# What a training step needs is one module; each of the others is compiled for who uses it.
-SOURCES = tuple(
-    Source("conv.cu", kernels, ("common.cuh", "gemm.cuh"))
-    for kernels in (
+HEADERS = ("common.cuh", "gemm.cuh", "conv.cuh")
+SOURCES = (
+    Source(
+        "conv.cu",
         {
             "conv2d_forward": PRODUCTS,
             "conv2d_input_grad": PRODUCTS,
             "conv2d_weight_grad": PRODUCTS,
-            "conv2d_gather": REAL,
         },
-        {"conv2d_tangent": PRODUCTS},
-        {"conv2d_sample_grads": PRODUCTS},
-        {"conv2d_accumulate": PRODUCTS},
-        {"conv2d_fold": REAL, "conv2d_signal": REAL},
-    )
+        HEADERS,
+    ),
+    Source(
+        "conv_methods.cu",
+        {
+            "conv2d_tangent": PRODUCTS,
+            "conv2d_sample_grads": PRODUCTS,
+            "conv2d_accumulate": PRODUCTS,
+        },
+        HEADERS,
+    ),
+    Source(
+        "conv_sums.cu",
+        {"conv2d_gather": REAL, "conv2d_fold": REAL, "conv2d_signal": REAL},
+        ("common.cuh", "conv.cuh"),
+    ),
 )
 
 
 def _magic(d: int) -> np.uint32:
-    """The factor by which conv.cu's Divisor divides by d; 0 for d = 1."""
+    """The factor by which conv.cuh's Divisor divides by d; 0 for d = 1."""
     shift = (d - 1).bit_length() - 1
     return np.uint32(ceil_div(1 << (32 + shift), d) if d > 1 else 0)
 
 
 def _geometry(x_shape: Shape, w_shape: Shape, stride: Pair, padding: Pair) -> tuple[Any, ...]:
-    """What conv.cu calls GEOMETRY. Raises ValueError for more than it can count in 32 bits."""
+    """What conv.cuh calls GEOMETRY. Raises ValueError for more than it can count in 32 bits."""
     (n, height, width, channels), (filters, r, s, _) = x_shape, w_shape
     rows, columns = positions(x_shape, w_shape, stride, padding)
     counts = (
@@ -141,7 +151,7 @@ def _enough(kernel: str, work: Any, room: int) -> None:
 
 
 class Conv(Products):
-    """Launches of conv.cu."""
+    """Launches of conv.cu, conv_methods.cu and conv_sums.cu."""
 
     def conv2d_workspace(
         self, kernel: str, x_shape: Shape, w_shape: Shape, stride: Pair, padding: Pair
