@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 
-from ..errors import DeviceError, OutOfMemoryError
+from ..errors import DeviceError, MissingExtraError, OutOfMemoryError, SettingError
+from .cublas import WORKSPACE, Cublas, load
 
 _STATIC_SHARED = 48 * 1024  # what a kernel may ask for at launch without opting in
 
@@ -15,16 +19,17 @@ _STATIC_SHARED = 48 * 1024  # what a kernel may ask for at launch without opting
 class CupyDevice:
     """The current CUDA device; see `kernels.device.Device` for the meaning of each method.
 
-    All work goes to CuPy's current stream. Raises DeviceError where there is no driver or device.
+    All work goes to CuPy's current stream. tf32: whether products of float32 may round their inputs
+    to TF32 (the environment's WEIGHTSPACE_TF32=1). Raises DeviceError where there is no driver or
+    device, and where CuPy cannot be imported.
     """
 
     name = "cuda"
     asynchronous = True
 
     def __init__(self) -> None:
-        import cupy  # noqa: PLC0415  (only who asks for this backend pays for it)
-
-        self._cupy = cupy
+        self.tf32 = _flag("WEIGHTSPACE_TF32")
+        self._cupy = cupy = _import()
         try:
             count = cupy.cuda.runtime.getDeviceCount()
         except cupy.cuda.runtime.CUDARuntimeError as wrong:
@@ -35,6 +40,8 @@ class CupyDevice:
             ) from None
         if count == 0:
             raise DeviceError("the CUDA driver sees no GPU; is CUDA_VISIBLE_DEVICES empty?")
+        self._own = threading.local()  # a cuBLAS handle is for one thread
+        self._rooms: dict[int, Any] = {}  # stream -> what cuBLAS may work in there
 
     # ---- arrays ------------------------------------------------------------------------------
 
@@ -81,8 +88,24 @@ class CupyDevice:
     def module(
         self, source: str, options: tuple[str, ...], names: tuple[str, ...], filename: str
     ) -> Any:
-        """The compiled source: CuPy keeps it on disk, by text, options and architecture."""
-        return self._cupy.RawModule(code=source, options=options, name_expressions=names)
+        """The compiled source: CuPy keeps it on disk, by text, options and architecture.
+
+        Raises MissingExtraError without NVRTC or CUDA's headers, DeviceError for what does not
+        compile or load here.
+        """
+        cupy = self._cupy
+        made = cupy.RawModule(code=source, options=options, name_expressions=names)
+        try:
+            made.compile()
+        except cupy.cuda.compiler.CompileException as wrong:
+            said = "\n".join(str(wrong).splitlines()[:12])
+            raise DeviceError(f"NVRTC refuses {filename} ({' '.join(options)}):\n{said}") from None
+        except RuntimeError as wrong:  # CuPy's and cuda.pathfinder's words for what is missing
+            for package, word in _MISSING.items():
+                if word in str(wrong):
+                    raise MissingExtraError(package, "cuda", "the 'cuda' backend") from None
+            raise DeviceError(f"{filename} cannot be loaded on this GPU: {wrong}") from None
+        return made
 
     def launch(
         self,
@@ -95,20 +118,30 @@ class CupyDevice:
         """Queue a kernel on the current stream; None is a null pointer."""
         if shared > _STATIC_SHARED:
             function.max_dynamic_shared_size_bytes = shared
-        passed = tuple(_NULL if arg is None else arg for arg in args)
-        function(grid, block, passed, shared_mem=shared)
+        function(grid, block, args, shared_mem=shared)
 
     def capture(self, record: Callable[[], None]) -> Callable[[], None]:
-        """A CUDA graph of what `record` queues; capture needs a stream other than the default."""
+        """A CUDA graph of what `record` queues; capture needs a stream other than the default.
+
+        What `record` calls must have run once before: nothing may be compiled meanwhile.
+        """
         stream = self._cupy.cuda.Stream(non_blocking=True)
         self.synchronize()  # what was queued elsewhere must not run into what follows
         with stream:
             stream.begin_capture()
             try:
                 record()
-            finally:
-                graph = stream.end_capture()
-        return lambda: graph.launch(self._cupy.cuda.get_current_stream())
+            except BaseException:
+                with suppress(Exception):  # the capture is broken; the first error says why
+                    stream.end_capture()
+                raise
+            graph = stream.end_capture()
+        room = self._rooms.pop(stream.ptr, None)
+
+        def replay(_kept: Any = room) -> None:  # the graph writes to `room` whenever it runs
+            graph.launch()
+
+        return replay
 
     # ---- products ----------------------------------------------------------------------------
 
@@ -116,21 +149,44 @@ class CupyDevice:
         self, transposed: tuple[bool, bool], sizes: tuple[int, int, int], a: Any, b: Any, c: Any,
         strides: tuple[int, int, int], beta: float,
     ) -> None:  # fmt: skip
-        """C (m, n) = op(a) op(b) + beta C for row-major arrays, by cuBLAS.
+        """C (m, n) = op(a) op(b) + beta C for row-major arrays, by cuBLAS; see `Cublas.product`.
 
-        sizes: m, n, k. strides: elements between rows of a, b and c as they are stored. cuBLAS
-        counts by columns, so it is asked for C^T = op(b)^T op(a)^T.
+        Raises MissingExtraError without cuBLAS, DtypeError for other types than float32, float64.
         """
-        cublas = self._cupy.cuda.cublas
-        handle = self._cupy.cuda.device.get_cublas_handle()
-        call = {np.dtype(np.float32): cublas.sgemm, np.dtype(np.float64): cublas.dgemm}[c.dtype]
-        m, n, k = sizes
-        one, factor = np.array(1, c.dtype), np.array(beta, c.dtype)
-        ops = [cublas.CUBLAS_OP_T if flag else cublas.CUBLAS_OP_N for flag in transposed]
-        call(
-            handle, ops[1], ops[0], n, m, k, one.ctypes.data, b.data.ptr, strides[1], a.data.ptr,
-            strides[0], factor.ctypes.data, c.data.ptr, strides[2],
-        )  # fmt: skip
+        stream = self._cupy.cuda.get_current_stream().ptr
+        if stream not in self._rooms:
+            self._rooms[stream] = self.empty(WORKSPACE, np.uint8)
+        room = self._rooms[stream]
+        blas = self._blas()
+        blas.use(stream, room.data.ptr, room.nbytes)
+        blas.product(c.dtype, transposed, sizes, a.data.ptr, b.data.ptr, c.data.ptr, strides, beta)
+
+    def _blas(self) -> Cublas:
+        """This thread's handle."""
+        if not hasattr(self._own, "blas"):
+            self._own.blas = Cublas(load(), self.tf32)
+        return self._own.blas
 
 
-_NULL = np.uint64(0)
+# What CuPy says that it cannot find, and the package that would bring it.
+_MISSING = {"nvidia-cuda-nvrtc": "libnvrtc", "nvidia-cuda-runtime": "CUDA headers"}
+
+
+def _import() -> Any:
+    try:
+        import cupy  # noqa: PLC0415  (only who asks for this backend pays for it)
+    except ImportError as wrong:
+        said = str(wrong.__cause__ or wrong).strip().splitlines()[:1]
+        raise DeviceError(
+            f"CuPy is installed, but cannot be imported ({', '.join(said)}). Install what fits the driver: "
+            "pip install 'weightspace[cuda]' (CUDA 13), or see docs/cuda.md for CUDA 12"
+        ) from None
+    return cupy
+
+
+def _flag(name: str) -> bool:
+    """An environment variable that is 1 or 0; 0 where it is not set. Raises SettingError."""
+    value = os.environ.get(name, "0")
+    if value not in ("0", "1"):
+        raise SettingError(f"{name} is '{value}'; expected 1 or 0")
+    return value == "1"
