@@ -7,14 +7,11 @@ from typing import Any
 import numpy as np
 
 from ..codes import IDENTITY
-from .launch import REAL, Family, Source, c_type, ceil_div, contiguous, row_stride
+from .launch import REAL, Source, c_type, ceil_div, contiguous, row_stride
+from .tiles import Products, arguments, choose_tile
 
-TILES = {"Small": (32, 32), "Medium": (64, 64)}  # results of one block, as in gemm.cuh
-PRODUCTS = tuple(f"{tile}<{real}>" for tile in TILES for real in REAL)
-THREADS = {"Small<float>": 512, "Small<double>": 256, "Medium<float>": 256, "Medium<double>": 256}
-# Fewer blocks than this leave most of a large GPU idle: then smaller tiles, with groups along k
-# (one block for each of the 132 multiprocessors of an H100; not yet measured).
-ENOUGH_BLOCKS = 132
+NAMES = ("Medium", "Small")
+PRODUCTS = arguments(NAMES)
 # From so many multiplications on a product goes to cuBLAS, and what the tiles would have fused
 # becomes one more pass over its result (not yet measured).
 LARGE = 1 << 27
@@ -37,22 +34,15 @@ SOURCE = Source(
 )
 
 
-def choose_tile(rows: int, columns: int, real: str) -> tuple[str, tuple[int, int]]:
-    """The tile of a product with (rows, columns) results, and the grid that covers them."""
-    for tile in ("Medium", "Small"):
-        down, across = TILES[tile]
-        grid = ceil_div(rows, down), ceil_div(columns, across)
-        if grid[0] * grid[1] >= ENOUGH_BLOCKS:
-            break
-    return f"{tile}<{real}>", grid
-
-
-class Dense(Family):
+class Dense(Products):
     """Launches of dense.cu."""
 
-    def _product(self, kernel: str, rows: int, columns: int, real: str, *args: Any) -> None:
-        tile, grid = choose_tile(rows, columns, real)
-        self.launch(f"{kernel}<{tile}>", grid, (THREADS[tile],), *args)
+    def _product(
+        self, kernel: str, rows: int, columns: int, length: int, real: str, *args: Any
+    ) -> None:
+        """Launch a kernel that gives (rows, columns) sums of `length` products."""
+        chosen = choose_tile(rows, columns, length, real, NAMES, 1, self.allow_tf32)
+        self.launch(f"{kernel}<{chosen.name}>", chosen.grid, chosen.block, *args)
 
     def _large(self, m: int, n: int, k: int) -> bool:
         """Whether cuBLAS is to form a product: where there is one, and where it pays."""
@@ -82,7 +72,7 @@ class Dense(Family):
             self._finish(y, b, None, act, slope)
             return
         self._product(
-            "dense_forward", n, o, c_type(x), np.int32(n), np.int32(i), np.int32(o),
+            "dense_forward", n, o, i, c_type(x), np.int32(n), np.int32(i), np.int32(o),
             x, row_stride(x), w, row_stride(w), b, np.int32(act), x.dtype.type(slope),
             y, row_stride(y),
         )  # fmt: skip
@@ -103,12 +93,12 @@ class Dense(Family):
             self._gemm((True, False), vn, dz, x, dw, beta)
         elif dw is not None:
             self._product(
-                "dense_weight_grad", o, i, real, *sizes, x, row_stride(x), dz, number(beta), dw
+                "dense_weight_grad", o, i, vn, real, *sizes, x, row_stride(x), dz, number(beta), dw
             )
         if dx is not None and self._large(vn, i, o):
             self._gemm((False, False), o, dz, w, dx, 0.0)
         elif dx is not None:
-            self._product("dense_input_grad", vn, i, real, *sizes, dz, w, row_stride(w), dx)
+            self._product("dense_input_grad", vn, i, o, real, *sizes, dz, w, row_stride(w), dx)
 
     def _columns(self, name: str, columns: int, rows: int, *args: Any) -> None:
         """Launch a kernel whose blocks own 32 columns; more threads where columns are long."""
@@ -127,7 +117,7 @@ class Dense(Family):
             self._finish(ty, tb, y, act, slope)
             return
         self._product(
-            "dense_tangent", n, o, c_type(x), np.int32(n), np.int32(i), np.int32(o),
+            "dense_tangent", n, o, i, c_type(x), np.int32(n), np.int32(i), np.int32(o),
             x, w, y, tx, tw, tb, np.int32(act), x.dtype.type(slope), ty,
         )  # fmt: skip
 
@@ -146,7 +136,7 @@ class Dense(Family):
         (n, i), o = x.shape, dz.shape[-1]
         real, vn = c_type(x), dz.size // o
         self._product(
-            "dense_accumulate", o, i, real, np.int32(vn), np.int32(n), np.int32(i), np.int32(o),
+            "dense_accumulate", o, i, vn, real, np.int32(vn), np.int32(n), np.int32(i), np.int32(o),
             x, dz, np.int32(power), dw,
         )  # fmt: skip
         if db is not None:
