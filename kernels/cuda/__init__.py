@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-from . import activations, conv, dense, losses, norm, update
+from . import activations, conv, dense, images, losses, norm, pool, update
 from .launch import Family, Launcher, Source
 
 SOURCES: tuple[Source, ...] = (
@@ -18,6 +18,8 @@ SOURCES: tuple[Source, ...] = (
     *conv.SOURCES,
     losses.SOURCE,
     norm.SOURCE,
+    pool.SOURCE,
+    images.SOURCE,
     update.SOURCE,
 )
 
@@ -28,6 +30,8 @@ class CudaOps(
     conv.Conv,
     losses.Losses,
     norm.Norm,
+    pool.Pool,
+    images.Images,
     update.Updates,
 ):
     """All kernels on one device. NAME: the backend's; __all__: what a backend's module exports."""

@@ -89,17 +89,23 @@ __device__ __forceinline__ long long thread_count()
 }
 
 // The same for kernels over places in rows (`Family.over_rows`): threads along x take neighbouring
-// places of a row, those along y different rows.
-__device__ __forceinline__ long long row_index()
-{
-    return (long long)blockIdx.x * blockDim.y + threadIdx.y;
-}
+// places of a row, those along y different rows. Both are int: a division of long longs, to find
+// out where one is, would cost more than the work.
+__device__ __forceinline__ int row_index() { return blockIdx.x * blockDim.y + threadIdx.y; }
 
-__device__ __forceinline__ long long row_count() { return (long long)gridDim.x * blockDim.y; }
+__device__ __forceinline__ int row_count() { return gridDim.x * blockDim.y; }
 
 __device__ __forceinline__ int place_index() { return blockIdx.y * blockDim.x + threadIdx.x; }
 
 __device__ __forceinline__ int place_count() { return gridDim.y * blockDim.x; }
+
+// A quotient of numbers that are not negative, and what is left.
+struct Quotient {
+    int whole, rest;
+
+    __device__ __forceinline__ Quotient(int a, int b)
+        : whole(unsigned(a) / unsigned(b)), rest(a - whole * b) {}
+};
 
 template <typename T>
 __device__ __forceinline__ T infinity()

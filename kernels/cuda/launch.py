@@ -21,6 +21,8 @@ from ..errors import DtypeError
 OPTIONS = ("--std=c++17",)
 C_TYPES = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
 REAL = tuple(C_TYPES.values())
+PACKS = {"float": 4, "double": 2}  # numbers in 16 bytes, which a thread best moves at once
+BY_PACK = tuple(f"{real}, {pack}" for real in REAL for pack in (PACKS[real], 1))
 THREADS = 256  # of an elementwise kernel's block
 MOST_BLOCKS = 132 * 16  # enough to fill a large GPU; kernels loop over what is left
 
@@ -119,8 +121,16 @@ class Family:
             down = THREADS // across
             blocks = min(ceil_div(rows, down), MOST_BLOCKS)
             beside = min(ceil_div(places, across), max(MOST_BLOCKS // blocks, 1))
-            sizes = np.int64(rows), np.int32(places)
+            sizes = np.int32(rows), np.int32(places)
             self.launch(name, (blocks, beside), (across, down), *sizes, *args, shared=shared)
+
+    def pack(self, *arrays: Any) -> int:
+        """How many channels, of arrays that have the same last axis, a thread may move at once."""
+        width = PACKS[c_type(arrays[0])]
+        fits = arrays[0].shape[-1] % width == 0 and not any(
+            self.device.address(array) % 16 for array in arrays if array is not None
+        )
+        return width if fits else 1
 
 
 def ceil_div(a: int, b: int) -> int:

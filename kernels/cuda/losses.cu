@@ -211,15 +211,15 @@ jacobian_wide(long long N, int K, const T* p, const T* u, T* dz)
 
 // factor[c, n] = sqrt(p[n, c]) (e_c - p[n]); the K N rows of the factor (K, N, K) are its rows.
 template <typename T>
-__global__ void softmax_fisher_factor(long long rows, int K, long long N, const T* __restrict__ p,
-                                      T* factor)
+__global__ void softmax_fisher_factor(int rows, int K, int N, const T* __restrict__ p, T* factor)
 {
-    for (long long row = row_index(); row < rows; row += row_count()) {
-        const int c = row / N;
-        const T* shares = p + row % N * K;
+    for (int row = row_index(); row < rows; row += row_count()) {
+        const Quotient at(row, N);
+        const int c = at.whole;
+        const T* shares = p + (long long)at.rest * K;
         const T root = sqrt(shares[c]);
         for (int k = place_index(); k < K; k += place_count())
-            factor[row * K + k] = root * ((k == c ? T(1) : T(0)) - shares[k]);
+            factor[(long long)row * K + k] = root * ((k == c ? T(1) : T(0)) - shares[k]);
     }
 }
 

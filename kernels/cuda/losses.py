@@ -57,7 +57,7 @@ class Losses(Family):
         contiguous(p, factor)
         n, k = p.shape
         name = f"softmax_fisher_factor<{c_type(p)}>"
-        self.over_rows(name, k * n, k, np.int64(n), p, factor)
+        self.over_rows(name, k * n, k, np.int32(n), p, factor)
 
     def softmax_cross_entropy(
         self, logits: Any, labels: Any, active: Any, loss: Any, dlogits: Any

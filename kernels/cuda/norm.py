@@ -10,41 +10,40 @@ from typing import Any
 import numpy as np
 
 from ..codes import IDENTITY
-from .launch import MOST_BLOCKS, REAL, Family, Source, c_type, ceil_div, contiguous, row_stride
+from .launch import (
+    BY_PACK,
+    MOST_BLOCKS,
+    REAL,
+    Family,
+    Source,
+    c_type,
+    ceil_div,
+    contiguous,
+    row_stride,
+)
 
-WIDTHS = {"float": 4, "double": 2}  # channels of a thread, where 16 bytes can be moved at once
-BY_WIDTH = tuple(f"{real}, {width}" for real in REAL for width in (WIDTHS[real], 1))
 THREADS = 256
 SUMMING = 512  # threads of a block that adds up, as in norm.cu
 
 SOURCE = Source(
     "norm.cu",
     {
-        "norm_moment_sums": BY_WIDTH,
+        "norm_moment_sums": BY_PACK,
         "norm_combine_moments": REAL,
         "norm_moments": REAL,
-        "norm_forward": BY_WIDTH,
-        "norm_product_sums": BY_WIDTH,
+        "norm_forward": BY_PACK,
+        "norm_product_sums": BY_PACK,
         "norm_combine": REAL,
-        "norm_push": BY_WIDTH,
-        "norm_sample_grads": BY_WIDTH,
-        "norm_power_sums": BY_WIDTH,
-        "norm_magnitude_sums": BY_WIDTH,
+        "norm_push": BY_PACK,
+        "norm_sample_grads": BY_PACK,
+        "norm_power_sums": BY_PACK,
+        "norm_magnitude_sums": BY_PACK,
     },
 )
 
 
 class Norm(Family):
     """Launches of norm.cu."""
-
-    def _norm_width(self, *arrays: Any) -> int:
-        """Channels that a thread moves at once, of all these arrays."""
-        first, *_ = arrays
-        width = WIDTHS[c_type(first)]
-        fits = first.shape[-1] % width == 0 and not any(
-            self.device.address(array) % 16 for array in arrays if array is not None
-        )
-        return width if fits else 1
 
     def _norm_rows(self, kernel: str, width: int, rows: int, array: Any, *args: Any) -> None:
         """Launch a kernel whose threads keep to their channels and go down the rows."""
@@ -81,7 +80,7 @@ class Norm(Family):
         contiguous(x, sums, mean, var)
         c = x.shape[-1]
         sizes = np.int64(x.size // c), np.int32(c)
-        self._norm_parts("norm_moment_sums", self._norm_width(x), sums, *sizes, x)
+        self._norm_parts("norm_moment_sums", self.pack(x), sums, *sizes, x)
         self._norm_channels("norm_combine_moments", sums, *sizes, x, sums, mean, var)
 
     def norm_moments(
@@ -103,7 +102,7 @@ class Norm(Family):
         contiguous(x, mean, inverse, gamma, shift, y)
         c = x.shape[-1]
         self._norm_rows(
-            "norm_forward", self._norm_width(x, y), x.size // c, x, np.int32(c), x, mean, inverse,
+            "norm_forward", self.pack(x, y), x.size // c, x, np.int32(c), x, mean, inverse,
             gamma, shift, np.int32(act), x.dtype.type(slope), y,
         )  # fmt: skip
 
@@ -125,7 +124,7 @@ class Norm(Family):
     ) -> None:
         c = x.shape[-1]
         self._norm_parts(
-            "norm_product_sums", self._norm_width(x, y, t), sums, np.int64(x.size // c), np.int32(c), x,
+            "norm_product_sums", self.pack(x, y, t), sums, np.int64(x.size // c), np.int32(c), x,
             mean, y, t, np.int32(act), x.dtype.type(slope),
         )  # fmt: skip
 
@@ -136,7 +135,7 @@ class Norm(Family):
         c = x.shape[-1]
         before, after = acts
         self._norm_rows(
-            "norm_push", self._norm_width(x, y, t, out), out.size // c, x, np.int64(x.size // c),
+            "norm_push", self.pack(x, y, t, out), out.size // c, x, np.int64(x.size // c),
             np.int32(c), x, mean, inverse, gamma, y, t, sums, tgamma, tshift, np.int32(before),
             np.int32(after), x.dtype.type(slope), out,
         )  # fmt: skip
@@ -165,7 +164,7 @@ class Norm(Family):
     ) -> None:
         contiguous(x, mean, inverse, dz)
         n, positions, c = x.shape
-        width = self._norm_width(x, dz)
+        width = self.pack(x, dz)
         packs, team = c // width, self._norm_team(x, width)
         teams = SUMMING // min(packs, SUMMING) // int(team)
         grid = min(ceil_div(n, teams), MOST_BLOCKS), ceil_div(packs, SUMMING)
@@ -181,7 +180,7 @@ class Norm(Family):
     ) -> None:  # fmt: skip
         contiguous(x, mean, inverse, dz, sums, dgamma, dshift)
         n, positions, c = x.shape
-        width = self._norm_width(x, dz)
+        width = self.pack(x, dz)
         self._norm_parts(
             "norm_power_sums", width, sums, np.int64(dz.size // (positions * c)), np.int32(n),
             np.int32(positions), np.int32(c), self._norm_team(x, width), x, mean, inverse, dz,
@@ -196,7 +195,7 @@ class Norm(Family):
         contiguous(x, mean, inverse, gamma, y, sums, dgamma, dshift)
         c = x.shape[-1]
         self._norm_parts(
-            "norm_magnitude_sums", self._norm_width(x, y), sums, np.int64(x.size // c), np.int32(c), x,
+            "norm_magnitude_sums", self.pack(x, y), sums, np.int64(x.size // c), np.int32(c), x,
             mean, y,
         )  # fmt: skip
         self._norm_combine(sums, inverse, gamma, 1.0, dgamma, dshift)
