@@ -323,7 +323,7 @@ class Network:
         grad = self.pull(saved, cotangent, out)
         mean = float(loss.sum(dtype=np.float64)) / saved.n
         if not math.isfinite(mean):
-            _explain_non_finite(self.device.get(x))
+            _explain_non_finite(x if isinstance(x, np.ndarray) else self.device.get(x))
         return mean, grad
 
     def gradient(

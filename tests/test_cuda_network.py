@@ -16,7 +16,6 @@ from weightspace.kernels import get_backend
 from weightspace.kernels.errors import DtypeError, LabelError, ShapeError
 from weightspace.methods.fit import Observer
 from weightspace.nnlite import (
-    Adam,
     AvgPool2d,
     BatchNorm2d,
     Conv2d,
@@ -27,6 +26,7 @@ from weightspace.nnlite import (
     Network,
     Residual,
 )
+from weightspace.nnlite.optim import Adam
 
 pytestmark = pytest.mark.skipif(
     shutil.which("g++") is None, reason="the host launcher compiles CUDA sources with g++"

@@ -169,9 +169,9 @@ __global__ void penalty_gradient(long long count, const T* theta, const T* omega
     });
 }
 
-// *clock += by: the one thing that must differ from one replay of a CUDA graph to the next.
+// clocks[i] += by, a thread each: what must differ from one replay of a CUDA graph to the next.
 template <typename Whole>
-__global__ void advance(Whole* clock, Whole by)
+__global__ void advance(Whole* clocks, Whole by)
 {
-    if (thread_index() == 0) *clock += by;
+    clocks[threadIdx.x] += by;
 }

@@ -92,9 +92,9 @@ class Updates(Family):
             grad, each=EACH,
         )  # fmt: skip
 
-    def advance(self, clock: Any, by: int = 1) -> None:
-        """clock (1,) int64 += by, on the device: the number of a step that graphs replay."""
-        self.launch("advance<long long>", (1,), (1,), clock, np.int64(by))
+    def advance(self, clocks: Any, by: int = 1) -> None:
+        """clocks int64, a few, += by, on the device: the numbers of a step that graphs replay."""
+        self.launch("advance<long long>", (1,), (clocks.size,), clocks, np.int64(by))
 
 
 _CPP = {False: "false", True: "true"}
