@@ -16,6 +16,7 @@ from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from .capture import capturing, forbid, perform
 from .functions import COMPUTING, FACTS, VIEWING
+from .memory import Extent, address_of, extent_of
 
 Scalar = (bool, int, float, complex, np.generic)
 
@@ -61,7 +62,7 @@ def index(value: Any) -> Any:
     if any(isinstance(part, (np.ndarray, list)) for part in parts):
         raise TypeError("an index is made of integers, slices and device arrays")
     plain = tuple(unwrap(part) for part in parts)
-    return plain if Ellipsis in [p for p in plain if p is Ellipsis] else (*plain, Ellipsis)
+    return plain if any(part is Ellipsis for part in plain) else (*plain, Ellipsis)
 
 
 def selects(value: Any) -> bool:
@@ -70,38 +71,26 @@ def selects(value: Any) -> bool:
     return any(isinstance(part, DeviceArray) for part in parts)
 
 
-def quietly(call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    """A GPU warns of nothing."""
+def quietly(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Call without warnings of overflow and the like: a GPU has none."""
     with np.errstate(all="ignore"):
-        return call(*args, **kwargs)
+        return function(*args, **kwargs)
 
 
-class Extent(NamedTuple):
-    """The memory of an array whose rows are contiguous: the first members of `coh_buffer`."""
+def method(name: str) -> Callable[..., Any]:
+    """The method of an array that NumPy has as a function, too."""
 
-    address: int
-    bytes: int
-    pitch: int  # from a row to the next, and a row's bytes; 0 where rows lie side by side
-    row: int
+    def called(self: DeviceArray, *args: Any, **kwargs: Any) -> Any:
+        return call(getattr(np, name), self, *args, **kwargs)
 
-
-def extent_of(array: np.ndarray) -> Extent | None:
-    """Where an array lies; None where a kernel could not find its elements from an address."""
-    address = array.__array_interface__["data"][0]
-    if array.flags.c_contiguous:
-        return Extent(address, array.nbytes, 0, 0)
-    if array.ndim < 2 or not array.size or not array[0].flags.c_contiguous:
-        return None
-    pitch, row = array.strides[0], array[0].nbytes
-    if pitch < row:
-        return None
-    return Extent(address, pitch * (len(array) - 1) + row, pitch, row)
+    called.__name__ = name
+    return called
 
 
 class DeviceArray(NDArrayOperatorsMixin):
     """See the module's text. `_a` is the NumPy array behind it, for the launcher alone."""
 
-    __slots__ = ("_a", "_extent")
+    __slots__ = ("__weakref__", "_a", "_extent")
     _a: np.ndarray
     _extent: Extent | None
 
@@ -149,7 +138,7 @@ class DeviceArray(NDArrayOperatorsMixin):
     @property
     def address(self) -> int:
         """Where the first element lies."""
-        return self._a.__array_interface__["data"][0]
+        return address_of(self._a)
 
     @property
     def extent(self) -> Extent | None:
@@ -218,10 +207,12 @@ class DeviceArray(NDArrayOperatorsMixin):
         forbid("set()")
         if not isinstance(host, np.ndarray):
             raise TypeError("Only numpy.ndarray can be set to a device array")
-        if host.dtype != self.dtype or host.shape != self.shape:
-            raise ValueError(
-                f"set() of {host.dtype} {host.shape} to a device array of {self.dtype} {self.shape}"
-            )
+        if host.dtype != self.dtype:
+            raise TypeError(f"{host.dtype} array cannot be set to {self.dtype} array")
+        if host.shape != self.shape:
+            raise ValueError(f"Shape mismatch. {host.shape} cannot be set to {self.shape}")
+        if not (self.flags.c_contiguous or self.flags.f_contiguous):
+            raise RuntimeError("Cannot set to non-contiguous array")
         self._a[...] = host
 
     def item(self, *place: int) -> Any:
@@ -285,44 +276,23 @@ class DeviceArray(NDArrayOperatorsMixin):
         forbid("astype()")
         return DeviceArray(quietly(self._a.astype, dtype))
 
-    def _reduced(self, name: str, *args: Any, **kwargs: Any) -> DeviceArray:
-        return reduce_by(getattr(np, name), self, *args, **kwargs)
-
-    def sum(self, *args: Any, **kwargs: Any) -> DeviceArray:
-        return self._reduced("sum", *args, **kwargs)
-
-    def mean(self, *args: Any, **kwargs: Any) -> DeviceArray:
-        return self._reduced("mean", *args, **kwargs)
-
-    def prod(self, *args: Any, **kwargs: Any) -> DeviceArray:
-        return self._reduced("prod", *args, **kwargs)
-
-    def max(self, *args: Any, **kwargs: Any) -> DeviceArray:
-        return self._reduced("max", *args, **kwargs)
-
-    def min(self, *args: Any, **kwargs: Any) -> DeviceArray:
-        return self._reduced("min", *args, **kwargs)
-
-    def argmax(self, *args: Any, **kwargs: Any) -> DeviceArray:
-        return self._reduced("argmax", *args, **kwargs)
-
-    def argmin(self, *args: Any, **kwargs: Any) -> DeviceArray:
-        return self._reduced("argmin", *args, **kwargs)
-
-    def all(self, *args: Any, **kwargs: Any) -> DeviceArray:
-        return self._reduced("all", *args, **kwargs)
-
-    def any(self, *args: Any, **kwargs: Any) -> DeviceArray:
-        return self._reduced("any", *args, **kwargs)
-
-    def std(self, *args: Any, **kwargs: Any) -> DeviceArray:
-        return self._reduced("std", *args, **kwargs)
-
-    def var(self, *args: Any, **kwargs: Any) -> DeviceArray:
-        return self._reduced("var", *args, **kwargs)
-
-    def dot(self, other: Any) -> DeviceArray:
-        return self._reduced("dot", other)
+    sum = method("sum")
+    prod = method("prod")
+    mean = method("mean")
+    std = method("std")
+    var = method("var")
+    max = method("max")
+    min = method("min")
+    argmax = method("argmax")
+    argmin = method("argmin")
+    argsort = method("argsort")
+    all = method("all")
+    any = method("any")
+    clip = method("clip")
+    cumsum = method("cumsum")
+    dot = method("dot")
+    repeat = method("repeat")
+    take = method("take")
 
     # NumPy's functions
 
@@ -332,12 +302,12 @@ class DeviceArray(NDArrayOperatorsMixin):
         if method not in ("__call__", "reduce", "accumulate"):
             raise TypeError(f"numpy.{ufunc.__name__}.{method} is not available on device arrays")
         operands = [operand(value) for value in inputs]
-        kwargs = {name: operand_or_option(value) for name, value in kwargs.items()}
-        call = getattr(ufunc, method)
+        options = {name: option(value) for name, value in kwargs.items()}
+        function = getattr(ufunc, method)
         if out is None:
             forbid(f"numpy.{ufunc.__name__} without out=")
-            return wrap(quietly(call, *operands, **kwargs))
-        return into(call, out, *operands, **kwargs)
+            return wrap(quietly(function, *operands, **options))
+        return into(function, out, *operands, **options)
 
     def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
         for kind in types:
@@ -350,28 +320,29 @@ class DeviceArray(NDArrayOperatorsMixin):
         if func not in COMPUTING:
             name = f"{func.__module__}.{func.__name__}"
             raise TypeError(f"{name} is not available on device arrays")
-        return reduce_by(func, *args, **kwargs)
+        return call(func, *args, **kwargs)
 
 
-def operand_or_option(value: Any) -> Any:
+def option(value: Any) -> Any:
     """A keyword of a ufunc: an array (`where`), or an option (`axis`, `dtype`)."""
     if isinstance(value, np.ndarray):
         raise TypeError(f"Unsupported type {type(value)}")
     return unwrap(value)
 
 
-def into(call: Callable[..., Any], out: Any, *operands: Any, **kwargs: Any) -> Any:
-    """Let `call` write its result into `out`, now or when the capture is replayed."""
+def into(function: Callable[..., Any], out: Any, *operands: Any, **options: Any) -> Any:
+    """Let `function` write its result into `out`, now or when the capture is replayed."""
     targets = out if isinstance(out, tuple) else (out,)
     for target in targets:
-        if target is not None and not isinstance(target, DeviceArray):
+        if not isinstance(target, DeviceArray):
             raise TypeError(f"Unsupported type {type(target)} of out=")
-    plain = targets[0]._a if len(targets) == 1 else unwrap(targets)
-    perform(lambda: quietly(call, *operands, out=plain, **kwargs))
-    return targets[0] if len(targets) == 1 else targets
+    single = len(targets) == 1
+    plain = targets[0]._a if single else unwrap(targets)
+    perform(lambda: quietly(function, *operands, out=plain, **options))
+    return targets[0] if single else targets
 
 
-def reduce_by(function: Callable[..., Any], *args: Any, out: Any = None, **kwargs: Any) -> Any:
+def call(function: Callable[..., Any], *args: Any, out: Any = None, **kwargs: Any) -> Any:
     """Call a NumPy function on device arrays."""
     operands = unwrap(args)
     options = {name: unwrap(value) for name, value in kwargs.items()}

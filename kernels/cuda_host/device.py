@@ -16,32 +16,14 @@ from .capture import capturing, forbid, perform, record
 from .errors import CaptureError
 from .kernel import HostKernel, HostModule
 from .library import KernelFile
+from .memory import allocate, owner_of
 from .record import Grid
-
-ALIGNMENT = 256  # of every allocation, as cudaMalloc promises
-GUARD = 256  # bytes on either side of an allocation that belong to no array
-
-
-def allocate(shape: Any, dtype: Any) -> np.ndarray:
-    """Memory for an array, aligned and apart from other arrays: an overrun meets none of them."""
-    dtype = np.dtype(dtype)
-    count = int(np.prod(shape, dtype=np.int64))
-    room = np.empty(count * dtype.itemsize + ALIGNMENT + 2 * GUARD, np.uint8)
-    start = room.ctypes.data + GUARD
-    offset = GUARD + -start % ALIGNMENT
-    return room[offset : offset + count * dtype.itemsize].view(dtype).reshape(shape)
 
 
 def owners(args: Sequence[Any]) -> list[weakref.ref]:
     """The memory that arrays of a captured launch lie in. A CUDA graph does not keep it alive."""
-    found = []
-    for argument in args:
-        if isinstance(argument, DeviceArray):
-            memory = argument._a
-            while isinstance(memory.base, np.ndarray):
-                memory = memory.base
-            found.append(weakref.ref(memory))
-    return found
+    arrays = (argument._a for argument in args if isinstance(argument, DeviceArray))
+    return [weakref.ref(owner_of(array)) for array in arrays]
 
 
 def all_alive(memory: Sequence[weakref.ref], kernel: str) -> None:

@@ -29,36 +29,46 @@ inline void check_mask(Block& block, Bits mask, coh_site site)
 }
 
 // The meeting that a lane with this mask comes to, a new one if it is the first.
-inline Meeting& find_meeting(Block& block, Bits mask, coh_site site)
+inline Meeting& find_meeting(Warp& warp, Bits mask, coh_site site)
 {
-    Warp& warp = block.warp();
     for (int m = 0; m < warp.meetings; ++m) {
         Meeting& meeting = warp.meeting[m];
         if (meeting.mask == mask && same(meeting.site, site)) return meeting;
-        if (!(meeting.mask & mask)) continue;  // lanes of a warp may work in separate groups
-        const int other = block.thread() - block.lane() + lowest(meeting.arrived);
-        const bool elsewhere = !same(meeting.site, site);
-        say(block.reports.open(elsewhere ? "warp-divergence" : "warp-mask", site),
-            "thread %d (mask %08x) waits at line %d, thread %d (mask %08x) at line %d",
-            block.thread(), mask, site.line, other, meeting.mask, meeting.site.line);
-        block.break_off();
     }
     Meeting& meeting = warp.meeting[warp.meetings++];
     meeting = {mask, 0, site};
     return meeting;
 }
 
+// Lanes may work in groups, and one may wait for lanes that are still busy in another. But if two
+// meetings wait for lanes of each other, neither will ever be complete.
+inline void check_meetings(Block& block, const Meeting& mine)
+{
+    const Warp& warp = block.warp();
+    for (int m = 0; m < warp.meetings; ++m) {
+        const Meeting& other = warp.meeting[m];
+        if (&other == &mine || !(other.arrived & mine.mask) || !(mine.arrived & other.mask)) continue;
+        const char* kind = same(mine.site, other.site) ? "warp-mask" : "warp-divergence";
+        const int thread = block.thread() - block.lane() + lowest(other.arrived);
+        say(block.reports.open(kind, mine.site),
+            "thread %d (mask %08x) waits at line %d, thread %d (mask %08x) at line %d",
+            block.thread(), mine.mask, mine.site.line, thread, other.mask, other.site.line);
+        block.break_off();
+    }
+}
+
 // Wait for all lanes of the mask; `operation` is done once, when the last one has come.
 inline void meet(Block& block, Bits mask, coh_site site, coh_exchange* brings, Operation operation)
 {
     check_mask(block, mask, site);
-    Meeting& meeting = find_meeting(block, mask, site);
+    Meeting& meeting = find_meeting(block.warp(), mask, site);
     Thread& self = block.thread_of_lane(block.lane());
     self.brings = brings;
     self.waits_at = site;
     meeting.arrived |= bit(block.lane());
     const Bits lanes = mask & block.warp().exists;
     if (meeting.arrived != lanes) {
+        check_meetings(block, meeting);
         block.wait();
         return;
     }
