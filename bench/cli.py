@@ -58,7 +58,9 @@ def run(
     method: Annotated[
         list[str] | None, typer.Option("--method", "-m", help="Only this method; repeatable.")
     ] = None,
-    backend: Annotated[str, typer.Option(help="reference or cpu.")] = "cpu",
+    backend: Annotated[
+        str, typer.Option(help="reference, cpu, cuda, or cuda-host (CUDA on the CPU).")
+    ] = "cpu",
     seed: Annotated[int, typer.Option(help="Seed of the first trial.")] = 0,
     trials: Annotated[int, typer.Option(min=1, help="Trials, with seeds from --seed on.")] = 1,
     data_dir: DataDir = None,
@@ -135,7 +137,7 @@ def list_everything(data_dir: DataDir = None) -> None:
     for name, method in METHODS.items():
         table.add_row(f"[bold]{name}[/]", method.convention)
     console.print(table)
-    console.print(f"\nbackends here: {', '.join(available())}\n", highlight=False)
+    console.print(f"\nbackends here: {', '.join(available(study=True))}\n", highlight=False)
     data_list(data_dir)
 
 
