@@ -9,7 +9,8 @@ cotangents for the true Fisher, or a tangent and then a cotangent for a metric p
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,6 +21,7 @@ from ..kernels.errors import (
     DtypeError,
     ModeError,
     NonFiniteError,
+    OutOfMemoryError,
     SettingError,
     ShapeError,
     StaleError,
@@ -219,7 +221,8 @@ class Network:
         Raises ShapeError or DtypeError for an x that does not fit, SettingError for another mode.
         """
         x = self._begin(x, mode)
-        outputs, kept = self.chain.forward(self._scope, self._own, x)
+        with self._roomy(len(x)):
+            outputs, kept = self.chain.forward(self._scope, self._own, x)
         self._finish(mode)
         return Saved(self.workspace.generation, outputs, kept, mode)
 
@@ -263,7 +266,8 @@ class Network:
             directions = self._split(self._vector(v, "the tangent"))
         if tx is not None:
             tx = self._check_input(tx, saved.n)
-        ty = self.chain.tangent(self._scope, self._own, saved.layers, directions, tx)
+        with self._roomy(saved.n):
+            ty = self.chain.tangent(self._scope, self._own, saved.layers, directions, tx)
         return np.zeros_like(saved.outputs) if ty is None else ty.copy()
 
     def accumulate(self, saved: Saved, dy: np.ndarray, out: np.ndarray, power: int) -> None:
@@ -360,7 +364,8 @@ class Network:
         """
         directions = self._split(self._vector(v, "the tangent"))
         x = self._begin(x, mode)
-        y, ty = self.chain.forward_tangent(self._scope, self._own, x, directions, None)
+        with self._roomy(len(x)):
+            y, ty = self.chain.forward_tangent(self._scope, self._own, x, directions, None)
         self._finish(mode)
         return np.zeros_like(y) if ty is None else ty.copy()
 
@@ -434,13 +439,28 @@ class Network:
     def _backward(self, saved, dy, views, beta, want_dx):
         """Pull dy back through the chain, in the pass's own mode."""
         self._run.mode = saved.mode
-        return self.chain.backward(
-            self._scope, self._own, saved.layers, dy, views, beta, want_dx=want_dx
-        )
+        with self._roomy(len(dy)):
+            return self.chain.backward(
+                self._scope, self._own, saved.layers, dy, views, beta, want_dx=want_dx
+            )
 
     def _walk_back(self, saved, dy, views, visit) -> None:
         """Call visit(layer, k, p, out, kept, dy) at each layer, last to first."""
-        self.chain.walk_back(self._scope, self._own, views, saved.layers, dy, visit, want_dx=False)
+        with self._roomy(len(dy)):
+            self.chain.walk_back(
+                self._scope, self._own, views, saved.layers, dy, visit, want_dx=False
+            )
+
+    @contextmanager
+    def _roomy(self, n: int) -> Iterator[None]:
+        """Let a device that has no room say what n samples ask for."""
+        try:
+            yield
+        except OutOfMemoryError as wrong:
+            raise OutOfMemoryError(
+                f"{wrong}. A training step of {n} samples asks for {self.plan(n) / 2**20:.1f} MiB "
+                f"(plan({n})), one sample for {self.plan(1) / 2**20:.1f} MiB"
+            ) from None
 
     def _loss(self, x, y, active, mode: Mode = "eval"):
         saved = self.trace(x, mode)

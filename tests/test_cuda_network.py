@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from weightspace import methods
 from weightspace.kernels import get_backend
-from weightspace.kernels.errors import DtypeError, LabelError, ShapeError
+from weightspace.kernels.errors import DtypeError, LabelError, OutOfMemoryError, ShapeError
+from weightspace.methods.correlation import ImportanceProbe
 from weightspace.methods.fit import Observer
 from weightspace.nnlite import (
     AvgPool2d,
@@ -129,12 +130,29 @@ def test_a_bad_label_on_the_device_shows_in_the_loss():
     assert np.isnan(loss)
 
 
+def test_want_of_memory_says_what_was_planned(monkeypatch):
+    ours, _ = pair("mlp", "float32")
+    x, y = batch(ours, 64)
+
+    def full(*_):
+        raise OutOfMemoryError("the GPU has no room")
+
+    monkeypatch.setattr(type(ours.device), "empty", full)
+    asked = rf"no room.*64 samples asks for {ours.plan(64) / 2**20:.1f} MiB \(plan\(64\)\)"
+    with pytest.raises(OutOfMemoryError, match=asked):
+        ours.loss_and_grad(x, y)
+
+
 METHODS = [
     methods.Naive(),
     methods.Joint(),
     methods.EWC(lam=5.0, penalty="separate"),
     methods.EWC(lam=5.0),
+    methods.EWC(lam=5.0, penalty="merged", samples=50, stabilised=True),
     methods.SI(lam=0.5),
+    methods.SI(lam=0.5, gradient="total", clamp="task"),
+    methods.SIG(lam=0.5),
+    ImportanceProbe(lam=0.5),
     methods.MAS(lam=0.5),
     methods.WVA(lam=0.5),
 ]
