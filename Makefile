@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMPS := .stamps
 PACKAGING := pyproject.toml setup.cfg
 
-.PHONY: run test lint types bench clean help
+.PHONY: run test test-cuda lint types bench clean help
 
 help:            ## say what the targets do
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/'
@@ -15,6 +15,10 @@ run: $(STAMPS)/run          ## the main job: ten tasks in sequence, six methods,
 
 test: $(STAMPS)/dev         ## all tests
 	@$(BIN)/python -m pytest
+
+test-cuda: $(STAMPS)/cuda   ## the backend "cuda" on this machine's GPU; fails where there is none
+	@WEIGHTSPACE_REQUIRE_CUDA=1 $(BIN)/python -m pytest tests/test_cuda_gpu.py \
+		tests/test_cuda_device.py tests/test_cuda_resources.py
 
 lint: $(STAMPS)/dev         ## ruff, in check mode
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
@@ -38,6 +42,11 @@ $(STAMPS)/dev: $(PACKAGING)
 	@$(MAKE) --no-print-directory $(BIN)/python
 	$(BIN)/python -m pip install -q -e '.[cpu,demo,bench,dev]'
 	@mkdir -p $(STAMPS) && touch $@ $(STAMPS)/run
+
+$(STAMPS)/cuda: $(PACKAGING)
+	@$(MAKE) --no-print-directory $(BIN)/python
+	$(BIN)/python -m pip install -q -e '.[cpu,cuda,demo,bench,dev]'
+	@mkdir -p $(STAMPS) && touch $@ $(STAMPS)/dev $(STAMPS)/run
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)

@@ -6,9 +6,12 @@ import os
 
 import numpy as np
 import pytest
+from cuda_required import gpu
 from hypothesis import HealthCheck, settings
 from weightspace.kernels import available
 from weightspace.methods import Task
+
+__all__ = ["gpu"]  # a fixture
 
 settings.register_profile(
     "weightspace",
@@ -20,9 +23,9 @@ settings.register_profile(
 settings.load_profile("weightspace")
 
 
-@pytest.fixture(params=available())
+@pytest.fixture(params=[name for name in available() if name != "cuda"])
 def backend(request) -> str:
-    """Every backend that is installed here."""
+    """Every backend that is installed here and computes on NumPy's arrays (`gpu` is the other)."""
     return request.param
 
 

@@ -205,9 +205,9 @@ def test_products_are_those_of_row_major_arrays(
     assert np.array_equal(here.get(wide[2])[:, n:], before[:, n:])
 
 
-def square(here: CupyDevice) -> None:
+def square(here: CupyDevice, **settings) -> None:
     a, b, c = (here.zeros((2, 2), np.float32) for _ in range(3))
-    here.gemm((False, False), (2, 2, 2), a, b, c, (2, 2, 2), 0.0)
+    here.gemm((False, False), (2, 2, 2), a, b, c, (2, 2, 2), 0.0, **settings)
 
 
 def test_products_run_on_the_current_stream_with_memory_of_its_own(cupy, blas):
@@ -231,11 +231,13 @@ def test_a_graph_keeps_the_memory_its_products_work_in(cupy, blas):
     assert len(set(rooms)) == 3 and len(graphs) == 2
 
 
-@pytest.mark.parametrize("value, modes", [(None, []), ("0", []), ("1", [3])])
+@pytest.mark.parametrize("value, modes", [(None, [0, 3, 0]), ("0", [0, 3, 0]), ("1", [3, 3, 0])])
 def test_tf32_is_used_where_it_was_asked_for(cupy, blas, monkeypatch, value, modes):
     if value is not None:
         monkeypatch.setenv("WEIGHTSPACE_TF32", value)
-    square(CupyDevice())
+    here = CupyDevice()
+    for tf32 in (None, True, False):
+        square(here, tf32=tf32)
     assert [call[2] for call in blas.log if call[0] == "cublasSetMathMode"] == modes
 
 

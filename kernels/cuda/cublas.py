@@ -17,7 +17,7 @@ from ..errors import DeviceError, DtypeError, MissingExtraError
 # bits at every run.
 WORKSPACE = 32 << 20
 _NO, _YES = 0, 1  # CUBLAS_OP_N, CUBLAS_OP_T
-_TF32 = 3  # CUBLAS_TF32_TENSOR_OP_MATH
+_MATH = {False: 0, True: 3}  # CUBLAS_DEFAULT_MATH, CUBLAS_TF32_TENSOR_OP_MATH
 
 _POINTER, _INT = ctypes.c_void_p, ctypes.c_int
 _PRODUCT = (
@@ -47,29 +47,31 @@ def load() -> Any:
 
 
 class Cublas:
-    """A handle on the current device, for one thread at a time. tf32: round float32 inputs to TF32.
+    """A handle on the current device, for one thread at a time.
 
     library: what `load` returns, or a stand-in with the functions of `PROTOTYPES`.
     """
 
-    def __init__(self, library: Any, tf32: bool = False) -> None:
+    def __init__(self, library: Any) -> None:
         self._library = library
         for name, arguments in PROTOTYPES.items():
             getattr(library, name).argtypes = arguments
         handle = ctypes.c_void_p()
         self._call("cublasCreate_v2", ctypes.addressof(handle))
         self._handle = handle.value
-        if tf32:
-            self._call("cublasSetMathMode", self._handle, _TF32)
 
     def _call(self, name: str, *arguments: Any) -> None:
         if status := getattr(self._library, name)(*arguments):
             raise DeviceError(f"{name} failed with status {status} of cublasStatus_t")
 
-    def use(self, stream: int, workspace: int, size: int) -> None:
-        """Queue what follows on `stream`, with `size` bytes of the device's memory to work in."""
+    def use(self, stream: int, workspace: int, size: int, tf32: bool) -> None:
+        """Queue what follows on `stream`, with `size` bytes of the device's memory to work in.
+
+        tf32: whether products may round float32 inputs to TF32's 10 bits, for the tensor cores.
+        """
         self._call("cublasSetStream_v2", self._handle, stream)
         self._call("cublasSetWorkspace_v2", self._handle, workspace, size)
+        self._call("cublasSetMathMode", self._handle, _MATH[tf32])
 
     def product(
         self, dtype: Any, transposed: tuple[bool, bool], sizes: tuple[int, int, int],

@@ -147,10 +147,11 @@ class CupyDevice:
 
     def gemm(
         self, transposed: tuple[bool, bool], sizes: tuple[int, int, int], a: Any, b: Any, c: Any,
-        strides: tuple[int, int, int], beta: float,
+        strides: tuple[int, int, int], beta: float, tf32: bool | None = None,
     ) -> None:  # fmt: skip
         """C (m, n) = op(a) op(b) + beta C for row-major arrays, by cuBLAS; see `Cublas.product`.
 
+        tf32: whether float32 inputs may be rounded to TF32; None is as the environment says.
         Raises MissingExtraError without cuBLAS, DtypeError for other types than float32, float64.
         """
         stream = self._cupy.cuda.get_current_stream().ptr
@@ -158,13 +159,13 @@ class CupyDevice:
             self._rooms[stream] = self.empty(WORKSPACE, np.uint8)
         room = self._rooms[stream]
         blas = self._blas()
-        blas.use(stream, room.data.ptr, room.nbytes)
+        blas.use(stream, room.data.ptr, room.nbytes, self.tf32 if tf32 is None else tf32)
         blas.product(c.dtype, transposed, sizes, a.data.ptr, b.data.ptr, c.data.ptr, strides, beta)
 
     def _blas(self) -> Cublas:
         """This thread's handle."""
         if not hasattr(self._own, "blas"):
-            self._own.blas = Cublas(load(), self.tf32)
+            self._own.blas = Cublas(load())
         return self._own.blas
 
 
@@ -178,8 +179,8 @@ def _import() -> Any:
     except ImportError as wrong:
         said = str(wrong.__cause__ or wrong).strip().splitlines()[:1]
         raise DeviceError(
-            f"CuPy is installed, but cannot be imported ({', '.join(said)}). Install what fits the driver: "
-            "pip install 'weightspace[cuda]' (CUDA 13), or see docs/cuda.md for CUDA 12"
+            f"CuPy is installed, but cannot be imported ({', '.join(said)}). Install what fits the "
+            "driver: pip install 'weightspace[cuda]' (CUDA 13), or see docs/cuda.md for CUDA 12"
         ) from None
     return cupy
 

@@ -62,10 +62,9 @@ class Resources(NamedTuple):
 def find_library() -> str:
     """The path of libnvrtc in an installed wheel, or the name the system may know it by."""
     spec = importlib.util.find_spec("nvidia")
-    for root in (spec.submodule_search_locations or ()) if spec else ():
-        if found := sorted(Path(root).glob("*/lib/libnvrtc.so.*")):
-            return str(found[-1])
-    return _SYSTEM[0]
+    roots = (spec.submodule_search_locations or ()) if spec else ()
+    found = [path for root in roots for path in Path(root).glob("*/lib/libnvrtc.so.*")]
+    return str(max(found, key=lambda path: path.suffix)) if found else _SYSTEM[0]
 
 
 class Nvrtc:
