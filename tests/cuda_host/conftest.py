@@ -39,7 +39,10 @@ def any_device(request) -> HostDevice:
 def kernel() -> Callable[..., Any]:
     """kernel(filename, name): a kernel of this folder, for any device; files are read once."""
     files: dict[str, Any] = {}
-    templates = {"clean.cu": ("product<float, 8>", "product<double, 4>")}
+    templates = {
+        "clean.cu": ("product<float, 8>", "product<double, 4>"),
+        "functions.cu": ("mathematics<float>", "mathematics<double>"),
+    }
 
     def find(filename: str, name: str) -> Any:
         if filename not in files:
