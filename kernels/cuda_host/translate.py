@@ -14,9 +14,12 @@ _PLAIN = re.compile(
 )
 # extern __shared__ __align__(16) float name[];
 _DYNAMIC = re.compile(
-    r"extern\s+__shared__\s+(?:__align__\(\d+\)\s+)?([\w:]+(?:\s+\w+)*?)\s+(\w+)\s*\[\s*\]\s*;"
+    r"extern\s+__shared__\s+(?:(?:__align__|alignas)\(\d+\)\s+)?"
+    r"([\w:]+(?:\s+\w+)*?)\s+(\w+)\s*\[\s*\]\s*;"
 )
 _BOUNDS = re.compile(r"__launch_bounds__\s*\(")
+_DECLARATOR = re.compile(r"\s*(?:void\s+)?\w+\s*\(")
+_BODY = re.compile(r"\s*\{")
 
 
 def plain_kernels(source: str) -> list[str]:
@@ -40,22 +43,21 @@ def with_bounds(source: str) -> str:
     """Kernels that check the size of their block: a GPU refuses more than __launch_bounds__."""
     parts, done = [], 0
     for found in _BOUNDS.finditer(source):
-        after_bounds = closing(source, found.end(), "()")
-        parameters = source.find("(", after_bounds)
-        body = source.find("{", closing(source, parameters + 1, "()")) + 1
-        if 0 in (parameters + 1, body):
-            continue  # not followed by a kernel: g++ will say what it is
-        bounds = source[found.end() : after_bounds - 1]
-        parts += [source[done:body], f" coh_check_bounds(COH_HERE, {bounds});"]
-        done = body
+        after = closing(source, found.end())
+        declarator = _DECLARATOR.match(source, after)
+        body = declarator and _BODY.match(source, closing(source, declarator.end()))
+        if body:  # not in a comment, nor before a kernel's declaration
+            bounds = source[found.end() : after - 1]
+            parts += [source[done : body.end()], f" coh_check_bounds(COH_HERE, {bounds});"]
+            done = body.end()
     return "".join([*parts, source[done:]])
 
 
-def closing(text: str, start: int, pair: str) -> int:
-    """The place after the bracket that closes the one before `start`."""
+def closing(text: str, start: int) -> int:
+    """The place after the parenthesis that closes the one before `start`."""
     depth = 1
     for place in range(start, len(text)):
-        depth += (text[place] == pair[0]) - (text[place] == pair[1])
+        depth += (text[place] == "(") - (text[place] == ")")
         if not depth:
             return place + 1
     return len(text)

@@ -11,6 +11,7 @@ import pytest
 from weightspace.kernels.cuda_host import (
     CompileError,
     HostDevice,
+    KernelFault,
     MissingCompilerError,
     build,
 )
@@ -107,6 +108,7 @@ def test_importing_needs_no_compiler():
 
 
 LINES = """
+// A remark on __launch_bounds__(1) and (more), before the kernel
 template <typename T, int N>
 __global__ void
 __launch_bounds__((N > 4 ? 8 : 4) * 2, 1)
@@ -127,4 +129,7 @@ def test_lines_keep_their_numbers():
     y = device.empty(8, np.float32)
     kernel = device.module(LINES, (), ("one<float, 4>",), "one.cu").get_function("one<float, 4>")
     device.launch(kernel, (1,), (8,), (y,), 32)
-    assert (y.get() == 11).all()
+    assert (y.get() == 12).all()
+    with pytest.raises(KernelFault, match="__launch_bounds__") as fault:
+        device.launch(kernel, (1,), (9,), (y,), 64)
+    assert fault.value.reports[0].where == "one.cu:8"
