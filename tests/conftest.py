@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from cuda_required import gpu
 from hypothesis import HealthCheck, settings
-from weightspace.kernels import available
+from on_host import on_host
+from weightspace.kernels import Backend, available
 from weightspace.methods import Task
 
 __all__ = ["gpu"]  # a fixture
@@ -27,6 +28,12 @@ settings.load_profile("weightspace")
 def backend(request) -> str:
     """Every backend that is installed here and computes on NumPy's arrays (`gpu` is the other)."""
     return request.param
+
+
+@pytest.fixture(params=available(study=True))
+def ops(request) -> Backend:
+    """The kernels of every backend there is here, CUDA sources on the CPU among them."""
+    return on_host(request.param)
 
 
 @pytest.fixture

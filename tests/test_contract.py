@@ -26,6 +26,7 @@ def test_spec_lists_the_arguments_in_order(name):
     assert signature(getattr(reference, name)) == list(spec.KERNELS[name].axes)
 
 
+@pytest.mark.parametrize("backend", available(study=True))
 def test_backends_agree_on_names_and_arguments(backend):
     module = get_backend(backend)
     assert kernels_of(module) == kernels_of(reference)
@@ -34,6 +35,7 @@ def test_backends_agree_on_names_and_arguments(backend):
         assert signature(getattr(module, name)) == signature(getattr(reference, name)), name
 
 
+@pytest.mark.parametrize("backend", available(study=True))
 def test_backends_agree_on_what_plans_their_scratch(backend):
     for name in spec.PLANNERS:
         assert signature(getattr(get_backend(backend), name)) == signature(getattr(reference, name))

@@ -81,9 +81,8 @@ def test_stacked_cotangents(backend, name):
         assert check(get_backend(backend), KERNELS[name], sizes, np.float64, variant) <= 1
 
 
-def convolve(backend, x, w, stride=(1, 1), padding=(1, 1)):
+def convolve(ops, x, w, stride=(1, 1), padding=(1, 1)):
     """x * w, without bias or activation."""
-    ops = get_backend(backend)
     h, across = (
         (x.shape[i + 1] + 2 * padding[i] - w.shape[i + 1]) // stride[i] + 1 for i in (0, 1)
     )
@@ -103,28 +102,27 @@ def test_winograd_keeps_within_its_own_bound(rng):
     for channels in (16, 64, 256):
         x = rng.normal(size=(2, 16, 16, channels)).astype("f")
         w = rng.normal(size=(32, 3, 3, channels)).astype("f")
-        exact = convolve("reference", x.astype("d"), w.astype("d"))
-        assert relative_error(convolve("cpu", x, w), exact) <= 2e-5
-        wide = convolve("cpu", x.astype("d"), w.astype("d"))
+        exact = convolve(reference, x.astype("d"), w.astype("d"))
+        assert relative_error(convolve(get_backend("cpu"), x, w), exact) <= 2e-5
+        wide = convolve(get_backend("cpu"), x.astype("d"), w.astype("d"))
         assert relative_error(wide, exact) <= 1e-13
 
 
-def test_a_convolution_is_a_dense_layer_where_the_window_is_the_image(backend, rng):
+def test_a_convolution_is_a_dense_layer_where_the_window_is_the_image(ops, rng):
     x, w = rng.normal(size=(4, 5, 3, 7)), rng.normal(size=(6, 5, 3, 7))
-    found = convolve(backend, x, w, (1, 1), (0, 0))
+    found = convolve(ops, x, w, (1, 1), (0, 0))
     expected = x.reshape(4, -1) @ w.reshape(6, -1).T
     assert relative_error(found.reshape(4, 6), expected) <= tolerance("float64", 105)
 
 
-def test_one_by_one_is_a_product_of_channels(backend, rng):
+def test_one_by_one_is_a_product_of_channels(ops, rng):
     x, w = rng.normal(size=(3, 4, 5, 20)), rng.normal(size=(33, 1, 1, 20))
-    found = convolve(backend, x, w, (1, 1), (0, 0))
+    found = convolve(ops, x, w, (1, 1), (0, 0))
     assert relative_error(found, x @ w[:, 0, 0].T) <= tolerance("float64", 20)
 
 
-def test_a_stride_larger_than_the_kernel_leaves_gaps(backend, rng):
+def test_a_stride_larger_than_the_kernel_leaves_gaps(ops, rng):
     """Pixels that no window sees get a cotangent of exactly zero, whatever lay in the buffer."""
-    ops = get_backend(backend)
     w, dz = rng.normal(size=(4, 1, 1, 3)), rng.normal(size=(2, 3, 3, 4))
     dx = np.full((2, 7, 8, 3), np.nan)
     size = ops.conv2d_workspace("conv2d_input_grad", dx.shape, w.shape, (3, 3), (0, 0))
@@ -134,10 +132,10 @@ def test_a_stride_larger_than_the_kernel_leaves_gaps(backend, rng):
     assert relative_error(dx, expected) <= tolerance("float64", 4)
 
 
-def test_nan_reaches_every_output_that_sees_it(backend, rng):
+def test_nan_reaches_every_output_that_sees_it(ops, rng):
     x, w = rng.normal(size=(1, 8, 8, 16)), rng.normal(size=(16, 3, 3, 16))
     x[0, 4, 4, 3] = np.nan
-    y = convolve(backend, x, w)
+    y = convolve(ops, x, w)
     assert np.isnan(y[0, 3:6, 3:6]).all()
 
 
@@ -156,8 +154,7 @@ def test_too_little_scratch_and_strided_images_are_refused(rng):
         ops.conv2d_accumulate(x, y[None], *where, 2, np.empty(10), w, None)
 
 
-def test_the_first_of_equal_values_wins(backend):
-    ops = get_backend(backend)
+def test_the_first_of_equal_values_wins(ops):
     x = np.zeros((1, 4, 4, 1))
     index, y = np.empty((1, 2, 2, 1), np.uint16), np.empty((1, 2, 2, 1))
     ops.max_pool_forward(x, (2, 2), (2, 2), (0, 0), index, y)
@@ -166,8 +163,7 @@ def test_the_first_of_equal_values_wins(backend):
     assert dx[0, :, :, 0].tolist() == [[1, 0, 1, 0], [0, 0, 0, 0], [1, 0, 1, 0], [0, 0, 0, 0]]
 
 
-def test_padding_never_wins_a_maximum(backend):
-    ops = get_backend(backend)
+def test_padding_never_wins_a_maximum(ops):
     for fill in (-1.0, -np.inf):
         x = np.full((1, 3, 3, 2), fill)
         index, y = np.empty((1, 2, 2, 2), np.uint16), np.empty((1, 2, 2, 2))
@@ -178,8 +174,7 @@ def test_padding_never_wins_a_maximum(backend):
         assert dx.sum() == y.size
 
 
-def test_nan_wins_a_maximum(backend):
-    ops = get_backend(backend)
+def test_nan_wins_a_maximum(ops):
     x = np.array([[1.0, np.nan], [3.0, 4.0]]).reshape(1, 2, 2, 1)
     index, y = np.empty((1, 1, 1, 1), np.uint16), np.empty((1, 1, 1, 1))
     ops.max_pool_forward(x, (2, 2), (2, 2), (0, 0), index, y)
@@ -203,11 +198,11 @@ def test_adaptive_pooling_divides_as_torch_does(count, length, seed):
         assert relative_error(y, expected) <= tolerance("float64", 84)
 
 
-def test_statistics_survive_a_large_mean(backend, rng):
+def test_statistics_survive_a_large_mean(ops, rng):
     """A naive E[x^2] - E[x]^2 in float32 would lose all digits of this variance."""
     x = (1e4 + rng.normal(size=(8, 50, 20))).astype("f")
     mean, var, sums = np.empty(20, "f"), np.empty(20, "f"), np.empty((64, 2, 20), "f")
-    get_backend(backend).norm_statistics(x, sums, mean, var)
+    ops.norm_statistics(x, sums, mean, var)
     assert np.allclose(var, x.astype("d").var(axis=(0, 1)), rtol=1e-3)
 
 

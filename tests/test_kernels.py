@@ -44,8 +44,7 @@ def test_stacked_cotangents(backend, name):
         assert check(get_backend(backend), KERNELS[name], sizes, np.float64, variant) <= 1
 
 
-def test_dense_backward_takes_stacked_cotangents(backend, rng):
-    ops = get_backend(backend)
+def test_dense_backward_takes_stacked_cotangents(ops, rng):
     x, w = rng.normal(size=(6, 5)), rng.normal(size=(4, 5))
     y, dy = rng.normal(size=(6, 4)), rng.normal(size=(3, 6, 4))
     dz, dx = np.empty((18, 4)), np.empty((18, 5))
@@ -55,9 +54,8 @@ def test_dense_backward_takes_stacked_cotangents(backend, rng):
     assert relative_error(dx.reshape(3, 6, 5), expected @ w) <= tolerance(np.float64, 5)
 
 
-def test_rows_may_be_strided(backend, rng):
+def test_rows_may_be_strided(ops, rng):
     """Column slices of wider arrays: rows apart, last axis contiguous."""
-    ops = get_backend(backend)
     wide_x, wide_w = rng.normal(size=(70, 90)), rng.normal(size=(66, 100))
     x, w, b = wide_x[:, 3:40], wide_w[:, 20:57], rng.normal(size=66)
     y = np.full((70, 80), np.nan)[:, 5:71]
@@ -74,9 +72,8 @@ def test_a_strided_last_axis_is_refused(rng):
         )
 
 
-def test_nan_is_not_hidden(backend):
+def test_nan_is_not_hidden(ops):
     """A rectifier that turned NaN into 0 would let a diverged network look alive."""
-    ops = get_backend(backend)
     for code in codes.ACTIVATIONS.values():
         y = np.zeros((1, 3))
         ops.activation_forward(code, 0.01, np.array([[np.nan, 1.0, -1.0]]), y)
@@ -87,9 +84,8 @@ def test_nan_is_not_hidden(backend):
     assert np.isnan(loss).all()
 
 
-def test_first_write_ignores_what_was_there(backend, rng):
+def test_first_write_ignores_what_was_there(ops, rng):
     """beta 0 must overwrite even NaN: 0 * NaN would keep it."""
-    ops = get_backend(backend)
     x, w = rng.normal(size=(5, 70)), rng.normal(size=(66, 70))
     y = dy = rng.normal(size=(5, 66))
     dw, db = np.full((66, 70), np.nan), np.full(66, np.nan)
@@ -99,8 +95,7 @@ def test_first_write_ignores_what_was_there(backend, rng):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_extreme_logits_neither_overflow_nor_underflow(backend, dtype):
-    ops = get_backend(backend)
+def test_extreme_logits_neither_overflow_nor_underflow(ops, dtype):
     logits = np.array([[1e4, -1e4, 0.0], [-1e30, -1e30, -1e30]], dtype)
     loss, d, p = np.zeros(2, dtype), np.zeros((2, 3), dtype), np.zeros((2, 3), dtype)
     ops.softmax_cross_entropy(logits, np.array([1, 0]), np.ones(3, bool), loss, d)
@@ -112,8 +107,7 @@ def test_extreme_logits_neither_overflow_nor_underflow(backend, dtype):
     assert y.tolist() == [[1.0, 0.0]]
 
 
-def test_inactive_classes_play_no_part(backend, rng):
-    ops = get_backend(backend)
+def test_inactive_classes_play_no_part(ops, rng):
     logits = rng.normal(size=(6, 5))
     active = np.array([False, True, True, False, True])
     labels = np.array([1, 2, 4, 1, 2, 4])
@@ -129,10 +123,10 @@ def test_inactive_classes_play_no_part(backend, rng):
     assert relative_error(loss, expected) <= tolerance(np.float64, 3)
 
 
-def test_fisher_factor_is_a_square_root_of_the_metric(backend, rng):
+def test_fisher_factor_is_a_square_root_of_the_metric(ops, rng):
     p = rng.dirichlet(np.ones(5), size=3)
     factor = np.empty((5, 3, 5))
-    get_backend(backend).softmax_fisher_factor(p, factor)
+    ops.softmax_fisher_factor(p, factor)
     metric = np.einsum("cni,cnj->nij", factor, factor)
     expected = np.einsum("ni,ij->nij", p, np.eye(5)) - np.einsum("ni,nj->nij", p, p)
     assert relative_error(metric, expected) <= tolerance(np.float64, 5)
