@@ -34,9 +34,11 @@ COMMON = (
 WARNINGS = (
     "-Wall",
     "-Werror",
+    "-fmax-errors=8",
     "-Wno-unknown-pragmas",
     "-Wno-unused",
     "-Wno-sign-compare",
+    "-Wno-enum-compare",  # enumerations serve as constants
     "-Wno-maybe-uninitialized",
     "-Wno-array-bounds",
     "-Wno-stringop-overflow",
