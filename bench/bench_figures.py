@@ -14,6 +14,7 @@ import numpy as np
 from ..kernels import spec
 from .kernels import title
 from .peers import BASELINE
+from .roofline import gpu_rate
 from .style import COLOURS, GRID, INK, pyplot, save
 
 Record = Mapping[str, Any]
@@ -47,13 +48,25 @@ def _written(plt: Any, figure: Any, folder: Path, name: str) -> list[Path]:
 
 def _own(records: Sequence[Record]) -> list[Record]:
     """The timed kernels of the fastest backend there is, in one dtype, on most threads."""
-    timed = [one for one in records if one["status"] == "timed"]
+    timed = [one for one in records if one["status"] == "timed" and one["roof_share"] is not None]
     backends = [one["backend"] for one in timed]
     best = next((b for b in ("cuda", "cpu", "reference") if b in backends), None)
     dtype = next((one["dtype"] for one in timed), None)
     own = [one for one in timed if (one["backend"], one["dtype"]) == (best, dtype)]
     threads = max((one["threads"] for one in own), default=0)
     return [one for one in own if one["threads"] == threads]
+
+
+def _roofs(one: Record, machine: Record) -> tuple[float, dict[str, float]]:
+    """The peak in GFLOP/s that a kernel is held against, and GB/s of each memory level."""
+    if one["backend"] == "cuda":
+        gpu = machine["gpu"]
+        return gpu_rate(gpu, one["dtype"]) or one["gflops"], {"memory": gpu["copy_gbs"]}
+    which = "1" if one["threads"] == 1 else "all"
+    return machine["fma_gflops"][one["dtype"]]["one" if which == "1" else "all"], {
+        level: max(rate for name, rate in rates.items() if name.endswith(f"_{which}"))
+        for level, rates in machine["bandwidth_gbs"].items()
+    }
 
 
 def roofline(kernels: Sequence[Record], machine: Record, folder: Path) -> list[Path]:
@@ -64,11 +77,9 @@ def roofline(kernels: Sequence[Record], machine: Record, folder: Path) -> list[P
     if not chosen:
         plt.close(figure)
         return []
-    which = "1" if chosen[0]["threads"] == 1 else "all"
-    peak = machine["fma_gflops"][chosen[0]["dtype"]]["one" if which == "1" else "all"]
+    peak, roofs = _roofs(chosen[0], machine)
     x = np.geomspace(0.02, 2e3, 400)
-    for level, rates in machine["bandwidth_gbs"].items():
-        best = max(rate for name, rate in rates.items() if name.endswith(f"_{which}"))
+    for level, best in roofs.items():
         colour = _LEVELS.get(level, INK)
         axes.plot(
             x, np.minimum(peak, best * x), color=colour, lw=1.6, label=f"{level} {best:,.0f} GB/s"

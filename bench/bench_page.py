@@ -95,6 +95,12 @@ def _fault(one: Record, columns: int) -> str:
 
 def _machine(found: Sequence[Record], _peaks: Sequence[Record], _figures: Path) -> str:
     here = machine.middle([one["machine"] for one in found])
+    heading = "<h2>What this machine can do</h2>"
+    if gpu := here.get("gpu"):
+        cells = ((key, v if isinstance(v, str) else f"{v:,.0f}") for key, v in gpu.items())
+        heading += _table(("GPU", ""), [_row(key, html.escape(said)) for key, said in cells])
+    if "fma_gflops" not in here:
+        return heading
     rates = [
         _row(f"{label}, {dtype}", f"{rate[dtype]['one']:,.0f}", f"{rate[dtype]['all']:,.0f}")
         for label, rate in (("FMA", here["fma_gflops"]), ("BLAS", here["blas_gflops"]))
@@ -107,7 +113,7 @@ def _machine(found: Sequence[Record], _peaks: Sequence[Record], _figures: Path) 
         for level, rates in here["bandwidth_gbs"].items()
     ]
     return (
-        "<h2>What this machine can do</h2>"
+        heading
         + _table(("GFLOP/s", "one core", "all cores"), rates)
         + "<br>"
         + _table(("GB/s, all cores", *streams), bandwidths)
@@ -136,16 +142,18 @@ def _kernels(found: Sequence[Record], peaks: Sequence[Record], figures: Path) ->
 
 def _kernel_heading(one: Record) -> str:
     name = title(one["kernel"], one["variant"])
-    return f"{name}, {one['backend']} {one['dtype']}, threads: {one['threads']}"
+    where = one.get("device") or f"threads: {one['threads']}"
+    return f"{name}, {one['backend']} {one['dtype']}, {where}"
 
 
 def _kernel_row(one: Record) -> str:
     if one["status"] != "timed":
         return _row(one["rung"], _fault(one, 6))
     blas = f"{one['blas_share']:.0%}" if one["blas_share"] is not None else ""
+    share = "" if one["roof_share"] is None else _bar(one["roof_share"])
     return _row(
         one["rung"], f"{1e6 * one['median']:,.1f}", f"{one['gflops']:,.1f}", f"{one['gbs']:,.1f}",
-        one["level"], blas, _bar(one["roof_share"]),
+        one["level"], blas, share,
     )  # fmt: skip
 
 

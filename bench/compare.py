@@ -28,7 +28,7 @@ _RUNS = 3  # as many runs of one file are enough to tell its noise by their medi
 # What names a measurement, by kind of record; the rest is measured.
 _KEYS: Mapping[str, tuple[str, ...]] = {
     "kernel": ("kernel", "variant", "backend", "rung", "dtype", "threads"),
-    "step": ("operation", "size", "peer"),
+    "step": ("operation", "size", "peer", "backend"),
     "scaling": ("cost", "axis"),
     "startup": ("name",),
 }
@@ -60,8 +60,11 @@ def load(path: str | Path) -> tuple[Measured, dict[str, Any]]:
     """
     found: Measured = {}
     machine: dict[str, Any] = {}
+    devices: dict[str, None] = {}
     for one in records.read(path):
         machine = one.get("machine", machine)
+        if device := one.get("device"):
+            devices[device] = None
         for name, status, samples in _measurements(one):
             found.setdefault(name, []).append((status, samples))
     if not found:
@@ -69,7 +72,7 @@ def load(path: str | Path) -> tuple[Measured, dict[str, Any]]:
             f"{path} holds nothing to compare; expected results of `weightspace bench kernels`, "
             "`steps`, `scaling` or `startup`"
         )
-    return found, machine
+    return found, {**machine, "devices": list(devices)}
 
 
 def _measurements(one: Mapping[str, Any]) -> Iterable[tuple[str, str, tuple[float, ...]]]:
@@ -78,7 +81,8 @@ def _measurements(one: Mapping[str, Any]) -> Iterable[tuple[str, str, tuple[floa
     if kind not in _KEYS or one.get("peer", BASELINE) != BASELINE:
         return  # a peer that became slower is no fault of ours
     try:
-        name = " ".join(str(one[key]) for key in _KEYS[kind] if one[key] != "")
+        older = {"backend": "", **one}  # records of steps did not say it at first
+        name = " ".join(str(older[key]) for key in _KEYS[kind] if older[key] != "")
         if kind == "scaling":
             for value, samples in zip(one["values"], one["samples"], strict=True):
                 yield f"{kind}: {name} {value}", "timed", tuple(samples)
@@ -169,6 +173,8 @@ def lines(
             f"[yellow]two machines: {here.get('cpu')} with {here.get('cores')} cores and "
             f"{there.get('cpu')} with {there.get('cores')}[/]"
         )
+    if (ours := here.get("devices")) != (theirs := there.get("devices")) and ours and theirs:
+        yield f"[yellow]two GPUs: {', '.join(ours)} and {', '.join(theirs)}[/]"
     for one in verdicts:
         if one.status in {"same", "not timed"}:
             continue

@@ -14,7 +14,6 @@ import tracemalloc
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -22,14 +21,16 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress
 
-from ..kernels import available, get_backend, spec
-from ..kernels.errors import MissingExtraError, SettingError, unknown_name
-from . import machine, records, roofline, timing
+from ..kernels import Backend, available, get_backend, spec
+from ..kernels.device import NUMPY
+from ..kernels.errors import DeviceError, MissingExtraError, SettingError, unknown_name
+from . import cuda_timing, machine, records, roofline, timing
 from .peaks import cores_here
 
 RUNGS = tuple(dict.fromkeys(rung for ladder in spec.LADDER.values() for rung in ladder))
 DTYPES = ("float32", "float64")
 QUICK_RUNGS = ("small", "large")
+_DEVICES = ("cuda", "cuda-host")  # backends with memory of their own
 _PAUSE = 0.4  # seconds until the threads of NumPy's BLAS stop spinning; 0.28 was seen
 _GOOD, _FAIR = 0.7, 0.4  # share of the roofline from which a cell is green, yellow
 
@@ -52,11 +53,12 @@ class Row:
     """One kernel, variant, backend and size.
 
     status: "timed", "wrong", "failed" or "absent" (with a reason). error is in units of the
-    tolerance: above 1 is wrong. Times are seconds a call. footprint: bytes of all arrays. level,
+    tolerance: above 1 is wrong. device: the GPU's name, "" for the processor; threads are none on
+    one. Times are seconds a call. footprint: bytes of all arrays. level,
     stream: what it is held against (see `roofline`); roof_share and blas_share: the parts of the
     roofline and of the BLAS's own rate that it reaches, the median of one of each pass.
     alloc_bytes, alloc_blocks: the most that a call held of NumPy's memory, and how many times it
-    asked Numba's allocator.
+    asked Numba's allocator; None for kernels that are not the processor's.
     """
 
     kernel: str
@@ -68,6 +70,7 @@ class Row:
     threads: int
     status: str = "failed"
     reason: str = ""
+    device: str = ""
     error: float | None = None
     samples: tuple[float, ...] = ()
     calls: int = 0
@@ -109,7 +112,7 @@ class Selection:
         self.kernels = _select(self.names)
         self.backends = list(self.backends or available()[-1 if self.quick else 0 :])
         for name in self.backends:  # an unknown one is refused now, not after the peaks
-            with suppress(MissingExtraError):
+            with suppress(MissingExtraError, DeviceError):
                 get_backend(name)
         self.rungs = _known("size", self.rungs or (QUICK_RUNGS if self.quick else None), RUNGS)
         self.dtypes = _known("dtype", self.dtypes or DTYPES[:1], DTYPES)
@@ -122,8 +125,9 @@ class Selection:
                     for backend in self.backends or ():
                         for rung, sizes in spec.LADDER[kernel.family].items():
                             if rung in (self.rungs or ()):
+                                own = 0 if backend in _DEVICES else threads
                                 yield Row(
-                                    kernel.name, variant, backend, rung, dict(sizes), dtype, threads
+                                    kernel.name, variant, backend, rung, dict(sizes), dtype, own
                                 )
 
 
@@ -173,7 +177,7 @@ def run(
         raise SettingError(f"threads is {count}; expected 1 or all {cores} cores")
     rows = list(selection.rows(count))
     with console.status("measuring the peaks of this machine"):
-        roofs = roofline.Peaks(peaks, quick)
+        roofs = roofline.Peaks(peaks, quick, any(row.backend not in _DEVICES for row in rows))
     # last, because NumPy's BLAS threads go on spinning, on cores that the next kernel needs
     order = sorted(rows, key=lambda row: row.backend == "reference")
     plan = schedule or (QUICK if quick else FULL)
@@ -226,7 +230,8 @@ def _first(row: Row, plan: Schedule, roofs: roofline.Peaks) -> None:
     kernel = spec.KERNELS[row.kernel]
     try:
         backend = get_backend(row.backend)
-    except MissingExtraError as error:
+        row.device = cuda_timing.device_name(row.backend)
+    except (MissingExtraError, DeviceError) as error:
         row.status, row.reason = "absent", str(error)
         return
     arguments = _arguments(row)
@@ -243,9 +248,10 @@ def _first(row: Row, plan: Schedule, roofs: roofline.Peaks) -> None:
         return
     row.status = "timed"
     call = _call(backend, row, arguments)
-    row.calls = timing.calibrate(call, plan.sample_seconds)
-    handles = kernel.parts * sum(isinstance(v, np.ndarray) for v in arguments.values())
-    row.alloc_bytes, row.alloc_blocks = allocations(call, handles)
+    row.calls = cuda_timing.clock(row.backend).calibrate(call, plan.sample_seconds)
+    if row.backend not in _DEVICES:
+        handles = kernel.parts * sum(isinstance(v, np.ndarray) for v in arguments.values())
+        row.alloc_bytes, row.alloc_blocks = allocations(call, handles)
     _take(row, call, plan, roofs)
 
 
@@ -257,29 +263,51 @@ def _gist(error: Exception) -> str:
 
 def _sample(row: Row, plan: Schedule, roofs: roofline.Peaks) -> None:
     call = _call(get_backend(row.backend), row, _arguments(row))
-    timing.time_batch(call, min(row.calls, 3))
+    cuda_timing.clock(row.backend).time_batch(call, min(row.calls, 3))
     _take(row, call, plan, roofs)
 
 
-def _call(backend: ModuleType, row: Row, arguments: dict[str, Any]) -> Callable[[], None]:
+def _call(backend: Backend, row: Row, arguments: dict[str, Any]) -> Callable[[], None]:
+    """The kernel on `arguments`, moved to the backend's memory."""
+    device = getattr(backend, "device", NUMPY)
     complete = spec.KERNELS[row.kernel].complete(backend, arguments)
-    kernel, values = getattr(backend, row.kernel), tuple(complete.values())
+    kernel = getattr(backend, row.kernel)
+    values = [device.put(v) if isinstance(v, np.ndarray) else v for v in complete.values()]
     return lambda: kernel(*values)
 
 
 def _take(row: Row, call: Callable[[], None], plan: Schedule, roofs: roofline.Peaks) -> None:
     """The samples of one pass, and what they are of the roof of their time."""
-    kernel = spec.KERNELS[row.kernel]
-    traffic = kernel.traffic(row.sizes, row.dtype, row.variant)
-    over = roofs.roof(row.flops, traffic, row.footprint, row.dtype, row.threads)
-    rate = roofs.blas(row.dtype, row.threads) if kernel.product else None
-    taken = tuple(timing.time_batch(call, row.calls) for _ in range(plan.samples))
+    least, rate = _limits(row, roofs)
+    clock = cuda_timing.clock(row.backend)
+    taken = tuple(clock.time_batch(call, row.calls) for _ in range(plan.samples))
     middle = float(np.median(taken))
     row.samples += taken
-    row.level, row.stream = over.level, over.stream
-    row.roof_shares += (over.seconds / middle,)
+    if least:
+        row.roof_shares += (least / middle,)
     if rate:
         row.blas_shares += (row.flops / middle * 1e-9 / rate,)
+
+
+def _limits(row: Row, roofs: roofline.Peaks) -> tuple[float | None, float | None]:
+    """The least seconds a call can take here, and the GFLOP/s of products if it is one of them.
+
+    The host launcher is no machine that one could name limits for.
+    """
+    kernel = spec.KERNELS[row.kernel]
+    if row.backend == "cuda-host":
+        return None, None
+    traffic = kernel.traffic(row.sizes, row.dtype, row.variant)
+    if row.backend == "cuda":
+        gpu = roofs.machine["gpu"]
+        name = "tf32" if kernel.product and get_backend("cuda").allow_tf32 else ""
+        over = roofline.gpu_roof(gpu, row.flops, traffic, row.dtype, name)
+        rate = roofline.gpu_rate(gpu, row.dtype, name)
+    else:
+        over = roofs.roof(row.flops, traffic, row.footprint, row.dtype, row.threads)
+        rate = roofs.blas(row.dtype, row.threads) if kernel.product else None
+    row.level, row.stream = over.level, over.stream
+    return over.seconds, rate if kernel.product else None
 
 
 def _cost(row: Row, kernel: spec.Kernel, arguments: Mapping[str, Any]) -> None:
@@ -296,7 +324,7 @@ def _summarise(row: Row) -> None:
     row.median, row.low, row.high = found.value, found.low, found.high
     row.spread = timing.spread(row.samples)
     row.gflops, row.gbs = row.flops / row.median * 1e-9, row.bytes / row.median * 1e-9
-    row.roof_share = float(np.median(row.roof_shares))
+    row.roof_share = float(np.median(row.roof_shares)) if row.roof_shares else None
     row.blas_share = float(np.median(row.blas_shares)) if row.blas_shares else None
 
 
@@ -362,12 +390,17 @@ def lines(rows: Iterable[Row]) -> Iterator[str]:
         family = spec.KERNELS[row.kernel].family
         if group != (family, row.backend, row.dtype):
             group, name = (family, row.backend, row.dtype), ""
-            threads = f"{row.threads} thread{'s' if row.threads > 1 else ''}"
-            yield f"\n[bold]{family} kernels, {row.backend}, {row.dtype}, {threads}[/]"
+            yield f"\n[bold]{family} kernels, {row.backend}, {row.dtype}{_where(row)}[/]"
             yield f"[dim]{_HEADS}[/]"
         if name != (name := title(row.kernel, row.variant)):
             yield f"[bold cyan]{name}[/]"
         yield _line(row)
+
+
+def _where(row: Row) -> str:
+    if row.device:
+        return f", {row.device}"
+    return f", {row.threads} thread{'s' if row.threads > 1 else ''}" if row.threads else ""
 
 
 def title(kernel: str, variant: str) -> str:
@@ -376,24 +409,30 @@ def title(kernel: str, variant: str) -> str:
 
 
 def _line(row: Row) -> str:
-    if row.median is None or row.spread is None or row.roof_share is None:
+    if row.median is None or row.spread is None:
         style = "dim" if row.status == "absent" else "bold red"
         error = f" ({row.error:.2g} x tolerance)" if row.error is not None else ""
         return f"  {row.rung:8}[{style}]{row.status}[/]{escape(f'{error} {row.reason}')}"
     roof, blas = row.roof_share, row.blas_share
-    colour = "green" if roof >= _GOOD else "yellow" if roof >= _FAIR else "red"
+    colour = "green" if (roof or 0) >= _GOOD else "yellow" if (roof or 0) >= _FAIR else "red"
     return (
         f"  {row.rung:8}{1e6 * row.median:>9,.1f}{row.spread:>6.0%}"
         f"{row.gflops if row.flops else 0:>9,.1f}{row.gbs:>8,.1f}  {row.level:6}"
-        f"[{colour}]{roof:>7.0%}[/]{f'{blas:.0%}' if blas is not None else '':>8}  {allocated(row)}"
+        f"[{colour}]{_share(roof):>7}[/]{_share(blas):>8}  {allocated(row)}"
     )
+
+
+def _share(part: float | None) -> str:
+    return "" if part is None else f"{part:.0%}"
 
 
 def allocated(row: Row) -> str:
     """What a call allocates, in words; views and other objects under 4 KiB are none of it."""
+    if row.alloc_bytes is None:
+        return ""
     parts = []
-    if (row.alloc_bytes or 0) >= 4096:
-        parts.append(f"{(row.alloc_bytes or 0) / 1024:,.0f} KiB")
+    if row.alloc_bytes >= 4096:
+        parts.append(f"{row.alloc_bytes / 1024:,.0f} KiB")
     if row.alloc_blocks:
         parts.append(f"{row.alloc_blocks} blocks")
     return ", ".join(parts) or "0"

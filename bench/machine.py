@@ -20,7 +20,8 @@ from . import peaks, peaks_cuda
 
 _PACKAGES = (
     "weightspace", "numpy", "numba", "llvmlite", "scipy", "scipy-openblas32", "torch",
-    "backpack-for-pytorch", "jax", "jaxlib", "cupy-cuda12x",
+    "backpack-for-pytorch", "jax", "jaxlib", "cupy-cuda12x", "cupy-cuda13x", "nvidia-cuda-nvrtc",
+    "nvidia-cublas",
 )  # fmt: skip
 # What changes how fast (or with which instructions) the libraries run: a result without it cannot
 # be repeated.
@@ -165,25 +166,44 @@ def measure(quick: bool = False) -> dict[str, Any]:
             for dtype in ("float32", "float64")
         }
     found["bandwidth_gbs"] = peaks.bandwidths(found["caches"], found["cache_cores"], cores, quick)
-    if gpu := peaks_cuda.measure(quick):
-        found["gpu"] = gpu
-    return found
+    return found | _gpu(quick)
+
+
+def measure_gpu(quick: bool = False) -> dict[str, Any]:
+    """`describe()` and the GPU's peaks, without the processor's."""
+    return describe() | _gpu(quick)
+
+
+def _gpu(quick: bool) -> dict[str, Any]:
+    found = peaks_cuda.measure(quick)
+    return {"gpu": found} if found else {}
 
 
 def middle(found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Several results of `measure` as one: the median of each rate, the rest from the last."""
+    """Several results of `measure` as one: the median of each rate, the rest from the last.
+
+    Those of `measure_gpu` have no rates of the processor; so may the result.
+    """
 
     def merge(parts: Sequence[Any]) -> Any:
         if isinstance(parts[0], Mapping):
             return {key: merge([part[key] for part in parts]) for key in parts[0]}
         return float(median(parts))
 
-    return {**found[-1], **{key: merge([one[key] for one in found]) for key in RATES}}
+    rated = [one for one in found if "fma_gflops" in one]
+    rates = {key: merge([one[key] for one in rated]) for key in RATES} if rated else {}
+    gpus = [one["gpu"] for one in found if "gpu" in one]
+    return {**found[-1], **rates, **({"gpu": gpus[-1]} if gpus else {})}
 
 
 def show(found: Mapping[str, Any], console: Console) -> None:
     """Print what `measure` returned as two tables."""
     console.print(f"{found['cpu']}, {found['cores']} cores", highlight=False)
+    if gpu := found.get("gpu"):
+        said = (f"{key} {v if isinstance(v, str) else f'{v:,.0f}'}" for key, v in gpu.items())
+        console.print(", ".join(said), highlight=False)
+    if "fma_gflops" not in found:
+        return
     rates = Table(title="arithmetic, GFLOP/s", title_justify="left", box=SIMPLE_HEAD)
     for name, side in (("", "left"), ("one core", "right"), ("all cores", "right")):
         rates.add_column(name, justify=side)  # type: ignore[arg-type]
@@ -201,6 +221,3 @@ def show(found: Mapping[str, Any], console: Console) -> None:
         cells = (f"{rate[f'{n}_1']:.0f}/{rate[f'{n}_all']:.0f}" for n in peaks.STREAMS)
         speeds.add_row(level, *cells)
     console.print(speeds)
-    if gpu := found.get("gpu"):
-        said = ", ".join(f"{key} {value:,.0f}" for key, value in gpu.items() if key != "name")
-        console.print(f"{gpu['name']}: {said}", highlight=False)

@@ -9,6 +9,7 @@ the nearest of the measured streams stands (`peaks.nearest_stream`).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass
@@ -69,16 +70,39 @@ def roof(
     return Roof(level, stream, peak, bandwidth, seconds)
 
 
+def gpu_roof(
+    gpu: Mapping[str, Any], flops: float, traffic: Traffic, dtype: str = "float32", rate: str = ""
+) -> Roof:
+    """The roof over a kernel on a GPU whose cache is cold: a copy's bandwidth, products' rate.
+
+    gpu: what `peaks_cuda.measure` returned; rate: "tf32" where products may use it.
+    """
+    peak = gpu_rate(gpu, dtype, rate) or math.inf  # not known without cuBLAS
+    bandwidth = gpu["copy_gbs"]
+    seconds = max(flops / peak, sum(traffic) / bandwidth) * 1e-9
+    return Roof("memory", "copy", peak, bandwidth, seconds)
+
+
+def gpu_rate(gpu: Mapping[str, Any], dtype: str, rate: str = "") -> float | None:
+    """GFLOP/s of a GPU's matrix products in `dtype`, or in "tf32"; None where nobody measured."""
+    own = {"float32": "fp32", "float64": "fp64"}[dtype]
+    return gpu.get(f"{rate if rate and dtype == 'float32' else own}_gflops")
+
+
 class Peaks:
     """The peaks of this machine, each measured again just before a kernel is held against it.
 
     On a shared machine memory may be twice as fast a minute later, and two cores may be one for a
-    while: a kernel's share of a peak is that of the peak of its own time. `given` peaks are final.
+    while: a kernel's share of a peak is that of the peak of its own time. `given` peaks are final,
+    and so are a GPU's, which is nobody else's. cpu: whether the processor's are wanted at all.
     """
 
-    def __init__(self, given: Mapping[str, Any] | None = None, quick: bool = False) -> None:
+    def __init__(
+        self, given: Mapping[str, Any] | None = None, quick: bool = False, cpu: bool = True
+    ) -> None:
         self.fixed = given is not None
-        self.machine = deepcopy(dict(given or machines.measure(quick)))
+        measure = machines.measure if cpu else machines.measure_gpu
+        self.machine = deepcopy(dict(given or measure(quick)))
         self._seen: dict[tuple[str, str, str], list[float]] = {}
 
     def roof(self, flops: float, traffic: Traffic, footprint: int, dtype: str, cores: int) -> Roof:

@@ -54,16 +54,27 @@ class Timing:
         return spread(self.samples)
 
 
-def time_batch(call: Callable[[], object], calls: int) -> float:
-    """Seconds per call of `calls` calls in a row."""
+def _nothing() -> None:
+    """A call is over when it returns."""
+
+
+def time_batch(
+    call: Callable[[], object], calls: int, wait: Callable[[], object] = _nothing
+) -> float:
+    """Seconds per call of `calls` calls in a row; where they only queue work, `wait` ends it."""
+    wait()
     start = perf_counter_ns()
     for _ in range(calls):
         call()
+    wait()
     return (perf_counter_ns() - start) * 1e-9 / calls
 
 
 def calibrate(
-    call: Callable[[], object], sample_seconds: float = SAMPLE_SECONDS, warmup_calls: int = 3
+    call: Callable[[], object],
+    sample_seconds: float = SAMPLE_SECONDS,
+    warmup_calls: int = 3,
+    wait: Callable[[], object] = _nothing,
 ) -> int:
     """How many calls make one sample of at least `sample_seconds`, after warming up.
 
@@ -77,13 +88,13 @@ def calibrate(
             f"sample_seconds is {sample_seconds}; expected a positive number of seconds: "
             f"leave it out for {SAMPLE_SECONDS}"
         )
-    if min(time_batch(call, 1) for _ in range(2)) >= sample_seconds:
+    if min(time_batch(call, 1, wait) for _ in range(2)) >= sample_seconds:
         return 1
-    time_batch(call, max(1, warmup_calls))
+    time_batch(call, max(1, warmup_calls), wait)
     calls = 1
-    while time_batch(call, calls) * calls < sample_seconds / 2:
+    while time_batch(call, calls, wait) * calls < sample_seconds / 2:
         calls *= 2
-    per_call = min(time_batch(call, calls) for _ in range(3))
+    per_call = min(time_batch(call, calls, wait) for _ in range(3))
     return max(1, math.ceil(sample_seconds / max(per_call, 1e-9)))
 
 
@@ -92,6 +103,7 @@ def measure(
     samples: int = 15,
     sample_seconds: float = SAMPLE_SECONDS,
     max_seconds: float = math.inf,
+    wait: Callable[[], object] = _nothing,
 ) -> Timing:
     """Time `call`: warm up, calibrate, then take `samples` samples.
 
@@ -100,11 +112,11 @@ def measure(
     """
     if samples < 1:
         raise SettingError(f"samples is {samples}; expected at least 1")
-    calls = calibrate(call, sample_seconds)
+    calls = calibrate(call, sample_seconds, wait=wait)
     taken: list[float] = []
     start = perf_counter_ns()
     while len(taken) < samples:
-        taken.append(time_batch(call, calls))
+        taken.append(time_batch(call, calls, wait))
         if len(taken) >= 3 and (perf_counter_ns() - start) * 1e-9 > max_seconds:
             break
     return Timing(tuple(taken), calls)
