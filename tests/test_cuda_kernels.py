@@ -13,7 +13,7 @@ from collections import Counter
 import numpy as np
 import pytest
 from weightspace.kernels import codes, reference
-from weightspace.kernels.cuda import SOURCES, CudaOps, dense, update
+from weightspace.kernels.cuda import SOURCES, CudaOps, dense, launch, losses, norm, tiles, update
 from weightspace.kernels.cuda_host import HostDevice
 from weightspace.kernels.spec import (
     KERNELS,
@@ -44,6 +44,10 @@ SIZES = [
 TINY = [
     {"N": 3, "I": 5, "O": 7, "K": 3, "V": 1, "P": 37, "H": 5, "W": 6, "C": 3, "T": 3},
     {"N": 2, "I": 9, "O": 4, "K": 35, "V": 1, "P": 8, "H": 6, "W": 5, "C": 4, "T": 9},
+]
+LONG = [
+    {"N": 300, "I": 3, "O": 5, "K": 3, "V": 1, "P": 2501, "H": 4, "W": 5, "C": 3, "T": 2},
+    {"N": 40, "I": 270, "O": 60, "K": 34, "V": 1, "P": 1100, "H": 6, "W": 5, "C": 8, "T": 9},
 ]
 # Kernels whose axis V is one of its own, or stacks samples that other arrays have once.
 STACKED = [
@@ -151,6 +155,17 @@ def test_accesses_to_memory_are_in_order(watched, name):
             assert check(watched, kernel, sizes, dtype, variant) <= 1, variant
 
 
+@pytest.mark.parametrize("name", [name for name in NAMES if not name.startswith("dense")])
+def test_few_blocks_go_round_again(watched, monkeypatch, name):
+    """Large arrays make the loops of blocks run more than once; here, one block is all there is."""
+    for module in (launch, losses, norm, update):
+        monkeypatch.setattr(module, "MOST_BLOCKS", 1)
+    kernel = KERNELS[name]
+    for variant in list(kernel.variants)[:2]:
+        for sizes, dtype in zip(LONG, FLOATS, strict=True):
+            assert check(watched, kernel, sizes, dtype, variant) <= 1, variant
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_any_order_of_threads_gives_the_same_bits(ops, name):
     kernel = KERNELS[name]
@@ -183,16 +198,42 @@ def test_addresses_need_not_allow_16_bytes(either, name):
 # ---- matrix products ----------------------------------------------------------------------------
 
 DENSE = [name for name in NAMES if name.startswith("dense")]
+PRODUCTS = [name for name in DENSE if KERNELS[name].product]
 
 
-@pytest.mark.parametrize("tile", dense.NAMES)
-@pytest.mark.parametrize("name", DENSE)
-def test_every_tile_gives_every_product(ops, monkeypatch, name, tile):
-    monkeypatch.setattr(dense, "NAMES", (tile,))
-    for sizes in (SIZES[0], SIZES[3], SIZES[4]):
-        for dtype in FLOATS:
-            for variant in KERNELS[name].variants:
-                assert check(ops, KERNELS[name], sizes, dtype, variant) <= 1
+@pytest.fixture
+def only(monkeypatch):
+    """only(tile): dense products use that tile and no other."""
+
+    def use(name: str) -> None:
+        tile = tiles.TILES[name]
+
+        def choose(rows: int, columns: int, *_) -> tiles.Choice:
+            grid = -(-rows // tile.down), -(-columns // tile.across)
+            return tiles.Choice(name, grid, (tile.threads,))
+
+        monkeypatch.setattr(dense, "choose_tile", choose)
+
+    return use
+
+
+@pytest.mark.parametrize("tile", dense.PRODUCTS)
+@pytest.mark.parametrize("name", PRODUCTS)
+def test_every_tile_gives_every_product(ops, only, name, tile):
+    """Numbers of 5 bits, and their squares, fit the 11 bits of TF32: tensor cores lose nothing."""
+    kernel, tensor = KERNELS[name], tile.startswith("Tensor")
+    only(tile)
+    dtype = np.float64 if "double" in tile else np.float32
+    left_out = {"leaky_relu", "tanh", "sigmoid"} if tensor else set()
+    for sizes in (SIZES[3], SIZES[4], {"N": 44, "I": 64, "O": 72, "V": 1}):
+        if "WIDE" in tile and sizes["I"] % 4 + sizes["O"] % 4:
+            continue
+        for variant in kernel.variants.keys() - left_out:
+            arguments = kernel.arguments(np.random.default_rng(0), sizes, dtype, variant)
+            for value in arguments.values():
+                if tensor and isinstance(value, np.ndarray):
+                    value.view(np.uint32)[...] &= np.uint32(0xFFF80000)
+            assert check_arguments(ops, kernel, sizes, dtype, arguments) <= 1, variant
 
 
 class HostWithGemm(HostDevice):
@@ -216,21 +257,6 @@ def test_products_of_another_library_are_finished(monkeypatch, name):
     for dtype in FLOATS:
         for variant in KERNELS[name].variants:
             assert check(ops, KERNELS[name], SIZES[3], dtype, variant) <= 1
-
-
-@pytest.mark.parametrize("name", DENSE)
-def test_tensor_cores_round_their_inputs_and_nothing_else(monkeypatch, name):
-    """Numbers of 5 bits, and their squares, fit the 11 bits of TF32: nothing is lost."""
-    ops = CudaOps(HostDevice(mode="fast", order=0))
-    ops.allow_tf32 = True
-    monkeypatch.setattr(dense, "NAMES", ())
-    kernel = KERNELS[name]
-    for variant in kernel.variants.keys() - {"leaky_relu", "tanh", "sigmoid"}:
-        arguments = kernel.arguments(np.random.default_rng(0), SIZES[3], np.float32, variant)
-        for value in arguments.values():
-            if isinstance(value, np.ndarray):
-                value.view(np.uint32)[...] &= np.uint32(0xFFF80000)
-        assert check_arguments(ops, kernel, SIZES[3], np.float32, arguments) <= 1, variant
 
 
 def test_rows_may_be_strided(either, rng):

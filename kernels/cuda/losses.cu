@@ -26,8 +26,9 @@ __device__ long long warp_index() { return thread_index() / 32; }
 __device__ long long warp_count() { return thread_count() / 32; }
 
 // Up to ROWS rows of K numbers in shared memory, as they lie in the array. One place in 33 stays
-// empty, which keeps the rows of neighbouring threads in different banks. Only its own block's
-// threads use it: all of them copy, and wait for each other before and after.
+// empty, which keeps the rows of neighbouring threads in different banks. All threads of a block
+// copy, and wait for each other before others use what they copied. A number goes through the same
+// thread in and out, so a tile that was copied out may be filled again at once.
 template <typename T>
 struct Tile {
     T numbers[ROWS * (NARROW + 1)];
@@ -141,7 +142,6 @@ softmax_narrow(long long N, int K, const T* logits, const bool* active, T* p)
         if (threadIdx.x < rows) softmax_of<T>(Alone(), K, row, active, row);
         __syncthreads();
         z.copy_to(p + first * K, rows * K);
-        __syncthreads();
     });
 }
 
@@ -168,7 +168,6 @@ cross_entropy_narrow(long long N, int K, const T* logits, const long long* label
             loss[n] = cross_entropy_of<T>(Alone(), K, row, labels[n], active, row);
         __syncthreads();
         z.copy_to(dlogits + first * K, rows * K);
-        __syncthreads();
     });
 }
 
@@ -197,7 +196,6 @@ jacobian_narrow(long long N, int K, const T* p, const T* u, T* dz)
         if (threadIdx.x < rows) jacobian_of<T>(Alone(), K, Row<T>(shares, K), row, row);
         __syncthreads();
         given.copy_to(dz + first * K, rows * K);
-        __syncthreads();
     });
 }
 

@@ -59,7 +59,8 @@ struct Stage {
     T first[W][SUMMING], second[W][SUMMING];
 
     // mine = the sums of `rows` rows of threads, from this one's on; right in every `rows`th row.
-    // The rows are halved, always in one order. All threads of the block call it.
+    // The rows are halved, always in one order. All threads of the block call it, and may call it
+    // again right after.
     __device__ void add_up(const Place<W>& place, int rows, Sums<T, W>& mine)
     {
         if (rows == 1) return;
@@ -379,7 +380,6 @@ norm_sample_grads(int N, int positions, int C, int team, const T* __restrict__ x
                 dshift[n * dshift_stride + place.channel + j] = found.first[j];
             }
         }
-        __syncthreads();  // the stage is used again
     }
 }
 
@@ -411,7 +411,6 @@ norm_power_sums(int parts, long long VN, int N, int positions, int C, int team,
                 total.second[j] += raise(power, found.second[j]);
             }
         }
-        __syncthreads();  // the stage is used again
     }
     leave(stage, place, total, C, sums);
 }
