@@ -9,12 +9,13 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-from . import activations, conv, dense, images, losses, norm, pool, update
+from . import activations, context, conv, dense, images, losses, norm, pool, update
 from .launch import Family, Launcher, Source
 
 SOURCES: tuple[Source, ...] = (
     activations.SOURCE,
     dense.SOURCE,
+    context.SOURCE,
     *conv.SOURCES,
     losses.SOURCE,
     norm.SOURCE,
@@ -27,6 +28,7 @@ SOURCES: tuple[Source, ...] = (
 class CudaOps(
     activations.Activations,
     dense.Dense,
+    context.Context,
     conv.Conv,
     losses.Losses,
     norm.Norm,

@@ -20,6 +20,12 @@ from .activations import (
     tanh_forward,
     tanh_tangent,
 )
+from .context import (
+    complex_contract,
+    complex_expand,
+    context_gradient,
+    context_multiply,
+)
 from .conv import (
     conv2d_accumulate,
     conv2d_forward,
@@ -89,6 +95,10 @@ __all__ = [
     "adam_update",
     "average_pool_backward",
     "average_pool_forward",
+    "complex_contract",
+    "complex_expand",
+    "context_gradient",
+    "context_multiply",
     "conv2d_accumulate",
     "conv2d_forward",
     "conv2d_input_grad",

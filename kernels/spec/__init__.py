@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from .activations import ACTIVATIONS
+from .context import CONTEXT
 from .contract import (
     Kernel,
     Sizes,
@@ -24,7 +25,7 @@ from .updates import UPDATES
 
 KERNELS: dict[str, Kernel] = {
     kernel.name: kernel
-    for kernel in (*DENSE, *CONV, *IMAGES, *NORM, *ACTIVATIONS, *LOSSES, *UPDATES)
+    for kernel in (*DENSE, *CONTEXT, *CONV, *IMAGES, *NORM, *ACTIVATIONS, *LOSSES, *UPDATES)
 }
 
 # Functions of a backend that are no kernels: they say how much scratch a kernel wants.
@@ -50,6 +51,11 @@ LADDER: dict[str, dict[str, dict[str, int]]] = {
         "small": {"N": 64, "H": 16, "W": 16, "C": 32, "O": 32, "R": 3, "S": 3, "V": 1},
         "medium": {"N": 32, "H": 16, "W": 16, "C": 128, "O": 128, "R": 3, "S": 3, "V": 1},
         "large": {"N": 32, "H": 32, "W": 32, "C": 64, "O": 64, "R": 3, "S": 3, "V": 1},
+    },
+    "context": {
+        "small": {"N": 128, "I": 256},
+        "medium": {"N": 128, "I": 784},
+        "memory": {"N": 8192, "I": 2048},
     },
     "image": {
         "small": {"N": 64, "H": 16, "W": 16, "C": 32, "V": 1},

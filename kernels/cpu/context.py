@@ -1,0 +1,68 @@
+"""Contexts and complex numbers on the CPU. Meaning: `kernels.reference.context`."""
+
+from __future__ import annotations
+
+from numba import prange
+
+from .tiles import parallel, pieces
+
+ROWS = 16  # samples a thread takes at a time
+COLUMNS = 512  # features of a sum over samples that a thread takes at a time
+
+
+@parallel
+def _multiply(x, c, y):
+    for p in prange(pieces(x.shape[0], ROWS)):
+        for n in range(p * ROWS, min((p + 1) * ROWS, x.shape[0])):
+            row, out = x[n], y[n]
+            for i in range(c.size):
+                out[i] = row[i] * c[i]
+
+
+def context_multiply(x, c, y):
+    _multiply(x, c, y)
+
+
+@parallel
+def context_gradient(x, dy, beta, dc):
+    for p in prange(pieces(dc.size, COLUMNS)):
+        lo, hi = p * COLUMNS, min((p + 1) * COLUMNS, dc.size)
+        out = dc[lo:hi]
+        for i in range(out.size):
+            out[i] = 0 if beta == 0 else beta * out[i]
+        for n in range(x.shape[0]):  # always in the order of the samples
+            a, b = x[n, lo:hi], dy[n, lo:hi]
+            for i in range(out.size):
+                out[i] += a[i] * b[i]
+
+
+@parallel
+def complex_expand(x, c, z):
+    features, last = x.shape[2], x.shape[1] - 1
+    for n in prange(x.shape[0]):
+        re, im = z[n, 0, :features], z[n, 0, features:]
+        for i in range(features):
+            a = x[n, 0, i]
+            b = x[n, last, i] if last else a * 0
+            if c is not None:
+                a, b = a * c[0, i] - b * c[1, i], a * c[1, i] + b * c[0, i]
+            re[i], im[i] = a, -b
+        if z.shape[1] == 2:
+            for i in range(features):
+                z[n, 1, i], z[n, 1, features + i] = -im[i], re[i]
+
+
+@parallel
+def complex_contract(dz, c, dx):
+    features = dx.shape[2]
+    for n in prange(dx.shape[0]):
+        for i in range(features):
+            re, im = dz[n, 0, i], -dz[n, 0, features + i]
+            if dz.shape[1] == 2:
+                re += dz[n, 1, features + i]
+                im += dz[n, 1, i]
+            if c is not None:
+                re, im = re * c[0, i] + im * c[1, i], im * c[0, i] - re * c[1, i]
+            dx[n, 0, i] = re
+            if dx.shape[1] == 2:
+                dx[n, 1, i] = im
