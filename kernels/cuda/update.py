@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -9,12 +10,8 @@ import numpy as np
 from .launch import MOST_BLOCKS, REAL, THREADS, Family, Source, c_type, ceil_div, contiguous, moment
 
 EACH = 4  # parameters a thread takes at once
-STREAMS = tuple(
-    f"{penalty}, {path}, {gain}"
-    for penalty in ("false", "true")
-    for path in ("false", "true")
-    for gain in ("false", "true")
-)
+# Whether there is a penalty, a path and a gain, as template arguments.
+STREAMS = tuple(", ".join(there) for there in product(("false", "true"), repeat=3))
 STEPS = tuple(f"{real}, {streams}" for real in REAL for streams in STREAMS)
 
 SOURCE = Source(
@@ -39,7 +36,7 @@ class Updates(Family):
         scalars: tuple[Any, ...], omega: Any, anchor: Any, lam: float, path: Any, gain: Any,
     ) -> None:  # fmt: skip
         contiguous(theta, grad, *moments, omega, anchor, path, gain)
-        there = ", ".join(_CPP[stream is not None] for stream in (omega, path, gain))
+        there = ", ".join("false" if s is None else "true" for s in (omega, path, gain))
         blocks = min(ceil_div(theta.size, THREADS * EACH), MOST_BLOCKS)
         self.launch(
             f"{kernel}<{c_type(theta)}, {there}>", (max(blocks, 1),), (THREADS,),
@@ -95,6 +92,3 @@ class Updates(Family):
     def advance(self, clocks: Any, by: int = 1) -> None:
         """clocks int64, a few, += by, on the device: the numbers of a step that graphs replay."""
         self.launch("advance<long long>", (1,), (clocks.size,), clocks, np.int64(by))
-
-
-_CPP = {False: "false", True: "true"}
