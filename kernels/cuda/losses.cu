@@ -146,7 +146,7 @@ softmax_narrow(long long N, int K, const T* logits, const bool* active, T* p)
 }
 
 template <typename T>
-__global__ void __launch_bounds__(128, 8)
+__global__ void __launch_bounds__(128, 6)
 softmax_wide(long long N, int K, const T* logits, const bool* active, T* p)
 {
     for (long long n = warp_index(); n < N; n += warp_count())
@@ -172,7 +172,7 @@ cross_entropy_narrow(long long N, int K, const T* logits, const long long* label
 }
 
 template <typename T>
-__global__ void __launch_bounds__(128, 8)
+__global__ void __launch_bounds__(128, 6)
 cross_entropy_wide(long long N, int K, const T* logits, const long long* labels, const bool* active,
                    T* loss, T* dlogits)
 {
@@ -200,7 +200,7 @@ jacobian_narrow(long long N, int K, const T* p, const T* u, T* dz)
 }
 
 template <typename T>
-__global__ void __launch_bounds__(128, 8)
+__global__ void __launch_bounds__(128, 6)
 jacobian_wide(long long N, int K, const T* p, const T* u, T* dz)
 {
     for (long long n = warp_index(); n < N; n += warp_count())
@@ -247,7 +247,7 @@ squared_error_narrow(long long N, int K, const T* outputs, const T* targets, T* 
 }
 
 template <typename T>
-__global__ void __launch_bounds__(128, 8)
+__global__ void __launch_bounds__(128, 6)
 squared_error_wide(long long N, int K, const T* outputs, const T* targets, T* loss, T* doutputs)
 {
     for (long long n = warp_index(); n < N; n += warp_count()) {

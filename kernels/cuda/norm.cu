@@ -152,7 +152,7 @@ norm_moment_sums(int parts, long long R, int C, const T* __restrict__ x, T* sums
 
 // mean and (biased) variance from those sums, in double.
 template <typename T>
-__global__ void __launch_bounds__(128)
+__global__ void __launch_bounds__(128, 4)
 norm_combine_moments(int parts, long long R, int C, const T* x, const T* sums, T* mean, T* var)
 {
     const int lane = threadIdx.x % 32;
@@ -283,7 +283,7 @@ norm_combine(int parts, int C, T* sums, const T* inverse, const T* gamma, T beta
 // and l = inverse tgamma - gamma inverse^3 mean(d (x - mean)); with constant ones the sums' terms
 // are 0. Backward goes through f, `before`; forward (the tangent) through g, `after`.
 template <typename T, int W>
-__global__ void __launch_bounds__(256)
+__global__ void __launch_bounds__(256, 3)
 norm_push(long long rows, long long R, int C, const T* __restrict__ x, const T* mean,
           const T* inverse, const T* gamma, const T* __restrict__ y, const T* __restrict__ t,
           const T* sums, const T* tgamma, const T* tshift, int before, int after, T slope,
@@ -386,7 +386,7 @@ norm_sample_grads(int N, int positions, int C, int team, const T* __restrict__ x
 // Of the powers of each sample's sums; the block's part is one of the VN samples of dz, which come
 // round to the N samples of x again and again.
 template <typename T, int W>
-__global__ void __launch_bounds__(SUMMING)
+__global__ void __launch_bounds__(SUMMING, 1)
 norm_power_sums(int parts, long long VN, int N, int positions, int C, int team,
                 const T* __restrict__ x, const T* mean, const T* inverse, const T* __restrict__ dz,
                 int power, T* sums)

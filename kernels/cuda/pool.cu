@@ -150,7 +150,7 @@ max_pool_tangent(int rows, int places, int H, int W, int C, int h, int w, int si
 // y[i, j] = the mean over down[i, 0] to down[i, 1] and across[j, 0] to across[j, 1], the ends not
 // included.
 template <typename T, int PACK>
-__global__ void __launch_bounds__(256)
+__global__ void __launch_bounds__(256, 4)
 average_pool_forward(int rows, int places, int H, int W, int C, int h, int w,
                      const long long* __restrict__ down, const long long* __restrict__ across,
                      const T* __restrict__ x, T* y)
