@@ -50,7 +50,6 @@ public:
     Reports reports;
     Order order;
     unsigned interval = 0;  // counts what barriers separate, through all blocks and launches
-    unsigned first_interval = 0;  // of this block
 
     explicit Block(void (*body)()) : fibers_(body) {}
 
@@ -74,7 +73,7 @@ public:
         pending_ = first(warp_count_);
         alive_ = thread_count_;
         arrived_ = 0;
-        first_interval = ++interval;
+        ++interval;
         warp_now_ = order.next(pending_, before_first());
         lane_now_ = before_first();
         choose();
@@ -242,18 +241,20 @@ private:
 
     // ---- what can go wrong ----
 
+    static std::string here() { return named("block", coh_now.block); }
+
     void check_block_barrier(coh_site site)
     {
         if (alive_ < thread_count_) {
             say(reports.open("barrier-divergence", site),
-                "block (%u,%u,%u): thread %d waits at __syncthreads, %d thread(s) have returned",
-                coh_now.block.x, coh_now.block.y, coh_now.block.z, now_, thread_count_ - alive_);
+                "%s: thread %d waits at __syncthreads, %d thread(s) have returned",
+                here().c_str(), now_, thread_count_ - alive_);
             break_off();
         }
         if (arrived_ && !same(barrier_site_, site)) {
             say(reports.open("barrier-divergence", site),
-                "block (%u,%u,%u): thread %d waits at __syncthreads of line %d, thread %d at that "
-                "of line %d", coh_now.block.x, coh_now.block.y, coh_now.block.z, now_, site.line,
+                "%s: thread %d waits at __syncthreads of line %d, thread %d at that "
+                "of line %d", here().c_str(), now_, site.line,
                 barrier_thread_, barrier_site_.line);
             break_off();
         }
@@ -262,8 +263,8 @@ private:
     void missing_at_barrier(int thread)
     {
         say(reports.open("barrier-divergence", barrier_site_),
-            "block (%u,%u,%u): thread %d returned while thread %d waits at __syncthreads",
-            coh_now.block.x, coh_now.block.y, coh_now.block.z, thread, barrier_thread_);
+            "%s: thread %d returned while thread %d waits at __syncthreads",
+            here().c_str(), thread, barrier_thread_);
         break_off();
     }
 
@@ -287,8 +288,8 @@ private:
             if (warp.alive) one = w * WARP + lowest(warp.alive);
         }
         say(reports.open("deadlock", threads_[one].waits_at),
-            "block (%u,%u,%u): %d thread(s) wait at __syncthreads, %d for lanes of their warp, %d "
-            "have ended", coh_now.block.x, coh_now.block.y, coh_now.block.z, at_barrier, waiting,
+            "%s: %d thread(s) wait at __syncthreads, %d for lanes of their warp, %d "
+            "have ended", here().c_str(), at_barrier, waiting,
             thread_count_ - alive_);
         break_off();
     }

@@ -3,46 +3,22 @@
 // g++ -fsanitize=thread puts a call before each access, as for ThreadSanitizer, and `bounds` and
 // `alignment` call when they find something. Their libraries are not linked: hooks.hpp answers.
 #pragma once
-#include <algorithm>
-#include <vector>
-
 #include "block.hpp"
-#include "shadow.hpp"
-
-// The library's own zeroed data: the static shared memory of all its kernels.
-extern "C" COH_HIDDEN char __bss_start[];
-extern "C" COH_HIDDEN char _end[];
-extern "C" COH_HIDDEN char __ehdr_start[];
+#include "regions.hpp"
 
 namespace coh {
 
 const unsigned MANY_INTERVALS = 1u << 31;  // time to count from 0 again
-const int DYNAMIC_SHARED = -1, STATIC_SHARED = -2;  // in place of an argument's number
-
-// Memory with one set of cells; arguments that overlap have theirs in common.
-struct Span {
-    uintptr_t begin, end;
-    int shift;  // a cell stands for 1 << shift bytes
-    bool shared;
-    size_t first_cell;
-};
-
-// Memory that a kernel may touch.
-struct Region {
-    uintptr_t begin, end;
-    uint64_t pitch, row;  // 0 where all of it belongs to the array
-    bool constant;
-    int argument;
-    int span;
-
-    bool contains(uintptr_t at, int bytes) const
-    {
-        if (at < begin || at + bytes > end) return false;
-        return !pitch || (at - begin) % pitch + bytes <= row;
-    }
-};
 
 enum Kind { READ, WRITE, ATOMIC };
+
+// One access of the running thread.
+struct Event {
+    uintptr_t at;
+    int bytes;
+    Kind kind;
+    void* instruction;
+};
 
 class Checker {
 public:
@@ -51,25 +27,16 @@ public:
     void begin_launch(const coh_launch_record& launch, uintptr_t dynamic_shared)
     {
         if (block_.interval > MANY_INTERVALS) {
-            cells_.forget();
+            regions_.forget();
             block_.interval = 0;
         }
         horizon_.launch = block_.interval + 1;
         starts_.clear();
-        regions_.clear();
-        spans_.clear();
-        for (int i = 0; i < launch.buffer_count; ++i) add_argument(launch.buffers[i]);
-        join_spans();
-        add_shared(reinterpret_cast<uintptr_t>(__bss_start), reinterpret_cast<uintptr_t>(_end),
-                   STATIC_SHARED);
-        if (launch.shared_bytes)
-            add_shared(dynamic_shared, dynamic_shared + launch.shared_bytes, DYNAMIC_SHARED);
-        give_cells();
-        last_ = &regions_[0];
+        regions_.set(launch, dynamic_shared);
         active_ = true;
     }
 
-    // Before a block begins.
+    // Before the block at `index` runs.
     void begin_block(uint3 index)
     {
         horizon_.block = block_.interval + 1;
@@ -79,118 +46,37 @@ public:
     void end_launch() { active_ = false; }
     bool active() const { return active_; }
 
-    // One access of the running thread. Its own stack holds its local variables; they and whatever
-    // happens between launches are let through here, where it costs little.
+    // The running thread's own stack holds its local variables; they, and whatever happens between
+    // launches, are let through here, where it costs little.
     void access(uintptr_t at, int bytes, Kind kind, void* instruction)
     {
-        if (at - block_.stack() >= STACK_BYTES && active_) look(at, bytes, kind, instruction);
+        if (at - block_.stack() >= STACK_BYTES && active_) look({at, bytes, kind, instruction});
     }
 
 private:
-    struct Name {
-        char text[80];
-    };
-
-    // ---- what memory there is ----
-
-    void add_argument(const coh_buffer& buffer)
+    void look(const Event& event)
     {
-        const uintptr_t begin = buffer.address, end = begin + buffer.bytes;
-        const int shift = buffer.element_size >= 4 ? 2 : buffer.element_size == 2 ? 1 : 0;
-        regions_.push_back({begin, end, buffer.pitch, buffer.row, buffer.is_constant != 0,
-                            buffer.argument, 0});
-        spans_.push_back({begin & ~uintptr_t(3), end, shift, false, 0});
-    }
-
-    void add_shared(uintptr_t begin, uintptr_t end, int argument)
-    {
-        const int span = static_cast<int>(spans_.size());
-        regions_.push_back({begin, end, 0, 0, false, argument, span});
-        spans_.push_back({begin & ~uintptr_t(3), end, 2, true, 0});
-    }
-
-    // Make one span of those that overlap, and tell each region which is its own.
-    void join_spans()
-    {
-        std::sort(spans_.begin(), spans_.end(),
-                  [](const Span& a, const Span& b) { return a.begin < b.begin; });
-        std::vector<Span> joined;
-        for (const Span& span : spans_) {
-            if (joined.empty() || span.begin >= joined.back().end) {
-                joined.push_back(span);
-                continue;
-            }
-            joined.back().end = std::max(joined.back().end, span.end);
-            joined.back().shift = std::min(joined.back().shift, span.shift);
-        }
-        spans_ = joined;
-        for (Region& region : regions_) {
-            auto after = std::upper_bound(
-                spans_.begin(), spans_.end(), region.begin,
-                [](uintptr_t at, const Span& span) { return at < span.begin; });
-            region.span = static_cast<int>(after - spans_.begin()) - 1;
-        }
-    }
-
-    void give_cells()
-    {
-        size_t count = 0;
-        for (Span& span : spans_) {
-            span.first_cell = count;
-            count += ((span.end - span.begin) >> span.shift) + 1;
-        }
-        cells_.reserve(count);
-    }
-
-    const Region* find(uintptr_t at, int bytes)
-    {
-        if (last_->contains(at, bytes)) return last_;
-        for (const Region& region : regions_)
-            if (region.contains(at, bytes)) return last_ = &region;
-        return nullptr;
-    }
-
-    // Another argument without const may be the same memory.
-    bool may_write(uintptr_t at, int bytes) const
-    {
-        for (const Region& region : regions_)
-            if (!region.constant && region.contains(at, bytes)) return true;
-        return false;
-    }
-
-    // Tables and constants of the library, and its functions' addresses.
-    static bool is_constant(uintptr_t at)
-    {
-        return at >= reinterpret_cast<uintptr_t>(__ehdr_start)
-            && at < reinterpret_cast<uintptr_t>(__bss_start);
-    }
-
-    // ---- one access ----
-
-    void look(uintptr_t at, int bytes, Kind kind, void* instruction)
-    {
-        const Region* region = find(at, bytes);
+        const Region* region = regions_.find(event.at, event.bytes);
         if (!region) {
-            if (kind != READ || !is_constant(at)) out_of_bounds(at, bytes, kind, instruction);
+            const bool reads = event.kind == READ;
+            if (!reads || !Regions::is_constant(event.at)) out_of_bounds(event);
             return;
         }
-        if (kind != READ && region->constant && !may_write(at, bytes)) {
-            say(block_.reports.open("write-to-const", instruction), "%s writes to argument %d",
-                self().text, region->argument);
-        }
-        const Span& span = spans_[region->span];
-        Cell* cells = cells_.at(span.first_cell);
-        const uintptr_t begin = at - span.begin, end = begin + bytes;
+        if (event.kind != READ && region->constant && !regions_.may_write(event.at, event.bytes))
+            writes_const(*region, event);
+        const Span& span = regions_.span(*region);
+        Cell* cells = regions_.cells(span);
+        const uintptr_t begin = event.at - span.begin, end = begin + event.bytes;
         const int granule = 1 << span.shift;
-        if (bytes == granule && begin % granule == 0) {
-            touch(cells[begin >> span.shift], first(granule), kind, *region, at, instruction);
+        if (event.bytes == granule && begin % granule == 0) {  // as nearly always
+            touch(cells[begin >> span.shift], first(granule), *region, event);
             return;
         }
         for (uintptr_t place = begin >> span.shift; place << span.shift < end; ++place) {
             const uintptr_t here = place << span.shift;
             const int low = begin > here ? begin - here : 0;
             const int high = end - here < uintptr_t(granule) ? end - here : granule;
-            touch(cells[place], first(high) & ~first(low), kind, *region, at, instruction);
+            touch(cells[place], first(high) & ~first(low), *region, event);
         }
     }
 
@@ -199,26 +85,32 @@ private:
         return {block_.interval, block_.warp().interval, static_cast<uint16_t>(block_.thread())};
     }
 
-    void touch(Cell& cell, uint8_t mask, Kind kind, const Region& region, uintptr_t at,
-               void* instruction)
+    // The bytes `mask` of one granule.
+    void touch(Cell& cell, uint8_t mask, const Region& region, const Event& event)
     {
-        const bool shared = region.argument < 0, atomic = kind == ATOMIC;
         const Moment now = this->now();
-        const Access& old_write = cell.write;
-        const Access& old_read = cell.read;
-        const bool after_write = !horizon_.forgets(old_write, shared)
-            && (old_write.bytes & mask) && !(old_write.atomic && atomic);
-        if (after_write && horizon_.unordered(old_write.when, now))
-            race(kind == READ ? "reads" : "writes", "wrote", old_write, region, at, instruction);
-        if (kind != READ) {
-            const bool after_read = !horizon_.forgets(old_read, shared)
-                && (old_read.bytes & mask) && !(old_read.atomic && atomic);
-            if (after_read && horizon_.unordered(old_read, now))
-                race("writes", "read", old_read, region, at, instruction);
-        }
-        if (shared && kind != WRITE) check_initialised(cell, mask, region, at, instruction);
-        if (kind != READ) note_write(cell, mask, now, atomic);
-        if (kind != WRITE) note_read(cell, mask, now, atomic, shared);
+        const bool shared = region.shared(), atomic = event.kind == ATOMIC;
+        if (concerns(cell.write, mask, shared, atomic) && horizon_.unordered(cell.write.when, now))
+            race(cell.write, "wrote", region, event);
+        if (event.kind != READ && concerns(cell.read, mask, shared, atomic)
+            && horizon_.unordered(cell.read, now))
+            race(cell.read, "read", region, event);
+        if (event.kind != WRITE && shared && !initialised(cell, mask))
+            uninitialised(region, event);
+        if (event.kind != READ) note_write(cell, mask, now, atomic);
+        if (event.kind != WRITE) note_read(cell, mask, now, atomic, shared);
+    }
+
+    // Whether an earlier access is of this launch (or block) and to the same bytes; atomic
+    // operations do not disturb each other.
+    bool concerns(const Access& old, uint8_t mask, bool shared, bool atomic) const
+    {
+        return !horizon_.forgets(old, shared) && (old.bytes & mask) && !(old.atomic && atomic);
+    }
+
+    bool initialised(const Cell& cell, uint8_t mask) const
+    {
+        return cell.write.when.interval >= horizon_.block && !(mask & ~cell.initialised);
     }
 
     void note_write(Cell& cell, uint8_t mask, const Moment& now, bool atomic)
@@ -236,100 +128,77 @@ private:
         cell.read = {now, bytes, alone ? atomic : cell.read.atomic && atomic, readers};
     }
 
-    void check_initialised(Cell& cell, uint8_t mask, const Region& region, uintptr_t at,
-                           void* instruction)
+    // ---- what is said ----
+
+    static const char* does(const Event& event) { return event.kind == READ ? "reads" : "writes"; }
+
+    static std::string self()
     {
-        const bool written = cell.write.when.interval >= horizon_.block;
-        if (written && !(mask & ~cell.initialised)) return;
-        Report* report = block_.reports.open("uninitialised", instruction);
-        say(report, "%s reads %s, which this block has not written", self().text,
-            name(region, at).text);
-        if (report && region.argument == STATIC_SHARED) report->variable = at;
+        return named("thread", coh_now.thread) + " of " + named("block", coh_now.block);
     }
 
-    // ---- what is said about it ----
-
-    Name self() const
+    // The place of an access; for static shared memory reports.py puts in the variable's name.
+    static std::string place(const Region& region, const Event& event, Report* report)
     {
-        Name name;
-        const uint3 block = coh_now.block, thread = coh_now.thread;
-        snprintf(name.text, sizeof name.text, "thread (%u,%u,%u) of block (%u,%u,%u)", thread.x,
-                 thread.y, thread.z, block.x, block.y, block.z);
-        return name;
-    }
-
-    static Name name(const Region& region, uintptr_t at)
-    {
-        Name name;
-        const unsigned long byte = at - region.begin;
-        if (region.argument == STATIC_SHARED)
-            snprintf(name.text, sizeof name.text, "static shared memory");
-        else if (region.argument == DYNAMIC_SHARED)
-            snprintf(name.text, sizeof name.text, "byte %lu of dynamic shared memory", byte);
-        else
-            snprintf(name.text, sizeof name.text, "byte %lu of argument %d", byte, region.argument);
-        return name;
+        if (region.argument == STATIC_SHARED) {
+            report->variable = event.at;
+            return region.name();
+        }
+        const unsigned long byte = event.at - region.begin;
+        return words("byte %lu of %s", byte, region.name().c_str());
     }
 
     // The block that was running in an interval of this launch.
     uint3 block_of(unsigned interval) const
     {
-        auto after = std::upper_bound(
+        const auto after = std::upper_bound(
             starts_.begin(), starts_.end(), interval,
             [](unsigned sought, const Start& start) { return sought < start.interval; });
         return (after - 1)->block;
     }
 
-    void race(const char* does, const char* did, const Access& other, const Region& region,
-              uintptr_t at, void* instruction)
+    void race(const Access& other, const char* did, const Region& region, const Event& event)
     {
-        Report* report = block_.reports.open("race", instruction);
+        Report* report = block_.reports.open("race", event.instruction);
         if (!report) return;
-        const uint3 block = block_of(other.when.interval);
         const bool elsewhere = other.when.interval < horizon_.block;
-        say(report, "%s %s %s, which thread %u of block (%u,%u,%u)%s %s: %s", self().text, does,
-            name(region, at).text, other.when.thread, block.x, block.y, block.z,
+        say(report, "%s %s %s, which thread %u of %s%s %s: %s", self().c_str(), does(event),
+            place(region, event, report).c_str(), other.when.thread,
+            named("block", block_of(other.when.interval)).c_str(),
             other.readers == ONE_LANE ? "" : " and others", did,
             elsewhere ? "blocks have no order" : "no barrier lies between");
-        if (region.argument == STATIC_SHARED) report->variable = at;
     }
 
-    void out_of_bounds(uintptr_t at, int bytes, Kind kind, void* instruction)
+    void uninitialised(const Region& region, const Event& event)
     {
-        const Region* nearest = nullptr;
-        uintptr_t distance = 1 << 20;
-        for (const Region& region : regions_) {
-            const uintptr_t gap = at < region.begin ? region.begin - at
-                : at >= region.end ? at - region.end + 1 : 0;
-            if (gap < distance) {
-                distance = gap;
-                nearest = &region;
-            }
-        }
-        Report* report = block_.reports.open("out-of-bounds", instruction);
-        const char* does = kind == READ ? "reads" : "writes";
-        if (!nearest) {
-            say(report, "%s %s %d bytes at an address in no argument", self().text, does, bytes);
+        Report* report = block_.reports.open("uninitialised", event.instruction);
+        if (!report) return;
+        say(report, "%s reads %s, which this block has not written", self().c_str(),
+            place(region, event, report).c_str());
+    }
+
+    void writes_const(const Region& region, const Event& event)
+    {
+        Report* report = block_.reports.open("write-to-const", event.instruction);
+        if (!report) return;
+        say(report, "%s writes %s, which is const", self().c_str(),
+            place(region, event, report).c_str());
+    }
+
+    void out_of_bounds(const Event& event)
+    {
+        const Region* region = regions_.nearest(event.at);
+        Report* report = block_.reports.open("out-of-bounds", event.instruction);
+        if (!region) {
+            say(report, "%s %s %d bytes at an address that is in no argument", self().c_str(),
+                does(event), event.bytes);
         } else {
-            const uint64_t size = nearest->end - nearest->begin;
-            const long byte = static_cast<long>(at - nearest->begin);
-            say(report, "%s %s %d bytes at byte %ld of %s, which has %lu", self().text, does, bytes,
-                byte, memory(*nearest).text, static_cast<unsigned long>(size));
+            const long byte = static_cast<long>(event.at - region->begin);
+            const unsigned long size = region->end - region->begin;
+            say(report, "%s %s %d bytes at byte %ld of %s, which has %lu", self().c_str(),
+                does(event), event.bytes, byte, region->name().c_str(), size);
         }
         block_.break_off();
-    }
-
-    static Name memory(const Region& region)
-    {
-        Name name;
-        if (region.argument == STATIC_SHARED)
-            snprintf(name.text, sizeof name.text, "static shared memory");
-        else if (region.argument == DYNAMIC_SHARED)
-            snprintf(name.text, sizeof name.text, "dynamic shared memory");
-        else
-            snprintf(name.text, sizeof name.text, "argument %d%s", region.argument,
-                     region.pitch ? " (rows apart)" : "");
-        return name;
     }
 
     struct Start {
@@ -338,12 +207,9 @@ private:
     };
 
     Block& block_;
+    Regions regions_;
     Horizon horizon_ = {0, 0};
     std::vector<Start> starts_;  // of the launch's blocks, in the order in which they ran
-    std::vector<Region> regions_;
-    std::vector<Span> spans_;
-    Cells cells_;
-    const Region* last_ = nullptr;
     bool active_ = false;
 };
 

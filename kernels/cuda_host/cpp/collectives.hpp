@@ -47,7 +47,8 @@ inline void check_meetings(Block& block, const Meeting& mine)
     const Warp& warp = block.warp();
     for (int m = 0; m < warp.meetings; ++m) {
         const Meeting& other = warp.meeting[m];
-        if (&other == &mine || !(other.arrived & mine.mask) || !(mine.arrived & other.mask)) continue;
+        const bool both = (other.arrived & mine.mask) && (mine.arrived & other.mask);
+        if (&other == &mine || !both) continue;
         const char* kind = same(mine.site, other.site) ? "warp-mask" : "warp-divergence";
         const int thread = block.thread() - block.lane() + lowest(other.arrived);
         say(block.reports.open(kind, mine.site),

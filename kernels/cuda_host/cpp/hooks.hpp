@@ -26,9 +26,8 @@ inline void report_and_stop(const char* kind, const SourceLocation& location, co
     Report* report = block.reports.open(kind, coh_site{location.file, (int)location.line});
     char found[120];
     snprintf(found, sizeof found, format, value);
-    const uint3 thread = coh_now.thread;
-    say(report, "thread (%u,%u,%u) of block (%u,%u,%u) %s", thread.x, thread.y, thread.z,
-        coh_now.block.x, coh_now.block.y, coh_now.block.z, found);
+    say(report, "%s of %s %s", named("thread", coh_now.thread).c_str(),
+        named("block", coh_now.block).c_str(), found);
     block.break_off();
 }
 

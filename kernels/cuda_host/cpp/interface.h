@@ -58,7 +58,7 @@ struct coh_launch_record {
 
 extern "C" {
 COH_HIDDEN void coh_syncthreads(coh_site site);
-COH_HIDDEN int coh_syncthreads_count(coh_site site, int predicate, int* threads);
+COH_HIDDEN int coh_syncthreads_count(coh_site site, int predicate);
 COH_HIDDEN void coh_syncwarp(unsigned mask, coh_site site);
 COH_HIDDEN uint64_t coh_shuffle(unsigned mask, coh_site site, uint64_t value, int source);
 COH_HIDDEN unsigned coh_ballot(unsigned mask, coh_site site, int predicate);

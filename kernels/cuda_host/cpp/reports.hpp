@@ -4,6 +4,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <string>
 
 #include "interface.h"
 
@@ -27,6 +28,23 @@ struct Place {
     Place(coh_site at) : site(at) {}
     Place(void* at) : instruction(at) {}
 };
+
+__attribute__((format(printf, 1, 2)))
+inline std::string words(const char* format, ...)
+{
+    char text[sizeof Report::text];
+    va_list values;
+    va_start(values, format);
+    vsnprintf(text, sizeof text, format, values);
+    va_end(values);
+    return text;
+}
+
+// Such as "block (0,1,2)".
+inline std::string named(const char* what, const uint3& index)
+{
+    return words("%s (%u,%u,%u)", what, index.x, index.y, index.z);
+}
 
 class Reports {
 public:

@@ -111,9 +111,8 @@ COH_EXPORTED const coh::Report* coh_reports() { return coh::block.reports.all();
 
 void coh_syncthreads(coh_site site) { coh::block.meet_block(site, 0); }
 
-int coh_syncthreads_count(coh_site site, int predicate, int* threads)
+int coh_syncthreads_count(coh_site site, int predicate)
 {
-    *threads = coh::block.thread_count();
     return coh::block.meet_block(site, predicate);
 }
 
@@ -156,8 +155,7 @@ void coh_note_atomic(void* address, int bytes, void* instruction)
 
 void coh_stop(coh_site site, const char* what)
 {
-    const uint3 at = coh_now.block;
-    coh::say(coh::block.reports.open("trap", site), "%s in block (%u,%u,%u), thread %d", what, at.x, at.y,
-             at.z, coh::block.thread());
+    coh::say(coh::block.reports.open("trap", site), "%s: %s in thread %d",
+             coh::named("block", coh_now.block).c_str(), what, coh::block.thread());
     coh::block.break_off();
 }

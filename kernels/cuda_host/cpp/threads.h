@@ -15,31 +15,15 @@ static constexpr int warpSize = 32;
 
 // ---- barriers ----
 
-inline int coh_syncthreads_and(coh_site site, int predicate)
-{
-    int threads;
-    return coh_syncthreads_count(site, predicate != 0, &threads) == threads;
-}
-
-inline int coh_syncthreads_or(coh_site site, int predicate)
-{
-    int threads;
-    return coh_syncthreads_count(site, predicate != 0, &threads) != 0;
-}
-
-inline int coh_syncthreads_sum(coh_site site, int predicate)
-{
-    int threads;
-    return coh_syncthreads_count(site, predicate != 0, &threads);
-}
+inline int coh_threads() { return blockDim.x * blockDim.y * blockDim.z; }
 
 // The mask of __syncwarp, which may be left out.
 inline unsigned coh_mask(unsigned mask = 0xffffffffu) { return mask; }
 
 #define __syncthreads() coh_syncthreads(COH_HERE)
-#define __syncthreads_and(predicate) coh_syncthreads_and(COH_HERE, predicate)
-#define __syncthreads_or(predicate) coh_syncthreads_or(COH_HERE, predicate)
-#define __syncthreads_count(predicate) coh_syncthreads_sum(COH_HERE, predicate)
+#define __syncthreads_count(predicate) coh_syncthreads_count(COH_HERE, (predicate) != 0)
+#define __syncthreads_or(predicate) (__syncthreads_count(predicate) != 0)
+#define __syncthreads_and(predicate) (__syncthreads_count(predicate) == coh_threads())
 #define __syncwarp(...) coh_syncwarp(coh_mask(__VA_ARGS__), COH_HERE)
 // threads of a block run one after another, and blocks too
 #define __threadfence() ((void)0)
@@ -133,6 +117,6 @@ COH_UNWATCHED inline void coh_mma_tf32_at(coh_site site, float (&d)[4], const un
 // What __launch_bounds__ promised: a GPU refuses a launch with more threads.
 inline void coh_check_bounds(coh_site site, unsigned most, int = 0)
 {
-    if (blockDim.x * blockDim.y * blockDim.z > most)
+    if (unsigned(coh_threads()) > most)
         coh_stop(site, "more threads than __launch_bounds__ allows");
 }
