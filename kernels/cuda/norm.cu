@@ -283,7 +283,7 @@ norm_combine(int parts, int C, T* sums, const T* inverse, const T* gamma, T beta
 // and l = inverse tgamma - gamma inverse^3 mean(d (x - mean)); with constant ones the sums' terms
 // are 0. Backward goes through f, `before`; forward (the tangent) through g, `after`.
 template <typename T, int W>
-__global__ void __launch_bounds__(256, 3)
+__global__ void __launch_bounds__(256, 4)
 norm_push(long long rows, long long R, int C, const T* __restrict__ x, const T* mean,
           const T* inverse, const T* gamma, const T* __restrict__ y, const T* __restrict__ t,
           const T* sums, const T* tgamma, const T* tshift, int before, int after, T slope,
