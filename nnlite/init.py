@@ -33,6 +33,11 @@ def uniform_fan_in(rng, weight, bias, fan_in, fan_out) -> None:
         _uniform(rng, bias, 1 / math.sqrt(fan_in))
 
 
+def glorot_deviation(fan_in: int, fan_out: int) -> float:
+    """sqrt(2 / (fan_in + fan_out)), Glorot & Bengio 2010."""
+    return math.sqrt(2 / (fan_in + fan_out))
+
+
 def _zero_bias(fill: Callable[[np.random.Generator, np.ndarray, int, int], None]) -> Initialiser:
     def initialise(rng, weight, bias, fan_in, fan_out) -> None:
         fill(rng, weight, fan_in, fan_out)
@@ -50,7 +55,7 @@ INITIALISERS: dict[str, Initialiser] = {
     "uniform_fan_in": uniform_fan_in,
     # Glorot & Bengio 2010: variance 2 / (fan_in + fan_out), zero bias
     "glorot_uniform": _zero_bias(lambda r, w, i, o: _uniform(r, w, math.sqrt(6 / (i + o)))),
-    "glorot_normal": _zero_bias(lambda r, w, i, o: _normal(r, w, math.sqrt(2 / (i + o)))),
+    "glorot_normal": _zero_bias(lambda r, w, i, o: _normal(r, w, glorot_deviation(i, o))),
     # He et al. 2015: variance 2 / fan_in, zero bias
     "he_uniform": _zero_bias(lambda r, w, i, o: _uniform(r, w, math.sqrt(6 / i))),
     "he_normal": _zero_bias(lambda r, w, i, o: _normal(r, w, math.sqrt(2 / i))),

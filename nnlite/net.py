@@ -108,7 +108,7 @@ class Network:
         ]
         starts = self.chain.state(self.input_shape)
         self.state = {
-            name: self.device.full(shape, start, self.dtype)
+            name: self.device.put(np.full(shape, start, self.dtype))
             for name, (shape, start) in starts.items()
         }
         self._starts = {name: start for name, (_, start) in starts.items()}
@@ -154,7 +154,8 @@ class Network:
             layer.initialise(generator(seed, index), views.get(str(index), {}), init)
         self.theta[...] = self.device.put(drawn)
         for name, start in self._starts.items():
-            self.state[name][...] = start
+            whole = np.full(self.state[name].shape, start, self.dtype)
+            self.state[name][...] = self.device.put(whole)
         self.draws = 0
 
     def _split(self, vector: np.ndarray) -> dict[str, Any]:

@@ -11,6 +11,9 @@ from weightspace.nnlite import (
     AdaptiveAvgPool2d,
     AvgPool2d,
     BatchNorm2d,
+    ComplexLinear,
+    Context,
+    ContextConv2d,
     Conv2d,
     Dropout,
     Flatten,
@@ -19,6 +22,7 @@ from weightspace.nnlite import (
     MaxPool2d,
     Network,
     Residual,
+    Rotation,
     Sequential,
     models,
     optim,
@@ -36,6 +40,9 @@ STACKS = {
     "no bias": [Linear(6, "tanh", bias=False), Linear(K, bias=False)],
     "one layer": [Linear(K)],
     "one unit": [Linear(1, "tanh"), Linear(K)],
+    "contexts": [Context(), Linear(9, "tanh"), Context(learned=True), Linear(K)],
+    "rotations": [Rotation(), Linear(7, "tanh"), Rotation(), Linear(K)],
+    "complex": [ComplexLinear(6, "tanh"), ComplexLinear(5, "relu"), ComplexLinear(K, real=True)],
     "flat norm": [Linear(6), BatchNorm2d(activation="tanh"), Dropout(0.5), Linear(K)],
 }
 BLOCK = (
@@ -50,6 +57,13 @@ IMAGE_STACKS = {
         Conv2d(8, 3, 1, 1, "tanh"),
         Conv2d(4, (2, 3), (2, 1), (0, 1), "leaky_relu", 0.1, bias=False),
         Flatten(),
+        Linear(K),
+    ],
+    "contexts on kernels": [
+        ContextConv2d(5, 3, 1, 1, "relu"),
+        ContextConv2d(4, 3, 2, bias=False),
+        Flatten(),
+        Context(),
         Linear(K),
     ],
     "pooling": [

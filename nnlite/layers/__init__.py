@@ -3,6 +3,7 @@
 from .activation import Activation, Flatten
 from .base import Layer
 from .composite import Residual, Sequential
+from .context import ComplexLinear, Context, ContextConv2d, Rotation
 from .conv import Conv2d
 from .dropout import Dropout
 from .linear import Linear
@@ -16,6 +17,9 @@ LAYERS: dict[str, type[Layer]] = {
         AdaptiveAvgPool2d,
         AvgPool2d,
         BatchNorm2d,
+        ComplexLinear,
+        Context,
+        ContextConv2d,
         Conv2d,
         Dropout,
         Flatten,
@@ -23,6 +27,7 @@ LAYERS: dict[str, type[Layer]] = {
         Linear,
         MaxPool2d,
         Residual,
+        Rotation,
         Sequential,
     )
 }
@@ -33,6 +38,9 @@ __all__ = [
     "AdaptiveAvgPool2d",
     "AvgPool2d",
     "BatchNorm2d",
+    "ComplexLinear",
+    "Context",
+    "ContextConv2d",
     "Conv2d",
     "Dropout",
     "Flatten",
@@ -41,5 +49,6 @@ __all__ = [
     "Linear",
     "MaxPool2d",
     "Residual",
+    "Rotation",
     "Sequential",
 ]

@@ -33,8 +33,11 @@ class Layer:
         """Name and shape of each parameter, in the order they have in theta."""
         return {}
 
-    def state(self, input_shape: Shape) -> dict[str, tuple[Shape, float]]:
-        """Name, shape and first value of what persists between passes beside theta."""
+    def state(self, input_shape: Shape) -> dict[str, tuple[Shape, float | np.ndarray]]:
+        """Name, shape and first value of what persists between passes beside theta.
+
+        The value is a number, or an array that broadcasts to the shape.
+        """
         return {}
 
     def moded(self) -> bool:

@@ -50,7 +50,7 @@ class Sequential(Layer):
             for inner, shape in layer.parameters(given).items()
         }
 
-    def state(self, input_shape: Shape) -> dict[str, tuple[Shape, float]]:
+    def state(self, input_shape: Shape) -> dict[str, tuple[Shape, float | np.ndarray]]:
         return {
             f"{name}.{inner}": start
             for name, layer, given in self._shaped(input_shape)
@@ -165,7 +165,7 @@ class Residual(Activated):
             for name, shape in path.parameters(input_shape).items()
         }
 
-    def state(self, input_shape: Shape) -> dict[str, tuple[Shape, float]]:
+    def state(self, input_shape: Shape) -> dict[str, tuple[Shape, float | np.ndarray]]:
         return {
             f"{part}.{name}": start
             for part, path in self._paths.items()

@@ -70,7 +70,7 @@ class BatchNorm2d(Activated):
     def parameters(self, input_shape: Shape) -> dict[str, Shape]:
         return {"weight": input_shape[-1:], "bias": input_shape[-1:]} if self.affine else {}
 
-    def state(self, input_shape: Shape) -> dict[str, tuple[Shape, float]]:
+    def state(self, input_shape: Shape) -> dict[str, tuple[Shape, float | np.ndarray]]:
         if self.statistics == "batch":
             return {}
         return {"mean": (input_shape[-1:], 0.0), "var": (input_shape[-1:], 1.0)}

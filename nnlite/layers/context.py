@@ -1,0 +1,352 @@
+"""Layers of superposed models (Cheung et al. 2019): what a context does to a layer's input.
+
+A context is state, not a parameter: `Scope.state["context"]`, which `methods.Superposition` sets
+to that of the model it wants. Layers are as they were but for it, so a superposed network is a
+network of these layers, and every verb holds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from ...kernels.codes import IDENTITY
+from ...kernels.errors import SettingError, ShapeError
+from ..init import glorot_deviation
+from ..layout import Shape
+from ..workspace import Buffer, Scope
+from .activation import Activated, check_activation
+from .base import Layer, Views
+from .conv import Conv2d
+
+
+@dataclass(frozen=True)
+class Context(Layer):
+    """y = c x, feature by feature; c (of a sample's shape) is 1 until somebody sets it.
+
+    learned: c is a parameter, trained like the others. Put before a layer, it makes that layer's
+    weights W act as W c: binary contexts are signs. `saved` is x where c is learned, else None.
+    """
+
+    learned: bool = False
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        return input_shape
+
+    def parameters(self, input_shape: Shape) -> dict[str, Shape]:
+        return {"context": input_shape} if self.learned else {}
+
+    def state(self, input_shape: Shape) -> dict[str, tuple[Shape, float | np.ndarray]]:
+        return {} if self.learned else {"context": (input_shape, 1.0)}
+
+    def initialise(self, rng: np.random.Generator, p: Views, init) -> None:
+        if self.learned:
+            p["context"][...] = 1
+
+    def buffers(self, ops, input_shape: Shape, n: int, want_dx: bool = True) -> dict[str, Buffer]:
+        found = {"y": Buffer((n, *input_shape))}
+        if want_dx:
+            found["dx"] = Buffer((n, *input_shape), shared="flow")
+        return found
+
+    def _times(self, k: Scope, p: Views, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        c = (p if self.learned else k.state)["context"].reshape(-1)
+        k.ops.context_multiply(x.reshape(len(x), -1), c, y.reshape(len(y), -1))
+        return y
+
+    def forward(self, k: Scope, p: Views, x: np.ndarray):
+        return self._times(k, p, x, k.take("y", x.shape)), x if self.learned else None
+
+    def backward(self, k, p, saved, dy, dp, beta=1.0, want_dx=True):
+        if dp is not None and self.learned:
+            rows = len(dy)
+            k.ops.context_gradient(
+                saved.reshape(rows, -1), dy.reshape(rows, -1), float(beta),
+                dp["context"].reshape(-1),
+            )  # fmt: skip
+        return self._times(k, p, dy, k.flow(dy.shape, dy)) if want_dx else None
+
+    def tangent(self, k, p, saved, tp, tx):
+        ty = None if tx is None else self._times(k, p, tx, k.take("ty", tx.shape))
+        if tp is None or not self.learned:
+            return ty
+        moved = k.take("tc", saved.shape)
+        rows = saved.reshape(len(saved), -1)
+        k.ops.context_multiply(rows, tp["context"].reshape(-1), moved.reshape(rows.shape))
+        if ty is not None:
+            k.ops.residual_forward(moved, ty, IDENTITY, 0.0, moved)
+        return moved
+
+    def sample_grads(self, k, p, saved, dy, out) -> None:
+        if self.learned:  # x dy, element by element: each sample is a context of the other
+            for n in range(len(dy)):
+                row = out["context"][n].reshape(1, -1)
+                k.ops.context_multiply(saved[n].reshape(1, -1), dy[n].reshape(-1), row)
+
+    def accumulate(self, k, p, saved, dy, out, power) -> None:
+        if self.learned:
+            out["context"] += (np.abs(saved * dy) ** power).sum(axis=(0, 1))
+
+
+@dataclass(frozen=True)
+class Rotation(Layer):
+    """y = C x for flat samples, C (I, I) an orthogonal matrix: the identity until somebody sets it.
+
+    `saved` is x.
+    """
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        if len(input_shape) != 1:
+            raise ShapeError(f"Rotation got samples of shape {input_shape}; it takes flat ones")
+        return input_shape
+
+    def state(self, input_shape: Shape) -> dict[str, tuple[Shape, float | np.ndarray]]:
+        return {"context": ((*input_shape, *input_shape), np.eye(input_shape[0]))}
+
+    def buffers(self, ops, input_shape: Shape, n: int, want_dx: bool = True) -> dict[str, Buffer]:
+        found = {"y": Buffer((n, *input_shape))}
+        if want_dx:
+            found |= {"dz": Buffer((n, *input_shape)), "dx": Buffer((n, *input_shape))}
+        return found
+
+    def _turn(self, k: Scope, x: np.ndarray, name: str) -> np.ndarray:
+        y = k.take(name, x.shape)
+        k.ops.dense_forward(x, k.state["context"], None, IDENTITY, 0.0, y)
+        return y
+
+    def forward(self, k: Scope, p: Views, x: np.ndarray):
+        return self._turn(k, x, "y"), x
+
+    def backward(self, k, p, saved, dy, dp, beta=1.0, want_dx=True):
+        if not want_dx:
+            return None
+        dz, dx = k.take("dz", dy.shape), k.take("dx", dy.shape)
+        k.ops.dense_backward(
+            saved, k.state["context"], saved, dy, IDENTITY, 0.0, 0.0, dz, None, None, dx
+        )
+        return dx
+
+    def tangent(self, k, p, saved, tp, tx):
+        return None if tx is None else self._turn(k, tx, "ty")
+
+
+class ComplexSaved(NamedTuple):
+    """What ComplexLinear's forward pass leaves for its other verbs."""
+
+    z: np.ndarray  # (N, q, 2 I) the input, turned by the context and laid out for real products
+    y: np.ndarray  # (N, q, O) the output, in which f' can be written
+    shape: Shape  # of one sample of the input
+
+
+@dataclass(frozen=True)
+class ComplexLinear(Activated):
+    """A dense layer of `units` complex outputs, y = f(W (c * x)), and its context c (2, I).
+
+    Samples are planes, (2, I): the real parts and the imaginary ones; a flat sample (I,) is real.
+    weight (O, 2, I), a real parameter like any other. f acts on both planes alike ("split";
+    Trabelsi et al. 2018). real: give the real part of the outputs alone, as flat samples (O,): a
+    head. There is no bias. An importance keeps a weight's real and imaginary part apart.
+    """
+
+    units: int
+    activation: str = "identity"
+    slope: float = 0.01
+    real: bool = False
+
+    def __post_init__(self) -> None:
+        if self.units < 1:
+            raise SettingError(f"ComplexLinear got units={self.units}; a layer has at least one")
+        check_activation(self.activation, self.slope)
+
+    @property
+    def _planes(self) -> int:
+        return 1 if self.real else 2
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        if len(input_shape) != 1 and (len(input_shape) != 2 or input_shape[0] != 2):
+            raise ShapeError(
+                f"ComplexLinear({self.units}) got samples of shape {input_shape}; it takes complex "
+                "ones, (2, I), or real ones, (I,)"
+            )
+        return (self.units,) if self.real else (2, self.units)
+
+    def parameters(self, input_shape: Shape) -> dict[str, Shape]:
+        return {"weight": (self.units, 2, input_shape[-1])}
+
+    def state(self, input_shape: Shape) -> dict[str, tuple[Shape, float | np.ndarray]]:
+        return {"context": ((2, input_shape[-1]), np.array([[1.0], [0.0]]))}
+
+    def initialise(self, rng: np.random.Generator, p: Views, init) -> None:
+        """Magnitudes ~ N(0, 2 / (fan_in + fan_out)), phases uniform (Cheung et al.'s code)."""
+        units, _, inputs = p["weight"].shape
+        size = rng.normal(0, glorot_deviation(inputs, units), (units, inputs))
+        phase = rng.uniform(-np.pi, np.pi, (units, inputs))
+        p["weight"][:, 0], p["weight"][:, 1] = size * np.cos(phase), size * np.sin(phase)
+
+    def buffers(self, ops, input_shape: Shape, n: int, want_dx: bool = True) -> dict[str, Buffer]:
+        q, j = self._planes, 2 * input_shape[-1]
+        found = {"z": Buffer((n, q, j)), "y": Buffer((n, q, self.units))}
+        found["dz"] = Buffer((n, q, self.units))
+        if want_dx:
+            found |= {"dx": Buffer((n, q, j)), "out": Buffer((n, *input_shape), shared="flow")}
+        return found
+
+    def _expand(self, k: Scope, x: np.ndarray, name: str) -> np.ndarray:
+        """c x as rows of real numbers (N, q, 2 I)."""
+        z = k.take(name, (len(x), self._planes, 2 * x.shape[-1]))
+        k.ops.complex_expand(x.reshape(len(x), -1, x.shape[-1]), k.state["context"], z)
+        return z
+
+    def _shaped(self, rows: np.ndarray) -> np.ndarray:
+        """(N, q, O) as samples."""
+        return rows.reshape(len(rows), self.units) if self.real else rows
+
+    def forward(self, k: Scope, p: Views, x: np.ndarray):
+        z = self._expand(k, x, "z")
+        y = k.take("y", (len(x), self._planes, self.units))
+        k.ops.dense_forward(_rows(z), _matrix(p), None, self._act, self.slope, _rows(y))
+        return self._shaped(y), ComplexSaved(z, y, x.shape[1:])
+
+    def backward(self, k, p, saved, dy, dp, beta=1.0, want_dx=True):
+        n, q, j = len(dy), self._planes, saved.z.shape[2]
+        dz = k.take("dz", (n, q, self.units))
+        dw = None if dp is None else _matrix(dp)
+        dx = k.take("dx", (n, q, j)) if want_dx else None
+        k.ops.dense_backward(
+            _rows(saved.z), _matrix(p), _rows(saved.y), dy.reshape(n * q, self.units), self._act,
+            self.slope, float(beta), _rows(dz), dw, None, None if dx is None else _rows(dx),
+        )  # fmt: skip
+        if dx is None:
+            return None
+        out = k.flow((n, *saved.shape), dy)
+        k.ops.complex_contract(dx, k.state["context"], out.reshape(n, -1, saved.shape[-1]))
+        return out
+
+    def tangent(self, k, p, saved, tp, tx):
+        if tp is None and tx is None:
+            return None
+        tz = None if tx is None else _rows(self._expand(k, tx, "tz"))
+        ty = k.take("ty", saved.y.shape)
+        k.ops.dense_tangent(
+            _rows(saved.z), _matrix(p), _rows(saved.y), tz, None if tp is None else _matrix(tp),
+            None, self._act, self.slope, _rows(ty),
+        )  # fmt: skip
+        return self._shaped(ty)
+
+    # A sample's rows of z are positions of a picture one pixel high; a 1 x 1 convolution sums its
+    # gradient over them before any power is taken.
+
+    def _picture(self, rows: np.ndarray) -> np.ndarray:
+        return rows.reshape(-1, 1, self._planes, rows.shape[-1])
+
+    def _work(self, k: Scope, kernel: str, saved: ComplexSaved) -> np.ndarray:
+        x, w = (len(saved.z), 1, *saved.z.shape[1:]), (self.units, 1, 1, saved.z.shape[2])
+        return k.work(k.ops.conv2d_workspace(kernel, x, w, (1, 1), (0, 0)))
+
+    def sample_grads(self, k, p, saved, dy, out) -> None:
+        dz = self._pulled(k, saved.y, dy.reshape(saved.y.shape))
+        each = (len(dy), self.units, 1, 1, saved.z.shape[2])
+        k.ops.conv2d_sample_grads(
+            self._picture(saved.z), self._picture(dz), (1, 1), (0, 0),
+            self._work(k, "conv2d_sample_grads", saved), out["weight"].reshape(each), None,
+        )  # fmt: skip
+
+    def accumulate(self, k, p, saved, dy, out, power) -> None:
+        rows = (-1, *saved.y.shape[1:])
+        dz = self._picture(self._pulled(k, saved.y, dy.reshape(rows)))
+        stacked = dz.reshape(-1, len(saved.z), *dz.shape[1:])
+        k.ops.conv2d_accumulate(
+            self._picture(saved.z), stacked, (1, 1), (0, 0), power,
+            self._work(k, "conv2d_accumulate", saved), _filters(out), None,
+        )  # fmt: skip
+
+    def signal(self, k, p, saved, out) -> None:
+        k.ops.conv2d_signal(
+            self._picture(saved.z), self._picture(saved.y), _filters(p), (1, 1), (0, 0),
+            self._work(k, "conv2d_signal", saved), _filters(out), None,
+        )  # fmt: skip
+
+
+def _rows(planes: np.ndarray) -> np.ndarray:
+    """(N, q, D) as (N q, D)."""
+    return planes.reshape(-1, planes.shape[-1])
+
+
+def _matrix(p: Views) -> np.ndarray:
+    """weight (O, 2, I) as (O, 2 I)."""
+    return p["weight"].reshape(len(p["weight"]), -1)
+
+
+def _filters(p: Views) -> np.ndarray:
+    return p["weight"].reshape(len(p["weight"]), 1, 1, -1)
+
+
+@dataclass(frozen=True)
+class ContextConv2d(Conv2d):
+    """A convolution whose filters are multiplied by a context c (R, S, C) shared by all of them.
+
+    Cheung et al. 2019, Eq. 8. It is 1 until somebody sets it.
+    """
+
+    def state(self, input_shape: Shape) -> dict[str, tuple[Shape, float | np.ndarray]]:
+        return {"context": ((*self.size, input_shape[-1]), 1.0)}  # type: ignore[misc]
+
+    def buffers(self, ops, input_shape: Shape, n: int, want_dx: bool = True) -> dict[str, Buffer]:
+        weight = Buffer(self.parameters(input_shape)["weight"])
+        plain = super().buffers(ops, input_shape, n, want_dx)
+        return {**plain, "weight": weight, "dweight": weight}
+
+    def _times(self, k: Scope, weight: np.ndarray, out: np.ndarray, c=None) -> np.ndarray:
+        """out = weight (..., R, S, C) times the context."""
+        c = (k.state["context"] if c is None else c).reshape(-1)
+        k.ops.context_multiply(weight.reshape(-1, c.size), c, out.reshape(-1, c.size))
+        return out
+
+    def _with_context(self, k: Scope, p: Views, name: str = "weight") -> Views:
+        """p with its weights multiplied."""
+        return {**p, "weight": self._times(k, p["weight"], k.take(name, p["weight"].shape))}
+
+    def forward(self, k: Scope, p: Views, x: np.ndarray):
+        return super().forward(k, self._with_context(k, p), x)
+
+    def backward(self, k, p, saved, dy, dp, beta=1.0, want_dx=True):
+        own = self._with_context(k, p) if want_dx else p
+        if dp is None:
+            return super().backward(k, own, saved, dy, None, beta, want_dx)
+        plain = self._aside(k, dp)
+        dx = super().backward(k, own, saved, dy, plain, beta, want_dx)
+        if beta:
+            self._add(k, plain, dp)
+        else:
+            self._times(k, plain["weight"], dp["weight"])
+        return dx
+
+    def _aside(self, k: Scope, dp: Views) -> dict[str, np.ndarray]:
+        """dp with a buffer of zeros in place of its weights."""
+        weight = k.take("dweight", dp["weight"].shape)
+        weight[...] = 0
+        return {**dp, "weight": weight}
+
+    def _add(self, k: Scope, plain: Views, dp: Views, c: np.ndarray | None = None) -> None:
+        """dp's weights += plain's times the context."""
+        mine, weight = dp["weight"], self._times(k, plain["weight"], plain["weight"], c)
+        k.ops.residual_forward(mine, weight, IDENTITY, 0.0, mine)
+
+    def tangent(self, k, p, saved, tp, tx):
+        moved = None if tp is None else self._with_context(k, tp, "tweight")
+        return super().tangent(k, self._with_context(k, p), saved, moved, tx)
+
+    def sample_grads(self, k, p, saved, dy, out) -> None:
+        super().sample_grads(k, p, saved, dy, out)
+        for n in range(len(dy)):
+            self._times(k, out["weight"][n], out["weight"][n])
+
+    def accumulate(self, k, p, saved, dy, out, power) -> None:
+        plain = self._aside(k, out)
+        super().accumulate(k, p, saved, dy, plain, power)
+        self._add(k, plain, out, np.abs(k.state["context"]) ** power)
+
+    def signal(self, k, p, saved, out) -> None:
+        super().signal(k, self._with_context(k, p), saved, out)
