@@ -39,8 +39,16 @@ SIZES = [
     sizes(2, (8, 8), 40, 10, (1, 1)),
     sizes(9, (4, 4), 5, 16, (3, 3)),
 ]
+# Multiples of 4 channels and filters are read in pieces of 16 bytes.
+WIDE = [
+    sizes(3, (7, 9), 4, 4, (1, 1)),
+    sizes(2, (9, 8), 12, 68, (3, 3)),
+    sizes(2, (5, 6), 68, 12, (2, 3)),
+    sizes(5, (6, 5), 16, 20, (5, 4)),
+]
 STACKED = sizes(3, (6, 5), 5, 18, (3, 2), 3)
-SMALL = sizes(2, (5, 4), 3, 5, (3, 2), 2)
+SMALL = [sizes(2, (5, 4), 3, 5, (3, 2), 2), sizes(2, (5, 4), 4, 8, (3, 2), 2)]
+EVERY_TILE = [(t, False) for t in conv.TILES.single] + [(t, True) for t in conv.TILES.wide]
 # (stride, padding) beyond those of the contract's variants.
 STEPS = {
     "padding beyond the image": ((1, 1), (6, 5)),
@@ -75,10 +83,12 @@ def replan():
 
 @pytest.fixture
 def only(monkeypatch, replan):
-    """only(tile): convolutions use that tile and no other."""
+    """only(tile, wide): convolutions use that tile and no other, with pieces or without."""
 
-    def use(tile: str) -> None:
-        monkeypatch.setattr(conv, "NAMES", () if tile == tiles.TENSOR else (tile,))
+    def use(tile: str, wide: bool) -> None:
+        single, pieces = conv.TILES
+        pieces = (tile,) if wide else ()
+        monkeypatch.setattr(conv, "TILES", tiles.Compiled(single if wide else (tile,), pieces))
         replan()
 
     return use
@@ -104,7 +114,7 @@ def moved(name: str, stride, padding):
 @pytest.mark.parametrize(("name", "variant"), CASES)
 def test_agrees_with_reference(ops, name, variant, dtype):
     kernel = KERNELS[name]
-    for seed, where in enumerate(SIZES):
+    for seed, where in enumerate([*SIZES, *WIDE]):
         if fits(kernel, where, variant):
             error = check(ops, kernel, where, dtype, variant, seed)
             assert error <= 1, f"{where}: {error} times the tolerance"
@@ -115,7 +125,7 @@ def test_agrees_with_reference(ops, name, variant, dtype):
 @pytest.mark.parametrize("name", NAMES)
 def test_agrees_for_unusual_steps(ops, name, steps, dtype):
     kernel = moved(name, *STEPS[steps])
-    for where in (sizes(2, (7, 5), 3, 10, (3, 2)), sizes(2, (5, 9), 4, 17, (5, 4)), STACKED):
+    for where in (sizes(2, (7, 5), 3, 10, (3, 2)), sizes(2, (5, 9), 4, 16, (5, 4)), STACKED):
         if fits(kernel, where):
             assert check(ops, kernel, where, dtype) <= 1, where
 
@@ -132,15 +142,35 @@ def test_stacked_cotangents(ops, dtype):
 
 @pytest.mark.parametrize("dtype", FLOATS)
 @pytest.mark.parametrize("name", PRODUCTS)
-@pytest.mark.parametrize("tile", conv.NAMES)
-def test_every_tile_gives_every_product(ops, only, tile, name, dtype):
-    only(tile)
-    for where in (sizes(2, (9, 8), 9, 70, (3, 3), 2), sizes(2, (5, 6), 67, 7, (2, 1))):
+@pytest.mark.parametrize(("tile", "wide"), EVERY_TILE)
+def test_every_tile_gives_every_product(ops, only, tile, wide, name, dtype):
+    only(tile, wide)
+    odd = [sizes(2, (9, 8), 9, 70, (3, 3), 2), sizes(2, (5, 6), 67, 7, (2, 1))]
+    for where in WIDE if wide else odd:
         assert check(ops, KERNELS[name], where, dtype) <= 1
-    launched = conv.plan(
-        name, (2, 9, 8, 9), (70, 3, 3, 9), (1, 1), (1, 1), "float", True, False
-    ).where[0]
-    assert launched == f"{name}<{tile}<float>>"
+    launched = [key for key in ops.launch._functions if key.startswith(f"{name}<")]
+    real = conv.c_type(np.empty(0, dtype))
+    assert f"{name}<{tile}<{real}{', WIDE' * wide}>>" in launched
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_arrays_that_begin_anywhere(ops, rng, dtype):
+    """Parameters lie where the one before ends: pieces of 16 bytes may not fit their beginning."""
+    kernel, device = KERNELS["conv2d_forward"], ops.device
+    arguments = kernel.arguments(rng, WIDE[1], dtype)
+    expected = kernel.run(ops, arguments)["y"]
+    x, w, b = (arguments[name] for name in "xwb")
+    for mode in ("fast", "check"):
+        device.mode = mode
+        for offset in (0, 1, 2, 3):
+            room = device.zeros((w.size + offset,), dtype)
+            moved_w = room[offset:].reshape(w.shape)
+            moved_w.set(w)
+            y = device.empty(expected.shape, dtype)
+            ops.conv2d_forward(device.put(x), moved_w, device.put(b), (1, 1), (1, 1),
+                               arguments["act"], 0.01, None, y)  # fmt: skip
+            assert relative_error(device.get(y), expected) <= tolerance(dtype, 108)
+        device.mode = "fast"
 
 
 @pytest.mark.parametrize("least", [1, 7, 1000])
@@ -154,8 +184,8 @@ def test_sums_in_many_parts_or_one(ops, monkeypatch, replan, least):
     for name in ("conv2d_weight_grad", "conv2d_accumulate"):
         for variant in KERNELS[name].variants:
             assert check(ops, KERNELS[name], where, np.float64, variant) <= 1
-        shapes = (5, 6, 7, 5), (12, 3, 3, 5), (1, 1), (1, 1)
-        room[name] = ops.conv2d_workspace(name, *shapes) // (46 * 12)
+            size = ops.conv2d_workspace(name, (5, 6, 7, 5), (12, 3, 3, 5), (1, 1), (1, 1))
+        room[name] = size // (46 * 12)
     wanted = {1: (210, 5), 7: (30, 5), 1000: (0, 0)}[least]
     assert tuple(room.values()) == wanted
 
@@ -238,7 +268,7 @@ def test_too_little_scratch_strided_images_and_too_large_ones_are_refused(ops, r
         ops.conv2d_forward(x[:, ::2], w, None, *where, 0, 0.0, work, x)
     for shape in ((1 << 20, 64, 64, 1), (1, 1 << 14, 1 << 14, 16)):
         with pytest.raises(ValueError, match="smaller batches"):
-            conv.plan("conv2d_forward", shape, (4, 3, 3, shape[3]), *where, "float", False, False)
+            ops.conv2d_workspace("conv2d_weight_grad", shape, (4, 3, 3, shape[3]), *where)
 
 
 # ---- races, bounds and bits ---------------------------------------------------------------------
@@ -251,18 +281,20 @@ def test_the_checker_finds_nothing(name, order, monkeypatch, replan):
     monkeypatch.setattr(conv, "LEAST_PART", 8)
     replan()
     ops, kernel = make_ops("check", order), KERNELS[name]
-    for variant in ("", "strided", "no bias"):
-        if variant in kernel.variants:
-            assert check(ops, kernel, SMALL, np.float32, variant) <= 1
-    assert check(ops, moved(name, *STEPS["both"]), SMALL, np.float64) <= 1
+    for where in SMALL:
+        for variant in ("", "strided", "no bias"):
+            if variant in kernel.variants:
+                assert check(ops, kernel, where, np.float32, variant) <= 1
+        assert check(ops, moved(name, *STEPS["both"]), where, np.float64) <= 1
 
 
-@pytest.mark.parametrize("tile", conv.NAMES)
-def test_the_checker_finds_nothing_in_any_tile(only, tile):
-    only(tile)
+@pytest.mark.parametrize(("tile", "wide"), EVERY_TILE)
+def test_the_checker_finds_nothing_in_any_tile(only, tile, wide):
+    only(tile, wide)
     ops = make_ops("check", 3)
     for name in PRODUCTS:
-        assert check(ops, KERNELS[name], sizes(2, (6, 5), 4, 19, (3, 3)), np.float32) <= 1
+        for dtype in FLOATS:
+            assert check(ops, KERNELS[name], sizes(2, (6, 5), 4, 20, (3, 3)), dtype) <= 1
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -270,7 +302,7 @@ def test_bits_depend_on_no_order(ops, name, monkeypatch, replan):
     monkeypatch.setattr(conv, "LEAST_PART", 16)
     replan()
     kernel = KERNELS[name]
-    for where in (SIZES[3], STACKED):
+    for where in (SIZES[3], WIDE[1], STACKED):
         arguments = kernel.arguments(np.random.default_rng(3), where, np.float32)
         found = []
         for order in (0, 0, 1, 2, 11):
@@ -324,13 +356,12 @@ def round_factors(arguments):
 
 
 @pytest.fixture
-def tensor(only, monkeypatch):
+def tensor(replan, monkeypatch):
     """Backends that use tensor cores, and nothing else in float."""
-    monkeypatch.setattr(tiles, "PROCESSORS", 1)
-    for tile in tiles.TILES:
-        if tile != tiles.TENSOR:
-            monkeypatch.setitem(tiles.TILES, tile, tiles.TILES[tile]._replace(cost=1e6))
-    only("Medium")
+    for name, tile in tiles.TILES.items():
+        if not name.startswith("Tensor"):
+            monkeypatch.setitem(tiles.TILES, name, tile._replace(cost=1e6))
+    replan()
 
     def make(mode: str = "fast", order: int = 0) -> CudaOps:
         ops = make_ops(mode, order)
@@ -345,7 +376,7 @@ def test_tf32_is_the_product_of_rounded_inputs(tensor, name):
     """Within float's own tolerance of it; and inputs that were not rounded give the same bits."""
     ops, kernel = tensor(), KERNELS[name]
     variant = "identity" if name == "dense_backward" else ""
-    ladder = [SIZES[3], STACKED, sizes(2, (13, 12), 9, 70, (3, 3))]
+    ladder = [*WIDE, sizes(2, (13, 12), 8, 140, (3, 3), 2)]
     if kernel.family == "dense":
         ladder = [{"N": n, "I": i, "O": o, "V": 1} for n, i, o in ((10, 85, 65), (150, 9, 70))]
     for where in ladder:
@@ -356,7 +387,8 @@ def test_tf32_is_the_product_of_rounded_inputs(tensor, name):
             found, again = kernel.run(ops, arguments), kernel.run(ops, exact)
             assert all(np.array_equal(found[key], again[key]) for key in found)
     product = "dense_input_grad" if name == "dense_backward" else name
-    assert f"{product}<Tensor>" in ops.launch._functions
+    loads = "WIDE" if name in PRODUCTS else "SINGLE"
+    assert f"{product}<Tensor<{loads}>>" in ops.launch._functions
 
 
 def test_tf32_rounds_powers_too(tensor, rng):
@@ -373,7 +405,7 @@ def test_tf32_rounds_powers_too(tensor, rng):
 
 @pytest.mark.parametrize("name", PRODUCTS)
 def test_tf32_has_no_races_and_the_same_bits(tensor, name):
-    kernel, where = KERNELS[name], sizes(2, (6, 5), 4, 19, (3, 3))
+    kernel, where = KERNELS[name], sizes(2, (6, 5), 4, 20, (3, 3))
     arguments = kernel.arguments(np.random.default_rng(3), where, np.float32)
     runs = [kernel.run(tensor("check", order), arguments) for order in (0, 1)]
     runs.append(kernel.run(tensor("fast", 5), arguments))
@@ -386,11 +418,13 @@ def test_tf32_is_off_unless_asked_for(monkeypatch):
     assert not make_ops().allow_tf32
     monkeypatch.setenv("WEIGHTSPACE_TF32", "1")
     assert make_ops().allow_tf32
-    wide = 1 << 14, 64, 576
-    names = conv.NAMES
-    assert tiles.choose_tile(*wide, "float", names, 1, True).name == tiles.TENSOR
-    assert tiles.choose_tile(*wide, "float", names).name == "Medium<float>"
-    assert tiles.choose_tile(*wide, "double", names, 1, True).name == "Medium<double>"
+    for real, asked, tile in (
+        ("float", False, "Medium<float, WIDE>"),
+        ("float", True, "Tensor<WIDE>"),
+        ("double", True, "Medium<double, WIDE>"),
+    ):
+        names = conv.TILES.names(real, True, asked)
+        assert tiles.choose_tile(1 << 14, 64, 576, names).name == tile
 
 
 # ---- the choice of tiles ------------------------------------------------------------------------
@@ -407,11 +441,18 @@ def test_tf32_is_off_unless_asked_for(monkeypatch):
     ],
 )
 def test_tiles_suit_the_results(rows, columns, length, tile):
-    chosen = tiles.choose_tile(rows, columns, length, "float", conv.NAMES)
-    assert chosen.name == f"{tile}<float>"
+    names = conv.TILES.names("float", True, False)
+    chosen = tiles.choose_tile(rows, columns, length, names)
+    assert chosen.name == f"{tile}<float, WIDE>"
     down, across = tiles.TILES[chosen.name][:2]
     assert (chosen.grid[0] - 1) * down < rows <= chosen.grid[0] * down
     assert (chosen.grid[1] - 1) * across < columns <= chosen.grid[1] * across
+
+
+def test_more_samples_than_a_grid_has(ops, monkeypatch, replan):
+    monkeypatch.setattr(conv, "MOST_SAMPLES", 2)
+    replan()
+    assert check(ops, KERNELS["conv2d_sample_grads"], SIZES[5], np.float64) <= 1
 
 
 def test_a_split_depends_on_sizes_alone():

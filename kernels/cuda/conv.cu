@@ -10,10 +10,10 @@ conv2d_forward(GEOMETRY, const typename P::Real* __restrict__ x,
     typedef typename P::Real T;
     __shared__ typename P::Stage stage;
     const int m0 = blockIdx.x * P::BM, n0 = blockIdx.y * P::BN, taps = R * S * C;
-    const ByPosition<T> windows{WINDOWS(x)};
+    const ByPosition<T, P::PIECE> windows{WINDOWS(x)};
     P product;
     product.clear();
-    product.add(stage, windows, AlongK<T>{w, taps, O}, m0, n0, 0, taps);
+    product.add(stage, windows, AlongK<T, P::PIECE>{w, taps, O}, m0, n0, 0, taps);
     product.combine(stage);
     product.each(m0, n0, windows.positions, O, [=](int p, int o, T z) {
         y[(long long)p * O + o] = activate(act, slope, b ? z + b[o] : z);
@@ -42,9 +42,10 @@ struct Phase {
 
 // dz as the pixels of a phase see it: the u-th tap of a pixel t is met at position first + t - u.
 // Steps run over taps and filters, filters innermost.
-template <typename T>
+template <typename T, int PIECE_>
 struct ByPixel {
-    enum { ALONG_K = 1 };
+    static constexpr bool ALONG_K = true;
+    static constexpr int PIECE = PIECE_;
     const T* dz;
     int N, rows, columns, O;
     Phase vertical, horizontal;
@@ -74,18 +75,20 @@ struct ByPixel {
         return {o - (u * columns + v) * O, u, v};
     }
 
-    __device__ T read(const Row& row, const Step& at) const
+    __device__ void read(T (&to)[PIECE], const Row& row, const Step& at, bool wanted) const
     {
         const int i = row.i - at.u, j = row.j - at.v;
         const bool inside = unsigned(i) < unsigned(rows) && unsigned(j) < unsigned(columns);
-        return inside ? row.corner[at.offset] : T(0);
+        fill(to, T(0));
+        load_if(to, wanted && inside, row.corner + at.offset);
     }
 };
 
 // The filters at the taps of a phase, with channels as rows.
-template <typename T>
+template <typename T, int PIECE_>
 struct ByChannel {
-    enum { ALONG_K = 0 };
+    static constexpr bool ALONG_K = false;
+    static constexpr int PIECE = PIECE_;
     typedef int Row;  // negative beyond the last channel
     typedef const T* Step;
     const T* w;
@@ -101,7 +104,11 @@ struct ByChannel {
         const int r = vertical.tap + u * down, s = horizontal.tap + v * across;
         return w + ((long long)(o * R + r) * S + s) * C;
     }
-    __device__ T read(Row c, Step at) const { return c >= 0 ? at[c] : T(0); }
+    __device__ void read(T (&to)[PIECE], Row c, Step at, bool inside) const
+    {
+        fill(to, T(0));
+        load_if(to, inside && c >= 0, at + c);
+    }
 };
 
 // dx = the transposed convolution of dz. blockIdx.z: the phase.
@@ -118,12 +125,13 @@ conv2d_input_grad(GEOMETRY, const typename P::Real* __restrict__ dz,
     const int pixels = N * vertical.pixels * horizontal.pixels;
     if (m0 >= pixels) return;  // the grid covers the largest phase
     const Divisor by_filters(O, by_O), by_taps(horizontal.taps);
-    const ByPixel<T> left_factor{dz, N, rows, columns, O, vertical, horizontal, by_filters, by_taps};
-    const ByChannel<T> filters{w, R, S, C, down, across, O, vertical, horizontal, by_filters,
-                               by_taps};
+    const ByPixel<T, P::PIECE> cotangents{dz,       N,          rows,       columns, O,
+                                          vertical, horizontal, by_filters, by_taps};
+    const ByChannel<T, P::PIECE> filters{w, R,        S,          C,          down,   across,
+                                         O, vertical, horizontal, by_filters, by_taps};
     P product;
     product.clear();
-    product.add(stage, left_factor, filters, m0, n0, 0, vertical.taps * horizontal.taps * O);
+    product.add(stage, cotangents, filters, m0, n0, 0, vertical.taps * horizontal.taps * O);
     product.combine(stage);
     product.each(m0, n0, pixels, C, [=](int m, int c, T g) {
         long long pixel = m;
@@ -151,11 +159,11 @@ conv2d_weight_grad(GEOMETRY, const typename P::Real* __restrict__ x,
     typedef typename P::Real T;
     __shared__ typename P::Stage stage;
     const int m0 = blockIdx.x * P::BM, n0 = blockIdx.y * P::BN;
-    const ByTap<T> windows{WINDOWS(x)};
+    const ByTap<T, P::PIECE> windows{WINDOWS(x)};
     const int begin = blockIdx.z * part, end = min(begin + part, windows.positions);
     P product;
     product.clear();
-    product.add(stage, windows, AcrossK<T>{dz, O, O}, m0, n0, begin, end);
+    product.add(stage, windows, AcrossK<T, P::PIECE>{dz, O, O}, m0, n0, begin, end);
     product.combine(stage);
     deliver(product, m0, n0, windows.taps, O, beta, work, dw, db);
 }

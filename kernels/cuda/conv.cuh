@@ -7,9 +7,9 @@
 // so; a product over taps (forward) takes positions as its rows, one over positions (the weights'
 // gradient) takes taps. So every product has the long axis as m and filters or channels as n.
 
-// Division by a number that is the same for the whole launch, as a multiplication. For 0 <= a < 2^31
-// and 2^s < d <= 2^(s + 1), a / d is a ceil(2^(32 + s) / d) / 2^(32 + s), rounded down; conv.py
-// sends that `magic` number, and 0 for d = 1.
+// Division by a number that is the same for the whole launch, as a multiplication. For a < 2^31 and
+// 2^s < d <= 2^(s + 1), a / d is a ceil(2^(32 + s) / d) / 2^(32 + s), rounded down; conv.py sends
+// that `magic` number, and 0 for d = 1.
 struct Divisor {
     int by;
     unsigned magic;
@@ -70,30 +70,39 @@ struct Windows {
         return {(r * W + s) * C + c, r, s};
     }
 
-    __device__ T look(const Position& at, const Tap& tap, T outside) const
+    // `to` stays where the tap falls outside of the image.
+    template <int PIECE>
+    __device__ void look(T (&to)[PIECE], const Position& at, const Tap& tap, bool wanted) const
     {
         const int i = at.i + tap.r, j = at.j + tap.s;
         const bool inside = unsigned(i) < unsigned(H) && unsigned(j) < unsigned(W);
-        return inside ? at.corner[tap.offset] : outside;
+        load_if(to, wanted && inside, at.corner + tap.offset);
     }
 };
 
-template <typename T>
+// Pieces run along channels, so their number must be a multiple of PIECE.
+template <typename T, int PIECE_>
 struct ByPosition : Windows<T> {
-    enum { ALONG_K = 1 };
+    static constexpr bool ALONG_K = true;
+    static constexpr int PIECE = PIECE_;
     typedef typename Windows<T>::Position Row;
     typedef typename Windows<T>::Tap Step;
 
     __device__ Row row(int p) const { return this->position(p); }
     __device__ Step step(int k) const { return this->tap(k); }
-    __device__ T read(const Row& row, const Step& at) const { return this->look(row, at, T(0)); }
+    __device__ void read(T (&to)[PIECE], const Row& row, const Step& at, bool inside) const
+    {
+        fill(to, T(0));
+        this->look(to, row, at, inside);
+    }
 };
 
 // The tap after the last one sees a 1 everywhere: it is the bias's, whose gradient is so one more
 // row of the product.
-template <typename T>
+template <typename T, int PIECE_>
 struct ByTap : Windows<T> {
-    enum { ALONG_K = 0 };
+    static constexpr bool ALONG_K = false;
+    static constexpr int PIECE = PIECE_;
     struct Row {
         typename Windows<T>::Tap tap;
         T outside;
@@ -106,14 +115,16 @@ struct ByTap : Windows<T> {
         return {{0, OUTSIDE, 0}, k == this->taps ? T(1) : T(0)};
     }
     __device__ Step step(int p) const { return this->position(p); }
-    __device__ T read(const Row& row, const Step& at) const
+    __device__ void read(T (&to)[PIECE], const Row& row, const Step& at, bool inside) const
     {
-        return this->look(at, row.tap, row.outside);
+        fill(to, T(0));
+        to[0] = row.outside;
+        this->look(to, at, row.tap, inside);
     }
 };
 
-// Write a tile of (tap, filter) sums. With `work`, where blockIdx.z has its part, side by side along
-// filters; without, into dw = beta dw + sums, and db likewise where there is one.
+// Write a tile of (tap, filter) sums: into `work`, where blockIdx.z has its part, side by side along
+// filters; or, where work is null, into dw = beta dw + sums, and db likewise if there is one.
 template <class P, typename T>
 __device__ void deliver(P& product, int m0, int n0, int taps, int O, T beta, T* work, T* dw, T* db)
 {

@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .launch import REAL, Source, c_type, ceil_div, contiguous, row_stride
-from .tiles import Products, arguments, choose_tile, split
+from .tiles import PIECE, Compiled, Products, choose_tile, split
 
-NAMES = ("Medium", "Narrow", "Thin", "Small")
-PRODUCTS = arguments(NAMES)
+TILES = Compiled(single=("Narrow", "Small"), wide=("Medium", "Narrow", "Thin", "Small"))
+PRODUCTS = TILES.all_names()
 Shape = tuple[int, ...]
 Pair = tuple[int, int]
 
@@ -96,25 +96,33 @@ class Plan(NamedTuple):
 @lru_cache(maxsize=4096)
 def plan(
     kernel: str, x_shape: Shape, w_shape: Shape, stride: Pair, padding: Pair, real: str,
-    bias: bool, tf32: bool,
+    bias: bool, aligned: bool, tf32: bool,
 ) -> Plan:  # fmt: skip
-    """The plan for a product kernel. It depends on the sizes alone, and so do the results' bits."""
+    """The plan for a product kernel. It depends on the sizes alone, and so do the results' bits.
+
+    aligned: whether what is read begins at a multiple of 16 bytes, as all arrays of a network do
+    whose layers have multiples of 4 channels.
+    """
     (n, height, width, channels), (filters, r, s, _) = x_shape, w_shape
     area = math.prod(positions(x_shape, w_shape, stride, padding))
     taps, rows, parts, depth = r * s * channels, r * s * channels + bias, 1, 1
-    if kernel in ("conv2d_forward", "conv2d_tangent"):
-        choice = choose_tile(n * area, filters, taps, real, NAMES, 1, tf32)
+    forward = kernel in ("conv2d_forward", "conv2d_tangent")  # reads no filters side by side
+    piece = PIECE // {"float": 4, "double": 8}[real]
+    whole = channels % piece == 0 and (forward or filters % piece == 0)
+    names = TILES.names(real, aligned and whole, tf32)
+    if forward:
+        choice = choose_tile(n * area, filters, taps, names)
     elif kernel == "conv2d_input_grad":
         depth = stride[0] * stride[1]
         pixels = n * ceil_div(height, stride[0]) * ceil_div(width, stride[1])
         length = max(r * s * filters // depth, 1)
-        choice = choose_tile(pixels, channels, length, real, NAMES, depth, tf32)
+        choice = choose_tile(pixels, channels, length, names, depth)
     elif kernel == "conv2d_weight_grad":
         most = ceil_div(n * area, LEAST_PART)
-        choice = choose_tile(rows, filters, LEAST_PART, real, NAMES, most, tf32)
+        choice = choose_tile(rows, filters, LEAST_PART, names, most)
         parts = depth = split(choice.blocks, n * area, LEAST_PART)
     else:  # by samples: stacked cotangents of conv2d_accumulate do not make more parts
-        choice = choose_tile(rows, filters, area, real, NAMES, n, tf32)
+        choice = choose_tile(rows, filters, area, names, n)
         depth = min(n, MOST_SAMPLES)
         if kernel == "conv2d_accumulate":
             parts = depth = split(choice.blocks, n)
@@ -133,7 +141,7 @@ def workspace(kernel: str, x_shape: Shape, w_shape: Shape, stride: Pair, padding
         y_size = math.prod(positions(x_shape, w_shape, stride, padding)) * w_shape[0]
         sizes = math.prod(x_shape[1:]), y_size
         return sum(_folds(size, x_shape[0]) * size for size in sizes)
-    ways = product(REAL, (False, True), (False, True))  # type, bias, tf32
+    ways = product(REAL, *[(False, True)] * 3)
     return max(plan(kernel, x_shape, w_shape, stride, padding, *way).room for way in ways)
 
 
@@ -160,24 +168,26 @@ class Conv(Products):
         return workspace(kernel, x_shape, w_shape, stride, padding)
 
     def _plan(
-        self, kernel: str, x: Any, w_shape: Shape, stride: Pair, padding: Pair, bias: bool = False
-    ) -> Plan:
-        tf32 = self.allow_tf32
-        return plan(kernel, x.shape, w_shape, stride, padding, c_type(x), bias, tf32)
+        self, kernel: str, shapes: tuple[Shape, Shape], stride: Pair, padding: Pair, bias: bool,
+        *read: Any,
+    ) -> Plan:  # fmt: skip
+        """The plan for images and filters of `shapes`, where `read` are the factors' arrays."""
+        real, aligned = c_type(read[0]), self._aligned(*read)
+        return plan(kernel, *shapes, stride, padding, real, bias, aligned, self.allow_tf32)
 
     def conv2d_forward(
         self, x: Any, w: Any, b: Any, stride: Pair, padding: Pair, act: int, slope: float,
         work: Any, y: Any,
     ) -> None:  # fmt: skip
         contiguous(x, w, b, y)
-        p = self._plan("conv2d_forward", x, w.shape, stride, padding)
+        p = self._plan("conv2d_forward", (x.shape, w.shape), stride, padding, False, x, w)
         self.launch(*p.where, *p.geometry, x, w, b, np.int32(act), x.dtype.type(slope), y)
 
     def conv2d_input_grad(
         self, dz: Any, w: Any, stride: Pair, padding: Pair, work: Any, dx: Any
     ) -> None:
         contiguous(dz, w, dx)
-        p = self._plan("conv2d_input_grad", dx, w.shape, stride, padding)
+        p = self._plan("conv2d_input_grad", (dx.shape, w.shape), stride, padding, False, dz, w)
         self.launch(*p.where, *p.geometry, dz, w, dx)
 
     def conv2d_weight_grad(
@@ -185,7 +195,9 @@ class Conv(Products):
         db: Any,
     ) -> None:  # fmt: skip
         contiguous(x, dz, dw, db)
-        p = self._plan("conv2d_weight_grad", x, dw.shape, stride, padding, db is not None)
+        p = self._plan(
+            "conv2d_weight_grad", (x.shape, dw.shape), stride, padding, db is not None, x, dz
+        )
         scale = x.dtype.type(beta)
         each = ceil_div(dz.size // len(dw), p.parts)
         self._sum("conv2d_weight_grad", p, (x, dz, np.int32(each), scale), scale, work, dw, db)
@@ -208,7 +220,7 @@ class Conv(Products):
         act: int, slope: float, work: Any, ty: Any,
     ) -> None:  # fmt: skip
         contiguous(x, w, y, tx, tw, tb, ty)
-        p = self._plan("conv2d_tangent", x, w.shape, stride, padding)
+        p = self._plan("conv2d_tangent", (x.shape, w.shape), stride, padding, False, x, w, tx, tw)
         self.launch(
             *p.where, *p.geometry, x, w, y, tx, tw, tb, np.int32(act), x.dtype.type(slope), ty
         )
@@ -217,7 +229,9 @@ class Conv(Products):
         self, x: Any, dz: Any, stride: Pair, padding: Pair, work: Any, dw: Any, db: Any
     ) -> None:
         contiguous(x, dz)
-        p = self._plan("conv2d_sample_grads", x, dw.shape[1:], stride, padding, db is not None)
+        p = self._plan(
+            "conv2d_sample_grads", (x.shape, dw.shape[1:]), stride, padding, db is not None, x, dz
+        )
         apart = np.int64(0) if db is None else row_stride(db)
         self.launch(*p.where, *p.geometry, x, dz, dw, row_stride(dw), db, apart)
 
@@ -226,7 +240,9 @@ class Conv(Products):
         db: Any,
     ) -> None:  # fmt: skip
         contiguous(x, dz, dw, db)
-        p = self._plan("conv2d_accumulate", x, dw.shape, stride, padding, db is not None)
+        p = self._plan(
+            "conv2d_accumulate", (x.shape, dw.shape), stride, padding, db is not None, x, dz
+        )
         args = np.int32(len(dz)), x, dz, np.int32(power)
         self._sum("conv2d_accumulate", p, args, x.dtype.type(1), work, dw, db)
 

@@ -93,7 +93,8 @@ dense_tangent(int N, int I, int O, const typename P::Real* __restrict__ x,
 // A reader's numbers raised to a power on their way in.
 template <class Reader>
 struct Raised {
-    enum { ALONG_K = Reader::ALONG_K };
+    static constexpr bool ALONG_K = Reader::ALONG_K;
+    static constexpr int PIECE = Reader::PIECE;
     typedef typename Reader::Row Row;
     typedef typename Reader::Step Step;
     Reader inner;
@@ -101,7 +102,13 @@ struct Raised {
 
     __device__ Row row(int r) const { return inner.row(r); }
     __device__ Step step(int k) const { return inner.step(k); }
-    __device__ auto read(Row row, Step at) const { return raise(power, inner.read(row, at)); }
+    template <typename T>
+    __device__ void read(T (&to)[PIECE], Row row, Step at, bool inside) const
+    {
+        inner.read(to, row, at, inside);
+#pragma unroll
+        for (int e = 0; e < PIECE; ++e) to[e] = raise(power, to[e]);
+    }
 };
 
 // A matrix stored across k whose rows come round again after `period` of them: V cotangents of N

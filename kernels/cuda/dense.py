@@ -8,10 +8,10 @@ import numpy as np
 
 from ..codes import IDENTITY
 from .launch import REAL, Source, c_type, ceil_div, contiguous, row_stride
-from .tiles import Products, arguments, choose_tile
+from .tiles import Compiled, Products, choose_tile
 
-NAMES = ("Medium", "Small")
-PRODUCTS = arguments(NAMES)
+TILES = Compiled(("Medium", "Small"))
+PRODUCTS = TILES.all_names()
 # From so many multiplications on a product goes to cuBLAS, and what the tiles would have fused
 # becomes one more pass over its result (not yet measured).
 LARGE = 1 << 27
@@ -41,7 +41,7 @@ class Dense(Products):
         self, kernel: str, rows: int, columns: int, length: int, real: str, *args: Any
     ) -> None:
         """Launch a kernel that gives (rows, columns) sums of `length` products."""
-        chosen = choose_tile(rows, columns, length, real, NAMES, 1, self.allow_tf32)
+        chosen = choose_tile(rows, columns, length, TILES.names(real, False, self.allow_tf32))
         self.launch(f"{kernel}<{chosen.name}>", chosen.grid, chosen.block, *args)
 
     def _large(self, m: int, n: int, k: int) -> bool:

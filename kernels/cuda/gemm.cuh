@@ -5,18 +5,22 @@
 // A block computes a tile of BM x BN results. It walks along k in slices of BK: all threads bring
 // the next slice of A and B into registers while the present one, in shared memory, is multiplied.
 // With GROUPS > 1 the threads form groups that take every GROUPS-th slice and add their sums in a
-// fixed order at the end: a small output then still has enough threads to hide the memory's latency.
+// fixed order at the end: so a small output has enough threads, too, to hide the memory's latency.
 // Results never depend on scheduling.
 //
 // How a group's threads share the sums, and multiply a slice, says the tile's base class `Sums`:
-// `FmaSums` or `MmaSums`.
+// `FmaSums` or `MmaSums`. Readers of WIDE tiles bring pieces of 16 bytes, which takes a fraction of
+// the instructions: their memory must be so aligned, and no piece partly outside.
 
-template <class Sums>
+enum Loads { SINGLE, WIDE };
+
+template <class Sums, Loads LOADS>
 struct Tile : Sums {
     typedef typename Sums::Real T;
-    enum { BM = Sums::BM, BN = Sums::BN, BK = Sums::BK, PAD = Sums::PAD, COUNT = Sums::COUNT };
-    enum { GROUP = Sums::GROUP, GROUPS = Sums::GROUPS, THREADS = GROUP * GROUPS };
-    enum { EACH_A = BM * BK / GROUP, EACH_B = BN * BK / GROUP };
+    static constexpr int PIECE = LOADS == WIDE ? 16 / sizeof(T) : 1;
+    static constexpr int BM = Sums::BM, BN = Sums::BN, BK = Sums::BK, PAD = Sums::PAD;
+    static constexpr int COUNT = Sums::COUNT, GROUP = Sums::GROUP, GROUPS = Sums::GROUPS;
+    static constexpr int THREADS = GROUP * GROUPS;
 
     struct Slice {
         T a[BK][BM + PAD];
@@ -41,8 +45,8 @@ struct Tile : Sums {
     template <class A, class B>
     __device__ void add(Stage& stage, const A& a, const B& b, int m0, int n0, int begin, int end)
     {
-        Fetch<A, BM, EACH_A> left(a, m0);
-        Fetch<B, BN, EACH_B> right(b, n0);
+        Fetch<A, BM> left(a, m0);
+        Fetch<B, BN> right(b, n0);
         Slice& slice = stage.slices[group()];
         const int rounds = (end - begin + BK * GROUPS - 1) / (BK * GROUPS);
         int k0 = begin + group() * BK;
@@ -89,7 +93,7 @@ struct Tile : Sums {
         for (int i = 0; i < COUNT; ++i) this->sum[i] += raise(power, other.sum[i]);
     }
 
-    // visit(m, n, sum) for each result of the tile that lies within rows x columns; after `combine`.
+    // visit(m, n, sum) for each result of the tile within rows x columns; after `combine`.
     template <class Visit>
     __device__ void each(int m0, int n0, int rows, int columns, Visit visit)
     {
@@ -101,29 +105,38 @@ struct Tile : Sums {
         }
     }
 
+    // Where a slice keeps k: the first of all pieces, then the second, and so on. Threads that store
+    // pieces along k so write to neighbouring rows, which lie in different banks.
+    __device__ static int slot(int k) { return k % PIECE * (BK / PIECE) + k / PIECE; }
+
     // A thread's share of a slice, on its way from memory through registers to shared memory. The
-    // reader says whether its memory runs along k (ALONG_K) or across it, and neighbouring threads
-    // follow it. So a thread meets one k and several rows in each slice, or several k and few rows;
-    // what a reader works out about a row is kept for the whole product, and what it works out
-    // about a k serves the thread's rows.
-    template <class Reader, int WIDTH, int EACH>
+    // reader says whether its memory, and so a piece, runs along k (ALONG_K) or across it, and
+    // neighbouring threads follow it. So a thread meets one piece of k and several rows in each
+    // slice, or several k and few pieces of rows; what a reader works out about a row is kept for
+    // the whole product, and what it works out about a k serves the thread's rows.
+    template <class Reader, int WIDTH>
     struct Fetch {
-        enum { LANES = Reader::ALONG_K ? BK : WIDTH < 32 ? WIDTH : 32, PASS = GROUP / LANES };
-        enum { ROWS = Reader::ALONG_K ? EACH : WIDTH / LANES, STEPS = EACH / ROWS };
-        enum { NEXT_ROW = Reader::ALONG_K ? PASS : LANES, NEXT_STEP = PASS };
-        static_assert(GROUP % LANES == 0 && WIDTH % LANES * (1 - Reader::ALONG_K) == 0 &&
-                          ROWS * STEPS == EACH && EACH * GROUP == WIDTH * BK,
+        static constexpr bool ALONG = Reader::ALONG_K;
+        static constexpr int PIECES = WIDTH * BK / PIECE, LINE = (ALONG ? BK : WIDTH) / PIECE;
+        static constexpr int BUSY = PIECES < GROUP ? PIECES : GROUP, EACH = PIECES / BUSY;
+        static constexpr int LANES = LINE < 32 ? LINE : 32, PASS = BUSY / LANES;
+        static constexpr int ROWS = ALONG ? EACH : LINE / LANES, STEPS = EACH / ROWS;
+        static constexpr int NEXT_ROW = ALONG ? PASS : LANES * PIECE, NEXT_STEP = PASS;
+        static_assert(Reader::PIECE == PIECE && BUSY % LANES == 0 && LINE % LANES == 0 &&
+                          ROWS * STEPS * BUSY == PIECES,
                       "the threads must cover a slice in whole passes");
 
         const Reader& reader;
         typename Reader::Row rows[ROWS];
-        T held[EACH];
+        T held[EACH][PIECE];
         int row, step;  // this thread's first row and k within a slice
+
+        __device__ static bool busy() { return BUSY == GROUP || member() < BUSY; }
 
         __device__ Fetch(const Reader& from, int first) : reader(from)
         {
-            row = Reader::ALONG_K ? member() / LANES : member() % LANES;
-            step = Reader::ALONG_K ? member() % LANES : member() / LANES;
+            row = ALONG ? member() / LANES : member() % LANES * PIECE;
+            step = ALONG ? member() % LANES * PIECE : member() / LANES;
 #pragma unroll
             for (int i = 0; i < ROWS; ++i) rows[i] = reader.row(first + row + i * NEXT_ROW);
         }
@@ -133,21 +146,26 @@ struct Tile : Sums {
 #pragma unroll
             for (int s = 0; s < STEPS; ++s) {
                 const int k = k0 + step + s * NEXT_STEP;
-                const bool inside = k < end;
+                const bool inside = k < end && busy();
                 const typename Reader::Step at = reader.step(inside ? k : 0);
 #pragma unroll
-                for (int i = 0; i < ROWS; ++i)
-                    held[s * ROWS + i] = inside ? reader.read(rows[i], at) : T(0);
+                for (int i = 0; i < ROWS; ++i) reader.read(held[s * ROWS + i], rows[i], at, inside);
             }
         }
 
         __device__ void put(T (&to)[BK][WIDTH + PAD])
         {
+            if (!busy()) return;
 #pragma unroll
             for (int s = 0; s < STEPS; ++s)
 #pragma unroll
                 for (int i = 0; i < ROWS; ++i)
-                    to[step + s * NEXT_STEP][row + i * NEXT_ROW] = Sums::stored(held[s * ROWS + i]);
+#pragma unroll
+                    for (int e = 0; e < PIECE; ++e) {
+                        const int k = step + s * NEXT_STEP + (ALONG ? e : 0);
+                        const int r = row + i * NEXT_ROW + (ALONG ? 0 : e);
+                        to[slot(k)][r] = Sums::stored(held[s * ROWS + i][e]);
+                    }
         }
     };
 };
@@ -156,9 +174,9 @@ struct Tile : Sums {
 template <typename T, int BM_, int BN_, int BK_, int TM, int TN, int GROUPS_>
 struct FmaSums {
     typedef T Real;
-    enum { BM = BM_, BN = BN_, BK = BK_, GROUPS = GROUPS_, COUNT = TM * TN };
-    enum { ACROSS = BN / TN, GROUP = (BM / TM) * ACROSS };
-    enum { PAD = 16 / sizeof(T) };  // keeps rows apart in the banks, and 16-byte aligned
+    static constexpr int BM = BM_, BN = BN_, BK = BK_, GROUPS = GROUPS_, COUNT = TM * TN;
+    static constexpr int ACROSS = BN / TN, GROUP = (BM / TM) * ACROSS;
+    static constexpr int PAD = 16 / sizeof(T);  // keeps rows apart in the banks, and aligned
 
     T sum[COUNT];
 
@@ -186,14 +204,15 @@ struct FmaSums {
     }
 };
 
-// Sums on the tensor cores, of float inputs rounded to TF32's 10 bits: a warp keeps 32 x 32 of them,
-// 2 x 4 of the 16 x 8 that one instruction adds to. How those lie in the lanes is the instruction's.
+// Sums on the tensor cores, of float inputs rounded to TF32's 10 bits: a warp keeps 32 x 32, that is
+// 2 x 4 of the 16 x 8 that one instruction adds to. How they lie in the lanes is the instruction's.
 template <int BM_, int BN_, int BK_>
 struct MmaSums {
     typedef float Real;
-    enum { BM = BM_, BN = BN_, BK = BK_, GROUPS = 1, DOWN = 2, BESIDE = 4, COUNT = DOWN * BESIDE * 4 };
-    enum { ACROSS = BN / 32, GROUP = BM / 32 * ACROSS * 32 };
-    enum { PAD = 8 };  // 4 k of 8 neighbours, which a warp reads at once, then lie in 32 banks
+    static constexpr int BM = BM_, BN = BN_, BK = BK_, GROUPS = 1, DOWN = 2, BESIDE = 4;
+    static constexpr int COUNT = DOWN * BESIDE * 4;
+    static constexpr int ACROSS = BN / 32, GROUP = BM / 32 * ACROSS * 32;
+    static constexpr int PAD = 8;  // so 4 k of 8 neighbours, which a warp reads, lie in 32 banks
 
     float sum[COUNT];
 
@@ -245,18 +264,60 @@ struct MmaSums {
 };
 
 // The tiles that are compiled; tiles.py chooses among them, and has their sizes too.
-template <typename T> using Small = Tile<FmaSums<T, 32, 32, 16, 4, 4, sizeof(T) == 4 ? 8 : 4>>;
-template <typename T> using Medium = Tile<FmaSums<T, 64, 64, 16, 4, 4, 1>>;
-template <typename T> using Narrow = Tile<FmaSums<T, 64, 32, 16, 4, 4, 1>>;
-template <typename T> using Thin = Tile<FmaSums<T, 64, 16, 16, 4, 2, 1>>;
-typedef Tile<MmaSums<128, 64, 16>> Tensor;
+template <typename T, Loads LOADS = SINGLE>
+using Small = Tile<FmaSums<T, 32, 32, 16, 4, 4, sizeof(T) == 4 ? 8 : 4>, LOADS>;
+template <typename T, Loads LOADS = SINGLE>
+using Medium = Tile<FmaSums<T, 64, 64, 16, 4, 4, 1>, LOADS>;
+template <typename T, Loads LOADS = SINGLE>
+using Narrow = Tile<FmaSums<T, 64, 32, 16, 4, 4, 1>, LOADS>;
+template <typename T, Loads LOADS = SINGLE>
+using Thin = Tile<FmaSums<T, 64, 16, 16, 4, 2, 1>, LOADS>;
+template <Loads LOADS = SINGLE>
+using Tensor = Tile<MmaSums<128, 64, 16>, LOADS>;
 
 // ---- readers of plain matrices ------------------------------------------------------------------
 
+// What lies at `from`, if it is wanted; otherwise `to` stays. The load is predicated, for a branch
+// around each of them would cost more than what it skips.
+template <typename T, int PIECE>
+__device__ __forceinline__ void load_if(T (&to)[PIECE], bool wanted, const T* from)
+{
+#ifdef CUDA_ON_HOST
+    struct alignas(sizeof(T) * PIECE) Piece {
+        T of[PIECE];
+    };
+    if (!wanted) return;
+    const Piece piece = *reinterpret_cast<const Piece*>(from);
+    for (int e = 0; e < PIECE; ++e) to[e] = piece.of[e];
+#else
+    static_assert(PIECE == 1 || PIECE * sizeof(T) == 16, "one number or 16 bytes");
+    if constexpr (sizeof(T) == 4 && PIECE == 1)
+        asm("{.reg .pred p; setp.ne.s32 p, %1, 0; @p ld.global.nc.f32 %0, [%2];}"
+            : "+f"(to[0]) : "r"(int(wanted)), "l"(from));
+    else if constexpr (sizeof(T) == 4)
+        asm("{.reg .pred p; setp.ne.s32 p, %4, 0; @p ld.global.nc.v4.f32 {%0, %1, %2, %3}, [%5];}"
+            : "+f"(to[0]), "+f"(to[1]), "+f"(to[2]), "+f"(to[3]) : "r"(int(wanted)), "l"(from));
+    else if constexpr (PIECE == 1)
+        asm("{.reg .pred p; setp.ne.s32 p, %1, 0; @p ld.global.nc.f64 %0, [%2];}"
+            : "+d"(to[0]) : "r"(int(wanted)), "l"(from));
+    else
+        asm("{.reg .pred p; setp.ne.s32 p, %2, 0; @p ld.global.nc.v2.f64 {%0, %1}, [%3];}"
+            : "+d"(to[0]), "+d"(to[1]) : "r"(int(wanted)), "l"(from));
+#endif
+}
+
+template <typename T, int PIECE>
+__device__ __forceinline__ void fill(T (&to)[PIECE], T value)
+{
+#pragma unroll
+    for (int e = 0; e < PIECE; ++e) to[e] = value;
+}
+
 // A matrix whose rows (of m or n) lie `stride` apart and run along k.
-template <typename T>
+template <typename T, int PIECE_ = 1>
 struct AlongK {
-    enum { ALONG_K = 1 };
+    static constexpr bool ALONG_K = true;
+    static constexpr int PIECE = PIECE_;
     typedef const T* Row;  // null outside the matrix
     typedef int Step;
     const T* data;
@@ -265,13 +326,18 @@ struct AlongK {
 
     __device__ Row row(int r) const { return r < rows ? data + r * stride : nullptr; }
     __device__ Step step(int k) const { return k; }
-    __device__ T read(Row row, Step k) const { return row ? row[k] : T(0); }
+    __device__ void read(T (&to)[PIECE], Row row, Step k, bool inside) const
+    {
+        fill(to, T(0));
+        load_if(to, inside && row, row + k);
+    }
 };
 
 // A matrix stored the other way: at each k, neighbouring rows lie side by side.
-template <typename T>
+template <typename T, int PIECE_ = 1>
 struct AcrossK {
-    enum { ALONG_K = 0 };
+    static constexpr bool ALONG_K = false;
+    static constexpr int PIECE = PIECE_;
     typedef int Row;  // negative outside the matrix
     typedef const T* Step;
     const T* data;
@@ -280,5 +346,9 @@ struct AcrossK {
 
     __device__ Row row(int r) const { return r < rows ? r : -1; }
     __device__ Step step(int k) const { return data + k * stride; }
-    __device__ T read(Row row, Step at) const { return row >= 0 ? at[row] : T(0); }
+    __device__ void read(T (&to)[PIECE], Row row, Step at, bool inside) const
+    {
+        fill(to, T(0));
+        load_if(to, inside && row >= 0, at + row);
+    }
 };

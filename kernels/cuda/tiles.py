@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 from functools import lru_cache
+from itertools import product
 from typing import Any, NamedTuple
 
-from .launch import Family, Launcher, ceil_div
+from .launch import REAL, Family, Launcher, ceil_div
 
 
 class Tile(NamedTuple):
     """Results of a block (down x across), k of a round of all its groups, threads, and cost.
 
-    cost: the time for a multiplication, relative to the best tile's (guesses, not yet measured).
+    cost: the time for a multiplication, relative to Medium's: from the instructions of the inner
+    loops as compiled for sm_90 (reading included), and room for what groups add. Not yet measured.
     """
 
     down: int
@@ -22,25 +24,32 @@ class Tile(NamedTuple):
     cost: float
 
 
-TENSOR = "Tensor"  # on tensor cores, in float only
-TILES = {
-    TENSOR: Tile(128, 64, 16, 256, 0.5),
-    "Small<float>": Tile(32, 32, 128, 512, 1.3),
-    "Small<double>": Tile(32, 32, 64, 256, 1.3),
+_SHAPES = {
+    "Small<float": Tile(32, 32, 128, 512, 1.3),
+    "Small<double": Tile(32, 32, 64, 256, 1.3),
     **{
-        f"{name}<{real}>": tile
-        for real in ("float", "double")
+        f"{name}<{real}": tile
+        for real in REAL
         for name, tile in {
             "Medium": Tile(64, 64, 16, 256, 1.0),
             "Narrow": Tile(64, 32, 16, 128, 1.1),
-            "Thin": Tile(64, 16, 16, 128, 1.4),
+            "Thin": Tile(64, 16, 16, 128, 1.5),
         }.items()
     },
+}
+TENSOR = Tile(128, 64, 16, 256, 0.35)  # on tensor cores, in float only
+# By template argument. WIDE tiles read pieces of 16 bytes.
+TILES = {
+    "Tensor<SINGLE>": TENSOR,
+    "Tensor<WIDE>": TENSOR,
+    **{f"{name}>": tile for name, tile in _SHAPES.items()},
+    **{f"{name}, WIDE>": tile for name, tile in _SHAPES.items()},
 }
 # The multiprocessors of an H100: fewer blocks leave some idle, so small tiles are then as good.
 PROCESSORS = 132
 # Blocks that a product is split into where its tiles are few and its sums long (not yet measured).
 ENOUGH_BLOCKS = 4 * PROCESSORS
+PIECE = 16  # bytes that a WIDE tile reads at once
 
 
 class Choice(NamedTuple):
@@ -55,26 +64,38 @@ class Choice(NamedTuple):
         return self.grid[0] * self.grid[1]
 
 
-def arguments(names: tuple[str, ...]) -> tuple[str, ...]:
-    """The template arguments that a kernel with tiles `names` is compiled for."""
-    return (*(f"{name}<{real}>" for name in names for real in ("float", "double")), TENSOR)
+class Compiled(NamedTuple):
+    """The tiles a family compiles: those without and with pieces of 16 bytes, and a tensor one."""
+
+    single: tuple[str, ...]
+    wide: tuple[str, ...] = ()
+
+    def names(self, real: str, wide: bool, tf32: bool) -> tuple[str, ...]:
+        """Template arguments for products of the C type `real`.
+
+        wide: whether pieces of 16 bytes can be read. tf32: whether tensor cores may be used.
+        """
+        wide = wide and bool(self.wide)
+        tensor = f"Tensor<{'WIDE' if wide else 'SINGLE'}>"
+        tensor_too = tf32 and real == "float" and wide == bool(self.wide)
+        tiles = [f"{t}<{real}, WIDE>" for t in self.wide] if wide else []
+        singles = [f"{t}<{real}>" for t in self.single] if not wide else []
+        return (*tiles, *singles, *[tensor] * tensor_too)
+
+    def all_names(self) -> tuple[str, ...]:
+        """All template arguments that a kernel is compiled for."""
+        ways = product(REAL, (False, True), (False, True))
+        return tuple(dict.fromkeys(name for way in ways for name in self.names(*way)))
 
 
 @lru_cache(maxsize=4096)
 def choose_tile(
-    rows: int,
-    columns: int,
-    length: int,
-    real: str,
-    names: tuple[str, ...],
-    copies: int = 1,
-    tf32: bool = False,
+    rows: int, columns: int, length: int, names: tuple[str, ...], copies: int = 1
 ) -> Choice:
-    """The tile for (rows, columns) results, each a sum of `length` products.
+    """The tile among `names` for (rows, columns) results, each a sum of `length` products.
 
-    names: the tiles that the kernel is compiled for. copies: how many such products are formed at
-    the same time. tf32: whether float products may be formed on tensor cores. The time is estimated
-    as all tiles' multiplications, padding included, spread over the processors.
+    copies: how many such products are formed at the same time. The time is estimated as all tiles'
+    multiplications, padding included, spread over the processors.
     """
 
     def time(choice: Choice) -> float:
@@ -83,7 +104,7 @@ def choose_tile(
         return one * max(choice.blocks * copies / PROCESSORS, 1.0)
 
     choices = []
-    for name in (*(f"{name}<{real}>" for name in names), *(TENSOR,) * (tf32 and real == "float")):
+    for name in names:
         tile = TILES[name]
         grid = ceil_div(rows, tile.down), ceil_div(columns, tile.across)
         choices.append(Choice(name, grid, (tile.threads,)))
@@ -108,3 +129,7 @@ class Products(Family):
     def __init__(self, device: Any, launch: Launcher) -> None:
         super().__init__(device, launch)
         self.allow_tf32 = os.environ.get("WEIGHTSPACE_TF32") == "1"
+
+    def _aligned(self, *arrays: Any) -> bool:
+        """Whether pieces of 16 bytes can be read from the beginnings of all `arrays` (or None)."""
+        return all(a is None or self.device.address(a) % PIECE == 0 for a in arrays)
