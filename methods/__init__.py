@@ -10,10 +10,11 @@ from .penalty import QuadraticPenalty
 from .result import Evaluation, Result
 from .si import SI
 from .sig import SIG, WVA
+from .superposition import Superposition
 from .tasks import SCENARIO_MEANING, Stream, Task
 
 METHODS: dict[str, type[Method]] = {
-    cls.name: cls for cls in (ImportanceProbe, Naive, EWC, MAS, SI, SIG, WVA, Joint)
+    cls.name: cls for cls in (ImportanceProbe, Naive, EWC, MAS, SI, SIG, WVA, Superposition, Joint)
 }
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "QuadraticPenalty",
     "Result",
     "Stream",
+    "Superposition",
     "Task",
     "TaskEnd",
     "accuracy",

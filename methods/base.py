@@ -58,6 +58,9 @@ class Method:
         """What the fused optimizer step should add: omega and anchor, path, gain."""
         return Streams()
 
+    def select(self, net: Network, task: int, step: int | None) -> None:
+        """Make the network ready for a training step of a task or, with None, for its test."""
+
     def adjust(self, net: Network, grad: np.ndarray) -> None:
         """Change the gradient (P,) in place before the step."""
 

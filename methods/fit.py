@@ -307,6 +307,7 @@ class _Trainer:
             self.method.adjust if hooked else None,
         )  # fmt: skip
         while now.step < self.plan[now.task]:
+            self.method.select(self.net, now.task, now.step)
             x, y = batches[now.step]
             if self.augment is not None:
                 x = self.augment(x, (self.seed, now.task, now.step))
@@ -363,6 +364,7 @@ class _Trainer:
         """Accuracies (T,) on the first `seen` tasks, NaN for the rest."""
         row = np.full(len(self.tasks), np.nan)
         for index in range(seen):
+            self.method.select(self.net, index, None)
             row[index] = accuracy(self.net, *self.tests[index], self.tasks[index].active)
         return row
 
