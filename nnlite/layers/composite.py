@@ -14,7 +14,7 @@ from ...kernels.errors import SettingError, ShapeError
 from ..layout import Shape
 from ..workspace import Buffer
 from .activation import Activated, check_activation
-from .base import Layer
+from .base import Layer, Views
 
 _NOTHING: dict[str, Any] = {}
 
@@ -68,11 +68,19 @@ class Sequential(Layer):
             layer.initialise(rng, p.get(name, _NOTHING), init)
 
     def buffers(self, ops, input_shape: Shape, n: int, want_dx: bool = True) -> dict[str, Buffer]:
-        return {
-            f"{name}.{inner}": buffer
-            for number, (name, layer, given) in enumerate(self._shaped(input_shape))
-            for inner, buffer in layer.buffers(ops, given, n, want_dx or number > 0).items()
-        }
+        found = {}
+        for name, layer, given in self._shaped(input_shape):
+            inner = layer.buffers(ops, given, n, want_dx)
+            found |= {f"{name}.{key}": buffer for key, buffer in inner.items()}
+            want_dx = want_dx or bool(layer.parameters(given))
+        return found
+
+    def _first(self, p: Views, want_dx: bool) -> int:
+        """The number of the first layer that a way back must reach: nobody asks those before it."""
+        if want_dx:
+            return 0
+        learning = (number for number, (name, _) in enumerate(self._named) if name in p)
+        return next(learning, len(self.layers))
 
     def forward(self, k, p, x):
         kept = []
@@ -82,14 +90,15 @@ class Sequential(Layer):
         return x, tuple(kept)
 
     def backward(self, k, p, saved, dy, dp, beta=1.0, want_dx=True):
-        for number in reversed(range(len(self.layers))):
+        first = self._first(p, want_dx)
+        for number in reversed(range(first, len(self.layers))):
             name, layer = self._named[number]
             part = None if dp is None else dp.get(name)
             dy = layer.backward(
                 k.child(name), p.get(name, _NOTHING), saved[number], dy, part, beta,
-                want_dx or number > 0,
+                want_dx or number > first,
             )  # fmt: skip
-        return dy
+        return dy if want_dx else None
 
     def tangent(self, k, p, saved, tp, tx):
         for (name, layer), kept in zip(self._named, saved, strict=True):
@@ -109,13 +118,14 @@ class Sequential(Layer):
                 layer.signal(k.child(name), p[name], kept, out[name])
 
     def walk_back(self, k, p, out, saved, dy, visit, want_dx=True):
-        for number in reversed(range(len(self.layers))):
+        first = self._first(p, want_dx)
+        for number in reversed(range(first, len(self.layers))):
             name, layer = self._named[number]
             dy = layer.walk_back(
                 k.child(name), p.get(name, _NOTHING), out.get(name, _NOTHING), saved[number], dy,
-                visit, want_dx or number > 0,
+                visit, want_dx or number > first,
             )  # fmt: skip
-        return dy
+        return dy if want_dx else None
 
 
 class Saved(NamedTuple):
