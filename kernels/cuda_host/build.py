@@ -120,13 +120,13 @@ def run(*command: str, folder: str) -> None:
 
 
 def runtime(mode: str) -> Path:
-    """The compiled runtime, an object file that every library is linked with."""
+    """The runtime of a mode, a shared library that those of kernels load."""
     flags = (*COMMON, *RUNTIME_FLAGS[mode])
-    target = cache_folder() / f"runtime-{mode}-{fingerprint(*flags)}.o"
+    target = cache_folder() / f"runtime-{mode}-{fingerprint(*flags)}.so"
     if not target.exists():
         with tempfile.TemporaryDirectory(dir=target.parent) as folder:
-            made = f"{folder}/runtime.o"
-            run(compiler(), *flags, "-c", str(SOURCES / RUNTIME), "-o", made, folder=folder)
+            made, source = f"{folder}/runtime.so", str(SOURCES / RUNTIME)
+            run(compiler(), *flags, "-shared", source, "-o", made, folder=folder)
             os.replace(made, target)
     return target
 
@@ -136,6 +136,7 @@ def build(source: str, wrapper: str, filename: str, definitions: Sequence[str], 
     flags = (*COMMON, *WARNINGS, *KERNEL_FLAGS[mode], *definitions)
     key = fingerprint(source, wrapper, filename, *flags)
     target = cache_folder() / f"{Path(filename).stem}-{mode}-{key}.so"
+    needed = runtime(mode)
     if target.exists():
         return target
     with tempfile.TemporaryDirectory(dir=target.parent) as folder:
@@ -145,6 +146,8 @@ def build(source: str, wrapper: str, filename: str, definitions: Sequence[str], 
         compiled, linked = f"{folder}/kernels.o", f"{folder}/kernels.so"
         paths = ("-isystem", str(SOURCES), f"-ffile-prefix-map={folder}/=")
         run(compiler(), *flags, *paths, "-c", str(main), "-o", compiled, folder=folder)
-        run(compiler(), "-shared", "-o", linked, compiled, str(runtime(mode)), folder=folder)
+        link = ("-shared", "-Wl,--no-as-needed", "-Wl,-rpath,$ORIGIN", f"-L{target.parent}")
+        beside = f"-l:{needed.name}"
+        run(compiler(), *link, compiled, beside, "-o", linked, folder=folder)
         os.replace(linked, target)
     return target

@@ -57,7 +57,8 @@ class LoadedKernel:
         self.parameters = read_signature(functions[f"coh_signature_{place}"])
         call = ctypes.cast(functions[f"coh_call_{place}"], ctypes.c_void_p).value
         assert call is not None
-        self.record = LaunchRecord(call, [one.format for one in self.parameters])
+        formats = [one.format for one in self.parameters]
+        self.record = LaunchRecord(call, self.library.layout, formats)
         self.checks = mode == "check"
 
     def accept(self, args: Sequence[Any]) -> list[Any]:

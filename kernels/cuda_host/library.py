@@ -11,7 +11,7 @@ from ..errors import unknown_name
 from .build import HEADER, build
 from .translate import for_host, plain_kernels
 
-# A library keeps the state of its launch, and a GPU's stream runs one kernel after another.
+# The runtime knows one launch at a time, as a GPU's stream runs one kernel after another.
 LAUNCHING = threading.Lock()
 
 
@@ -23,6 +23,8 @@ class Library:
         self.functions = ctypes.CDLL(str(path))
         self.functions.coh_launch.argtypes = [ctypes.c_void_p]
         self.functions.coh_reports.restype = ctypes.c_void_p
+        # the address of its `coh_library` of cpp/interface.h
+        self.layout = ctypes.addressof(ctypes.c_char.in_dll(self.functions, "coh_this_library"))
 
 
 class KernelFile:

@@ -20,11 +20,11 @@ _WORD = 8
 class LaunchRecord:
     """`coh_launch_record` of interface.h, with the values of the arguments that it points to."""
 
-    _fixed = struct.Struct("@QQQ")  # call, arguments, buffers
+    _fixed = struct.Struct("@QQQQ")  # call, arguments, library, buffers
     _varying = struct.Struct("@6IiiQ")  # grid, block, order, number of buffers, shared bytes
     _buffer = struct.Struct("@QQQQiiii")
 
-    def __init__(self, call: int, formats: Sequence[str]) -> None:
+    def __init__(self, call: int, library: int, formats: Sequence[str]) -> None:
         count = max(1, len(formats))
         self._values = ctypes.create_string_buffer(_WORD * count)
         first = ctypes.addressof(self._values)
@@ -33,7 +33,7 @@ class LaunchRecord:
         self._record = ctypes.create_string_buffer(self._fixed.size + self._varying.size)
         self._address = ctypes.addressof(self._record)
         pointers, buffers = ctypes.addressof(self._pointers), ctypes.addressof(self._buffers)
-        self._fixed.pack_into(self._record, 0, call, pointers, buffers)
+        self._fixed.pack_into(self._record, 0, call, pointers, library, buffers)
         # "0q" sets the next value to a multiple of 8 bytes
         self._pack = struct.Struct("@" + "".join(f"{one}0q" for one in formats)).pack_into
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -36,7 +37,7 @@ def run(source: str, *options: str, mode: str = "fast") -> np.ndarray:
 
 
 def libraries(cache) -> list[str]:
-    return sorted(path.name for path in cache.glob("*.so"))
+    return sorted(path.name for path in cache.glob("one-*.so"))
 
 
 def test_options_and_modes_are_compiled_apart(cache):
@@ -49,6 +50,10 @@ def test_options_and_modes_are_compiled_apart(cache):
     ]  # fmt: skip
     assert (run(SOURCE, "-DVALUE=2") == 2).all()
     assert libraries(cache) == names
+
+
+def test_a_kernel_that_asks_nothing_of_the_runtime(cache):
+    assert run(SOURCE.replace("threadIdx.x", "0"), "-DVALUE=5")[0] == 5
 
 
 def test_what_the_machine_code_depends_on_is_in_the_name(cache, monkeypatch):
@@ -133,3 +138,24 @@ def test_lines_keep_their_numbers():
     with pytest.raises(KernelFault, match="__launch_bounds__") as fault:
         device.launch(kernel, (1,), (9,), (y,), 64)
     assert fault.value.reports[0].where == "one.cu:8"
+
+
+BARRIER = """
+extern "C" __global__ void one(float* y)
+{
+    __syncthreads();
+    y[threadIdx.x] = VALUE;
+}
+"""
+
+
+def test_libraries_have_their_stacks_in_common(cache):
+    """A process may have some 65,000 mappings of memory, and each stack is two."""
+    device = HostDevice("fast")
+    y = device.empty(1024, np.float32)
+    mappings = []
+    for value in range(3):
+        module = device.module(BARRIER, (f"-DVALUE={value}",), (), "one.cu")
+        device.launch(module.get_function("one"), (1,), (1024,), (y,))
+        mappings.append(len(Path("/proc/self/maps").read_text().splitlines()))
+    assert mappings[-1] - mappings[0] < 100

@@ -10,7 +10,7 @@
 #include "lanes.hpp"
 #include "reports.hpp"
 
-extern "C" COH_HIDDEN coh_state coh_now;
+COH_EXPORTED coh_state coh_now;
 
 namespace coh {
 

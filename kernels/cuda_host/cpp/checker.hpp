@@ -59,7 +59,7 @@ private:
         const Region* region = regions_.find(event.at, event.bytes);
         if (!region) {
             const bool reads = event.kind == READ;
-            if (!reads || !Regions::is_constant(event.at)) out_of_bounds(event);
+            if (!reads || !regions_.is_constant(event.at)) out_of_bounds(event);
             return;
         }
         if (event.kind != READ && region->constant && !regions_.may_write(event.at, event.bytes))

@@ -69,3 +69,7 @@ COH_UNWATCHED inline void coh_call(void (*kernel)(A...), void** arguments)
     {                                                                      \
         coh_call(&__VA_ARGS__, arguments);                                 \
     }
+
+extern "C" __attribute__((visibility("hidden"))) const char __ehdr_start[], __bss_start[], _end[];
+COH_EXPORTED const coh_library coh_this_library;
+const coh_library coh_this_library = {__ehdr_start, __bss_start, _end};

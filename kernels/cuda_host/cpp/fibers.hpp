@@ -1,6 +1,8 @@
 // Fibers: the stacks on which a block's threads wait for each other, and the switch between them.
 #pragma once
 #include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <vector>
@@ -121,6 +123,10 @@ private:
     {
         void* memory = mmap(nullptr, PAGE + STACK_BYTES, PROT_READ | PROT_WRITE,
                             MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        if (memory == MAP_FAILED) {
+            perror("the host launcher has no room for another stack");
+            abort();
+        }
         mprotect(memory, PAGE, PROT_NONE);  // an overflow must not reach the neighbour's stack
         Fiber* fiber = new Fiber;
         fiber->stack = reinterpret_cast<uintptr_t>(memory) + PAGE;

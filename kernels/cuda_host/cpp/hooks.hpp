@@ -20,31 +20,27 @@ struct TypeMismatch {
     unsigned char log_alignment, kind;
 };
 
-inline void report_and_stop(const char* kind, const SourceLocation& location, const char* format,
-                            unsigned long value)
+inline void report_at(const SourceLocation& location, const char* kind, const std::string& what)
 {
-    Report* report = block.reports.open(kind, coh_site{location.file, (int)location.line});
-    char found[120];
-    snprintf(found, sizeof found, format, value);
-    say(report, "%s of %s %s", named("thread", coh_now.thread).c_str(),
-        named("block", coh_now.block).c_str(), found);
-    block.break_off();
+    const coh_site site = {location.file, static_cast<int>(location.line)};
+    say(block.reports.open(kind, site), "%s of %s %s", named("thread", coh_now.thread).c_str(),
+        named("block", coh_now.block).c_str(), what.c_str());
 }
 
 }  // namespace coh
 
-#define COH_HOOK(name, bytes, kind)                                                  \
-    extern "C" COH_HIDDEN void name(void* at)                                        \
-    {                                                                                \
-        void* caller = __builtin_return_address(0);                                  \
-        coh::checker.access(reinterpret_cast<uintptr_t>(at), bytes, kind, caller); \
+#define COH_HOOK(name, bytes, kind)                                                 \
+    COH_EXPORTED void name(void* at)                                       \
+    {                                                                               \
+        void* caller = __builtin_return_address(0);                                 \
+        coh::checker.access(reinterpret_cast<uintptr_t>(at), bytes, kind, caller);  \
     }
-#define COH_HOOKS(bytes)                                           \
-    COH_HOOK(__tsan_read##bytes, bytes, coh::READ)                 \
-    COH_HOOK(__tsan_write##bytes, bytes, coh::WRITE)               \
-    COH_HOOK(__tsan_unaligned_read##bytes, bytes, coh::READ)       \
-    COH_HOOK(__tsan_unaligned_write##bytes, bytes, coh::WRITE)     \
-    COH_HOOK(__tsan_volatile_read##bytes, bytes, coh::READ)        \
+#define COH_HOOKS(bytes)                                        \
+    COH_HOOK(__tsan_read##bytes, bytes, coh::READ)              \
+    COH_HOOK(__tsan_write##bytes, bytes, coh::WRITE)            \
+    COH_HOOK(__tsan_unaligned_read##bytes, bytes, coh::READ)    \
+    COH_HOOK(__tsan_unaligned_write##bytes, bytes, coh::WRITE)  \
+    COH_HOOK(__tsan_volatile_read##bytes, bytes, coh::READ)     \
     COH_HOOK(__tsan_volatile_write##bytes, bytes, coh::WRITE)
 
 COH_HOOKS(1)
@@ -53,38 +49,34 @@ COH_HOOKS(4)
 COH_HOOKS(8)
 COH_HOOKS(16)
 
-extern "C" {
-COH_HIDDEN void __tsan_read_range(void* at, unsigned long bytes)
+COH_EXPORTED void __tsan_read_range(void* at, unsigned long bytes)
 {
     void* caller = __builtin_return_address(0);
     coh::checker.access(reinterpret_cast<uintptr_t>(at), bytes, coh::READ, caller);
 }
 
-COH_HIDDEN void __tsan_write_range(void* at, unsigned long bytes)
+COH_EXPORTED void __tsan_write_range(void* at, unsigned long bytes)
 {
     void* caller = __builtin_return_address(0);
     coh::checker.access(reinterpret_cast<uintptr_t>(at), bytes, coh::WRITE, caller);
 }
 
-COH_HIDDEN void __tsan_func_entry(void*) {}
-COH_HIDDEN void __tsan_func_exit() {}
-COH_HIDDEN void __tsan_init() {}
+COH_EXPORTED void __tsan_func_entry(void*) {}
+COH_EXPORTED void __tsan_func_exit() {}
+COH_EXPORTED void __tsan_init() {}
 
-COH_HIDDEN void __ubsan_handle_out_of_bounds(coh::SourceLocation* location, unsigned long index)
+COH_EXPORTED void __ubsan_handle_out_of_bounds(coh::SourceLocation* location, unsigned long index)
 {
-    coh::report_and_stop("array-bounds", *location, "uses index %ld of an array of fixed size",
-                         index);
+    coh::report_at(*location, "array-bounds",
+                   coh::words("uses index %ld of an array of fixed size", long(index)));
+    coh::block.break_off();
 }
 
-COH_HIDDEN void __ubsan_handle_type_mismatch_v1(coh::TypeMismatch* data, unsigned long pointer)
+COH_EXPORTED void __ubsan_handle_type_mismatch_v1(coh::TypeMismatch* data, unsigned long pointer)
 {
     if (!coh::checker.active()) return;
-    if (!pointer) {
-        coh::report_and_stop("null-pointer", data->location, "follows a null pointer", 0);
-    }
-    char format[80];
-    snprintf(format, sizeof format, "uses a pointer %%#lx that is not %d-byte aligned",
-             1 << data->log_alignment);
-    coh::report_and_stop("misaligned", data->location, format, pointer);
-}
+    coh::report_at(data->location, "misaligned",
+                   coh::words("uses the pointer %#lx, which is no multiple of %d bytes", pointer,
+                              1 << data->log_alignment));
+    coh::block.break_off();
 }

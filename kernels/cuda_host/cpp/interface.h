@@ -1,10 +1,9 @@
-// What the two sides of a library say to each other: the kernels, compiled through cuda_on_host.h,
-// and the runtime, which schedules their threads. The checker sees the accesses of the first only.
+// What a library of kernels, compiled through cuda_on_host.h, and the runtime that schedules their
+// threads say to each other. There is one runtime for all libraries of a mode: its stacks are many.
 #pragma once
 #include <stddef.h>
 #include <stdint.h>
 
-#define COH_HIDDEN __attribute__((visibility("hidden")))
 #define COH_EXPORTED extern "C" __attribute__((visibility("default")))
 
 struct uint3 {
@@ -37,6 +36,11 @@ struct coh_parameter {
     char element_kind;  // f, i, u, b as in NumPy; s: a structure such as float4
 };
 
+// Where the parts of a library of kernels lie.
+struct coh_library {
+    const char *begin, *zeroed, *end;  // zeroed data are the static shared memory of all kernels
+};
+
 // One array argument of a launch, for the checker.
 struct coh_buffer {
     uintptr_t address;
@@ -49,6 +53,7 @@ struct coh_buffer {
 struct coh_launch_record {
     void (*call)(void** arguments);
     void** arguments;
+    const coh_library* library;
     const coh_buffer* buffers;
     unsigned grid[3], block[3];
     int order;  // of blocks and threads: 0 forward, 1 reverse, else a random seed
@@ -56,14 +61,12 @@ struct coh_launch_record {
     uint64_t shared_bytes;
 };
 
-extern "C" {
-COH_HIDDEN void coh_syncthreads(coh_site site);
-COH_HIDDEN int coh_syncthreads_count(coh_site site, int predicate);
-COH_HIDDEN void coh_syncwarp(unsigned mask, coh_site site);
-COH_HIDDEN uint64_t coh_shuffle(unsigned mask, coh_site site, uint64_t value, int source);
-COH_HIDDEN unsigned coh_ballot(unsigned mask, coh_site site, int predicate);
-COH_HIDDEN void coh_product_tf32(coh_site site, float* d, const unsigned* a, const unsigned* b);
-COH_HIDDEN void* coh_dynamic_shared();
-COH_HIDDEN void coh_note_atomic(void* address, int bytes, void* instruction);
-COH_HIDDEN void coh_stop(coh_site site, const char* what);
-}
+COH_EXPORTED void coh_syncthreads(coh_site site);
+COH_EXPORTED int coh_syncthreads_count(coh_site site, int predicate);
+COH_EXPORTED void coh_syncwarp(unsigned mask, coh_site site);
+COH_EXPORTED uint64_t coh_shuffle(unsigned mask, coh_site site, uint64_t value, int source);
+COH_EXPORTED unsigned coh_ballot(unsigned mask, coh_site site, int predicate);
+COH_EXPORTED void coh_product_tf32(coh_site site, float* d, const unsigned* a, const unsigned* b);
+COH_EXPORTED void* coh_dynamic_shared();
+COH_EXPORTED void coh_note_atomic(void* address, int bytes, void* instruction);
+COH_EXPORTED void coh_stop(coh_site site, const char* what);

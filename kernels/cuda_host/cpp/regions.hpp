@@ -3,14 +3,8 @@
 #include <algorithm>
 #include <vector>
 
-#include "interface.h"
-#include "reports.hpp"
+#include "block.hpp"
 #include "shadow.hpp"
-
-// The library's own zeroed data: the static shared memory of all its kernels.
-extern "C" COH_HIDDEN char __bss_start[];
-extern "C" COH_HIDDEN char _end[];
-extern "C" COH_HIDDEN char __ehdr_start[];  // where the library begins
 
 namespace coh {
 
@@ -52,8 +46,8 @@ public:
     {
         regions_.clear();
         spans_.clear();
-        add(reinterpret_cast<uintptr_t>(__bss_start), reinterpret_cast<uintptr_t>(_end),
-            STATIC_SHARED);
+        library_ = launch.library;
+        add(address(library_->zeroed), address(library_->end), STATIC_SHARED);
         if (launch.shared_bytes)
             add(dynamic_shared, dynamic_shared + launch.shared_bytes, DYNAMIC_SHARED);
         for (int i = 0; i < launch.buffer_count; ++i) add(launch.buffers[i]);
@@ -99,11 +93,11 @@ public:
     Cell* cells(const Span& span) { return cells_.at(span.first_cell); }
     void forget() { cells_.forget(); }
 
-    // Tables and constants of the library.
-    static bool is_constant(uintptr_t at)
+    // Tables and constants of the library, and threadIdx and its kin.
+    bool is_constant(uintptr_t at) const
     {
-        return at >= reinterpret_cast<uintptr_t>(__ehdr_start)
-            && at < reinterpret_cast<uintptr_t>(__bss_start);
+        if (at - address(&coh_now) < sizeof coh_now) return true;
+        return at >= address(library_->begin) && at < address(library_->zeroed);
     }
 
 private:
@@ -122,6 +116,7 @@ private:
         spans_.push_back({aligned(buffer.address), end, shift, 0});
     }
 
+    static uintptr_t address(const void* at) { return reinterpret_cast<uintptr_t>(at); }
     static uintptr_t aligned(uintptr_t at) { return at & ~uintptr_t(3); }
 
     // Make one span of those that overlap, and tell each region which is its own.
@@ -157,6 +152,7 @@ private:
         cells_.reserve(count);
     }
 
+    const coh_library* library_ = nullptr;
     std::vector<Region> regions_;
     std::vector<Span> spans_;
     Cells cells_;

@@ -1,18 +1,17 @@
-// The runtime of a library of kernels: runs a launch block by block. Linked into each library.
+// The runtime of all libraries of kernels: runs a launch block by block.
 #include "block.hpp"
 #include "collectives.hpp"
 #ifdef COH_CHECK
 #include "hooks.hpp"
 #endif
 
-// Not zero, so that it lies apart from the zeroed data, where the checker expects shared memory.
-coh_state coh_now = {{1, 0, 0}, {0, 0, 0}, {0, 0, 0}, {0, 0, 0}};
+coh_state coh_now;
 
 namespace coh {
 
 void work();
 
-// Made when the library is loaded and kept: the stacks are used again and again.
+// Made when the runtime is loaded and kept: the stacks are used again and again.
 Block& block = *new Block(work);
 
 void work() { block.work(); }

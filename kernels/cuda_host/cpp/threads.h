@@ -6,7 +6,7 @@
 #include "qualifiers.h"
 
 // Constant as far as a kernel sees: the runtime changes it between threads only.
-extern "C" COH_HIDDEN const coh_state coh_now;
+COH_EXPORTED const coh_state coh_now;
 #define threadIdx (coh_now.thread)
 #define blockIdx (coh_now.block)
 #define blockDim (coh_now.block_size)
