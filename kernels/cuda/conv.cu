@@ -10,10 +10,10 @@ conv2d_forward(GEOMETRY, const typename P::Real* __restrict__ x,
     typedef typename P::Real T;
     __shared__ typename P::Stage stage;
     const int m0 = blockIdx.x * P::BM, n0 = blockIdx.y * P::BN, taps = R * S * C;
-    const ByPosition<T, P::PIECE> windows{WINDOWS(x)};
+    const ByPosition<P> windows{WINDOWS(x)};
     P product;
     product.clear();
-    product.add(stage, windows, AlongK<T, P::PIECE>{w, taps, O}, m0, n0, 0, taps);
+    product.add(stage, windows, AlongK<P>{w, taps, O}, m0, n0, 0, taps);
     product.combine(stage);
     product.each(m0, n0, windows.positions, O, [=](int p, int o, T z) {
         y[(long long)p * O + o] = activate(act, slope, b ? z + b[o] : z);
@@ -42,10 +42,11 @@ struct Phase {
 
 // dz as the pixels of a phase see it: the u-th tap of a pixel t is met at position first + t - u.
 // Steps run over taps and filters, filters innermost.
-template <typename T, int PIECE_>
+template <class P>
 struct ByPixel {
+    typedef typename P::Real T;
     static constexpr bool ALONG_K = true;
-    static constexpr int PIECE = PIECE_;
+    static constexpr int PIECE = P::PIECE;
     const T* dz;
     int N, rows, columns, O;
     Phase vertical, horizontal;
@@ -85,10 +86,11 @@ struct ByPixel {
 };
 
 // The filters at the taps of a phase, with channels as rows.
-template <typename T, int PIECE_>
+template <class P>
 struct ByChannel {
+    typedef typename P::Real T;
     static constexpr bool ALONG_K = false;
-    static constexpr int PIECE = PIECE_;
+    static constexpr int PIECE = P::PIECE;
     typedef int Row;  // negative beyond the last channel
     typedef const T* Step;
     const T* w;
@@ -125,9 +127,9 @@ conv2d_input_grad(GEOMETRY, const typename P::Real* __restrict__ dz,
     const int pixels = N * vertical.pixels * horizontal.pixels;
     if (m0 >= pixels) return;  // the grid covers the largest phase
     const Divisor by_filters(O, by_O), by_taps(horizontal.taps);
-    const ByPixel<T, P::PIECE> cotangents{dz,       N,          rows,       columns, O,
+    const ByPixel<P> cotangents{dz,       N,          rows,       columns, O,
                                           vertical, horizontal, by_filters, by_taps};
-    const ByChannel<T, P::PIECE> filters{w, R,        S,          C,          down,   across,
+    const ByChannel<P> filters{w, R,        S,          C,          down,   across,
                                          O, vertical, horizontal, by_filters, by_taps};
     P product;
     product.clear();
@@ -159,11 +161,11 @@ conv2d_weight_grad(GEOMETRY, const typename P::Real* __restrict__ x,
     typedef typename P::Real T;
     __shared__ typename P::Stage stage;
     const int m0 = blockIdx.x * P::BM, n0 = blockIdx.y * P::BN;
-    const ByTap<T, P::PIECE> windows{WINDOWS(x)};
+    const ByTap<P> windows{WINDOWS(x)};
     const int begin = blockIdx.z * part, end = min(begin + part, windows.positions);
     P product;
     product.clear();
-    product.add(stage, windows, AcrossK<T, P::PIECE>{dz, O, O}, m0, n0, begin, end);
+    product.add(stage, windows, AcrossK<P>{dz, O, O}, m0, n0, begin, end);
     product.combine(stage);
     deliver(product, m0, n0, windows.taps, O, beta, work, dw, db);
 }

@@ -81,10 +81,11 @@ struct Windows {
 };
 
 // Pieces run along channels, so their number must be a multiple of PIECE.
-template <typename T, int PIECE_>
-struct ByPosition : Windows<T> {
+template <class P>
+struct ByPosition : Windows<typename P::Real> {
+    typedef typename P::Real T;
     static constexpr bool ALONG_K = true;
-    static constexpr int PIECE = PIECE_;
+    static constexpr int PIECE = P::PIECE;
     typedef typename Windows<T>::Position Row;
     typedef typename Windows<T>::Tap Step;
 
@@ -99,10 +100,11 @@ struct ByPosition : Windows<T> {
 
 // The tap after the last one sees a 1 everywhere: it is the bias's, whose gradient is so one more
 // row of the product.
-template <typename T, int PIECE_>
-struct ByTap : Windows<T> {
+template <class P>
+struct ByTap : Windows<typename P::Real> {
+    typedef typename P::Real T;
     static constexpr bool ALONG_K = false;
-    static constexpr int PIECE = PIECE_;
+    static constexpr int PIECE = P::PIECE;
     struct Row {
         typename Windows<T>::Tap tap;
         T outside;
@@ -123,8 +125,8 @@ struct ByTap : Windows<T> {
     }
 };
 
-// Write a tile of (tap, filter) sums: into `work`, where blockIdx.z has its part, side by side along
-// filters; or, where work is null, into dw = beta dw + sums, and db likewise if there is one.
+// Write a tile of (tap, filter) sums: into `work`, where blockIdx.z has its part, filters side by
+// side; or, where work is null, into dw = beta dw + sums, and db likewise if there is one.
 template <class P, typename T>
 __device__ void deliver(P& product, int m0, int n0, int taps, int O, T beta, T* work, T* dw, T* db)
 {

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .launch import REAL, Source, c_type, ceil_div, contiguous, row_stride
-from .tiles import PIECE, Compiled, Products, choose_tile, split
+from .tiles import Compiled, Products, choose_tile, split
 
 TILES = Compiled(single=("Narrow", "Small"), wide=("Medium", "Narrow", "Thin", "Small"))
 PRODUCTS = TILES.all_names()
@@ -96,21 +96,14 @@ class Plan(NamedTuple):
 @lru_cache(maxsize=4096)
 def plan(
     kernel: str, x_shape: Shape, w_shape: Shape, stride: Pair, padding: Pair, real: str,
-    bias: bool, aligned: bool, tf32: bool,
+    bias: bool, wide: bool, tf32: bool,
 ) -> Plan:  # fmt: skip
-    """The plan for a product kernel. It depends on the sizes alone, and so do the results' bits.
-
-    aligned: whether what is read begins at a multiple of 16 bytes, as all arrays of a network do
-    whose layers have multiples of 4 channels.
-    """
+    """The plan for a product kernel: it depends on sizes alone, and so do the results' bits."""
     (n, height, width, channels), (filters, r, s, _) = x_shape, w_shape
     area = math.prod(positions(x_shape, w_shape, stride, padding))
     taps, rows, parts, depth = r * s * channels, r * s * channels + bias, 1, 1
-    forward = kernel in ("conv2d_forward", "conv2d_tangent")  # reads no filters side by side
-    piece = PIECE // {"float": 4, "double": 8}[real]
-    whole = channels % piece == 0 and (forward or filters % piece == 0)
-    names = TILES.names(real, aligned and whole, tf32)
-    if forward:
+    names = TILES.names(real, wide, tf32)
+    if kernel in ("conv2d_forward", "conv2d_tangent"):
         choice = choose_tile(n * area, filters, taps, names)
     elif kernel == "conv2d_input_grad":
         depth = stride[0] * stride[1]
@@ -169,11 +162,11 @@ class Conv(Products):
 
     def _plan(
         self, kernel: str, shapes: tuple[Shape, Shape], stride: Pair, padding: Pair, bias: bool,
-        *read: Any,
+        *factors: Any,
     ) -> Plan:  # fmt: skip
-        """The plan for images and filters of `shapes`, where `read` are the factors' arrays."""
-        real, aligned = c_type(read[0]), self._aligned(*read)
-        return plan(kernel, *shapes, stride, padding, real, bias, aligned, self.allow_tf32)
+        """The plan for images and filters of `shapes`, where `factors` are what is multiplied."""
+        real, wide = c_type(factors[0]), self._wide(*factors)
+        return plan(kernel, *shapes, stride, padding, real, bias, wide, self.allow_tf32)
 
     def conv2d_forward(
         self, x: Any, w: Any, b: Any, stride: Pair, padding: Pair, act: int, slope: float,

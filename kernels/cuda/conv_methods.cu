@@ -12,7 +12,7 @@ conv2d_tangent(GEOMETRY, const typename P::Real* __restrict__ x,
     typedef typename P::Real T;
     __shared__ typename P::Stage stage;
     const int m0 = blockIdx.x * P::BM, n0 = blockIdx.y * P::BN, taps = R * S * C;
-    ByPosition<T, P::PIECE> windows{WINDOWS(x)};
+    ByPosition<P> windows{WINDOWS(x)};
     P product;
     product.clear();
     // A loop over the two, for the code of a product is long.
@@ -21,7 +21,7 @@ conv2d_tangent(GEOMETRY, const typename P::Real* __restrict__ x,
         const T* filters = turn ? tw : w;
         windows.images = turn ? x : tx;
         if (filters && windows.images)
-            product.add(stage, windows, AlongK<T, P::PIECE>{filters, taps, O}, m0, n0, 0, taps);
+            product.add(stage, windows, AlongK<P>{filters, taps, O}, m0, n0, 0, taps);
     }
     product.combine(stage);
     product.each(m0, n0, windows.positions, O, [=](int p, int o, T tz) {
@@ -40,8 +40,8 @@ conv2d_sample_grads(GEOMETRY, const typename P::Real* __restrict__ x,
     typedef typename P::Real T;
     __shared__ typename P::Stage stage;
     const int m0 = blockIdx.x * P::BM, n0 = blockIdx.y * P::BN, area = rows * columns;
-    const ByTap<T, P::PIECE> windows{WINDOWS(x)};
-    const AcrossK<T, P::PIECE> cotangents{dz, O, O};
+    const ByTap<P> windows{WINDOWS(x)};
+    const AcrossK<P> cotangents{dz, O, O};
     for (int n = blockIdx.z; n < N; n += gridDim.z) {
         P product;
         product.clear();
@@ -62,10 +62,10 @@ conv2d_accumulate(GEOMETRY, int V, const typename P::Real* __restrict__ x,
                   typename P::Real* dw, typename P::Real* db)
 {
     typedef typename P::Real T;
-    typedef AcrossK<T, P::PIECE> Cotangents;
+    typedef AcrossK<P> Cotangents;
     __shared__ typename P::Stage stage;
     const int m0 = blockIdx.x * P::BM, n0 = blockIdx.y * P::BN, area = rows * columns;
-    const ByTap<T, P::PIECE> windows{WINDOWS(x)};
+    const ByTap<P> windows{WINDOWS(x)};
     const int share = (V * N + gridDim.z - 1) / gridDim.z;
     const int last = min(int(blockIdx.z + 1) * share, V * N);
     P total;

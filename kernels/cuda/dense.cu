@@ -13,7 +13,7 @@ dense_forward(int N, int I, int O, const typename P::Real* __restrict__ x, long 
     const int m0 = blockIdx.x * P::BM, n0 = blockIdx.y * P::BN;
     P product;
     product.clear();
-    product.add(stage, AlongK<T>{x, x_stride, N}, AlongK<T>{w, w_stride, O}, m0, n0, 0, I);
+    product.add(stage, AlongK<P>{x, x_stride, N}, AlongK<P>{w, w_stride, O}, m0, n0, 0, I);
     product.combine(stage);
     product.each(m0, n0, N, O, [=](int m, int n, T z) {
         y[m * y_stride + n] = activate(act, slope, b ? z + b[n] : z);
@@ -46,7 +46,7 @@ dense_weight_grad(int N, int I, int O, const typename P::Real* __restrict__ x, l
     const int m0 = blockIdx.x * P::BM, n0 = blockIdx.y * P::BN;
     P product;
     product.clear();
-    product.add(stage, AcrossK<T>{dz, O, O}, AcrossK<T>{x, x_stride, I}, m0, n0, 0, N);
+    product.add(stage, AcrossK<P>{dz, O, O}, AcrossK<P>{x, x_stride, I}, m0, n0, 0, N);
     product.combine(stage);
     product.each(m0, n0, O, I, [=](int o, int i, T g) { blend(dw + (long long)o * I + i, beta, g); });
 }
@@ -62,7 +62,7 @@ dense_input_grad(int N, int I, int O, const typename P::Real* __restrict__ dz,
     const int m0 = blockIdx.x * P::BM, n0 = blockIdx.y * P::BN;
     P product;
     product.clear();
-    product.add(stage, AlongK<T>{dz, O, N}, AcrossK<T>{w, w_stride, I}, m0, n0, 0, O);
+    product.add(stage, AlongK<P>{dz, O, N}, AcrossK<P>{w, w_stride, I}, m0, n0, 0, O);
     product.combine(stage);
     product.each(m0, n0, N, I, [=](int n, int i, T g) { dx[(long long)n * I + i] = g; });
 }
@@ -81,8 +81,8 @@ dense_tangent(int N, int I, int O, const typename P::Real* __restrict__ x,
     const int m0 = blockIdx.x * P::BM, n0 = blockIdx.y * P::BN;
     P product;
     product.clear();
-    if (tx) product.add(stage, AlongK<T>{tx, I, N}, AlongK<T>{w, I, O}, m0, n0, 0, I);
-    if (tw) product.add(stage, AlongK<T>{x, I, N}, AlongK<T>{tw, I, O}, m0, n0, 0, I);
+    if (tx) product.add(stage, AlongK<P>{tx, I, N}, AlongK<P>{w, I, O}, m0, n0, 0, I);
+    if (tw) product.add(stage, AlongK<P>{x, I, N}, AlongK<P>{tw, I, O}, m0, n0, 0, I);
     product.combine(stage);
     product.each(m0, n0, N, O, [=](int m, int n, T tz) {
         const long long at = (long long)m * O + n;
@@ -113,12 +113,13 @@ struct Raised {
 
 // A matrix stored across k whose rows come round again after `period` of them: V cotangents of N
 // samples each meet the same N inputs.
-template <typename T>
-struct Repeated : AcrossK<T> {
+template <class P>
+struct Repeated : AcrossK<P> {
+    typedef typename P::Real T;
     int period;
     __device__ Repeated(const T* data, long long stride, int rows, int every)
-        : AcrossK<T>{data, stride, rows}, period(every) {}
-    __device__ const T* step(int k) const { return AcrossK<T>::step(k % period); }
+        : AcrossK<P>{data, stride, rows}, period(every) {}
+    __device__ const T* step(int k) const { return AcrossK<P>::step(k % period); }
 };
 
 // dw += sum over v, n of |dz[v, n] x[n]^T|**power: the power of an outer product factors.
@@ -130,8 +131,8 @@ dense_accumulate(int VN, int N, int I, int O, const typename P::Real* __restrict
     typedef typename P::Real T;
     __shared__ typename P::Stage stage;
     const int m0 = blockIdx.x * P::BM, n0 = blockIdx.y * P::BN;
-    const Raised<AcrossK<T>> left{{dz, O, O}, power};
-    const Raised<Repeated<T>> right{{x, I, I, N}, power};
+    const Raised<AcrossK<P>> left{{dz, O, O}, power};
+    const Raised<Repeated<P>> right{{x, I, I, N}, power};
     P product;
     product.clear();
     product.add(stage, left, right, m0, n0, 0, VN);

@@ -10,7 +10,7 @@ from ..codes import IDENTITY
 from .launch import REAL, Source, c_type, ceil_div, contiguous, row_stride
 from .tiles import Compiled, Products, choose_tile
 
-TILES = Compiled(("Medium", "Small"))
+TILES = Compiled(single=("Small",), wide=("Medium", "Small"))
 PRODUCTS = TILES.all_names()
 # From so many multiplications on a product goes to cuBLAS, and what the tiles would have fused
 # becomes one more pass over its result (not yet measured).
@@ -38,10 +38,11 @@ class Dense(Products):
     """Launches of dense.cu."""
 
     def _product(
-        self, kernel: str, rows: int, columns: int, length: int, real: str, *args: Any
+        self, kernel: str, sizes: tuple[int, int, int], factors: tuple[Any, ...], *args: Any
     ) -> None:
-        """Launch a kernel that gives (rows, columns) sums of `length` products."""
-        chosen = choose_tile(rows, columns, length, TILES.names(real, False, self.allow_tf32))
+        """Launch a kernel for (rows, columns) sums of so many products: `sizes`."""
+        names = TILES.names(c_type(factors[0]), self._wide(*factors), self.allow_tf32)
+        chosen = choose_tile(*sizes, names)
         self.launch(f"{kernel}<{chosen.name}>", chosen.grid, chosen.block, *args)
 
     def _large(self, m: int, n: int, k: int) -> bool:
@@ -72,7 +73,7 @@ class Dense(Products):
             self._finish(y, b, None, act, slope)
             return
         self._product(
-            "dense_forward", n, o, i, c_type(x), np.int32(n), np.int32(i), np.int32(o),
+            "dense_forward", (n, o, i), (x, w), np.int32(n), np.int32(i), np.int32(o),
             x, row_stride(x), w, row_stride(w), b, np.int32(act), x.dtype.type(slope),
             y, row_stride(y),
         )  # fmt: skip
@@ -93,12 +94,13 @@ class Dense(Products):
             self._gemm((True, False), vn, dz, x, dw, beta)
         elif dw is not None:
             self._product(
-                "dense_weight_grad", o, i, vn, real, *sizes, x, row_stride(x), dz, number(beta), dw
-            )
+                "dense_weight_grad", (o, i, vn), (x, dz), *sizes, x, row_stride(x), dz,
+                number(beta), dw,
+            )  # fmt: skip
         if dx is not None and self._large(vn, i, o):
             self._gemm((False, False), o, dz, w, dx, 0.0)
         elif dx is not None:
-            self._product("dense_input_grad", vn, i, o, real, *sizes, dz, w, row_stride(w), dx)
+            self._product("dense_input_grad", (vn, i, o), (dz, w), *sizes, dz, w, row_stride(w), dx)
 
     def _columns(self, name: str, columns: int, rows: int, *args: Any) -> None:
         """Launch a kernel whose blocks own 32 columns; more threads where columns are long."""
@@ -117,7 +119,7 @@ class Dense(Products):
             self._finish(ty, tb, y, act, slope)
             return
         self._product(
-            "dense_tangent", n, o, i, c_type(x), np.int32(n), np.int32(i), np.int32(o),
+            "dense_tangent", (n, o, i), (x, w, tx, tw), np.int32(n), np.int32(i), np.int32(o),
             x, w, y, tx, tw, tb, np.int32(act), x.dtype.type(slope), ty,
         )  # fmt: skip
 
@@ -134,10 +136,10 @@ class Dense(Products):
     ) -> None:
         contiguous(x, dz, dw, db)
         (n, i), o = x.shape, dz.shape[-1]
-        real, vn = c_type(x), dz.size // o
+        vn = dz.size // o
         self._product(
-            "dense_accumulate", o, i, vn, real, np.int32(vn), np.int32(n), np.int32(i), np.int32(o),
-            x, dz, np.int32(power), dw,
+            "dense_accumulate", (o, i, vn), (x, dz), np.int32(vn), np.int32(n), np.int32(i),
+            np.int32(o), x, dz, np.int32(power), dw,
         )  # fmt: skip
         if db is not None:
             self._sum_columns(dz, vn, o, power, 1.0, db)

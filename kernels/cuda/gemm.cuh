@@ -105,8 +105,8 @@ struct Tile : Sums {
         }
     }
 
-    // Where a slice keeps k: the first of all pieces, then the second, and so on. Threads that store
-    // pieces along k so write to neighbouring rows, which lie in different banks.
+    // Where a slice keeps k: the first of all pieces, then the second, and so on. So threads that
+    // store pieces along k write to neighbouring rows, which lie in different banks.
     __device__ static int slot(int k) { return k % PIECE * (BK / PIECE) + k / PIECE; }
 
     // A thread's share of a slice, on its way from memory through registers to shared memory. The
@@ -204,8 +204,8 @@ struct FmaSums {
     }
 };
 
-// Sums on the tensor cores, of float inputs rounded to TF32's 10 bits: a warp keeps 32 x 32, that is
-// 2 x 4 of the 16 x 8 that one instruction adds to. How they lie in the lanes is the instruction's.
+// Sums on the tensor cores, of float inputs rounded to TF32's 10 bits: a warp keeps 32 x 32, which
+// is 2 x 4 of the 16 x 8 that one instruction adds to; that says how they lie in the lanes.
 template <int BM_, int BN_, int BK_>
 struct MmaSums {
     typedef float Real;
@@ -272,10 +272,10 @@ template <typename T, Loads LOADS = SINGLE>
 using Narrow = Tile<FmaSums<T, 64, 32, 16, 4, 4, 1>, LOADS>;
 template <typename T, Loads LOADS = SINGLE>
 using Thin = Tile<FmaSums<T, 64, 16, 16, 4, 2, 1>, LOADS>;
-template <Loads LOADS = SINGLE>
+template <Loads LOADS>
 using Tensor = Tile<MmaSums<128, 64, 16>, LOADS>;
 
-// ---- readers of plain matrices ------------------------------------------------------------------
+// ---- readers of plain matrices, for the tile P --------------------------------------------------
 
 // What lies at `from`, if it is wanted; otherwise `to` stays. The load is predicated, for a branch
 // around each of them would cost more than what it skips.
@@ -314,10 +314,11 @@ __device__ __forceinline__ void fill(T (&to)[PIECE], T value)
 }
 
 // A matrix whose rows (of m or n) lie `stride` apart and run along k.
-template <typename T, int PIECE_ = 1>
+template <class P>
 struct AlongK {
+    typedef typename P::Real T;
     static constexpr bool ALONG_K = true;
-    static constexpr int PIECE = PIECE_;
+    static constexpr int PIECE = P::PIECE;
     typedef const T* Row;  // null outside the matrix
     typedef int Step;
     const T* data;
@@ -334,10 +335,11 @@ struct AlongK {
 };
 
 // A matrix stored the other way: at each k, neighbouring rows lie side by side.
-template <typename T, int PIECE_ = 1>
+template <class P>
 struct AcrossK {
+    typedef typename P::Real T;
     static constexpr bool ALONG_K = false;
-    static constexpr int PIECE = PIECE_;
+    static constexpr int PIECE = P::PIECE;
     typedef int Row;  // negative outside the matrix
     typedef const T* Step;
     const T* data;

@@ -37,11 +37,9 @@ _SHAPES = {
         }.items()
     },
 }
-TENSOR = Tile(128, 64, 16, 256, 0.35)  # on tensor cores, in float only
 # By template argument. WIDE tiles read pieces of 16 bytes.
 TILES = {
-    "Tensor<SINGLE>": TENSOR,
-    "Tensor<WIDE>": TENSOR,
+    "Tensor<WIDE>": Tile(128, 64, 16, 256, 0.35),  # on tensor cores, in float only
     **{f"{name}>": tile for name, tile in _SHAPES.items()},
     **{f"{name}, WIDE>": tile for name, tile in _SHAPES.items()},
 }
@@ -65,27 +63,25 @@ class Choice(NamedTuple):
 
 
 class Compiled(NamedTuple):
-    """The tiles a family compiles: those without and with pieces of 16 bytes, and a tensor one."""
+    """The tiles that a family compiles: without and with pieces of 16 bytes (a tensor one too)."""
 
     single: tuple[str, ...]
-    wide: tuple[str, ...] = ()
+    wide: tuple[str, ...]
 
     def names(self, real: str, wide: bool, tf32: bool) -> tuple[str, ...]:
         """Template arguments for products of the C type `real`.
 
         wide: whether pieces of 16 bytes can be read. tf32: whether tensor cores may be used.
         """
-        wide = wide and bool(self.wide)
-        tensor = f"Tensor<{'WIDE' if wide else 'SINGLE'}>"
-        tensor_too = tf32 and real == "float" and wide == bool(self.wide)
-        tiles = [f"{t}<{real}, WIDE>" for t in self.wide] if wide else []
-        singles = [f"{t}<{real}>" for t in self.single] if not wide else []
-        return (*tiles, *singles, *[tensor] * tensor_too)
+        if not wide:
+            return tuple(f"{tile}<{real}>" for tile in self.single)
+        tensor = ("Tensor<WIDE>",) if tf32 and real == "float" else ()
+        return (*(f"{tile}<{real}, WIDE>" for tile in self.wide), *tensor)
 
     def all_names(self) -> tuple[str, ...]:
         """All template arguments that a kernel is compiled for."""
-        ways = product(REAL, (False, True), (False, True))
-        return tuple(dict.fromkeys(name for way in ways for name in self.names(*way)))
+        ways = product(REAL, (False, True), (True,))
+        return tuple(name for way in ways for name in self.names(*way))
 
 
 @lru_cache(maxsize=4096)
@@ -130,6 +126,14 @@ class Products(Family):
         super().__init__(device, launch)
         self.allow_tf32 = os.environ.get("WEIGHTSPACE_TF32") == "1"
 
-    def _aligned(self, *arrays: Any) -> bool:
-        """Whether pieces of 16 bytes can be read from the beginnings of all `arrays` (or None)."""
-        return all(a is None or self.device.address(a) % PIECE == 0 for a in arrays)
+    def _wide(self, *factors: Any) -> bool:
+        """Whether all `factors` (or None) can be read in pieces of 16 bytes along the last axis.
+
+        So it is with arrays of a network whose layers have multiples of 4 units or channels.
+        """
+        address = self.device.address
+        return not any(
+            a.shape[-1] * a.itemsize % PIECE or a.strides[0] % PIECE or address(a) % PIECE
+            for a in factors
+            if a is not None
+        )
