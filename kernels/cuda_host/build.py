@@ -136,8 +136,8 @@ def build(source: str, wrapper: str, filename: str, definitions: Sequence[str], 
     flags = (*COMMON, *WARNINGS, *KERNEL_FLAGS[mode], *definitions)
     key = fingerprint(source, wrapper, filename, *flags)
     target = cache_folder() / f"{Path(filename).stem}-{mode}-{key}.so"
-    needed = runtime(mode)
     if target.exists():
+        runtime(mode)  # it is loaded along with the library
         return target
     with tempfile.TemporaryDirectory(dir=target.parent) as folder:
         Path(folder, filename).write_text(source)
@@ -147,7 +147,7 @@ def build(source: str, wrapper: str, filename: str, definitions: Sequence[str], 
         paths = ("-isystem", str(SOURCES), f"-ffile-prefix-map={folder}/=")
         run(compiler(), *flags, *paths, "-c", str(main), "-o", compiled, folder=folder)
         link = ("-shared", "-Wl,--no-as-needed", "-Wl,-rpath,$ORIGIN", f"-L{target.parent}")
-        beside = f"-l:{needed.name}"
+        beside = f"-l:{runtime(mode).name}"
         run(compiler(), *link, compiled, beside, "-o", linked, folder=folder)
         os.replace(linked, target)
     return target

@@ -157,15 +157,21 @@ private:
         return (after - 1)->block;
     }
 
+    std::string who(const Access& other) const
+    {
+        const std::string block = named("block", block_of(other.when.interval));
+        if (other.readers == SEVERAL_BLOCKS) return "several blocks";
+        if (other.readers != ONE_LANE) return "other threads of " + block;
+        return words("thread %u of %s", other.when.thread, block.c_str());
+    }
+
     void race(const Access& other, const char* did, const Region& region, const Event& event)
     {
         Report* report = block_.reports.open("race", event.instruction);
         if (!report) return;
         const bool elsewhere = other.when.interval < horizon_.block;
-        say(report, "%s %s %s, which thread %u of %s%s %s: %s", self().c_str(), does(event),
-            place(region, event, report).c_str(), other.when.thread,
-            named("block", block_of(other.when.interval)).c_str(),
-            other.readers == ONE_LANE ? "" : " and others", did,
+        say(report, "%s %s %s, which %s %s: %s", self().c_str(), does(event),
+            place(region, event, report).c_str(), who(other).c_str(), did,
             elsewhere ? "blocks have no order" : "no barrier lies between");
     }
 
