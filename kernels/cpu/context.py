@@ -4,23 +4,32 @@ from __future__ import annotations
 
 from numba import prange
 
-from .tiles import parallel, pieces
+from .tiles import parallel, pieces, serial
 
 ROWS = 16  # samples a thread takes at a time
+ALONE = 1 << 17  # elements that one thread has done before others would have been woken
 COLUMNS = 512  # features of a sum over samples that a thread takes at a time
 
 
+@serial
+def _rows(x, c, y, begin, end):
+    for n in range(begin, end):
+        row, out = x[n], y[n]
+        for i in range(c.size):
+            out[i] = row[i] * c[i]
+
+
 @parallel
-def _multiply(x, c, y):
+def _all_rows(x, c, y):
     for p in prange(pieces(x.shape[0], ROWS)):
-        for n in range(p * ROWS, min((p + 1) * ROWS, x.shape[0])):
-            row, out = x[n], y[n]
-            for i in range(c.size):
-                out[i] = row[i] * c[i]
+        _rows(x, c, y, p * ROWS, min((p + 1) * ROWS, x.shape[0]))
 
 
 def context_multiply(x, c, y):
-    _multiply(x, c, y)
+    if x.size <= ALONE:
+        _rows(x, c, y, 0, x.shape[0])
+    else:
+        _all_rows(x, c, y)
 
 
 @parallel
