@@ -94,6 +94,9 @@ def bench_steps(
     peer: Annotated[
         list[str] | None, typer.Option("--peer", "-p", help="torch, jax, ...; repeatable.")
     ] = None,
+    backend: Annotated[
+        str, typer.Option("--backend", "-b", help="cpu, or cuda: all peers on the GPU.")
+    ] = "cpu",
     quick: Quick = False,
     out: Out = None,
     append: Append = False,
@@ -105,7 +108,7 @@ def bench_steps(
     """
     from . import steps
 
-    rows = steps.run(operation, size, peer, quick, console)
+    rows = steps.run(operation, size, peer, quick, console, backend)
     _store("steps", steps.as_records(rows), out, append)
     raise typer.Exit(steps.exit_status(rows))
 

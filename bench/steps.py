@@ -21,14 +21,15 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from ..kernels.errors import unknown_name
 from . import machine, records, timing
-from .peers import BASELINE, PeerSpec, select, truth
+from .peers import BASELINE, PeerSpec, place, select, truth
 from .peers.choice import problems
 from .peers.client import Client
 from .peers.problem import Problem, save_arrays
 
 # torch.compile needs half a minute for each problem: no part of a quick run unless asked for.
-QUICK_PEERS = (BASELINE, "torch-eager", "torch-func", "backpack", "jax")
+QUICK_PEERS = (BASELINE, "torch-eager", "torch-func", "backpack", "jax", "cupy")
 IDLE_SHARE = 0.05  # of a core: more than this while others are timed counts as disturbing them
 OUTSIDE_CORES = 0.1  # more than this used by other processes makes the times worth little
 _LEAST_IDLE = 0.1  # seconds: with no other peer to wait for, the share would mean nothing
@@ -52,6 +53,7 @@ class Row:
     """One peer at one problem.
 
     status: "timed", "wrong", "absent", "not offered", "skipped" or "failed" (with a reason).
+    backend: what the peers computed on, "" for the processor; device: the GPU's name.
     Times are seconds per call, memory is bytes: `peak_bytes` of the whole process, `start_bytes`
     of it after import. ratio is this peer's median over weightspace's: above 1, weightspace is
     faster. idle_share is the part of a core the peer used while others were timed; outside is
@@ -63,6 +65,8 @@ class Row:
     peer: str
     status: str
     reason: str = ""
+    backend: str = ""
+    device: str = ""
     variant: str = ""
     settings: dict[str, Any] | None = None
     error: float | None = None
@@ -88,16 +92,23 @@ def run(
     peers: Iterable[str | PeerSpec] | None = None,
     quick: bool = False,
     console: Console | None = None,
+    backend: str = "cpu",
 ) -> list[Row]:
     """Compare, time and print the chosen operations; returns the rows, in order.
 
     operations: names or groups of `problem.GROUPS`; sizes: such as "784-300-100-10x64",
     "conv32-32@16x64" or "resnet20x128" (`networks`); peers: names, or "torch" for all that run on
-    torch; None means all (quick: few, see `choice`, and `QUICK_PEERS`). Weightspace is always among
-    the peers. Raises UnknownNameError or SettingError.
+    torch; None means all (quick: few, see `choice`, and `QUICK_PEERS`). backend: "cpu", "cuda" or
+    "cuda-host", for all peers (see `peers.place`). Weightspace is always among them.
+
+    Raises UnknownNameError or SettingError.
     """
     console = console or Console()
-    chosen = select(QUICK_PEERS if quick and peers is None else peers)
+    if backend not in place.BACKENDS:
+        raise unknown_name("backend of the bench", backend, place.BACKENDS)
+    chosen = select(peers, backend)
+    if quick and peers is None:
+        chosen = [spec for spec in chosen if spec.name in QUICK_PEERS]
     todo = problems(operations, sizes, quick)
     rows: list[Row] = []
     with console.status("") as status:
@@ -107,7 +118,7 @@ def run(
             def say(what: str, title: str = title) -> None:
                 status.update(f"{title}: {what}")
 
-            found = run_problem(problem, chosen, QUICK if quick else FULL, say)
+            found = run_problem(problem, chosen, QUICK if quick else FULL, say, backend)
             rows += found
             console.print(table(problem, found))
     return rows
@@ -129,6 +140,7 @@ def run_problem(
     peers: Sequence[PeerSpec],
     schedule: Schedule,
     say: Callable[[str], None] = lambda what: None,
+    backend: str = "cpu",
 ) -> list[Row]:
     """One row a peer at one problem: prepare and check each, then time those that are right."""
     say("computing the truth")
@@ -139,12 +151,13 @@ def run_problem(
         arrays = folder / "problem.npz"
         save_arrays(arrays, problem.arrays)
         say("starting the peers")
-        started = [stack.enter_context(Client(spec, problem, arrays)) for spec in peers]
+        started = [stack.enter_context(Client(spec, problem, arrays, backend)) for spec in peers]
         greetings = [client.hello() for client in started]
         rows, ready = [], []
         for client, greeting in zip(started, greetings, strict=True):
             say(f"preparing {client.spec.name}")
             row = Row(problem.operation, problem.size, client.spec.name, "failed")
+            row.backend = "" if backend == "cpu" else backend
             rows.append(row)
             checked = _checked(row, client, greeting, expected)
             if checked is not None:
@@ -174,6 +187,7 @@ def _checked(
         client.close()
         return None
     row.variant, row.settings = reply["variant"], reply["settings"]
+    row.device = row.settings.get("device", "") if row.settings else ""
     error = truth.error_of(client.problem, got, expected)
     row.error = error if np.isfinite(error) else None
     row.tolerance = truth.tolerance(client.problem)
@@ -272,7 +286,7 @@ def table(problem: Problem, rows: Iterable[Row]) -> Table:
     outside = max((row.outside or 0.0 for row in rows), default=0.0)
     warning = f"others used {outside:.1f} cores meanwhile: repeat this on an idle machine"
     made = Table(
-        title=f"{problem.operation}  {problem.size}",
+        title="  ".join((problem.operation, problem.size, *_where(rows))),
         title_justify="left",
         caption=warning if outside > OUTSIDE_CORES else None,
         caption_justify="left",
@@ -285,6 +299,11 @@ def table(problem: Problem, rows: Iterable[Row]) -> Table:
         if row.status != "not offered":
             made.add_row(*_cells(row))
     return made
+
+
+def _where(rows: Iterable[Row]) -> list[str]:
+    """The backend, unless it is the processor, and the GPUs."""
+    return list(dict.fromkeys(x for row in rows for x in (row.backend, row.device) if x))
 
 
 def _memory(row: Row) -> str:

@@ -109,7 +109,7 @@ def turned_back(theirs: torch.Tensor) -> torch.Tensor:
 
 def to_ours(theirs: torch.Tensor) -> np.ndarray:
     """The inverse of `to_torch`."""
-    return turned_back(theirs).contiguous().numpy()
+    return turned_back(theirs).cpu().contiguous().numpy()
 
 
 def parameters_of(module: nn.Module) -> list[nn.Parameter]:

@@ -30,7 +30,24 @@ class Array(np.ndarray):
 
     @property
     def data(self) -> Any:
-        return types.SimpleNamespace(ptr=self.ctypes.data)
+        def memset_async(value: int, size: int) -> None:
+            Event.log.append(f"memset {size}")
+
+        return types.SimpleNamespace(ptr=self.ctypes.data, memset_async=memset_async)
+
+
+class Event:
+    """An event of a GPU whose clock stands at `now` milliseconds, which only the test moves."""
+
+    now = 0.0
+    log: list[str]
+
+    def record(self) -> None:
+        self.at = Event.now
+        Event.log.append("record")
+
+    def synchronize(self) -> None:
+        Event.log.append("synchronize")
 
 
 class Function:
@@ -102,21 +119,38 @@ def cupy(devices: int = 1) -> Any:
         return lambda *arguments: make(*arguments).view(Array)
 
     Stream.current = Stream(null=True)
+    Event.now, Event.log = 0.0, []
     made: Any = types.ModuleType("cupy")
     made.__version__ = "14.2.0"
     made.ndarray, made.RawModule = Array, type("RawModule", (RawModule,), {})
-    for name in ("empty", "zeros", "full", "asarray", "ascontiguousarray"):
+    names = ("empty", "zeros", "full", "ones", "ascontiguousarray", "empty_like")
+    for name in (*names, "zeros_like", "concatenate"):
         setattr(made, name, new(getattr(np, name)))
-    made.asnumpy = np.array
+    made.asarray = lambda a: a if isinstance(a, Array) else np.array(a).view(Array)
+    made.asnumpy, made.copyto, made.sqrt = np.array, np.copyto, np.sqrt
+    made.float32 = np.float32
     made.cuda = types.SimpleNamespace(
         runtime=types.SimpleNamespace(
             CUDARuntimeError=CUDARuntimeError,
             getDeviceCount=count,
             memGetInfo=lambda: (3 << 20, 80 << 20),
+            getDevice=lambda: 0,
+            getDeviceProperties=lambda _: {
+                "name": b"NVIDIA Stand-in",
+                "major": 9,
+                "minor": 0,
+                "multiProcessorCount": 132,
+                "totalGlobalMem": 80 << 30,
+                "l2CacheSize": 50 << 20,
+            },
+            driverGetVersion=lambda: 13000,
+            runtimeGetVersion=lambda: 13020,
         ),
         memory=types.SimpleNamespace(OutOfMemoryError=OutOfMemoryError),
         compiler=types.SimpleNamespace(CompileException=CompileException),
         Stream=Stream,
+        Event=Event,
+        get_elapsed_time=lambda begin, end: end.at - begin.at,
         get_current_stream=lambda: Stream.current,
     )
     return made

@@ -21,7 +21,7 @@ SAMPLE_SECONDS = 120.0
 
 
 class Client:
-    """One worker process for one peer and one operation; a context manager that ends it.
+    """One worker process for one peer and one operation on `backend`, ended as a context manager.
 
     The process imports its peer as soon as it starts; `hello` waits until it has.
 
@@ -29,12 +29,14 @@ class Client:
     process's death and its silence included.
     """
 
-    def __init__(self, spec: PeerSpec, problem: Problem, arrays: Path) -> None:
-        self.spec, self.problem, self.arrays = spec, problem, arrays
+    def __init__(
+        self, spec: PeerSpec, problem: Problem, arrays: Path, backend: str = "cpu"
+    ) -> None:
+        self.spec, self.problem, self.arrays, self.backend = spec, problem, arrays, backend
         self._late = False
         self._complaints = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115
         self._process = subprocess.Popen(
-            [sys.executable, "-m", f"{__package__}.worker", spec.module],
+            [sys.executable, "-m", f"{__package__}.worker", spec.module, backend],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._complaints,
@@ -86,7 +88,7 @@ class Client:
 
     def again(self) -> Client:
         """A fresh process for the same peer and problem."""
-        return Client(self.spec, self.problem, self.arrays)
+        return Client(self.spec, self.problem, self.arrays, self.backend)
 
     def prepare(self, variant: str | None = None) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """The reply to "prepare", and the peer's result where it is ready."""

@@ -1,4 +1,4 @@
-"""weightspace on single convolutions: the kernels of backend "cpu" as they are.
+"""weightspace on single convolutions: the kernels of its backend as they are.
 
 All arrays and the scratch are made once, as a Network would.
 """
@@ -12,6 +12,7 @@ import numpy as np
 
 from ...kernels import get_backend
 from ...kernels.codes import IDENTITY
+from . import place
 from .problem import Operation, Problem, Variants
 
 _STRIDE, _PADDING = (1, 1), (1, 1)
@@ -21,11 +22,11 @@ class _Buffers:
     """The problem's arrays, the results', and scratch for the kernels named."""
 
     def __init__(self, problem: Problem, *kernels: str) -> None:
-        self.ops: Any = get_backend("cpu")
-        self.x, self.w, self.dy = (problem.arrays[name] for name in ("x", "w", "dy"))
+        self.ops: Any = get_backend(place.backend())
+        self.x, self.w, self.dy = (place.put(problem.arrays[name]) for name in ("x", "w", "dy"))
         asked = self.ops.conv2d_workspace
         most = max(asked(one, self.x.shape, self.w.shape, _STRIDE, _PADDING) for one in kernels)
-        self.work = np.empty(most, np.float32)
+        self.work = self.ops.device.empty((most,), np.float32)
 
     def forward(self, y: np.ndarray) -> None:
         self.ops.conv2d_forward(
@@ -49,7 +50,7 @@ def _answering(call: Callable[[], None], results: dict[str, np.ndarray]) -> Oper
 
     def result() -> dict[str, np.ndarray]:
         call()
-        return {name: array.copy() for name, array in results.items()}
+        return {name: place.get(array).copy() for name, array in results.items()}
 
     return Operation(call, result)
 
@@ -78,7 +79,7 @@ def _fisher(problem: Problem) -> Operation:
 
 
 CONVOLUTIONS: dict[str, Variants] = {
-    "conv-forward": {"cpu": _forward},
-    "conv-forward-backward": {"cpu": _forward_backward},
-    "conv-fisher": {"cpu": _fisher},
+    "conv-forward": {place.backend(): _forward},
+    "conv-forward-backward": {place.backend(): _forward_backward},
+    "conv-fisher": {place.backend(): _fisher},
 }

@@ -238,10 +238,11 @@ class ConvNet(Kind):
 
     def restore(self, net: Network, theta: np.ndarray, state: np.ndarray) -> None:
         """Copy theta (P,) and state (S,) into a network that `build` made."""
-        net.theta[:] = theta
+        put = net.device.put
+        net.theta[:] = put(theta)
         at = 0
         for array in net.state.values():
-            array[...] = state[at : at + array.size]
+            array[...] = put(state[at : at + array.size])
             at += array.size
 
     def shapes(self) -> list[Shape]:

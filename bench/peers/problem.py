@@ -96,7 +96,8 @@ def load_arrays(path: str | Path) -> dict[str, np.ndarray]:
 class Operation:
     """A peer's own form of an operation, ready to run.
 
-    call() does it once, and returns when the result is there; result() gives the arrays to be
+    call() does it once, and returns when the result is there (or, where the peer has a `wait`, once
+    the work is queued); result() gives the arrays to be
     compared (named as in `truth`), from a fresh state; reset() restores the state of the start,
     so that every timed batch of training steps does the same work.
     """

@@ -24,6 +24,9 @@ def settings() -> dict[str, Any]:
     return {**torch_net.settings(), "backpack": metadata.version("backpack-for-pytorch")}
 
 
+wait = torch_net.wait
+
+
 def _extended(
     problem: Problem,
     extension: type,

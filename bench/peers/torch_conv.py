@@ -10,6 +10,7 @@ from torch import func
 from torch.nn import functional
 
 from ..torch_twin import to_ours, to_torch
+from . import place
 from .problem import Operation, Problem, Variants, decline_large
 from .torch_images import layouts
 
@@ -19,7 +20,8 @@ class _Tensors:
 
     def __init__(self, problem: Problem, layout: torch.memory_format) -> None:
         a = problem.arrays
-        self.x, self.w, self.dy = (to_torch(a[name], layout) for name in ("x", "w", "dy"))
+        tensors = (to_torch(a[name], layout) for name in ("x", "w", "dy"))
+        self.x, self.w, self.dy = (one.to(place.torch_device()) for one in tensors)
 
 
 def _numpy(tensor: torch.Tensor) -> np.ndarray:

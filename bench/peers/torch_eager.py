@@ -8,25 +8,33 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from . import torch_net
+from . import torch_graphs, torch_net
 from .problem import CHECK_STEPS, LAM, Operation, Problem, Variants
 from .torch_conv import EAGER as CONVOLUTIONS
 from .torch_images import layouts
 
-__all__ = ["CONVOLUTIONS", "NETWORKS", "OPERATIONS", "settings"]
+__all__ = ["CONVOLUTIONS", "NETWORKS", "OPERATIONS", "settings", "wait"]
 
-settings = torch_net.settings
+settings, wait = torch_net.settings, torch_net.wait
 
 
-def _train(make: Callable[..., torch_net.OptimizerMaker]) -> Variants:
-    return {
+def _train(make: Callable[..., torch_net.OptimizerMaker], **graph: bool) -> Variants:
+    """graph: what else the optimizer must be told to be captured in a CUDA graph."""
+    ways: dict[str, Callable[[Problem], Operation]] = {
         "fused": lambda problem: torch_net.train(problem, make(fused=True)),
         "foreach": lambda problem: torch_net.train(problem, make(foreach=True)),
     }
+    if torch_net.ON_GPU:
+        ways["CUDA graph"] = lambda problem: torch_graphs.train(problem, make(fused=True, **graph))
+    return ways
 
 
 def _train_images(problem: Problem, layout: torch.memory_format) -> Operation:
     return torch_net.train(problem, torch_net.momentum(fused=True), layout=layout)
+
+
+def _train_captured(problem: Problem, layout: torch.memory_format) -> Operation:
+    return torch_graphs.train(problem, torch_net.momentum(fused=True), layout=layout)
 
 
 def _forward(problem: Problem, layout: torch.memory_format = torch.channels_last) -> Operation:
@@ -37,7 +45,7 @@ def _forward(problem: Problem, layout: torch.memory_format = torch.channels_last
         with torch.inference_mode():
             return net(x)
 
-    return torch_net.stateless(call, "logits", lambda out: out.numpy())
+    return torch_net.stateless(call, "logits", torch_net.to_numpy)
 
 
 def _vjp(problem: Problem) -> Operation:
@@ -99,18 +107,25 @@ def _si_step(problem: Problem) -> Operation:
     return Operation(call, result, reset)
 
 
+_FORWARD: Variants = {"inference_mode": _forward}
+_IMAGES_FORWARD, _IMAGES_TRAIN = layouts(_forward), layouts(_train_images)
+if torch_net.ON_GPU:
+    _FORWARD = {**_FORWARD, "CUDA graph": torch_graphs.forward}
+    _IMAGES_FORWARD = {**_IMAGES_FORWARD, **layouts(torch_graphs.forward, "CUDA graph")}
+    _IMAGES_TRAIN = {**_IMAGES_TRAIN, **layouts(_train_captured, "CUDA graph")}
+
 OPERATIONS: dict[str, Variants] = {
-    "train-step-adam": _train(torch_net.adam),
+    "train-step-adam": _train(torch_net.adam, capturable=True),
     "train-step-sgd": _train(torch_net.sgd),
-    "forward-1": {"inference_mode": _forward},
-    "forward-32": {"inference_mode": _forward},
-    "forward-256": {"inference_mode": _forward},
+    "forward-1": _FORWARD,
+    "forward-32": _FORWARD,
+    "forward-256": _FORWARD,
     "vjp": {"autograd.grad": _vjp},
     "si-step": {"fused Adam, foreach penalty": _si_step},
 }
 NETWORKS: dict[str, Variants] = {
-    "train-step-sgd": layouts(_train_images),
-    "forward-1": layouts(_forward),
-    "forward-32": layouts(_forward),
-    "forward-256": layouts(_forward),
+    "train-step-sgd": _IMAGES_TRAIN,
+    "forward-1": _IMAGES_FORWARD,
+    "forward-32": _IMAGES_FORWARD,
+    "forward-256": _IMAGES_FORWARD,
 }

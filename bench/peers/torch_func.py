@@ -15,9 +15,9 @@ from .problem import Operation, Problem, Variants, decline_large
 from .torch_conv import FUNC as CONVOLUTIONS
 from .torch_images import layouts
 
-__all__ = ["CONVOLUTIONS", "NETWORKS", "OPERATIONS", "settings"]
+__all__ = ["CONVOLUTIONS", "NETWORKS", "OPERATIONS", "settings", "wait"]
 
-settings = torch_net.settings
+settings, wait = torch_net.settings, torch_net.wait
 
 Parameters = dict[str, torch.Tensor]
 
@@ -54,7 +54,7 @@ def _jvp(problem: Problem, layout: torch.memory_format = torch.channels_last) ->
     def call() -> torch.Tensor:
         return func.jvp(f.batch, (f.theta,), (f.v,))[1]
 
-    return torch_net.stateless(call, "jvp", lambda out: out.numpy())
+    return torch_net.stateless(call, "jvp", torch_net.to_numpy)
 
 
 def _vjp(problem: Problem) -> Operation:
@@ -113,7 +113,7 @@ def _true(problem: Problem) -> Operation:
 
     def call() -> Parameters:
         total = {name: torch.zeros_like(p) for name, p in f.theta.items()}
-        for c in torch.arange(f.classes):
+        for c in torch.arange(f.classes, device=f.x.device):
             grads, values = per_sample(f.theta, f.x, c)
             weights = values.exp() / problem.batch
             for name, g in grads.items():

@@ -1,4 +1,8 @@
-"""What the torch peers share: the network, its flat vectors, and one training step."""
+"""What the torch peers share: the network, its flat vectors, and one training step.
+
+All of it lies where `place` says. On a GPU torch only queues its work, and may round products to
+TF32 where weightspace may.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,7 @@ from torch import nn
 from torch.nn import functional
 
 from .. import torch_twin
-from . import torch_images
+from . import place, torch_images
 from .networks import Mlp
 from .problem import (
     BETA1,
@@ -28,14 +32,32 @@ from .problem import (
 
 OptimizerMaker = Callable[[list[nn.Parameter]], torch.optim.Optimizer]
 
+ON_GPU = place.torch_device() == "cuda"
+if ON_GPU:
+    torch.backends.cuda.matmul.allow_tf32 = place.tf32()
+    torch.backends.cudnn.allow_tf32 = place.tf32()
+
 
 def settings() -> dict[str, Any]:
     """How torch runs here."""
-    return {
+    found: dict[str, Any] = {
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
         "capability": torch.backends.cpu.get_cpu_capability(),
     }
+    if ON_GPU:
+        found |= {
+            "device": torch.cuda.get_device_name(),
+            "cuda": torch.version.cuda,
+            "tf32": place.tf32(),
+        }
+    return found
+
+
+def wait() -> None:
+    """Until all queued work is done."""
+    if ON_GPU:
+        torch.cuda.synchronize()
 
 
 def network(
@@ -53,6 +75,7 @@ def network(
         net = nn.Sequential(*modules[:-1]).eval()
     else:
         net = torch_images.network(problem, layout, inplace)
+    net = net.to(place.torch_device())
     restore(net, problem)
     return net
 
@@ -61,17 +84,23 @@ def tensor(
     problem: Problem, name: str, layout: torch.memory_format = torch.channels_last
 ) -> torch.Tensor:
     """One of the problem's arrays, copied; images (N, H, W, C) as (N, C, H, W)."""
-    return torch_twin.to_torch(problem.arrays[name], layout)
+    return torch_twin.to_torch(problem.arrays[name], layout).to(place.torch_device())
 
 
 def parts(problem: Problem, name: str) -> list[torch.Tensor]:
     """An array of length P as one tensor a parameter, in the order of `net.parameters()`."""
-    return [torch_twin.to_torch(part) for part in problem.network.views(problem.arrays[name])]
+    views = problem.network.views(problem.arrays[name])
+    return [torch_twin.to_torch(part).to(place.torch_device()) for part in views]
 
 
 def flat(tensors: Sequence[torch.Tensor]) -> np.ndarray:
     """Tensors in the order of `net.parameters()` as one vector (P,)."""
-    return torch.cat([torch_twin.turned_back(part).reshape(-1) for part in tensors]).numpy()
+    return to_numpy(torch.cat([torch_twin.turned_back(part).reshape(-1) for part in tensors]))
+
+
+def to_numpy(tensor: torch.Tensor) -> np.ndarray:
+    """A tensor's numbers, axes as they are."""
+    return tensor.detach().cpu().numpy()
 
 
 def adam(**how: bool) -> OptimizerMaker:
@@ -116,11 +145,18 @@ def train(
         reset()
         for _ in range(CHECK_STEPS):
             call()
-        found = {"change": flat(parameters) - problem.arrays["theta"]}
-        kept = torch_images.statistics(net)
-        return {**found, "state": flat(kept)} if kept else found
+        return trained(net, parameters, problem)
 
     return Operation(call, result, reset)
+
+
+def trained(
+    net: nn.Module, parameters: list[nn.Parameter], problem: Problem
+) -> dict[str, np.ndarray]:
+    """What a training step is judged by: the change of theta, and running statistics if any."""
+    found = {"change": flat(parameters) - problem.arrays["theta"]}
+    kept = torch_images.statistics(net)
+    return {**found, "state": flat(kept)} if kept else found
 
 
 def restore(net: nn.Module, problem: Problem) -> None:

@@ -1,4 +1,7 @@
-"""weightspace itself, backend "cpu", through its public names: the others are compared with it."""
+"""weightspace itself, through its public names: the others are compared with it.
+
+On a GPU a training step is queued, and captured as a graph once it has run; batches lie there.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +10,14 @@ from typing import Any
 
 import numpy as np
 
+from ...kernels import get_backend
 from ...methods import importance
 from ...nnlite import Network, models, optim
+from ...nnlite.step import TrainingStep
+from ..cuda_timing import device_name
+from . import place
 from .conv_kernels import CONVOLUTIONS
-from .networks import ConvNet, Mlp
+from .networks import Arrays, ConvNet, Mlp
 from .problem import (
     BETA1,
     BETA2,
@@ -26,16 +33,21 @@ from .problem import (
     Variants,
 )
 
-__all__ = ["CONVOLUTIONS", "NETWORKS", "OPERATIONS", "settings"]
+__all__ = ["CONVOLUTIONS", "NETWORKS", "OPERATIONS", "settings", "wait"]
+
+BACKEND, wait = place.backend(), place.wait
+get_backend(BACKEND)  # says what is missing before anything is asked
 
 
 def settings() -> dict[str, Any]:
     """How weightspace runs here."""
+    if BACKEND != "cpu":
+        return {"backend": BACKEND, "device": device_name(BACKEND), "tf32": place.tf32()}
     import numba
 
     numba.get_num_threads()  # the layer is chosen when the first parallel kernel runs
     return {
-        "backend": "cpu",
+        "backend": BACKEND,
         "threads": numba.get_num_threads(),
         "threading_layer": numba.threading_layer(),
     }
@@ -45,29 +57,30 @@ def network(problem: Problem) -> Network:
     """The problem's network, at its theta and running statistics."""
     kind, a = problem.network, problem.arrays
     if isinstance(kind, ConvNet):
-        return kind.build(a["theta"], a["state"], backend="cpu", dtype="float32")
+        return kind.build(a["theta"], a["state"], backend=BACKEND, dtype="float32")
     assert isinstance(kind, Mlp)
-    net = models.mlp(kind.widths, activation="relu", backend="cpu", dtype="float32")
-    net.theta[:] = a["theta"]
+    net = models.mlp(kind.widths, activation="relu", backend=BACKEND, dtype="float32")
+    net.theta[:] = place.put(a["theta"])
     return net
 
 
 def _step(
     problem: Problem, optimizer: optim.Optimizer, streams: optim.Streams | None = None
 ) -> Operation:
-    net, start = network(problem), problem.arrays["theta"]
-    x, y = problem.arrays["x"], problem.arrays["y"]
+    net, start = network(problem), place.put(problem.arrays["theta"])
+    x, y = place.put(problem.arrays["x"]), place.put(problem.arrays["y"])
     streams = streams or optim.Streams()
-    grad = np.empty_like(net.theta)
-    kept = {name: array.copy() for name, array in net.state.items()}
-    state = optimizer.state(net.num_parameters, net.dtype)
+    kept = {name: place.put(place.get(array).copy()) for name, array in net.state.items()}
+    state = optimizer.state(net.num_parameters, net.dtype, net.device)
     count = 0
+    step = TrainingStep(net, optimizer, state, streams)
 
     def call() -> None:
         nonlocal count
         count += 1
-        net.loss_and_grad(x, y, out=grad, mode="train")
-        optimizer.step(net.ops, net.theta, grad, state, count, streams)
+        if step.full:
+            step.read()
+        step.queue(x, y, count)
 
     def restore() -> None:
         net.theta[:] = start
@@ -75,20 +88,21 @@ def _step(
             array[...] = kept[name]
 
     def reset() -> None:
-        nonlocal count
+        nonlocal count, step
         count = 0
         restore()
         for moment in (*state.values(), *([] if streams.path is None else [streams.path])):
             moment.fill(0.0)
+        step = TrainingStep(net, optimizer, state, streams)  # its clocks begin anew, too
 
     def result() -> dict[str, np.ndarray]:
         reset()
         for _ in range(CHECK_STEPS):
             call()
-        found = {"change": net.theta - start}
+        found = {"change": place.get(net.theta) - problem.arrays["theta"]}
         if net.state:
-            found["state"] = np.concatenate(list(net.state.values()))
-        return found if streams.path is None else {**found, "path": streams.path}
+            found["state"] = np.concatenate([place.get(array) for array in net.state.values()])
+        return found if streams.path is None else {**found, "path": place.get(streams.path)}
 
     return Operation(call, result, reset)
 
@@ -110,58 +124,56 @@ def _train_momentum(problem: Problem) -> Operation:
 
 
 def _si_step(problem: Problem) -> Operation:
-    omega, anchor = problem.arrays["omega"], problem.arrays["anchor"]
+    omega, anchor = place.put(problem.arrays["omega"]), place.put(problem.arrays["anchor"])
     path = np.zeros_like(omega)
     return _step(problem, _adam(), optim.Streams(omega=omega, anchor=anchor, lam=LAM, path=path))
 
 
-def _asking(name: str, question: Callable[[Network, Problem], np.ndarray]) -> Variants:
+def _asking(name: str, question: Callable[[Network, Arrays], Any]) -> Variants:
     """An operation that asks the network something and changes nothing."""
 
     def build(problem: Problem) -> Operation:
         net = network(problem)
+        arrays = {key: place.put(array) for key, array in problem.arrays.items()}
 
-        def call() -> np.ndarray:
-            return question(net, problem)
+        def call() -> Any:
+            return question(net, arrays)
 
-        return Operation(call, lambda: {name: call()})
+        return Operation(call, lambda: {name: place.get(call())})
 
-    return {"cpu": build}
+    return {BACKEND: build}
 
 
-def _gram(net: Network, problem: Problem) -> np.ndarray:
-    saved = net.trace(problem.arrays["x"])
-    return net.pull(saved, net.push(saved, problem.arrays["v"]))
+def _gram(net: Network, a: Arrays) -> Any:
+    saved = net.trace(a["x"])
+    return net.pull(saved, net.push(saved, a["v"]))
 
 
 def _fisher(kind: importance.FisherKind) -> Variants:
-    def question(net: Network, problem: Problem) -> np.ndarray:
-        labels = problem.arrays["y"] if kind == "empirical" else None
-        return importance.fisher(net, problem.arrays["x"], labels, kind=kind)
+    def question(net: Network, a: Arrays) -> Any:
+        return importance.fisher(net, a["x"], a["y"] if kind == "empirical" else None, kind=kind)
 
     return _asking("fisher", question)
 
 
-_FORWARD = _asking("logits", lambda net, problem: net.forward(problem.arrays["x"]))
+_FORWARD = _asking("logits", lambda net, a: net.forward(a["x"]))
 
 OPERATIONS: dict[str, Variants] = {
-    "train-step-adam": {"cpu": _train_adam},
-    "train-step-sgd": {"cpu": _train_sgd},
-    "si-step": {"cpu": _si_step},
+    "train-step-adam": {BACKEND: _train_adam},
+    "train-step-sgd": {BACKEND: _train_sgd},
+    "si-step": {BACKEND: _si_step},
     "forward-1": _FORWARD,
     "forward-32": _FORWARD,
     "forward-256": _FORWARD,
     "fisher-empirical": _fisher("empirical"),
     "fisher-true": _fisher("true"),
-    "mas": _asking(
-        "mas", lambda net, problem: importance.mas(net, problem.arrays["x"], output="logits")
-    ),
-    "jvp": _asking("jvp", lambda net, p: net.jvp(p.arrays["x"], p.arrays["v"])),
-    "vjp": _asking("vjp", lambda net, p: net.vjp(p.arrays["x"], p.arrays["u"])),
+    "mas": _asking("mas", lambda net, a: importance.mas(net, a["x"], output="logits")),
+    "jvp": _asking("jvp", lambda net, a: net.jvp(a["x"], a["v"])),
+    "vjp": _asking("vjp", lambda net, a: net.vjp(a["x"], a["u"])),
     "gram": _asking("gram", _gram),
 }
 _SAME = ("forward-1", "forward-32", "forward-256", "fisher-empirical", "jvp")
 NETWORKS: dict[str, Variants] = {
-    "train-step-sgd": {"cpu": _train_momentum},
+    "train-step-sgd": {BACKEND: _train_momentum},
     **{name: OPERATIONS[name] for name in _SAME},
 }

@@ -1,6 +1,7 @@
-"""The process a peer runs in: `python -m weightspace.bench.peers.worker PEER`.
+"""The process a peer runs in: `python -m weightspace.bench.peers.worker PEER [BACKEND]`.
 
-PEER is a name of the registry or the dotted name of a module like those here. One JSON request a
+PEER is a name of the registry or the dotted name of a module like those here, BACKEND what it is to
+compute on (see `place`; default "cpu"). One JSON request a
 line comes in on stdin, one JSON reply a line goes out on stdout; arrays travel in .npz files.
 
 | request | reply |
@@ -27,9 +28,9 @@ from dataclasses import replace
 from types import ModuleType
 from typing import Any, TextIO
 
-from ...kernels.errors import MissingExtraError
+from ...kernels.errors import DeviceError, MissingExtraError
 from .. import timing
-from . import REGISTRY
+from . import REGISTRY, place
 from .networks import parse_size
 from .problem import NotRunError, Operation, Problem, Variants, load_arrays, save_arrays
 
@@ -64,8 +65,9 @@ def _failed(error: Exception) -> dict[str, Any]:
 class Worker:
     """The state of the process: the peer's module, and the operation once it is prepared."""
 
-    def __init__(self, peer: str) -> None:
+    def __init__(self, peer: str, backend: str = "cpu") -> None:
         self.peer = peer
+        place.settle(backend)
         self.module: ModuleType | None = None
         self.operation: Operation | None = None
         self.greeting = self._import()
@@ -77,7 +79,7 @@ class Worker:
         spec = REGISTRY.get(self.peer)
         try:
             self.module = importlib.import_module(spec.module if spec else self.peer)
-        except MissingExtraError as error:
+        except (MissingExtraError, DeviceError) as error:
             return {"status": "absent", "reason": str(error)}
         except ModuleNotFoundError as error:
             if (error.name or "").startswith("weightspace"):
@@ -121,22 +123,33 @@ class Worker:
             return table
         return table.get(problem.operation) or f"{self.peer} has no such operation"
 
-    @staticmethod
-    def _fastest(variants: Variants, problem: Problem) -> str:
+    def _wait(self) -> None:
+        """Until what the peer queued is done; most peers queue nothing."""
+        getattr(self.module, "wait", lambda: None)()
+
+    def _fastest(self, variants: Variants, problem: Problem) -> str:
         if len(variants) == 1:
             return next(iter(variants))
 
-        def median(label: str) -> float:
-            operation = variants[label](problem)
-            return timing.measure(
-                operation.call, _CHOOSE_SAMPLES, _CHOOSE_SECONDS, _CHOOSE_MOST
-            ).median
-
-        return min(variants, key=median)
+        medians: dict[str, float] = {}
+        for label, build in variants.items():
+            try:
+                call = build(problem).call
+                medians[label] = timing.measure(
+                    call, _CHOOSE_SAMPLES, _CHOOSE_SECONDS, _CHOOSE_MOST, self._wait
+                ).median
+            except NotRunError:
+                raise
+            except Exception as error:  # another way may do
+                failed = error
+        if not medians:
+            raise failed
+        return min(medians, key=lambda label: medians[label])
 
     def calibrate(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """How many calls make a sample of the asked length."""
-        return {"calls": timing.calibrate(self._ready().call, request["seconds"])}
+        call, seconds = self._ready().call, request["seconds"]
+        return {"calls": timing.calibrate(call, seconds, wait=self._wait)}
 
     def sample(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Time `calls` calls from the state of the start, after as many untimed.
@@ -150,8 +163,8 @@ class Worker:
         idle_cpu = time.process_time() - self.cpu
         operation, calls = self._ready(), request["calls"]
         operation.reset()
-        timing.time_batch(operation.call, calls)
-        seconds = timing.time_batch(operation.call, calls)
+        timing.time_batch(operation.call, calls, self._wait)
+        seconds = timing.time_batch(operation.call, calls, self._wait)
         time.sleep(request["pause"])
         return {"seconds": seconds, "idle_cpu": idle_cpu}
 
@@ -195,7 +208,7 @@ def private_stdout() -> TextIO:
 
 def main() -> None:
     """Serve requests until stdin ends."""
-    replies, worker = private_stdout(), Worker(sys.argv[1])
+    replies, worker = private_stdout(), Worker(*sys.argv[1:])
     for line in sys.stdin:
         replies.write(json.dumps(worker.reply(line)) + "\n")
         replies.flush()
