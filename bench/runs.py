@@ -34,7 +34,7 @@ from .experiments import Preset, Variant, as_config, config_hash, kutalev_import
 from .networks import describe, make_network
 from .progress import Watcher, make_progress
 from .streams.augment import augment as move_images
-from .streams.normalise import check_normalise, to_float
+from .streams.normalise import black, check_normalise
 
 LOSS_EVERY = 20  # steps between the losses that metrics.jsonl keeps
 
@@ -88,16 +88,12 @@ def make_augment(preset: Preset, stream: Stream, net: Network) -> Augment | None
         raise SettingError("augment=true needs images: --set stream.flat=false")
     scaling = preset.stream_settings.get("normalise")
     channels = stream.input_shape[2]
-    black = to_float(
-        np.zeros((1, 1, 1, channels), np.uint8),
-        check_normalise(preset.stream, scaling, channels),
-        flat=False,
-    ).reshape(-1)
+    outside = black(check_normalise(preset.stream, scaling, channels), channels)
     room: dict[int, np.ndarray] = {}
 
     def augment(x: np.ndarray, key: tuple[int, int, int]) -> np.ndarray:
         out = room.setdefault(len(x), np.empty_like(x))
-        return move_images(net.ops, x, black, key, out=out)
+        return move_images(net.ops, x, outside, key, out=out)
 
     return augment
 

@@ -13,9 +13,9 @@ import math
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from rich.console import Console
@@ -23,23 +23,17 @@ from rich.table import Table
 
 from ..kernels import get_backend
 from ..kernels.errors import DivergedError, SettingError, WeightspaceError, unknown_name
-from ..nnlite import Network, models
+from ..nnlite import Network
 from ..nnlite.init import generator
 from ..nnlite.optim import SGD, Streams
 from . import data as data_sets
 from . import machine, records
 from .data import Dataset
+from .networks import find_model
 from .streams.augment import augment
-from .streams.normalise import check_normalise, to_float
+from .streams.normalise import black, check_normalise, to_float
 
-NETWORKS = {
-    "resnet20": models.resnet20,
-    "fip-cnn": models.fip_cnn,
-    "lenet5": models.lenet5,
-    "reduced-resnet18": models.reduced_resnet18,
-    "vgg16-cifar": models.vgg16_cifar,
-}
-ENGINES = ("weightspace", "torch")
+EVALUATED = 500  # images of a pass that evaluates
 
 
 @dataclass(frozen=True)
@@ -61,11 +55,10 @@ class Recipe:
 
     def network_for(self, dataset: Dataset, seed: int) -> Network:
         """The network with its first weights. Raises UnknownNameError."""
-        if self.network not in NETWORKS:
-            raise unknown_name("network", self.network, NETWORKS)
-        build: Any = NETWORKS[self.network]
-        return build(dataset.num_classes, input_shape=dataset.input_shape, seed=seed,
-                     init="he_normal")  # fmt: skip
+        build = find_model(self.network)
+        return build(
+            dataset.num_classes, input_shape=dataset.input_shape, seed=seed, init="he_normal"
+        )
 
     def rate(self, step: int, steps: int) -> float:
         """The learning rate of step `step` of `steps`: half a cosine from lr to 0."""
@@ -85,10 +78,10 @@ class Images:
     @classmethod
     def of(cls, recipe: Recipe, dataset: Dataset) -> Images:
         scaling = check_normalise("training", recipe.normalise, dataset.input_shape[-1])
-        black = to_float(np.zeros((1, 1, 1, dataset.input_shape[-1]), np.uint8), scaling, False)
         return cls(
             to_float(dataset.train_x, scaling, False), dataset.train_y,
-            to_float(dataset.test_x, scaling, False), dataset.test_y, black.reshape(-1),
+            to_float(dataset.test_x, scaling, False), dataset.test_y,
+            black(scaling, dataset.input_shape[-1]),
         )  # fmt: skip
 
     def batches(self, recipe: Recipe, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -121,57 +114,77 @@ def _check_loss(loss: float, step: int, recipe: Recipe) -> None:
         )
 
 
-def train_weightspace(recipe: Recipe, seed: int) -> dict[str, Any]:
-    """Train with our engine; accuracy, last loss and seconds."""
-    dataset = load(recipe)
-    images, net = Images.of(recipe, dataset), recipe.network_for(dataset, seed)
-    optimizer, steps = SGD(recipe.lr, recipe.momentum), images.steps(recipe)
+class Engine(NamedTuple):
+    """A network in training: what is done to a batch beforehand, a step on it, and its outputs."""
+
+    prepare: Callable[[np.ndarray, np.ndarray], Any]
+    step: Callable[[Any, float, int], float]  # (prepared batch, learning rate, number) -> loss
+    predict: Callable[[np.ndarray], np.ndarray]  # images -> (N, K)
+
+
+def with_weightspace(recipe: Recipe, net: Network) -> Engine:
+    """Training by our engine."""
+    optimizer = SGD(recipe.lr, recipe.momentum)
     state = optimizer.state(net.num_parameters, net.dtype)
     # weight decay is a quadratic penalty with equal importances, anchored at zero
     decay = Streams(np.ones_like(net.theta), np.zeros_like(net.theta), recipe.weight_decay)
-    grad, loss, spent = np.empty_like(net.theta), math.nan, 0.0
-    for step, (x, y) in enumerate(images.batches(recipe, seed)):
-        begun = time.perf_counter()
-        loss, _ = net.loss_and_grad(x, y, grad, mode="train")
-        _check_loss(loss, step, recipe)
-        now = dataclasses.replace(optimizer, lr=max(recipe.rate(step, steps), 1e-12))
-        now.step(net.ops, net.theta, grad, state, step + 1, decay)
-        spent += time.perf_counter() - begun
-    outputs = [net.forward(images.test[lo : lo + 500]) for lo in range(0, len(images.test), 500)]
-    right = np.concatenate(outputs).argmax(1) == images.test_labels
-    return {"accuracy": float(right.mean()), "loss": loss, "seconds": spent}
+    grad = np.empty_like(net.theta)
+
+    def step(batch: tuple[np.ndarray, np.ndarray], rate: float, number: int) -> float:
+        loss, _ = net.loss_and_grad(*batch, grad, mode="train")
+        now = dataclasses.replace(optimizer, lr=rate)
+        now.step(net.ops, net.theta, grad, state, number, decay)
+        return loss
+
+    return Engine(lambda x, y: (x, y), step, net.forward)
 
 
-def train_torch(recipe: Recipe, seed: int) -> dict[str, Any]:
-    """Train the same with torch, from the same weights on the same batches."""
+def with_torch(recipe: Recipe, net: Network) -> Engine:
+    """Training by torch, from the weights of `net`."""
     import torch
     from torch.nn.functional import cross_entropy
 
     from .torch_twin import to_torch, twin
 
-    dataset = load(recipe)
-    images = Images.of(recipe, dataset)
-    net, steps = twin(recipe.network_for(dataset, seed)).train(), images.steps(recipe)
+    module = twin(net).train()
     optimizer = torch.optim.SGD(
-        net.parameters(), recipe.lr, recipe.momentum, weight_decay=recipe.weight_decay
+        module.parameters(), recipe.lr, recipe.momentum, weight_decay=recipe.weight_decay
     )
-    loss, spent = math.nan, 0.0
-    for step, (x, y) in enumerate(images.batches(recipe, seed)):
-        inputs, labels = to_torch(x), torch.from_numpy(y)
-        begun = time.perf_counter()
+
+    def step(batch: Any, rate: float, number: int) -> float:
         for group in optimizer.param_groups:
-            group["lr"] = max(recipe.rate(step, steps), 1e-12)
+            group["lr"] = rate
         optimizer.zero_grad(set_to_none=True)
-        value = cross_entropy(net(inputs), labels)
+        value = cross_entropy(module(batch[0]), batch[1])
         value.backward()
         optimizer.step()
+        return value.item()
+
+    def predict(x: np.ndarray) -> np.ndarray:
+        module.eval()
+        with torch.no_grad():
+            return module(to_torch(x)).numpy()
+
+    return Engine(lambda x, y: (to_torch(x), torch.from_numpy(y)), step, predict)
+
+
+ENGINES = {"weightspace": with_weightspace, "torch": with_torch}
+
+
+def train(recipe: Recipe, seed: int, engine: str) -> dict[str, Any]:
+    """Train with an engine; accuracy, last loss and the seconds that steps took."""
+    dataset = load(recipe)
+    images = Images.of(recipe, dataset)
+    prepare, take, predict = ENGINES[engine](recipe, recipe.network_for(dataset, seed))
+    steps, loss, spent = images.steps(recipe), math.nan, 0.0
+    for number, (x, y) in enumerate(images.batches(recipe, seed)):
+        batch = prepare(x, y)
+        begun = time.perf_counter()
+        loss = take(batch, max(recipe.rate(number, steps), 1e-12), number + 1)
         spent += time.perf_counter() - begun
-        loss = value.item()
-        _check_loss(loss, step, recipe)
-    net.eval()
-    with torch.no_grad():
-        parts = range(0, len(images.test), 500)
-        outputs = [net(to_torch(images.test[lo : lo + 500])).numpy() for lo in parts]
+        _check_loss(loss, number, recipe)
+    parts = range(0, len(images.test), EVALUATED)
+    outputs = [predict(images.test[lo : lo + EVALUATED]) for lo in parts]
     right = np.concatenate(outputs).argmax(1) == images.test_labels
     return {"accuracy": float(right.mean()), "loss": loss, "seconds": spent}
 
@@ -233,10 +246,9 @@ def main(text: str | None = None) -> None:
     """Serve one request from stdin; the result goes to stdout as a line of JSON."""
     request = json.loads(text or sys.stdin.read())
     recipe = Recipe(**request["recipe"])
-    train = {"weightspace": train_weightspace, "torch": train_torch}[request["engine"]]
     if recipe.epochs < 1 or recipe.batch_size < 1:
         raise SettingError(f"epochs={recipe.epochs}, batch_size={recipe.batch_size}: both >= 1")
-    print(json.dumps(train(recipe, request["seed"])))
+    print(json.dumps(train(recipe, request["seed"], request["engine"])))
 
 
 if __name__ == "__main__":

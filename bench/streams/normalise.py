@@ -86,6 +86,11 @@ def to_float(images: np.ndarray, scaling: Scaling, flat: bool) -> np.ndarray:
     return x
 
 
+def black(scaling: Scaling, channels: int) -> np.ndarray:
+    """What `to_float` makes of a black pixel, (channels,) float32: what lies outside an image."""
+    return to_float(np.zeros((1, 1, 1, channels), np.uint8), scaling, flat=True)[0]
+
+
 def _along(level: Level, pixels: int) -> Any:
     """`level` as float32: itself, or as a row (pixels,).
 
