@@ -32,6 +32,7 @@ DTYPES = ("float32", "float64")
 QUICK_RUNGS = ("small", "large")
 _DEVICES = ("cuda", "cuda-host")  # backends with memory of their own
 _PAUSE = 0.4  # seconds until the threads of NumPy's BLAS stop spinning; 0.28 was seen
+_TF32_SLACK = 300  # by how much TF32's 10 bits may miss float32's tolerance: 1e-3 of the largest
 _GOOD, _FAIR = 0.7, 0.4  # share of the roofline from which a cell is green, yellow
 
 
@@ -242,7 +243,7 @@ def _first(row: Row, plan: Schedule, roofs: roofline.Peaks) -> None:
     except Exception as error:  # a kernel that cannot run is a finding, not the end of the bench
         row.reason = f"{type(error).__name__}: {_gist(error)}"
         return
-    if not row.error <= 1:
+    if not row.error <= (_TF32_SLACK if _tensor_cores(row) else 1):
         row.status, row.error = "wrong", row.error if np.isfinite(row.error) else None
         row.reason = "its answer is not the reference's: not timed"
         return
@@ -289,6 +290,12 @@ def _take(row: Row, call: Callable[[], None], plan: Schedule, roofs: roofline.Pe
         row.blas_shares += (row.flops / middle * 1e-9 / rate,)
 
 
+def _tensor_cores(row: Row) -> bool:
+    """Whether the kernel may round its inputs to TF32."""
+    may = row.backend in _DEVICES and row.dtype == "float32" and spec.KERNELS[row.kernel].product
+    return may and get_backend(row.backend).allow_tf32
+
+
 def _limits(row: Row, roofs: roofline.Peaks) -> tuple[float | None, float | None]:
     """The least seconds a call can take here, and the GFLOP/s of products if it is one of them.
 
@@ -300,7 +307,7 @@ def _limits(row: Row, roofs: roofline.Peaks) -> tuple[float | None, float | None
     traffic = kernel.traffic(row.sizes, row.dtype, row.variant)
     if row.backend == "cuda":
         gpu = roofs.machine["gpu"]
-        name = "tf32" if kernel.product and get_backend("cuda").allow_tf32 else ""
+        name = "tf32" if _tensor_cores(row) else ""
         over = roofline.gpu_roof(gpu, row.flops, traffic, row.dtype, name)
         rate = roofline.gpu_rate(gpu, row.dtype, name)
     else:

@@ -30,6 +30,7 @@ from .peers.problem import Problem, save_arrays
 
 # torch.compile needs half a minute for each problem: no part of a quick run unless asked for.
 QUICK_PEERS = (BASELINE, "torch-eager", "torch-func", "backpack", "jax", "cupy")
+TF32_TOLERANCE = 1e-2  # relative, where products of float32 may keep 10 bits of their inputs
 IDLE_SHARE = 0.05  # of a core: more than this while others are timed counts as disturbing them
 OUTSIDE_CORES = 0.1  # more than this used by other processes makes the times worth little
 _LEAST_IDLE = 0.1  # seconds: with no other peer to wait for, the share would mean nothing
@@ -191,6 +192,8 @@ def _checked(
     error = truth.error_of(client.problem, got, expected)
     row.error = error if np.isfinite(error) else None
     row.tolerance = truth.tolerance(client.problem)
+    if row.backend and place.tf32():
+        row.tolerance = max(row.tolerance, TF32_TOLERANCE)
     if error > row.tolerance:
         row.status = "wrong"
         row.reason = f"relative error {error:.2g}, tolerance {row.tolerance:.2g}: not timed"
