@@ -27,7 +27,7 @@ struct Divisor {
     }
 };
 
-// What every kernel is told of the sizes: conv.py's `geometry` has them in this order.
+// What every kernel is told of the sizes: conv.py's `_geometry` has them in this order.
 #define GEOMETRY                                                                                   \
     int N, int H, int W, int C, int R, int S, int O, int rows, int columns, int down, int across,  \
         int top, int left, unsigned by_C, unsigned by_S, unsigned by_O, unsigned by_rows,          \

@@ -98,7 +98,7 @@ def plan(
     kernel: str, x_shape: Shape, w_shape: Shape, stride: Pair, padding: Pair, real: str,
     bias: bool, wide: bool, tf32: bool,
 ) -> Plan:  # fmt: skip
-    """The plan for a product kernel: it depends on sizes alone, and so do the results' bits."""
+    """The plan for a product kernel: sizes and alignment alone decide, and so fix the bits."""
     (n, height, width, channels), (filters, r, s, _) = x_shape, w_shape
     area = math.prod(positions(x_shape, w_shape, stride, padding))
     taps, rows, parts, depth = r * s * channels, r * s * channels + bias, 1, 1
