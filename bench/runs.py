@@ -35,6 +35,7 @@ from .networks import describe, make_network
 from .progress import Watcher, make_progress
 from .streams.augment import augment as move_images
 from .streams.normalise import black, check_normalise
+from .streams.rotating import Turner, image_shape
 
 LOSS_EVERY = 20  # steps between the losses that metrics.jsonl keeps
 
@@ -81,7 +82,12 @@ def make_optimizer(preset: Preset) -> Optimizer:
 
 
 def make_augment(preset: Preset, stream: Stream, net: Network) -> Augment | None:
-    """Random crops and flips, if `preset` wants them. Raises SettingError for flat samples."""
+    """Random crops and flips, or turning, if `preset` wants them.
+
+    Raises SettingError for samples that cannot be moved, and where both are wanted.
+    """
+    if preset.turn is not None:
+        return _make_turning(preset, stream, net)
     if not preset.augment:
         return None
     if len(stream.input_shape) != 3:
@@ -96,6 +102,19 @@ def make_augment(preset: Preset, stream: Stream, net: Network) -> Augment | None
         return move_images(net.ops, x, outside, key, out=out)
 
     return augment
+
+
+def _make_turning(preset: Preset, stream: Stream, net: Network) -> Augment:
+    """Batches that turn by 360 degrees in `preset.turn` steps."""
+    if preset.augment:
+        raise SettingError("augment and turn are for different experiments; set one of them")
+    if preset.turn is None or preset.turn < 1:
+        raise SettingError(f"turn={preset.turn}: a full turn takes at least one step")
+    shape = image_shape(stream.input_shape)
+    scaling = check_normalise(preset.stream, preset.stream_settings.get("normalise"), shape[2])
+    turner = Turner(shape, preset.turn, black(scaling, shape[2]))
+    device = net.device
+    return lambda x, key: device.put(turner(device.get(x), key[2]))
 
 
 def run(plan: Plan, console: Console) -> list[dict[str, Any]]:
@@ -180,7 +199,8 @@ def _run_one(
         resume=plan.resume,
         identity=identity,
     )
-    summary = summarise(result, plan, variant, seed, stream, net, identity)
+    trained = variant.build().wrap(net)  # what fit trained has contexts, if the method gives some
+    summary = summarise(result, plan, variant, seed, stream, trained, identity)
     summary["seconds"] = round(time.perf_counter() - begun, 3)
     write_run(folder, result, summary)
     if isinstance(method, ImportanceProbe):

@@ -9,6 +9,10 @@ from . import (
     manipulated_mnist,
     mnist_fashion,
     permuted_mnist,
+    psp_icifar,
+    psp_permuted_mnist,
+    psp_rotating_fashion,
+    psp_rotating_mnist,
     rotated_mnist,
     split_cifar10,
     split_fashion,
@@ -28,6 +32,10 @@ PRESETS: dict[str, Preset] = {
         mnist_fashion,
         split_fashion,
         split_cifar10,
+        psp_permuted_mnist,
+        psp_rotating_mnist,
+        psp_rotating_fashion,
+        psp_icifar,
     )
 }
 

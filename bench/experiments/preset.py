@@ -22,8 +22,10 @@ class Preset:
 
     steps or epochs are for each task. model: a network of `networks.MODELS`, with its settings;
     None is the MLP that hidden, activation and slope describe. augment: random crops and flips.
-    `data` may name several sets, joined by "+". `methods` maps a method's name to its settings; the
-    order is the order of the table. train_limit and test_limit keep the first so many images.
+    turn: training batches turn by 360 degrees in so many steps. `data` may name several sets,
+    joined by "+". `methods` maps a method's name to its settings; the order is the order of the
+    table. cases: lines that one method has by names of their own, each with what it adds to the
+    method's settings. train_limit and test_limit keep the first so many images.
     """
 
     name: str
@@ -48,8 +50,10 @@ class Preset:
     batch_size: int = 128
     reset_optimizer: bool = False
     augment: bool | None = None
+    turn: int | None = None
     eval_every: int = 0
     methods: dict[str, dict[str, Any]] = field(default_factory=dict)
+    cases: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -74,7 +78,7 @@ def _settable(method: type[Method]) -> dict[str, str]:
     return {f.name: str(f.type) for f in fields(method) if f.init}
 
 
-_FIXED = {"name", "summary", "methods", "stream_settings", "model_settings"}
+_FIXED = {"name", "summary", "methods", "cases", "stream_settings", "model_settings"}
 
 
 def apply_settings(preset: Preset, assignments: list[str]) -> Preset:
@@ -150,7 +154,19 @@ def _apply_to_method(preset: Preset, method: str, key: str, text: str) -> Preset
     values = [_typed(name, _value(part), known[key]) for part in text.split(",")]
     value = values[0] if len(values) == 1 else values
     settings = {**preset.methods.get(method, {}), key: value}
-    return replace(preset, methods={**preset.methods, method: settings})
+    return replace(
+        preset,
+        methods={**preset.methods, method: settings},
+        cases={**preset.cases, method: _without(preset.cases.get(method, {}), key)},
+    )
+
+
+def _without(cases: dict[str, dict[str, Any]], key: str) -> dict[str, dict[str, Any]]:
+    """The cases, none of them with a word on `key`: what a user sets holds for all of them."""
+    return {
+        label: {name: value for name, value in settings.items() if name != key}
+        for label, settings in cases.items()
+    }
 
 
 def _value(text: str) -> Any:
@@ -189,28 +205,38 @@ def variants(preset: Preset, chosen: list[str]) -> list[Variant]:
     for name in chosen:
         if name not in METHODS:
             raise unknown_name("method", name, METHODS)
-    made = []
+    made: list[Variant] = []
     for name in chosen or preset.methods:
-        settings = preset.methods.get(name, {})
-        spread = [key for key, value in settings.items() if isinstance(value, list)]
-        if len(spread) > 1:
-            raise SettingError(f"{name}: only one setting may be a list, got {', '.join(spread)}")
-        if not spread:
-            made.append(Variant(name, name, settings))
-            continue
-        key = spread[0]
-        for value in settings[key]:
-            shown = f"{value:g}" if isinstance(value, float) else value
-            made.append(Variant(f"{name} {key}={shown}", name, {**settings, key: value}))
+        common = preset.methods.get(name, {})
+        for label, case in (preset.cases.get(name) or {name: {}}).items():
+            made += _spread(label, name, {**common, **case})
     for variant in made:
         variant.build()  # a bad setting is reported before anything runs
     return made
 
 
+def _spread(label: str, method: str, settings: dict[str, Any]) -> list[Variant]:
+    """One line, or one for each value of the setting that is a list."""
+    spread = [key for key, value in settings.items() if isinstance(value, list)]
+    if len(spread) > 1:
+        raise SettingError(f"{method}: only one setting may be a list, got {', '.join(spread)}")
+    if not spread:
+        return [Variant(label, method, settings)]
+    key = spread[0]
+    return [
+        Variant(
+            f"{label} {key}={value:g}" if isinstance(value, float) else f"{label} {key}={value}",
+            method,
+            {**settings, key: value},
+        )
+        for value in settings[key]
+    ]
+
+
 def as_config(preset: Preset, variant: Variant, backend: str, seed: int) -> dict[str, Any]:
     """Everything that decides the result of one run, as plain values."""
     config = dataclasses.asdict(preset)
-    del config["summary"], config["methods"]
+    del config["summary"], config["methods"], config["cases"]
     config["hidden"] = list(preset.hidden)
     return {
         **{key: value for key, value in config.items() if value is not None},
