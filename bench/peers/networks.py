@@ -1,4 +1,5 @@
-"""What an operation can be done on: a ReLU MLP, one convolution, or a convolutional network.
+"""What an operation can be done on: a ReLU MLP, one convolution, a convolutional network, or a
+superposed MLP (`superposed`).
 
 | size | network |
 |---|---|
@@ -36,7 +37,8 @@ Shape = tuple[int, ...]
 _FORWARD = ("forward-1", "forward-32", "forward-256")
 
 
-def _normal(rng: np.random.Generator, *shape: int) -> np.ndarray:
+def draw_normal(rng: np.random.Generator, *shape: int) -> np.ndarray:
+    """Standard normal numbers in float32."""
     return rng.standard_normal(shape, dtype=np.float32)
 
 
@@ -125,20 +127,20 @@ class Mlp(Kind):
         by whole derivatives without either being wrong.
         """
         count, k = self.num_parameters, self.outputs
-        theta = _normal(rng, count)
+        theta = draw_normal(rng, count)
         for (i, _), (weight, bias) in zip(self.layers(), self.split(theta), strict=True):
             np.multiply(weight, np.float32(np.sqrt(2.0 / i)), out=weight)
             np.multiply(bias, np.float32(0.1), out=bias)
-        x = _normal(rng, n, self.widths[0])
+        x = draw_normal(rng, n, self.widths[0])
         self._clear_kinks(theta, x)
         return {
             "theta": theta,
             "x": x,
             "y": rng.integers(0, k, n),
-            "u": _normal(rng, n, k),
-            "v": _normal(rng, count),
-            "omega": np.abs(_normal(rng, count)),
-            "anchor": theta + np.float32(0.01) * _normal(rng, count),
+            "u": draw_normal(rng, n, k),
+            "v": draw_normal(rng, count),
+            "omega": np.abs(draw_normal(rng, count)),
+            "anchor": theta + np.float32(0.01) * draw_normal(rng, count),
         }
 
     def _clear_kinks(self, theta: np.ndarray, x: np.ndarray) -> None:
@@ -175,9 +177,9 @@ class Convolution(Kind):
     def draw(self, rng: np.random.Generator, n: int) -> Arrays:
         scale = np.float32(np.sqrt(2.0 / (9 * self.channels)))
         return {
-            "x": _normal(rng, n, self.side, self.side, self.channels),
-            "w": scale * _normal(rng, *self.shapes()[0]),
-            "dy": _normal(rng, n, self.side, self.side, self.filters),
+            "x": draw_normal(rng, n, self.side, self.side, self.channels),
+            "w": scale * draw_normal(rng, *self.shapes()[0]),
+            "dy": draw_normal(rng, n, self.side, self.side, self.filters),
         }
 
 
@@ -268,17 +270,17 @@ class ConvNet(Kind):
         template = self.template
         theta = template.theta.copy()
         for weight, bias in self._norms(theta):
-            weight[:] = 1.0 + 0.1 * _normal(rng, weight.size)
-            bias[:] = 0.1 * _normal(rng, bias.size)
+            weight[:] = 1.0 + 0.1 * draw_normal(rng, weight.size)
+            bias[:] = 0.1 * draw_normal(rng, bias.size)
             bias[::2] += OFF_KINK
             bias[1::2] -= OFF_KINK
-        x = _normal(rng, n, *template.input_shape)
+        x = draw_normal(rng, n, *template.input_shape)
         return {
             "theta": theta,
             "x": x,
             "y": rng.integers(0, self.outputs, n),
-            "v": theta.std() * _normal(rng, theta.size),
-            "state": self._statistics(theta, _normal(rng, 16, *template.input_shape), rng),
+            "v": theta.std() * draw_normal(rng, theta.size),
+            "state": self._statistics(theta, draw_normal(rng, 16, *template.input_shape), rng),
         }
 
     def _norms(self, theta: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -306,7 +308,8 @@ CONV_SIZES = (
     "conv256-256@8x32",
 )  # fmt: skip
 NET_SIZES = ("resnet20x128", "fip-cnnx128")
-SIZES = (*MLP_SIZES, *CONV_SIZES, *NET_SIZES)
+PSP_SIZES = ("psp-binary-784-256-256-10x128", "psp-complex-784-256-256-10x128")
+SIZES = (*MLP_SIZES, *CONV_SIZES, *NET_SIZES, *PSP_SIZES)
 _DEFAULT_BATCH = {name: int(n) for name, _, n in (size.rpartition("x") for size in SIZES)}
 
 
@@ -323,6 +326,10 @@ def parse_size(text: str) -> tuple[Kind, int]:
         kind = Mlp(tuple(map(int, head.split("-"))))
     elif numbers := re.fullmatch(r"conv(\d+)-(\d+)@(\d+)", head):
         kind = Convolution(*map(int, numbers.groups()))
+    elif turned := re.fullmatch(r"psp-(binary|complex)((?:-\d+){2,})", head):
+        from .superposed import Superposed
+
+        kind = Superposed(turned[1], tuple(map(int, turned[2].split("-")[1:])))
     elif head in NAMES:
         kind = ConvNet(head)
     elif re.fullmatch(r"(?!conv)[a-z][a-z0-9-]*", head):
@@ -330,7 +337,7 @@ def parse_size(text: str) -> tuple[Kind, int]:
     if kind is None or batch < 1 or "0" in re.findall(r"\d+", kind.name):
         raise SettingError(
             f"size is '{text}'; expected widths and a batch, all positive, such as {SIZES[0]}, a "
-            f"convolution such as {CONV_SIZES[0]} (maps, maps, height, batch), or a network: "
-            f"{', '.join(NET_SIZES)}"
+            f"convolution such as {CONV_SIZES[0]} (maps, maps, height, batch), a superposed MLP "
+            f"such as {PSP_SIZES[0]}, or a network: {', '.join(NET_SIZES)}"
         )
     return kind, batch

@@ -12,8 +12,9 @@ from . import torch_graphs, torch_net
 from .problem import CHECK_STEPS, LAM, Operation, Problem, Variants
 from .torch_conv import EAGER as CONVOLUTIONS
 from .torch_images import layouts
+from .torch_superposed import EAGER as SUPERPOSED
 
-__all__ = ["CONVOLUTIONS", "NETWORKS", "OPERATIONS", "settings", "wait"]
+__all__ = ["CONVOLUTIONS", "NETWORKS", "OPERATIONS", "SUPERPOSED", "settings", "wait"]
 
 settings, wait = torch_net.settings, torch_net.wait
 

@@ -9,9 +9,10 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from . import truth_conv
+from . import superposed, truth_conv
 from .networks import ConvNet, Convolution, Mlp
 from .problem import BETA1, BETA2, CHECK_STEPS, EPS, LAM, LR_ADAM, LR_SGD, Problem
+from .superposed import Superposed
 
 Layers = list[tuple[np.ndarray, np.ndarray]]
 
@@ -115,6 +116,8 @@ def answer(problem: Problem) -> dict[str, np.ndarray]:
     """The operation's result in float64, named as each peer must name it."""
     a = {name: value.astype(np.float64) for name, value in problem.arrays.items()}
     match problem.network:
+        case Superposed():
+            return superposed.train(problem, a)
         case Convolution():
             return truth_conv.convolution(problem.operation, a)
         case ConvNet() as net:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ...kernels import get_backend
-from ...methods import importance
+from ...methods import Superposition, importance
 from ...nnlite import Network, models, optim
 from ...nnlite.step import TrainingStep
 from ..cuda_timing import device_name
@@ -32,8 +32,9 @@ from .problem import (
     Problem,
     Variants,
 )
+from .superposed import Superposed
 
-__all__ = ["CONVOLUTIONS", "NETWORKS", "OPERATIONS", "settings", "wait"]
+__all__ = ["CONVOLUTIONS", "NETWORKS", "OPERATIONS", "SUPERPOSED", "settings", "wait"]
 
 BACKEND, wait = place.backend(), place.wait
 get_backend(BACKEND)  # says what is missing before anything is asked
@@ -58,9 +59,20 @@ def network(problem: Problem) -> Network:
     kind, a = problem.network, problem.arrays
     if isinstance(kind, ConvNet):
         return kind.build(a["theta"], a["state"], backend=BACKEND, dtype="float32")
+    if isinstance(kind, Superposed):
+        return _superposed(kind, a)
     assert isinstance(kind, Mlp)
     net = models.mlp(kind.widths, activation="relu", backend=BACKEND, dtype="float32")
     net.theta[:] = place.put(a["theta"])
+    return net
+
+
+def _superposed(kind: Superposed, a: Arrays) -> Network:
+    plain = models.mlp(kind.widths, activation="relu", backend=BACKEND, dtype="float32")
+    net = Superposition(kind.contexts).wrap(plain)  # type: ignore[arg-type]
+    net.theta[:] = place.put(a["theta"])
+    for state, context in zip(net.state.values(), kind.split_contexts(a["contexts"]), strict=True):
+        state[...] = place.put(context)
     return net
 
 
@@ -100,7 +112,7 @@ def _step(
         for _ in range(CHECK_STEPS):
             call()
         found = {"change": place.get(net.theta) - problem.arrays["theta"]}
-        if net.state:
+        if isinstance(problem.network, ConvNet):
             found["state"] = np.concatenate([place.get(array) for array in net.state.values()])
         return found if streams.path is None else {**found, "path": place.get(streams.path)}
 
@@ -172,6 +184,7 @@ OPERATIONS: dict[str, Variants] = {
     "vjp": _asking("vjp", lambda net, a: net.vjp(a["x"], a["u"])),
     "gram": _asking("gram", _gram),
 }
+SUPERPOSED: dict[str, Variants] = {"train-step-adam": {BACKEND: _train_adam}}
 _SAME = ("forward-1", "forward-32", "forward-256", "fisher-empirical", "jvp")
 NETWORKS: dict[str, Variants] = {
     "train-step-sgd": {BACKEND: _train_momentum},
