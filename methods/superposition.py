@@ -196,7 +196,7 @@ class Superposition(Method):
         net = self._net
         plain = self._plain.like() if self.kind not in _COMPLEX else net.like()
         self._set(net, number)
-        contexts = [np.float64(net.device.get(target)) for _, target in self._targets(net)]
+        contexts = self._current(net)
         if self.kind in _COMPLEX:
             plain.initialise(plain.seed)  # contexts are 1 again
         for (ours, theirs), context in self._weights(plain, net, contexts):
@@ -215,7 +215,7 @@ class Superposition(Method):
         net.theta[...] = 0
         for number, model in enumerate(models):
             self._set(net, number)
-            contexts = [np.float64(net.device.get(t)) for _, t in self._targets(net)]
+            contexts = self._current(net)
             for (mine, whole), context in self._weights(model, net, contexts):
                 given = model.device.get(mine)
                 if context is None:
@@ -225,6 +225,10 @@ class Superposition(Method):
                 whole[...] += net.device.put(added.astype(net.dtype))
         self._set(net, 0)
         return net
+
+    def _current(self, net: Network) -> list[np.ndarray]:
+        """The contexts that are set, in float64."""
+        return [net.device.get(target).astype(np.float64) for _, target in self._targets(net)]
 
     def _weights(self, plain: Network, net: Network, contexts: list[np.ndarray]):
         """((a parameter of plain, the same of net), its layer's context or None), in order."""

@@ -5,7 +5,7 @@ On a GPU a training step is queued, and captured as a graph once it has run; bat
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -67,7 +67,7 @@ def network(problem: Problem) -> Network:
     return net
 
 
-def _superposed(kind: Superposed, a: Arrays) -> Network:
+def _superposed(kind: Superposed, a: Mapping[str, np.ndarray]) -> Network:
     plain = models.mlp(kind.widths, activation="relu", backend=BACKEND, dtype="float32")
     net = Superposition(kind.contexts).wrap(plain)  # type: ignore[arg-type]
     net.theta[:] = place.put(a["theta"])

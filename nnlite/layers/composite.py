@@ -68,7 +68,7 @@ class Sequential(Layer):
             layer.initialise(rng, p.get(name, _NOTHING), init)
 
     def buffers(self, ops, input_shape: Shape, n: int, want_dx: bool = True) -> dict[str, Buffer]:
-        found = {}
+        found: dict[str, Buffer] = {}
         for name, layer, given in self._shaped(input_shape):
             inner = layer.buffers(ops, given, n, want_dx)
             found |= {f"{name}.{key}": buffer for key, buffer in inner.items()}

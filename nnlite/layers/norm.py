@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -103,7 +103,7 @@ class BatchNorm2d(Activated):
         channels, count = rows.shape[2], rows.shape[0] * rows.shape[1]
         inverse = k.take("inverse", (channels,))
         batch = self.couples(k.run.mode)
-        running = (k.state.get("mean"), k.state.get("var"))  # none with statistics="batch"
+        running: tuple[Any, Any] = (k.state.get("mean"), k.state.get("var"))  # maybe none are kept
         if batch:
             mean, var = k.take("mean", (channels,)), k.take("var", (channels,))
             k.ops.norm_statistics(rows, self._sums(k, channels), mean, var)
