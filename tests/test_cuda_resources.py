@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
 from importlib import resources
 
@@ -13,6 +14,7 @@ from typer.testing import CliRunner
 from weightspace.bench import cuda_resources
 from weightspace.bench.cli import app
 from weightspace.bench.cuda_resources import ARCHITECTURES, EXCUSED, FILE, Multiprocessor
+from weightspace.bench.peaks import cores_here
 from weightspace.kernels.cuda import SOURCES, nvrtc
 from weightspace.kernels.cuda.launch import THREADS, Source
 from weightspace.kernels.cuda.nvrtc import Resources
@@ -43,9 +45,16 @@ def by_file(source: Source) -> str:
 
 
 @cache
-def compiled(source_file: str, architecture: str) -> dict[str, Resources]:
+def by_architecture(source_file: str) -> dict[str, Future[dict[str, Resources]]]:
+    """A source's compilations for all architectures, side by side."""
     source = next(source for source in SOURCES if source.file == source_file)
-    return cuda_resources.compiled(source, architecture)
+    nvrtc.nvrtc()
+    pool = ThreadPoolExecutor(cores_here())
+    return {a: pool.submit(cuda_resources.compiled, source, a) for a in ARCHITECTURES}
+
+
+def compiled(source_file: str, architecture: str) -> dict[str, Resources]:
+    return by_architecture(source_file)[architecture].result()
 
 
 # ---- what is compiled ---------------------------------------------------------------------------
