@@ -62,7 +62,7 @@ def measure(
     `told`: the accuracy when the task is known. Means over the tasks.
     """
     candidates = range(len(stream))
-    found = {size: ([], []) for size in groups}
+    found: dict[int, tuple[list[float], list[float]]] = {size: ([], []) for size in groups}
     told = []
     for number, task in enumerate(stream):
         x, y = task.load_test()

@@ -182,11 +182,14 @@ def draw_trained(lines: Sequence[dict[str, Any]], path: Path) -> Path:
     """Mean accuracy on the tasks so far against their number, a panel a kind, a line a width."""
     plt = pyplot()
     mine = [line for line in lines if line["ask"] in ("capacity", "stored")]
-    panels: list[tuple[str, str, Callable[[dict[str, Any]], bool]]] = [
-        (readable_kind(kind), "tasks", lambda e, kind=kind: e["ask"] == "capacity"
-         and e["kind"] == kind)
+
+    def of_kind(kind: str) -> Callable[[dict[str, Any]], bool]:
+        return lambda e: e["ask"] == "capacity" and e["kind"] == kind
+
+    panels = [
+        (readable_kind(kind), "tasks", of_kind(kind))
         for kind in dict.fromkeys(e["kind"] for e in mine if e["ask"] == "capacity")
-    ]  # fmt: skip
+    ]
     if any(e["ask"] == "stored" for e in mine):
         panels.append(("Stored after training, binary", "models", lambda e: e["ask"] == "stored"))
     figure, row = plt.subplots(1, len(panels), figsize=(4.2 * len(panels), 4), sharey=True,

@@ -70,7 +70,7 @@ class Turner:
         """x (N, H, W, C) or (N, H*W*C) float32, turned; a new array."""
         number = step % self.period
         if number not in self._taps:
-            self._taps[number] = taps(*self.shape[:2], 360 * number / self.period)
+            self._taps[number] = taps(self.shape[0], self.shape[1], 360 * number / self.period)
         places, weights = self._taps[number]
         rows = x.reshape(len(x), -1, self.shape[2]) - self.outside  # so that outside is 0
         turned = np.zeros_like(rows)
