@@ -36,7 +36,7 @@ _RUNGS = {
 }  # fmt: skip
 _PEERS = {
     "torch-eager": COLOURS[1], "torch-compile": COLOURS[4], "torch-func": COLOURS[3],
-    "backpack": COLOURS[2], "jax": COLOURS[0],
+    "backpack": COLOURS[2], "jax": COLOURS[0], "cupy": COLOURS[5],
 }  # fmt: skip
 
 
@@ -136,25 +136,29 @@ def _title(one: Record) -> str:
     return title(one["kernel"], one["variant"])
 
 
+def _step(one: Record) -> str:
+    return "  ".join(x for x in (one["operation"], one["size"], one.get("backend", "")) if x)
+
+
 def ratios(steps: Sequence[Record], folder: Path) -> list[Path]:
     """How many times weightspace's time each peer takes, with the confidence interval."""
     chosen = [one for one in steps if one.get("ratio")]
     if not chosen:
         return []
     plt = pyplot()
-    rows = list(dict.fromkeys((one["operation"], one["size"]) for one in chosen))[::-1]
+    rows = list(dict.fromkeys(_step(one) for one in chosen))[::-1]
     peers = list(dict.fromkeys(one["peer"] for one in chosen))
     figure, axes = plt.subplots(figsize=(8.6, 0.27 * len(rows) + 1.5))
     for one in chosen:
         beside = 0.16 * (peers.index(one["peer"]) - (len(peers) - 1) / 2)
-        at = rows.index((one["operation"], one["size"])) + beside
+        at = rows.index(_step(one)) + beside
         colour = _PEERS.get(one["peer"], INK)
         axes.plot([one["ratio_low"], one["ratio_high"]], [at, at], color=colour, lw=1.4)
         axes.plot(one["ratio"], at, "o", ms=5, color=colour, mec="white", mew=0.5)
     for peer in peers:
         axes.plot([], [], "o", color=_PEERS.get(peer, INK), label=peer)
     axes.axvline(1, color=INK, lw=1)
-    axes.set_yticks(range(len(rows)), [f"{o}  {s}" for o, s in rows], fontsize=8)
+    axes.set_yticks(range(len(rows)), rows, fontsize=8)
     axes.set(
         xscale="log",
         xlabel=f"time of the peer / time of {BASELINE}; right of 1, {BASELINE} is faster",

@@ -54,8 +54,11 @@ def write_page(files: Sequence[Path], target: Path) -> Path:
 
 
 def _latest(found: Sequence[Record], *keys: str) -> list[Record]:
-    """The last record for each combination of `keys`, in the order of first appearance."""
-    return list({tuple(str(one[key]) for key in keys): one for one in found}.values())
+    """The last record for each combination of `keys`, in the order of first appearance.
+
+    Older records lack the keys that came later (backend, device).
+    """
+    return list({tuple(str(one.get(key, "")) for key in keys): one for one in found}.values())
 
 
 def _table(heads: Iterable[str], rows: Iterable[str]) -> str:
@@ -121,7 +124,7 @@ def _machine(found: Sequence[Record], _peaks: Sequence[Record], _figures: Path) 
 
 
 def _kernels(found: Sequence[Record], peaks: Sequence[Record], figures: Path) -> str:
-    keys = ("kernel", "variant", "backend", "rung", "dtype", "threads")
+    keys = ("kernel", "variant", "backend", "rung", "dtype", "threads", "device")
     chosen = _latest(found, *keys)
     pictures = ""
     if peaks:
@@ -158,9 +161,8 @@ def _kernel_row(one: Record) -> str:
 
 
 def _steps(found: Sequence[Record], _peaks: Sequence[Record], figures: Path) -> str:
-    chosen = [
-        one for one in _latest(found, "operation", "size", "peer") if one["status"] != "not offered"
-    ]
+    latest = _latest(found, "operation", "size", "peer", "backend", "device")
+    chosen = [one for one in latest if one["status"] != "not offered"]
     bench_figures.ratios(chosen, figures)
     heads = ("peer", "us", "x weightspace (95 %)", "peak MiB", "how")
     return (
@@ -171,7 +173,8 @@ def _steps(found: Sequence[Record], _peaks: Sequence[Record], figures: Path) -> 
 
 
 def _step_heading(one: Record) -> str:
-    return f"{one['operation']}  {one['size']}"
+    where = one.get("device") or one.get("backend", "")
+    return "  ".join(part for part in (one["operation"], one["size"], where) if part)
 
 
 def _step_row(one: Record) -> str:

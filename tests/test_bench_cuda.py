@@ -284,6 +284,8 @@ def test_steps_on_the_host_launcher_say_where_they_ran(tmp_path):
     path = records.write(tmp_path / "steps.jsonl", steps.as_records(rows))
     (name,) = compare.load(path)[0]
     assert name.endswith("weightspace cuda-host")
+    page = bench_page.write_page([path], tmp_path / "page.html").read_text()
+    assert "train-step-adam  12-9-5x6  cuda-host" in page
     assert cuda.host().NAME == "cuda-host"
 
 
@@ -291,6 +293,8 @@ def test_an_absent_gpu_is_told_by_every_peer():
     if "cuda" in available():
         pytest.skip("there is a GPU here")
     asked = problem.Problem("forward-1", SMALL, 6)
-    rows = steps.run_problem(asked, select(["cupy"], "cuda"), steps.QUICK, backend="cuda")
-    assert {row.peer: row.status for row in rows} == {BASELINE: "absent", "cupy": "absent"}
+    peers = select(["cupy", "torch-eager"], "cuda")
+    rows = steps.run_problem(asked, peers, steps.QUICK, backend="cuda")
+    assert {row.peer for row in rows} == {BASELINE, "cupy", "torch-eager"}
+    assert {row.status for row in rows} == {"absent"}
     assert steps.exit_status(rows) == 0

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from ...kernels.errors import DeviceError
 from .. import torch_twin
 from . import place, torch_images
 from .networks import Mlp
@@ -34,6 +35,8 @@ OptimizerMaker = Callable[[list[nn.Parameter]], torch.optim.Optimizer]
 
 ON_GPU = place.torch_device() == "cuda"
 if ON_GPU:
+    if not torch.cuda.is_available():
+        raise DeviceError(f"torch {torch.__version__} finds no GPU, or was built without CUDA")
     torch.backends.cuda.matmul.allow_tf32 = place.tf32()
     torch.backends.cudnn.allow_tf32 = place.tf32()
 
