@@ -78,6 +78,7 @@ def run(
     from ..nnlite.files import write_whole
     from .experiments import apply_settings, get_preset, variants
     from .experiments.kutalev_importances import after_last_task
+    from .psp_figures import draw_first
     from .report import notes, write_report
     from .runs import Plan, plain
     from .runs import run as run_plan
@@ -108,6 +109,9 @@ def run(
     write_whole(folder / "summary.json", json.dumps(plain({"runs": summaries}), indent=1) + "\n")
     write_whole(folder / "table.csv", as_csv(lines))
     page = write_report([folder], folder / "report.html")
+    if any(variant.method == "superposition" for variant in plan.variants):
+        turn = preset.turn or preset.steps or 0
+        draw_first([folder], folder / "figures" / "first-task.png", turn=turn)
     console.print()
     title = f"{preset.name}: test accuracy after all tasks"
     console.print(render(lines, title, console.width))

@@ -71,7 +71,10 @@ def accuracy_matrix(r: np.ndarray, names: Sequence[str], title: str, path: Path)
 
 
 def _looks(summaries: Sequence[dict[str, Any]]) -> dict[str, tuple[str, Any]]:
-    """Colour and dash of each label: one colour a method, one dash a variant of it."""
+    """Colour and dash of each label: one colour a method, one dash a variant of it.
+
+    Where only one method stands beside the bounds, its variants have colours instead.
+    """
     looks: dict[str, tuple[str, Any]] = {}
     families: dict[str, list[str]] = {}
     for summary in summaries:
@@ -81,8 +84,10 @@ def _looks(summaries: Sequence[dict[str, Any]]) -> dict[str, tuple[str, Any]]:
     coloured = [name for name in families if name not in _METHOD_COLOUR]
     for name, members in families.items():
         colour = _METHOD_COLOUR.get(name) or COLOURS[coloured.index(name) % 6]
+        alone = name in coloured and len(coloured) == 1 and len(members) <= 6
         for index, label in enumerate(members):
-            looks[label] = colour, _DASHES[index % len(_DASHES)]
+            dash = _DASHES[index % len(_DASHES)]
+            looks[label] = (COLOURS[index], "-") if alone else (colour, dash)
     return looks
 
 
@@ -126,9 +131,16 @@ def _band(axes: Any, x: np.ndarray, rows: np.ndarray, colour: str, dash: Any, la
         axes.fill_between(x, mean - error, mean + error, color=colour, alpha=0.18, lw=0)
 
 
+def _broken(label: str) -> str:
+    """A long label in two lines, so that it stays beside its bar."""
+    head, space, tail = label.rpartition(" ")
+    return f"{head}\n{tail}" if space and len(label) > 16 else label
+
+
 def _final_bars(axes: Any, bars: list[tuple[str, float, float, str]]) -> None:
     bars = sorted(bars, key=lambda bar: bar[1])
     labels, means, errors, colours = zip(*bars, strict=True)
+    labels = [_broken(label) for label in labels]
     axes.barh(labels, means, xerr=errors if any(errors) else None, color=colours, height=0.62,
               error_kw={"ecolor": INK, "capsize": 3})  # fmt: skip
     for row, (mean, error) in enumerate(zip(means, errors, strict=True)):

@@ -95,7 +95,7 @@ def draw_first(folders: Sequence[Path], path: Path, title: str = "", turn: int =
     _percent(axes.yaxis)
     axes.grid(axis="x", visible=False)
     axes.set(xlabel="training steps", ylabel="test accuracy", xlim=(0, last), ylim=(0, 1.0))
-    axes.set_title(title or "Accuracy on the first task as others are learnt")
+    axes.set_title(title or "Accuracy on the first task during training")
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=9)
     return close(plt, figure, path)
 

@@ -140,6 +140,7 @@ def test_a_run_that_turns(tmp_path):
     for label in ("standard", "psp-Fast-Local-Mix"):
         lines = (tmp_path / label / "seed-0/metrics.jsonl").read_text().splitlines()
         assert [json.loads(line)["step"] for line in lines] == [2, 4, 6]
+    assert (tmp_path / "figures/first-task.png").exists()
 
 
 # ---- contexts chosen -----------------------------------------------------------------------------
