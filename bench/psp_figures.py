@@ -1,6 +1,7 @@
 """Figures of superposition: `python -m weightspace.bench.psp_figures first|width RUNS... --out F`.
 
-first: accuracy on the first task against steps (Cheung et al. 2019, Figs. 2, 3, 4b and 5).
+first: accuracy on the first task against steps (Cheung et al. 2019, Figs. 2, 3, 4b and 5); its
+    numbers, means over the trials, are written beside it as .csv.
 width: accuracy after the last task against the width of the hidden layers.
 """
 
@@ -15,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from ..nnlite.files import write_whole
 from .runs import load_summaries
 from .style import COLOURS, GRID, close, pyplot
 
@@ -76,6 +78,17 @@ def _draw_lines(axes: Any, curves: Curves, marker: str | None) -> None:
             axes.fill_between(x, mean - error, mean + error, color=shades[label], alpha=0.2, lw=0)
 
 
+def _as_csv(curves: Curves) -> str:
+    """A row an evaluation: its step, and each line's mean over its trials, in percent."""
+    means = {label: dict(zip(x.tolist(), r.mean(axis=0), strict=True)) for label, (x, r) in
+             curves.items()}  # fmt: skip
+    rows = [",".join(["step", *means])]
+    for step in sorted(set().union(*means.values())):
+        found = (f"{100 * m[step]:.2f}" if step in m else "" for m in means.values())
+        rows.append(",".join([str(step), *found]))
+    return "\n".join(rows) + "\n"
+
+
 def _percent(axis: Any) -> None:
     from matplotlib.ticker import PercentFormatter
 
@@ -83,9 +96,10 @@ def _percent(axis: Any) -> None:
 
 
 def draw_first(folders: Sequence[Path], path: Path, title: str = "", turn: int = 0) -> Path:
-    """Accuracy on the first task against steps; a faint line every `turn` steps."""
+    """Accuracy on the first task against steps, and as .csv; a faint line every `turn` steps."""
     plt = pyplot()
     curves = first_task(folders)
+    write_whole(path.with_suffix(".csv"), _as_csv(curves))
     figure, axes = plt.subplots(figsize=(8.5, 4.2))
     last = max(int(x[-1]) for x, _ in curves.values())
     few = len(next(iter(curves.values()))[0]) <= 30
