@@ -239,7 +239,7 @@ def test_every_tile_gives_every_product(ops, only, name, tile):
 class HostWithGemm(HostDevice):
     """The host launcher with a product like cuBLAS's."""
 
-    def gemm(self, transposed, sizes, a, b, c, strides, beta):
+    def gemm(self, transposed, sizes, a, b, c, strides, beta, tf32):
         m, n, k = sizes
         left, right = (
             array.get().T if flag else array.get()

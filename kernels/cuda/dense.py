@@ -54,7 +54,7 @@ class Dense(Products):
     ) -> None:
         """c (m, n) = op(a) op(b) + beta c, plainly."""
         strides = int(row_stride(a)), int(row_stride(b)), int(row_stride(c))
-        self.device.gemm(transposed, (*c.shape, k), a, b, c, strides, beta)
+        self.device.gemm(transposed, (*c.shape, k), a, b, c, strides, beta, self.allow_tf32)
 
     def _finish(self, z: Any, b: Any, y: Any, act: int, slope: float) -> None:
         """f(z + b) in place, or f'(y) (z + b)."""
