@@ -140,8 +140,10 @@ def _broken(label: str) -> str:
 def _final_bars(axes: Any, bars: list[tuple[str, float, float, str]]) -> None:
     bars = sorted(bars, key=lambda bar: bar[1])
     labels, means, errors, colours = zip(*bars, strict=True)
-    axes.barh([_broken(label) for label in labels], means, xerr=errors if any(errors) else None, color=colours, height=0.62,
-              error_kw={"ecolor": INK, "capsize": 3})  # fmt: skip
+    axes.barh(
+        [_broken(label) for label in labels], means, xerr=errors if any(errors) else None,
+        color=colours, height=0.62, error_kw={"ecolor": INK, "capsize": 3},
+    )  # fmt: skip
     for row, (mean, error) in enumerate(zip(means, errors, strict=True)):
         axes.text(mean + error + 0.012, row, f"{100 * mean:.1f}", va="center", fontsize=9.5)
     _percent_axis(axes.xaxis)
