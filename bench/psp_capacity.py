@@ -122,19 +122,31 @@ def stored_accuracy(stream: Stream, trained: Sequence[Network], kind: str) -> fl
 
 
 def ask_capacity(
-    stream: Stream, widths: Sequence[int], kinds: Sequence[str], steps: int, seed: int = 0
+    stream: Stream,
+    widths: Sequence[int],
+    kinds: Sequence[str],
+    steps: int,
+    seed: int = 0,
+    reset: bool = True,
 ) -> Iterator[Line]:
-    """Mean accuracy on the tasks learnt so far, after each task, by kind ("naive": none)."""
+    """Mean accuracy on the tasks learnt so far, after each task, by kind ("naive": none).
+
+    reset: whether Adam begins anew with each task. Where it does not, its second moment, small at
+    the end of a short task, lets the first steps of the next be several times lr.
+    """
     for kind in kinds:
         for width in widths:
             method: Method = Naive() if kind == "naive" else Superposition(kind)  # type: ignore[arg-type]
             net = mlp(stream, width, seed)
-            result = fit(net, stream, method, optimizer=Adam(), steps=steps, seed=seed)
+            result = fit(
+                net, stream, method, optimizer=Adam(), steps=steps, seed=seed,
+                reset_optimizer=reset,
+            )  # fmt: skip
             for count in range(1, len(stream) + 1):
                 seen = result.R[count - 1, :count]
                 yield {
                     "ask": "capacity", "kind": kind, "width": width, "tasks": count, "seed": seed,
-                    "accuracy": float(seen.mean()), "first": float(seen[0]),
+                    "reset": reset, "accuracy": float(seen.mean()), "first": float(seen[0]),
                     "last": float(seen[-1]),
                 }  # fmt: skip
 
@@ -156,7 +168,10 @@ def _answers(given: argparse.Namespace) -> Iterator[Line]:
     if "stored" in asked:
         yield from ask_stored(permuted(min(given.tasks, 10)), given.widths, given.steps)
     if "capacity" in asked:
-        yield from ask_capacity(permuted(given.tasks), given.widths, given.kinds, given.steps)
+        stream = permuted(given.tasks)
+        yield from ask_capacity(
+            stream, given.widths, given.kinds, given.steps, reset=not given.keep_moments
+        )
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -174,6 +189,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--kinds", nargs="+", default=("naive", "binary"))
     parser.add_argument("--tasks", type=int, default=20)
     parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--keep-moments", action="store_true", help="Adam is never reset")
     parser.add_argument("--seeds", type=int, default=3, help="trials of the noise")
     given = parser.parse_args(arguments)
     given.out.mkdir(parents=True, exist_ok=True)

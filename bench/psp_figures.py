@@ -197,15 +197,16 @@ def draw_trained(lines: Sequence[dict[str, Any]], path: Path) -> Path:
     plt = pyplot()
     mine = [line for line in lines if line["ask"] in ("capacity", "stored")]
 
-    def of_kind(kind: str) -> Callable[[dict[str, Any]], bool]:
-        return lambda e: e["ask"] == "capacity" and e["kind"] == kind
+    def in_place(kind: str, reset: bool) -> Callable[[dict[str, Any]], bool]:
+        return lambda e: e["ask"] == "capacity" and (e["kind"], e["reset"]) == (kind, reset)
 
+    lines_of = [(e["kind"], e["reset"]) for e in mine if e["ask"] == "capacity"]
     panels = [
-        (readable_kind(kind), "tasks", of_kind(kind))
-        for kind in dict.fromkeys(e["kind"] for e in mine if e["ask"] == "capacity")
+        (_title(kind, reset), "tasks", in_place(kind, reset))
+        for kind, reset in sorted(set(lines_of), key=lambda of: (of[0] != "naive", of[1]))
     ]
     if any(e["ask"] == "stored" for e in mine):
-        panels.append(("Stored after training, binary", "models", lambda e: e["ask"] == "stored"))
+        panels.append(("Stored afterwards, binary", "models", lambda e: e["ask"] == "stored"))
     figure, row = plt.subplots(1, len(panels), figsize=(4.2 * len(panels), 4), sharey=True,
                                squeeze=False, gridspec_kw={"wspace": 0.08})  # fmt: skip
     widths = sorted({e["width"] for e in mine})
@@ -224,11 +225,10 @@ def draw_trained(lines: Sequence[dict[str, Any]], path: Path) -> Path:
     return close(plt, figure, path)
 
 
-def readable_kind(kind: str) -> str:
+def _title(kind: str, reset: bool) -> str:
     """The title of a panel."""
-    if kind == "naive":
-        return "No contexts"
-    return "Trained in place, " + kind.replace("onepower", "one power")
+    name = "No contexts" if kind == "naive" else f"In place, {readable(kind)}"
+    return name if reset else f"{name}, Adam kept"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
