@@ -183,3 +183,31 @@ __device__ __forceinline__ void each_pack(long long count, bool packed, Visit vi
 #pragma unroll 1  // seldom more than a few
     for (long long i = whole + thread_index(); i < count; i += thread_count()) visit(Size<1>(), i);
 }
+
+// The sum of term(row, column) down the columns of a table, for a launch whose blocks own 32 columns
+// each (`over_columns`): a block's rows of threads add up shares of their own, which are put together
+// in order. The threads of the first row get the sum of their column, if they have one: all threads
+// call it.
+template <typename T, class Term>
+__device__ T sum_down(int rows, int columns, Term term)
+{
+    __shared__ T shares[32][33];
+    const int column = blockIdx.x * 32 + threadIdx.x;
+    T share = T(0);
+    if (column < columns)
+        for (int row = threadIdx.y; row < rows; row += blockDim.y) share += term(row, column);
+    shares[threadIdx.y][threadIdx.x] = share;
+    __syncthreads();
+    T total = T(0);
+    if (threadIdx.y == 0)
+        for (int i = 0; i < blockDim.y; ++i) total += shares[i][threadIdx.x];
+    return total;
+}
+
+// out[column] = beta out[column] + what `sum_down` gave this thread.
+template <typename T>
+__device__ __forceinline__ void put_sum(int columns, T beta, T total, T* out)
+{
+    const int column = blockIdx.x * 32 + threadIdx.x;
+    if (threadIdx.y == 0 && column < columns) blend(out + column, beta, total);
+}

@@ -13,28 +13,17 @@ context_multiply(int rows, int places, const T* x, const T* __restrict__ c, T* y
         }
 }
 
-// dc = beta dc + the sum over rows of x dy. A block owns 32 features; its rows of threads add up
-// shares of their own, which are put together in order.
+// dc = beta dc + the sum over rows of x dy.
 template <typename T>
 __global__ void __launch_bounds__(1024)
 context_gradient(int rows, int places, const T* __restrict__ x, const T* __restrict__ dy, T beta,
                  T* dc)
 {
-    __shared__ T shares[32][33];
-    const int i = blockIdx.x * 32 + threadIdx.x;
-    T share = T(0);
-    if (i < places)
-        for (int row = threadIdx.y; row < rows; row += blockDim.y) {
-            const long long at = (long long)row * places + i;
-            share += x[at] * dy[at];
-        }
-    shares[threadIdx.y][threadIdx.x] = share;
-    __syncthreads();
-    if (threadIdx.y == 0 && i < places) {
-        T total = T(0);
-        for (int k = 0; k < blockDim.y; ++k) total += shares[k][threadIdx.x];
-        blend(dc + i, beta, total);
-    }
+    const T total = sum_down<T>(rows, places, [=](int row, int i) {
+        const long long at = (long long)row * places + i;
+        return x[at] * dy[at];
+    });
+    put_sum(places, beta, total, dc);
 }
 
 // z (N, made, 2 I) of c x, x (N, given, I); c (2, I) may be null.

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .launch import REAL, Family, Source, c_type, ceil_div, contiguous
+from .launch import REAL, Family, Source, c_type, contiguous
 
 SOURCE = Source(
     "context.cu",
@@ -29,10 +29,9 @@ class Context(Family):
     def context_gradient(self, x: Any, dy: Any, beta: float, dc: Any) -> None:
         contiguous(x, dy, dc)
         rows = len(x)
-        self.launch(
-            f"context_gradient<{c_type(x)}>", (ceil_div(dc.size, 32),),
-            (32, 8 if rows <= 1024 else 32), np.int32(rows), np.int32(dc.size), x, dy,
-            x.dtype.type(beta), dc,
+        self.over_columns(
+            f"context_gradient<{c_type(x)}>", dc.size, rows, np.int32(rows), np.int32(dc.size),
+            x, dy, x.dtype.type(beta), dc,
         )  # fmt: skip
 
     def complex_expand(self, x: Any, c: Any, z: Any) -> None:

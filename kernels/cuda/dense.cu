@@ -141,32 +141,17 @@ dense_accumulate(int VN, int N, int I, int O, const typename P::Real* __restrict
 }
 
 // dz = f'(y) dy, and db = beta db + the sum of dz over its rows, in one pass. db may be null; dy may
-// hold V cotangents stacked over the N rows of y. A block owns 32 columns; its 8 (or more) rows of
-// threads add up their own shares, which are put together in order.
+// hold V cotangents stacked over the N rows of y.
 template <typename T>
 __global__ void __launch_bounds__(1024)
 dense_pull(int VN, int N, int O, int act, T slope, const T* __restrict__ y, const T* dy, T beta,
            T* dz, T* db)
 {
-    __shared__ T shares[32][33];
-    const int column = blockIdx.x * 32 + threadIdx.x;
-    T share = T(0);
-    if (column < O) {
-        for (int row = threadIdx.y; row < VN; row += blockDim.y) {
-            const long long at = (long long)row * O + column;
-            const T pulled = pull(act, slope, y[(long long)(row % N) * O + column], dy[at]);
-            dz[at] = pulled;
-            share += pulled;
-        }
-    }
-    if (!db) return;  // the same for all threads
-    shares[threadIdx.y][threadIdx.x] = share;
-    __syncthreads();
-    if (threadIdx.y == 0 && column < O) {
-        T total = T(0);
-        for (int i = 0; i < blockDim.y; ++i) total += shares[i][threadIdx.x];
-        blend(db + column, beta, total);
-    }
+    const T total = sum_down<T>(VN, O, [=](int row, int column) {
+        const long long at = (long long)row * O + column;
+        return dz[at] = pull(act, slope, y[(long long)(row % N) * O + column], dy[at]);
+    });
+    if (db) put_sum(O, beta, total, db);
 }
 
 // out = beta out + the sum of |a|**power down each column of a (rows, columns); power 0 sums a.
@@ -174,19 +159,10 @@ template <typename T>
 __global__ void __launch_bounds__(1024)
 column_sums(int rows, int columns, const T* __restrict__ a, int power, T beta, T* out)
 {
-    __shared__ T shares[32][33];
-    const int column = blockIdx.x * 32 + threadIdx.x;
-    T share = T(0);
-    if (column < columns)
-        for (int row = threadIdx.y; row < rows; row += blockDim.y)
-            share += raise(power, a[(long long)row * columns + column]);
-    shares[threadIdx.y][threadIdx.x] = share;
-    __syncthreads();
-    if (threadIdx.y == 0 && column < columns) {
-        T total = T(0);
-        for (int i = 0; i < blockDim.y; ++i) total += shares[i][threadIdx.x];
-        blend(out + column, beta, total);
-    }
+    const T total = sum_down<T>(rows, columns, [=](int row, int column) {
+        return raise(power, a[(long long)row * columns + column]);
+    });
+    put_sum(columns, beta, total, out);
 }
 
 // dw[n] = dz[n] x[n]^T and db[n] = dz[n], overwritten; samples lie dw_stride and db_stride apart.

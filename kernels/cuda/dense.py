@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..codes import IDENTITY
-from .launch import REAL, Source, c_type, ceil_div, contiguous, row_stride
+from .launch import REAL, Source, c_type, contiguous, row_stride
 from .tiles import Compiled, Products, choose_tile
 
 TILES = Compiled(single=("Small",), wide=("Medium", "Small"))
@@ -86,7 +86,7 @@ class Dense(Products):
         (n, i), o, vn = x.shape, len(w), len(dy)
         real, number = c_type(x), x.dtype.type
         sizes = np.int32(vn), np.int32(i), np.int32(o)
-        self._columns(
+        self.over_columns(
             f"dense_pull<{real}>", o, vn, np.int32(vn), np.int32(n), np.int32(o), np.int32(act),
             number(slope), y, dy, number(beta), dz, db,
         )  # fmt: skip
@@ -101,10 +101,6 @@ class Dense(Products):
             self._gemm((False, False), o, dz, w, dx, 0.0)
         elif dx is not None:
             self._product("dense_input_grad", (vn, i, o), (dz, w), *sizes, dz, w, row_stride(w), dx)
-
-    def _columns(self, name: str, columns: int, rows: int, *args: Any) -> None:
-        """Launch a kernel whose blocks own 32 columns; more threads where columns are long."""
-        self.launch(name, (ceil_div(columns, 32),), (32, 8 if rows <= 1024 else 32), *args)
 
     def dense_tangent(
         self, x: Any, w: Any, y: Any, tx: Any, tw: Any, tb: Any, act: int, slope: float, ty: Any
@@ -158,7 +154,7 @@ class Dense(Products):
         self, a: Any, rows: int, columns: int, power: int, beta: float, out: Any
     ) -> None:
         """out = beta out + the sum of |a|**power over the rows of a."""
-        self._columns(
+        self.over_columns(
             f"column_sums<{c_type(a)}>", columns, rows, np.int32(rows), np.int32(columns), a,
             np.int32(power), a.dtype.type(beta), out,
         )  # fmt: skip

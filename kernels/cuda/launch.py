@@ -124,6 +124,10 @@ class Family:
             sizes = np.int32(rows), np.int32(places)
             self.launch(name, (blocks, beside), (across, down), *sizes, *args, shared=shared)
 
+    def over_columns(self, name: str, columns: int, rows: int, *args: Any) -> None:
+        """Launch a kernel whose blocks own 32 columns; more threads where columns are long."""
+        self.launch(name, (ceil_div(columns, 32),), (32, 8 if rows <= 1024 else 32), *args)
+
     def pack(self, *arrays: Any) -> int:
         """How many channels, of arrays that have the same last axis, a thread may move at once."""
         width = PACKS[c_type(arrays[0])]
