@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Literal, get_args
 
 import numpy as np
@@ -149,7 +150,7 @@ class Superposition(Method):
         if self.kind == "binary":
             return draw(number).integers(0, 2, shape) * 2.0 - 1.0
         if self.kind in _TURNED:
-            return _TURNS[self.kind](draw(number), shape[0])
+            return _turn(self.kind, net.seed, _KEY + place, number, shape[0])
         phases = self._phases(draw, shape[1], number)
         return np.stack([np.cos(phases), np.sin(phases)])
 
@@ -314,6 +315,11 @@ def _block_haar(rng: np.random.Generator, size: int) -> np.ndarray:
 
 def _permutation(rng: np.random.Generator, size: int) -> np.ndarray:
     return np.eye(size)[rng.permutation(size)]
+
+
+@lru_cache(maxsize=32)  # of ten tasks and three layers all; drawing one takes longer than a step
+def _turn(kind: str, seed: int, place: int, number: int, size: int) -> np.ndarray:
+    return _TURNS[kind](generator(seed, place, number), size)
 
 
 _TURNS = {"rotation": _haar, "rotation-block": _block_haar, "permutation": _permutation}
