@@ -1,6 +1,6 @@
 """Methods: continual learning as arithmetic on vectors of length P and questions to a network."""
 
-from . import importance, metrics
+from . import context_choice, importance, metrics
 from .base import Joint, Method, Naive, TaskEnd
 from .correlation import ImportanceProbe
 from .ewc import EWC
@@ -39,6 +39,7 @@ __all__ = [
     "Task",
     "TaskEnd",
     "accuracy",
+    "context_choice",
     "fit",
     "importance",
     "metrics",
