@@ -323,10 +323,8 @@ class Network:
                 "this network has layers that train and evaluate differently (BatchNorm2d, "
                 "Dropout): say loss_and_grad(x, y, mode='train'), or mode='eval'"
             )
-        saved, loss, cotangent = self._loss(x, y, active, mode or "eval")
-        cotangent *= self.dtype.type(1 / saved.n)  # the one place where the mean is taken
-        grad = self.pull(saved, cotangent, out)
-        mean = float(loss.sum(dtype=np.float64)) / saved.n
+        loss, grad = self._mean_gradient(x, y, out, active, mode or "eval")
+        mean = float(loss.sum(dtype=np.float64)) / len(loss)
         if not math.isfinite(mean):
             _explain_non_finite(x if isinstance(x, np.ndarray) else self.device.get(x))
         return mean, grad
@@ -346,12 +344,9 @@ class Network:
         """
         self._run.clock = draw
         try:
-            saved, loss, cotangent = self._loss(x, y, active, "train")
-            cotangent *= self.dtype.type(1 / saved.n)
-            self.pull(saved, cotangent, out)
+            return self._mean_gradient(x, y, out, active, "train")[0]
         finally:
             self._run.clock = None
-        return loss
 
     def losses(self, x: np.ndarray, y: np.ndarray, active: np.ndarray | None = None) -> np.ndarray:
         """Each sample's loss, (N,)."""
@@ -451,6 +446,12 @@ class Network:
             self.chain.walk_back(
                 self._scope, self._own, views, saved.layers, dy, visit, want_dx=False
             )
+
+    def _mean_gradient(self, x, y, out, active, mode: Mode) -> tuple[np.ndarray, np.ndarray]:
+        """Each sample's loss (N,), a buffer, and the gradient of their mean (P,)."""
+        saved, loss, cotangent = self._loss(x, y, active, mode)
+        cotangent *= self.dtype.type(1 / saved.n)  # the one place where the mean is taken
+        return loss, self.pull(saved, cotangent, out)
 
     @contextmanager
     def _roomy(self, n: int) -> Iterator[None]:
