@@ -113,8 +113,7 @@ def _make_turning(preset: Preset, stream: Stream, net: Network) -> Augment:
     shape = image_shape(stream.input_shape)
     scaling = check_normalise(preset.stream, preset.stream_settings.get("normalise"), shape[2])
     turner = Turner(shape, preset.turn, black(scaling, shape[2]))
-    device = net.device
-    return lambda x, key: device.put(turner(device.get(x), key[2]))
+    return lambda x, key: turner(net.device.get(x), key[2])
 
 
 def run(plan: Plan, console: Console) -> list[dict[str, Any]]:

@@ -35,7 +35,8 @@ from .base import Method, Naive, TaskEnd
 from .result import Evaluation, Result
 from .tasks import Arrays, Stream, Task, as_tasks
 
-# augment(x, key) -> x of the same shape: key is (seed, task, step), from which all draws follow
+# augment(x, key) -> x of the same shape: key is (seed, task, step), from which all draws follow.
+# What it returns may lie on the host, or on the device, there always at the same place.
 Augment = Callable[[np.ndarray, tuple[int, int, int]], np.ndarray]
 EVALUATION_BYTES = 1 << 29  # what an evaluation batch may hold
 

@@ -48,7 +48,9 @@ class TrainingStep:
             self._losses = net.device.empty((ROOM,), net.dtype)
             self._mean = net.device.empty((1,), net.dtype)
             self._clocks = net.device.zeros((2,), np.int64)  # the step's and the draw's number
-            self._graphs: dict[Any, Callable[[], None]] = {}
+            # a graph with its batch, whose memory nobody else may get while it is replayed
+            self._graphs: dict[Any, tuple[Callable[[], None], np.ndarray, np.ndarray]] = {}
+            self._rooms: dict[Any, np.ndarray] = {}  # where batches from the host are put
             self._seen: set[Any] = set()
             self._moves = -1
 
@@ -89,7 +91,7 @@ class TrainingStep:
 
     def _queue(self, x: np.ndarray, y: np.ndarray, count: int) -> None:
         net, device = self.net, self.net.device
-        x, y = device.put(x), device.put(y)
+        x, y = self._placed("x", x), self._placed("y", y)
         draw = net.draws
         if self._moves != net.workspace.moves:  # graphs remember where buffers were
             self._graphs.clear()
@@ -97,10 +99,11 @@ class TrainingStep:
             self._clocks[...] = device.put(np.array([count, draw]))
         key = len(y), device.address(x), device.address(y)
         if key in self._graphs:
-            self._graphs[key]()
+            self._graphs[key][0]()
         elif key in self._seen and self.adjust is None:
-            self._graphs[key] = device.capture(lambda: self._work(x, y))
-            self._graphs[key]()
+            graph = device.capture(lambda: self._work(x, y))
+            self._graphs[key] = graph, x, y
+            graph()
         else:
             self._work(x, y)
             self._seen.add(key)
@@ -108,6 +111,16 @@ class TrainingStep:
         self._moves = net.workspace.moves
         self._losses[self._queued : self._queued + 1] = self._mean
         self._queued += 1
+
+    def _placed(self, name: str, array: np.ndarray) -> np.ndarray:
+        """The array on the device; one from the host always at the same place for its shape."""
+        if self.net.device.owns(array):
+            return array
+        there = self.net.device.put(array)
+        room = self._rooms.setdefault((name, array.shape), there)
+        if room is not there:
+            room[...] = there
+        return room
 
     def _work(self, x: np.ndarray, y: np.ndarray) -> None:
         """One step, with nothing in it that waits or differs from one step to the next."""

@@ -190,6 +190,27 @@ def test_a_captured_step_gives_the_bits_of_a_plain_one(blob_tasks):
     assert (captured.device.get(captured.theta) == plain.device.get(plain.theta)).all()
 
 
+@pytest.mark.parametrize("hooked", [False, True])
+def test_batches_from_the_host_may_be_new_arrays_each_time(blob_tasks, hooked):
+    """A captured step reads its batch where the first one lay."""
+
+    class Watching(methods.Naive):
+        def adjust(self, net, grad):
+            pass
+
+    method = Watching() if hooked else methods.Naive()
+
+    def run(backend):
+        def augment(x, key):
+            host = np.array(x) if backend == "reference" else x.get()
+            return host + 0.01 * key[2]
+
+        return learn(backend, blob_tasks[:1], method, epochs=4, augment=augment)[0]
+
+    ours, theirs = run("cuda-host"), run("reference")
+    close(ours.device.get(ours.theta), theirs.theta, 1e-8)
+
+
 def test_a_stopped_run_goes_on_to_the_same_bits(blob_tasks, tmp_path):
     class Stop(Observer):
         def saved(self, step):
