@@ -63,8 +63,9 @@ class Superposition(Method):
     learned: contexts begin as drawn and are trained (binary, dense layers), each kept when another
     takes its place; their moments are shared.
 
-    Contexts follow from the network's seed, the layer and their number alone. Raises SettingError
-    for settings or layers that have no context of this kind.
+    network: what `wrap` made, and `fit` trains. Contexts follow from the network's seed, the layer
+    and their number alone. Raises SettingError for settings or layers that have no context of this
+    kind.
     """
 
     name = "superposition"
@@ -104,7 +105,7 @@ class Superposition(Method):
         if self.kind not in _COMPLEX:
             for theirs, ours in _pairs(made, net):
                 theirs[...] = ours
-        self._plain, self._net = net, made
+        self._plain, self.network = net, made
         self._set(made, 0)
         return made
 
@@ -125,11 +126,11 @@ class Superposition(Method):
         before = self._at
         if number == before:
             return
-        for name, target in self._targets(net):
+        for place, (name, target) in enumerate(self._targets(net)):
             if self.learned and before >= 0:
                 self.arrays[f"{name} {before}"] = target.copy()
             kept = self.arrays.get(f"{name} {number}")
-            drawn = self.context(net, name, target.shape, number) if kept is None else kept
+            drawn = self.context(net.seed, place, target.shape, number) if kept is None else kept
             target[...] = net.device.put(drawn.astype(net.dtype))
         self.arrays["number"] = np.array([number])
 
@@ -140,17 +141,16 @@ class Superposition(Method):
         else:
             yield from ((n, a) for n, a in net.state.items() if _is_context(n))
 
-    def context(self, net: Network, name: str, shape: Shape, number: int) -> np.ndarray:
-        """Context `number` of the layer whose context is called `name`, of `shape`, float64."""
-        place = [n for n, _ in self._targets(net)].index(name)
+    def context(self, seed: int, place: int, shape: Shape, number: int) -> np.ndarray:
+        """Context `number`, of `shape`, of the layer that has the `place`-th context; float64."""
 
         def draw(number: int) -> np.random.Generator:
-            return generator(net.seed, _KEY + place, number)
+            return generator(seed, _KEY + place, number)
 
         if self.kind == "binary":
             return draw(number).integers(0, 2, shape) * 2.0 - 1.0
         if self.kind in _TURNED:
-            return _turn(self.kind, net.seed, _KEY + place, number, shape[0])
+            return _turn(self.kind, seed, _KEY + place, number, shape[0])
         phases = self._phases(draw, shape[1], number)
         return np.stack([np.cos(phases), np.sin(phases)])
 
@@ -168,8 +168,8 @@ class Superposition(Method):
     def persistent_bytes(self) -> int:
         """Bytes of the contexts in use so far, as Table 1 counts them."""
         count = self._at + 1 if self.schedule == "task" else self.period
-        return sum(self.numbers_kept(target.shape) for _, target in self._targets(self._net)) * (
-            count * self._net.dtype.itemsize
+        return sum(self.numbers_kept(target.shape) for _, target in self._targets(self.network)) * (
+            count * self.network.dtype.itemsize
         )
 
     def numbers_kept(self, shape: Shape) -> int:
@@ -194,7 +194,7 @@ class Superposition(Method):
 
         Of a complex kind: a complex network whose contexts are 1.
         """
-        net = self._net
+        net = self.network
         plain = self._plain.like() if self.kind not in _COMPLEX else net.like()
         self._set(net, number)
         contexts = self._current(net)
@@ -212,7 +212,7 @@ class Superposition(Method):
         Other parameters (biases) and statistics are the models' mean. Complex kinds take the
         complex networks that `retrieve` gives. The result is what `wrap` gave, filled.
         """
-        net = self._net
+        net = self.network
         net.theta[...] = 0
         for number, model in enumerate(models):
             self._set(net, number)

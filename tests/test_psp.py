@@ -162,7 +162,7 @@ def test_the_right_context_is_found(blob_tasks):
     net = Network(models.mlp((12, 256, 4), backend="reference").layers, (12,), seed=2)
     method = Superposition("binary")
     fit(net, blob_tasks, method, optimizer=Adam(3e-3), epochs=20, batch_size=32)
-    wrapped = method._net
+    wrapped = method.network
     for number, task in enumerate(blob_tasks):
         x, _ = task.load_test()
         assert choose_context(method, wrapped, x, range(3)) == number

@@ -112,7 +112,7 @@ def test_what_a_task_costs_is_table_1(kind, per_task):
     method.wrap(network())
     bytes_of = {}
     for task in (0, 1, 4):
-        method.select(method._net, task, None)
+        method.select(method.network, task, None)
         bytes_of[task] = method.persistent_bytes()
     assert bytes_of[1] - bytes_of[0] == 8 * per_task
     assert bytes_of[4] - bytes_of[0] == 4 * 8 * per_task
@@ -188,7 +188,7 @@ def test_a_stopped_run_goes_on_to_the_same_bits(blob_tasks, tmp_path):
 
     def run(method, **more):
         fit(network(), blob_tasks, method, epochs=4, batch_size=32, **more)
-        return method._net.theta
+        return method.network.theta
 
     for learned in (False, True):
         make = {"kind": "binary", "schedule": "step", "every": 4, "period": 3, "learned": learned}
@@ -202,7 +202,7 @@ def test_a_stopped_run_goes_on_to_the_same_bits(blob_tasks, tmp_path):
 def test_learned_contexts_move_and_come_back(blob_tasks):
     method = Superposition("binary", learned=True)
     fit(network(), blob_tasks, method, epochs=2, batch_size=32)
-    net = method._net
+    net = method.network
     method.select(net, 0, None)
     context = net.layout.view(net.theta, "0.context").copy()
     assert np.abs(np.abs(context) - 1).max() > 1e-4  # trained away from the signs
