@@ -6,7 +6,7 @@ import json
 import sys
 from importlib import metadata
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -15,6 +15,9 @@ from rich.table import Table
 
 from ..kernels.errors import SettingError, StorageError, WeightspaceError
 from . import cli_bench
+
+if TYPE_CHECKING:
+    from .studies import Study
 
 app = typer.Typer(
     help="Learn tasks one after another, see what is forgotten, and measure the engine.",
@@ -73,6 +76,16 @@ def run(
     overwrite: Annotated[bool, typer.Option(help="Replace what is in --out.")] = False,
 ) -> None:
     """Learn an experiment's tasks in sequence, with several methods side by side."""
+    from .studies import find
+
+    if resume and overwrite:
+        raise SettingError("--resume and --overwrite contradict each other; give one of them")
+    if study := find(experiment):
+        if method:
+            raise SettingError(f"'{experiment}' has no --method: --set says what it compares")
+        _run_study(study.with_settings(settings or []), backend, range(seed, seed + trials),
+                   out, data_dir, resume, overwrite)  # fmt: skip
+        return
     from ..methods import Interrupted
     from ..methods.correlation import KINDS
     from ..nnlite.files import write_whole
@@ -85,8 +98,6 @@ def run(
     from .style import require_matplotlib
     from .tables import aggregate, as_csv, render, render_correlations
 
-    if resume and overwrite:
-        raise SettingError("--resume and --overwrite contradict each other; give one of them")
     require_matplotlib()
     preset = apply_settings(get_preset(experiment), settings or [])
     folder = out or Path("runs") / preset.name
@@ -126,15 +137,45 @@ def run(
     console.print(f"[bold]open     file://{page.resolve()}[/]", highlight=False, soft_wrap=True)
 
 
+def _run_study(
+    study: Study,
+    backend: str,
+    seeds: range,
+    out: Path | None,
+    data_dir: Path | None,
+    resume: bool,
+    overwrite: bool,
+) -> None:
+    """`weightspace run` for an experiment that is not one stream through `fit`."""
+    from .studies import StudyPlan, run_study
+    from .studies.page import write_page
+    from .style import require_matplotlib
+
+    require_matplotlib()
+    folder = out or Path("runs") / study.name
+    console.print(f"[bold]{study.name}[/]  {study.summary}", highlight=False)
+    plan = StudyPlan(study, backend, seeds, folder, data_dir, resume, overwrite)
+    done = run_study(plan, console)
+    for table in study.tell(done.rows):
+        console.print()
+        console.print(table)
+    for note in study.notes:
+        console.print(f"[dim]{escape(note)}[/]", highlight=False)
+    page = write_page(study, done.rows, done.figures, folder)
+    console.print(f"\nfigures  {folder}/figures", highlight=False)
+    console.print(f"[bold]open     file://{page.resolve()}[/]", highlight=False, soft_wrap=True)
+
+
 @app.command(name="list")
 def list_everything(data_dir: DataDir = None) -> None:
     """Show the experiments, methods, backends and data sets there are."""
     from ..kernels import available
     from ..methods import METHODS
     from .experiments import PRESETS
+    from .studies import STUDIES
 
     table = Table(title="experiments", title_justify="left", box=None, show_header=False)
-    for preset in PRESETS.values():
+    for preset in (*PRESETS.values(), *STUDIES.values()):
         table.add_row(f"[bold]{preset.name}[/]", preset.summary)
     console.print(table)
     table = Table(title="\nmethods", title_justify="left", box=None, show_header=False)

@@ -112,10 +112,10 @@ def _apply(preset: Preset, key: str, text: str) -> Preset:
         raise unknown_name("key", key, [*known, "stream.KEY", "model.KEY", "METHOD.KEY"])
     if key == "hidden":
         parts = [] if text == "none" else text.split(",")
-        return replace(preset, hidden=tuple(_typed(key, _value(p), "int") for p in parts))
+        return replace(preset, hidden=tuple(typed_value(key, parse_value(p), "int") for p in parts))
     if key in ("steps", "epochs"):  # one takes the place of the other
         preset = replace(preset, steps=None, epochs=None)
-    return replace(preset, **{key: _typed(key, _value(text), known[key].type)})
+    return replace(preset, **{key: typed_value(key, parse_value(text), known[key].type)})
 
 
 def _apply_to_stream(preset: Preset, key: str, text: str) -> Preset:
@@ -125,9 +125,9 @@ def _apply_to_stream(preset: Preset, key: str, text: str) -> Preset:
     declared = known[key]
     value: Any = None
     if "Sequence" not in declared and declared != "Normalise":
-        value = _typed(f"stream.{key}", _value(text), declared)
+        value = typed_value(f"stream.{key}", parse_value(text), declared)
     elif text != "none":
-        value = [_value(part) for part in text.split(",")]
+        value = [parse_value(part) for part in text.split(",")]
     return replace(preset, stream_settings={**preset.stream_settings, key: value})
 
 
@@ -139,7 +139,7 @@ def _apply_to_model(preset: Preset, key: str, text: str) -> Preset:
     known = model_parameters(preset.model)
     if key not in known:
         raise unknown_name(f"setting of the model {preset.model}", key, known)
-    value = _typed(f"model.{key}", _value(text), known[key])
+    value = typed_value(f"model.{key}", parse_value(text), known[key])
     settings = {**(preset.model_settings or {}), key: value}
     return replace(preset, model_settings=settings)
 
@@ -151,7 +151,7 @@ def _apply_to_method(preset: Preset, method: str, key: str, text: str) -> Preset
     if key not in known:
         raise unknown_name(f"setting of method '{method}'", key, known)
     name = f"{method}.{key}"
-    values = [_typed(name, _value(part), known[key]) for part in text.split(",")]
+    values = [typed_value(name, parse_value(part), known[key]) for part in text.split(",")]
     value = values[0] if len(values) == 1 else values
     settings = {**preset.methods.get(method, {}), key: value}
     return replace(
@@ -169,8 +169,8 @@ def _without(cases: dict[str, dict[str, Any]], key: str) -> dict[str, dict[str, 
     }
 
 
-def _value(text: str) -> Any:
-    """A number, true, false or none where `text` is one, else `text` itself."""
+def parse_value(text: str) -> Any:
+    """A number, true, false or none where `text` of a setting is one, else `text` itself."""
     special = {"true": True, "false": False, "none": None}
     if text.lower() in special:
         return special[text.lower()]
@@ -182,7 +182,7 @@ def _value(text: str) -> Any:
     return text
 
 
-def _typed(key: str, value: Any, declared: Any) -> Any:
+def typed_value(key: str, value: Any, declared: Any) -> Any:
     """`value` if it is of the declared type, an annotation as text; whole numbers pass as floats.
 
     Names of literal types (PenaltyKind, Literal[...]) stand for strings.

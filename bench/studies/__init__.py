@@ -1,0 +1,19 @@
+"""Studies: published experiments that are not one stream through `fit`; a module each."""
+
+from __future__ import annotations
+
+from ...kernels.errors import unknown_name
+from ..experiments import PRESETS
+from .study import Part, Row, Study, StudyPlan, Work, run_study
+
+STUDIES: dict[str, Study] = {}
+
+
+def find(name: str) -> Study | None:
+    """The study `name`; None where it names a preset. Raises UnknownNameError for neither."""
+    if name not in STUDIES and name not in PRESETS:
+        raise unknown_name("experiment", name, [*PRESETS, *STUDIES])
+    return STUDIES.get(name)
+
+
+__all__ = ["STUDIES", "Part", "Row", "Study", "StudyPlan", "Work", "find", "run_study"]

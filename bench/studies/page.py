@@ -1,0 +1,49 @@
+"""A study as one self-contained HTML page: its tables, figures, notes and settings."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.table import Table
+from rich.text import Text
+
+from ...nnlite.files import write_whole
+from ..report import fill_template, image
+from ..runs import versions
+from .study import Row, Study
+
+
+def _cells(table: Table) -> str:
+    """A rich table of plain text as HTML."""
+
+    def plain(cell: object) -> str:
+        return html.escape(Text.from_markup(str(cell)).plain)
+
+    heads = "".join(f"<th>{plain(column.header)}</th>" for column in table.columns)
+    columns = [list(column.cells) for column in table.columns]
+    rows = "".join(
+        "<tr>" + "".join(f"<td>{plain(cell)}</td>" for cell in row) + "</tr>"
+        for row in zip(*columns, strict=True)
+    )
+    title = f"<h2>{plain(table.title)}</h2>" if table.title else ""
+    return f'{title}<div class="scroll"><table><tr>{heads}</tr>{rows}</table></div>'
+
+
+def write_page(study: Study, rows: Sequence[Row], figures: Sequence[Path], folder: Path) -> Path:
+    """OUT/report.html of a finished study."""
+    body = "".join(_cells(table) for table in study.tell(rows))
+    body += "".join(image(path, path.stem) for path in figures)
+    body += "".join(f"<p><small>{html.escape(note)}</small></p>" for note in study.notes)
+    body += f"<h2>Settings</h2><pre>{html.escape((folder / 'config.toml').read_text())}</pre>"
+    page = fill_template(
+        "page.html",
+        title=html.escape(study.name),
+        lead=f'<p class="lead">{html.escape(study.summary)}</p>',
+        body=body,
+        versions=html.escape(", ".join(f"{name} {v}" for name, v in versions().items())),
+    )
+    target = folder / "report.html"
+    write_whole(target, page)
+    return target

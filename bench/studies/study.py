@@ -1,0 +1,193 @@
+"""Study: an experiment that is not one stream through `fit`, run in parts that are kept one by one.
+
+A study names a settings record (a frozen dataclass of plain values, which `--set` changes), the
+parts that a seed is made of, and how their rows are drawn and told. The folder of a run:
+
+    OUT/config.toml        what it was asked for; a resumed run must ask for the same
+    OUT/seed-S/PART.jsonl  the rows of a part that is done; it is not done again
+    OUT/seed-S/...         files that parts leave for later ones (networks)
+    OUT/figures/...        from all rows
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from ...kernels.errors import CheckpointError, SettingError, unknown_name
+from ...nnlite.files import write_whole
+from ..experiments.preset import parse_value, typed_value
+from ..progress import make_progress
+from ..runs import plain, to_toml, versions
+
+Row = dict[str, Any]
+
+
+@dataclass
+class Work:
+    """What a part works with.
+
+    folder: the seed's, for files that later parts read. progress: a bar for the part, moved with
+    `advance`.
+    """
+
+    settings: Any
+    seed: int
+    backend: str
+    data_dir: Path | None
+    folder: Path
+    console: Console
+    progress: Progress
+    bar: Any = None
+
+    def advance(self, done: int, total: int, note: str = "") -> None:
+        """Show that `done` of `total` is done."""
+        self.progress.update(self.bar, completed=done, total=total, note=note)
+
+
+@dataclass(frozen=True)
+class Part:
+    """A piece of a study that is done whole: its rows are plain records."""
+
+    name: str
+    run: Callable[[Work], Iterable[Row]]
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study by name.
+
+    settings: a frozen dataclass instance, the defaults. parts(settings): in order; a part may read
+    files that earlier parts of the same seed left in `Work.folder`. draw(rows, folder): writes
+    figures there and returns their paths. tell(rows): tables for the terminal and the page.
+    """
+
+    name: str
+    summary: str
+    settings: Any
+    parts: Callable[[Any], Sequence[Part]]
+    draw: Callable[[Sequence[Row], Path], Sequence[Path]]
+    tell: Callable[[Sequence[Row]], Sequence[Table]]
+    notes: Sequence[str] = field(default=())
+
+    def with_settings(self, assignments: Sequence[str]) -> Study:
+        """The study after `key=value` assignments; a tuple's values are parted by commas.
+
+        Raises UnknownNameError with the nearest key, SettingError for a value of the wrong kind.
+        """
+        settings = self.settings
+        known = {f.name: str(f.type) for f in fields(settings)}
+        for assignment in assignments:
+            key, equals, text = assignment.partition("=")
+            if not equals or not key or not text:
+                raise SettingError(
+                    f"--set {assignment!r}: write it as key=value, as in --set steps=100"
+                )
+            if key not in known:
+                raise unknown_name(f"setting of '{self.name}'", key, known)
+            settings = replace(settings, **{key: _read(key, text, known[key])})
+        return replace(self, settings=settings)
+
+
+def _read(key: str, text: str, declared: str) -> Any:
+    """The value of a setting declared as `declared`, "tuple[int, ...]" among them."""
+    if not declared.startswith("tuple["):
+        return typed_value(key, parse_value(text), declared)
+    inner = declared.removeprefix("tuple[").split(",")[0]
+    parts = [] if text == "none" else text.split(",")
+    return tuple(typed_value(key, parse_value(part), inner) for part in parts)
+
+
+@dataclass(frozen=True)
+class StudyPlan:
+    """What `weightspace run STUDY` was asked for."""
+
+    study: Study
+    backend: str
+    seeds: Sequence[int]
+    out: Path
+    data_dir: Path | None = None
+    resume: bool = False
+    overwrite: bool = False
+
+
+class Done(NamedTuple):
+    """What a study came to."""
+
+    rows: list[Row]
+    figures: Sequence[Path]
+
+
+def run_study(plan: StudyPlan, console: Console) -> Done:
+    """Do what is planned and draw it. Raises the errors of its parts."""
+    _prepare(plan)
+    study = plan.study
+    parts = study.parts(study.settings)
+    rows: list[Row] = []
+    with make_progress(console) as progress:
+        for seed in plan.seeds:
+            for part in parts:
+                work = Work(
+                    study.settings, seed, plan.backend, plan.data_dir,
+                    plan.out / f"seed-{seed}", console, progress,
+                )  # fmt: skip
+                rows += _one_part(work, part)
+    figures = study.draw(rows, plan.out / "figures")
+    about = {"study": study.name, "rows": rows, "versions": versions(), "backend": plan.backend}
+    write_whole(plan.out / "study.json", json.dumps(plain(about), indent=1) + "\n")
+    return Done(rows, figures)
+
+
+def _one_part(work: Work, part: Part) -> list[Row]:
+    """The rows of a part: read where it is done, else worked out and kept."""
+    path = work.folder / f"{part.name}.jsonl"
+    work.bar = work.progress.add_task(f"seed {work.seed}: {part.name}", total=None, note="")
+    if path.exists():
+        rows = list(read_rows(path))
+        work.advance(1, 1, "done before")
+        return rows
+    rows = [plain({"part": part.name, "seed": work.seed, **row}) for row in part.run(work)]
+    write_whole(path, "".join(json.dumps(row) + "\n" for row in rows))
+    work.advance(1, 1)
+    if not work.console.is_terminal:
+        work.console.print(f"seed {work.seed}: {part.name} done", highlight=False)
+    return rows
+
+
+def read_rows(path: Path) -> Iterator[Row]:
+    """The rows that a part wrote."""
+    for line in path.read_text().splitlines():
+        yield json.loads(line)
+
+
+def _prepare(plan: StudyPlan) -> None:
+    """Make OUT ready: refuse to mix with what is there, unless told what to do about it."""
+    config = plan.out / "config.toml"
+    asked = to_toml(
+        {"study": plan.study.name, "backend": plan.backend,
+         **plain(dataclasses.asdict(plan.study.settings))}
+    )  # fmt: skip
+    if plan.out.exists() and any(plan.out.iterdir()):
+        if not (plan.resume or plan.overwrite):
+            raise SettingError(
+                f"{plan.out} already holds a run: --resume continues it, --overwrite replaces it, "
+                "--out names another folder"
+            )
+        if not config.exists():
+            raise SettingError(f"{plan.out} holds no study; it will not be touched")
+        if plan.overwrite:
+            shutil.rmtree(plan.out)
+        elif config.read_text() != asked:
+            raise CheckpointError(
+                f"{plan.out} was run with other settings; use the same ones, or another --out"
+            )
+    write_whole(config, asked)

@@ -1,0 +1,103 @@
+"""Studies: settings, parts that are kept, what a resumed run does, and the page."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+from rich.console import Console
+from rich.table import Table
+from weightspace.bench.studies import STUDIES, Part, Study, StudyPlan, find, run_study
+from weightspace.bench.studies.page import write_page
+from weightspace.kernels.errors import CheckpointError, SettingError, UnknownNameError
+
+
+@dataclass(frozen=True)
+class Settings:
+    steps: int = 3
+    rate: float = 0.5
+    levels: tuple[float, ...] = (0.5, 0.9)
+    name: str = "plain"
+
+
+def study(called):
+    def first(work):
+        called.append(("first", work.seed))
+        (work.folder / "left").parent.mkdir(parents=True, exist_ok=True)
+        (work.folder / "left").write_text("here")
+        return [{"value": level * work.settings.steps} for level in work.settings.levels]
+
+    def second(work):
+        called.append(("second", work.seed))
+        if work.settings.name == "stop" and len(called) < 3:
+            raise KeyboardInterrupt
+        assert (work.folder / "left").read_text() == "here"
+        return [{"value": float("nan")}]
+
+    def tell(rows):
+        table = Table("part", "value", title="numbers <&>")
+        for row in rows:
+            table.add_row(row["part"], str(row["value"]))
+        return [table]
+
+    parts = [Part("first", first), Part("second", second)]
+    return Study("toy", "a study", Settings(), lambda settings: parts, lambda *_: [], tell)
+
+
+def run(made, tmp_path, **more):
+    plan = StudyPlan(made, "cpu", [0, 1], tmp_path / "out", **more)
+    return run_study(plan, Console(quiet=True))
+
+
+def test_rows_of_all_parts_and_seeds_and_a_page(tmp_path):
+    called = []
+    made = study(called)
+    done = run(made, tmp_path)
+    assert called == [("first", 0), ("second", 0), ("first", 1), ("second", 1)]
+    assert [row["value"] for row in done.rows[:3]] == [1.5, 2.7, None]  # JSON has no NaN
+    page = write_page(made, done.rows, done.figures, tmp_path / "out").read_text()
+    assert "numbers &lt;&amp;&gt;" in page
+    assert "levels = [0.5, 0.9]" in page
+
+
+def test_a_stopped_study_goes_on_where_it_stopped(tmp_path):
+    called = []
+    made = study(called).with_settings(["name=stop"])
+    with pytest.raises(KeyboardInterrupt):
+        run(made, tmp_path)
+    whole = run(made, tmp_path, resume=True)
+    assert called == [("first", 0), ("second", 0), ("second", 0), ("first", 1), ("second", 1)]
+    assert len(whole.rows) == 6
+    assert run(made, tmp_path, resume=True).rows == whole.rows
+    assert len(called) == 5
+    with pytest.raises(CheckpointError, match="other settings"):
+        run(made.with_settings(["steps=4"]), tmp_path, resume=True)
+    with pytest.raises(SettingError, match="already holds"):
+        run(made, tmp_path)
+    run(made, tmp_path, overwrite=True)
+    assert len(called) == 9
+
+
+def test_what_is_not_a_study_is_left_alone(tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "thesis.tex").write_text("dear")
+    with pytest.raises(SettingError, match="no study"):
+        run(study([]), tmp_path, overwrite=True)
+    assert (tmp_path / "out" / "thesis.tex").read_text() == "dear"
+
+
+def test_settings_are_read_by_their_types():
+    made = study([]).with_settings(["steps=7", "rate=2", "levels=0.1,0.2,3", "name=other"])
+    assert made.settings == Settings(7, 2.0, (0.1, 0.2, 3.0), "other")
+    for wrong in ("steps=1.5", "levels=a,b", "steps", "rate=nan"):
+        with pytest.raises(SettingError):
+            study([]).with_settings([wrong])
+    with pytest.raises(UnknownNameError, match="steps"):
+        study([]).with_settings(["step=1"])
+
+
+def test_experiments_are_found_by_name():
+    assert find("permuted-mnist") is None
+    assert all(find(name) is made for name, made in STUDIES.items())
+    with pytest.raises(UnknownNameError, match="permuted-mnist"):
+        find("permuted-mnst")
