@@ -175,8 +175,10 @@ def list_everything(data_dir: DataDir = None) -> None:
     from .studies import STUDIES
 
     table = Table(title="experiments", title_justify="left", box=None, show_header=False)
-    for preset in (*PRESETS.values(), *STUDIES.values()):
-        table.add_row(f"[bold]{preset.name}[/]", preset.summary)
+    summaries = {name: preset.summary for name, preset in PRESETS.items()}
+    summaries |= {name: study.summary for name, study in STUDIES.items()}
+    for name, summary in summaries.items():
+        table.add_row(f"[bold]{name}[/]", summary)
     console.print(table)
     table = Table(title="\nmethods", title_justify="left", box=None, show_header=False)
     for name, method in METHODS.items():
