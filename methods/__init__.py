@@ -1,6 +1,6 @@
 """Methods: continual learning as arithmetic on vectors of length P and questions to a network."""
 
-from . import context_choice, importance, metrics
+from . import context_choice, fip, importance, metrics
 from .base import Joint, Method, Naive, TaskEnd
 from .correlation import ImportanceProbe
 from .ewc import EWC
@@ -40,6 +40,7 @@ __all__ = [
     "TaskEnd",
     "accuracy",
     "context_choice",
+    "fip",
     "fit",
     "importance",
     "metrics",
