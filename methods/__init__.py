@@ -6,6 +6,7 @@ from .correlation import ImportanceProbe
 from .ewc import EWC
 from .fit import Interrupted, Observer, accuracy, fit
 from .mas import MAS
+from .memory import Memory
 from .penalty import QuadraticPenalty
 from .result import Evaluation, Result
 from .si import SI
@@ -29,6 +30,7 @@ __all__ = [
     "ImportanceProbe",
     "Interrupted",
     "Joint",
+    "Memory",
     "Method",
     "Naive",
     "Observer",
