@@ -4,6 +4,7 @@ from . import context_choice, fip, importance, metrics
 from .base import Joint, Method, Naive, TaskEnd
 from .correlation import ImportanceProbe
 from .ewc import EWC
+from .fip import FIP
 from .fit import Interrupted, Observer, accuracy, fit
 from .mas import MAS
 from .memory import Memory
@@ -15,11 +16,13 @@ from .superposition import Superposition
 from .tasks import SCENARIO_MEANING, Stream, Task
 
 METHODS: dict[str, type[Method]] = {
-    cls.name: cls for cls in (ImportanceProbe, Naive, EWC, MAS, SI, SIG, WVA, Superposition, Joint)
+    cls.name: cls
+    for cls in (ImportanceProbe, Naive, EWC, MAS, SI, SIG, WVA, FIP, Superposition, Joint)
 }
 
 __all__ = [
     "EWC",
+    "FIP",
     "MAS",
     "METHODS",
     "SCENARIO_MEANING",

@@ -128,7 +128,7 @@ def path(
             break  # nothing pulls any more
         net.theta += u
         gone = net.theta - start
-        taken.append(Step(length, metric.length(u), solves, float(np.sqrt(inner(gone, gone)))))
+        taken.append(Step(length, metric.length(u), solves, float(np.sqrt(inner(net, gone, gone)))))
         metric.move()
         if number % keep_every == 0 or number == steps:
             kept.append(get(net.theta).copy())
@@ -164,7 +164,7 @@ class _Walk:
             more = {"iterations": self.iterations, "start": guess}
         found = solve(self.metric, v, self.mu, self.how, **more)
         self.before = found.x
-        size = np.sqrt(inner(found.x, found.x))
+        size = np.sqrt(inner(net, found.x, found.x))
         if size == 0:
             return None, found.iterations
         return found.x * net.dtype.type(-self.length / size), found.iterations
@@ -176,7 +176,7 @@ class _Walk:
         elif self.before is None:
             v = random_direction(net, 1.0, self.seed, 0)
         else:  # go on; scaled so that mu keeps its meaning
-            v = self.before / net.dtype.type(np.sqrt(inner(self.before, self.before)))
+            v = self.before / net.dtype.type(np.sqrt(inner(net, self.before, self.before)))
         if self.first is not None:
             away = self.metric.outputs() - self.first
             v = v + self.metric.pull(away) * net.dtype.type(self.anchor)
@@ -212,7 +212,7 @@ def refine(
             metric.move()
             d = net.device.put((after - before) / 2)
             bent = metric.pull(metric.acceleration(d))
-            gamma = conjugate_gradients(metric.product, bent, mu, iterations=iterations).x
+            gamma = conjugate_gradients(metric, bent, mu, iterations=iterations).x
             proposed[i] = (before + after + net.device.get(gamma)) / 2
         share = 1.0
         while share > 1e-3:
@@ -239,6 +239,6 @@ def energy(
         net.theta[:] = net.device.put((a + b) / 2)
         metric.move()
         d = net.device.put(b - a)
-        total += metric.squared_length(d) + mu * inner(d, d)
+        total += metric.squared_length(d) + mu * inner(net, d, d)
     net.theta[:] = here
     return total
