@@ -5,6 +5,7 @@ from __future__ import annotations
 from ...kernels.errors import unknown_name
 from . import (
     fashion_cnn,
+    fip_two_tasks,
     kutalev_importances,
     manipulated_mnist,
     mnist_fashion,
@@ -30,6 +31,7 @@ PRESETS: dict[str, Preset] = {
         kutalev_importances,
         fashion_cnn,
         mnist_fashion,
+        fip_two_tasks,
         split_fashion,
         split_cifar10,
         psp_permuted_mnist,

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from ...kernels.errors import unknown_name
 from ..experiments import PRESETS
+from . import fip_geometry
 from .study import Part, Row, Study, StudyPlan, Work, run_study
 
-STUDIES: dict[str, Study] = {}
+STUDIES: dict[str, Study] = {module.STUDY.name: module.STUDY for module in (fip_geometry,)}
 
 
 def find(name: str) -> Study | None:
