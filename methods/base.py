@@ -61,6 +61,12 @@ class Method:
     def select(self, net: Network, task: int, step: int | None) -> None:
         """Make the network ready for a training step of a task or, with None, for its test."""
 
+    def see(self, net: Network, x: np.ndarray, y: np.ndarray) -> None:
+        """Look at the batch x (N, *input_shape), y (N,) of the training step that comes now.
+
+        It may lie in buffers that the next batch overwrites.
+        """
+
     def adjust(self, net: Network, grad: np.ndarray) -> None:
         """Change the gradient (P,) in place before the step."""
 

@@ -312,6 +312,7 @@ class _Trainer:
             x, y = batches[now.step]
             if self.augment is not None:
                 x = self.augment(x, (self.seed, now.task, now.step))
+            self.method.see(self.net, x, y)
             now.count += 1
             step.queue(x, y, now.count)
             now.step += 1
