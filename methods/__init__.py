@@ -5,9 +5,13 @@ from .base import Joint, Method, Naive, TaskEnd
 from .correlation import ImportanceProbe
 from .ewc import EWC
 from .fit import Interrupted, Observer, accuracy, fit
+from .gem import AGEM, GEM
+from .lwf import LwF
 from .mas import MAS
 from .memory import Memory
 from .penalty import QuadraticPenalty
+from .rehearsal import Rehearsal
+from .replay import DERPP, Replay
 from .result import Evaluation, Result
 from .si import SI
 from .sig import SIG, WVA
@@ -15,11 +19,30 @@ from .superposition import Superposition
 from .tasks import SCENARIO_MEANING, Stream, Task
 
 METHODS: dict[str, type[Method]] = {
-    cls.name: cls for cls in (ImportanceProbe, Naive, EWC, MAS, SI, SIG, WVA, Superposition, Joint)
+    cls.name: cls
+    for cls in (
+        ImportanceProbe,
+        Naive,
+        EWC,
+        MAS,
+        SI,
+        SIG,
+        WVA,
+        GEM,
+        AGEM,
+        Replay,
+        DERPP,
+        LwF,
+        Superposition,
+        Joint,
+    )
 }
 
 __all__ = [
+    "AGEM",
+    "DERPP",
     "EWC",
+    "GEM",
     "MAS",
     "METHODS",
     "SCENARIO_MEANING",
@@ -30,11 +53,14 @@ __all__ = [
     "ImportanceProbe",
     "Interrupted",
     "Joint",
+    "LwF",
     "Memory",
     "Method",
     "Naive",
     "Observer",
     "QuadraticPenalty",
+    "Rehearsal",
+    "Replay",
     "Result",
     "Stream",
     "Superposition",
