@@ -17,6 +17,7 @@ from .si import SI
 from .sig import SIG, WVA
 from .superposition import Superposition
 from .tasks import SCENARIO_MEANING, Stream, Task
+from .xdg import XdG
 
 METHODS: dict[str, type[Method]] = {
     cls.name: cls
@@ -33,6 +34,7 @@ METHODS: dict[str, type[Method]] = {
         Replay,
         DERPP,
         LwF,
+        XdG,
         Superposition,
         Joint,
     )
@@ -66,6 +68,7 @@ __all__ = [
     "Superposition",
     "Task",
     "TaskEnd",
+    "XdG",
     "accuracy",
     "context_choice",
     "fit",
