@@ -160,6 +160,7 @@ METHODS = [
     methods.Replay(memories=20),
     methods.DERPP(memories=20),
     methods.LwF(),
+    methods.XdG(),
 ]
 
 
