@@ -9,6 +9,7 @@ from .gem import AGEM, GEM
 from .lwf import LwF
 from .mas import MAS
 from .memory import Memory
+from .packnet import PackNet
 from .penalty import QuadraticPenalty
 from .rehearsal import Rehearsal
 from .replay import DERPP, Replay
@@ -34,6 +35,7 @@ METHODS: dict[str, type[Method]] = {
         Replay,
         DERPP,
         LwF,
+        PackNet,
         XdG,
         Superposition,
         Joint,
@@ -60,6 +62,7 @@ __all__ = [
     "Method",
     "Naive",
     "Observer",
+    "PackNet",
     "QuadraticPenalty",
     "Rehearsal",
     "Replay",

@@ -54,6 +54,12 @@ class Method:
     def start(self, net: Network, optimizer: Optimizer) -> None:
         """Make the arrays that exist from the first step on."""
 
+    def begin_task(self, net: Network, index: int, task: Task, steps: int) -> None:
+        """Training of task `index` (0 for the first) begins, or goes on in a resumed run.
+
+        steps: how many the task has in all.
+        """
+
     def streams(self) -> Streams:
         """What the fused optimizer step should add: omega and anchor, path, gain."""
         return Streams()

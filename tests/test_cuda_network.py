@@ -161,6 +161,7 @@ METHODS = [
     methods.DERPP(memories=20),
     methods.LwF(),
     methods.XdG(),
+    methods.PackNet(),
 ]
 
 
