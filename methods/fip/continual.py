@@ -24,27 +24,28 @@ import numpy as np
 from ...kernels.errors import SettingError, unknown_name
 from ...nnlite import Network
 from ...nnlite.optim import Optimizer
-from ..base import Method, TaskEnd
+from ...nnlite.workspace import Mode
+from ..base import TaskEnd
 from ..importance import probabilities
-from ..memory import HOST, Memory
+from ..memory import Memory
+from ..rehearsal import Rehearsal
 from .distance import bhattacharyya
 from .metric import Metric, Space
 from .solve import conjugate_gradients
 
 StepKind = Literal["anchor", "metric", "both"]
 STEPS = ("anchor", "metric", "both")
-_KEY = 0xF19
 
 
 @dataclass
-class FIP(Method):
+class FIP(Rehearsal):
     """Functionally invariant steps. See the module's text.
 
-    memory: samples stored of each task. batch: how many of them a step looks at (0: all), drawn by
-    Philox from the network's seed and the step. strength: of the distance. mu: the larger, the
+    memories: samples stored of each task. batch: how many of all of them a step looks at (0: all).
+    strength: of the distance. mu: the larger, the
     freer. iterations: of conjugate gradients, each a metric product, begun at v / mu. space: of the
-    metric. Passes over stored inputs are in mode "eval", the mode in which answers will be asked
-    for; of batch statistics, those of the rows a step looks at.
+    metric. mode: of the anchor's passes over stored inputs: "eval", in which answers will be asked
+    for. The metric's are always in it.
 
     Raises SettingError or UnknownNameError for settings outside this.
     """
@@ -54,43 +55,40 @@ class FIP(Method):
         "v + strength grad mean BD(answers, stored answers), then mu (g + mu I)^-1; "
         "v the mean gradient of the new task"
     )
-    on_host = HOST | {"steps", "products"}
-    memory: int = 500
+    on_host = Rehearsal.on_host | {"products"}
+    memories: int = 500
+    mode: Mode = "eval"
     batch: int = 100
     step: StepKind = "anchor"
-    strength: float = 10.0
+    strength: float = 1.0
     mu: float = 1e-2
     iterations: int = 5
     space: Space = "softmax-fisher"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.step not in STEPS:
             raise unknown_name("kind of step", self.step, STEPS)
-        if self.memory < 1 or self.batch < 0 or self.iterations < 1:
-            raise SettingError(
-                f"fip got memory={self.memory}, batch={self.batch}, iterations={self.iterations}: "
-                "memory and iterations are at least 1, batch at least 0"
-            )
-        if self.strength < 0 or not self.mu > 0:
-            raise SettingError(f"fip got strength={self.strength}, mu={self.mu}: mu is above 0")
+        self._check_whole("iterations")
+        self._check_not_negative("batch", "strength")
+        if not 0 < self.mu < np.inf:
+            raise SettingError(f"fip got mu={self.mu}; it must be above 0")
 
     def start(self, net: Network, optimizer: Optimizer) -> None:
-        self.arrays["steps"] = np.zeros(1, np.int64)
         self.arrays["products"] = np.zeros(1, np.int64)  # metric products so far
 
     def adjust(self, net: Network, grad: np.ndarray) -> None:
-        kept = Memory(self.arrays)
+        kept = self.memory
         if not kept.tasks:
             return
-        rows = kept.draw(self.batch or len(kept), net.seed, _KEY, int(self.arrays["steps"][0]))
-        self.arrays["steps"] += 1
+        rows = self._draw(self.batch or len(kept))
         if self.step != "metric" and self.strength:
             self._add_anchor(net, kept, rows, grad)
         if self.step != "anchor":
             grad[...] = self._through_metric(net, kept, rows, grad)
 
-    def end_task(self, net: Network, end: TaskEnd) -> None:
-        Memory(self.arrays).add(net, end, self.memory, outputs=True)
+    def _store(self, net: Network, end: TaskEnd) -> None:
+        self.memory.add(net, end, self.memories, outputs=True)
 
     def _add_anchor(self, net: Network, kept: Memory, rows: np.ndarray, grad: np.ndarray) -> None:
         """grad += strength times the gradient of the mean distance over `rows`."""
@@ -102,7 +100,7 @@ class FIP(Method):
                 made[at] = bhattacharyya(net, outputs[at], reference, active)[1]
             return made
 
-        kept.pull(net, rows, cotangent, grad, beta=1.0, scale=self.strength)
+        kept.pull(net, rows, cotangent, grad, beta=1.0, scale=self.strength, mode=self.mode)
 
     def _through_metric(
         self, net: Network, kept: Memory, rows: np.ndarray, v: np.ndarray
