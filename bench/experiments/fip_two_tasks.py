@@ -27,7 +27,7 @@ PRESET = replace(
     cases={
         "fip": {
             "fip anchor": {"step": "anchor"},
-            "fip metric": {"step": "both"},
+            "fip metric": {"step": "both", "strength": 30.0},
         },
     },
 )

@@ -9,9 +9,15 @@ Two steps, alone or together (Raghavan & Thomson; their published code has the f
 | "metric" | mu (g + mu I)^-1 v, g the metric on stored inputs, by a few CG products |
 | "both"   | mu (g + mu I)^-1 (v + strength * grad of the distance)                 |
 
-The distance is Bhattacharyya's, whose Hessian at the reference is 1/4 of the softmax's Fisher
-metric: "anchor" is an explicit step of the trade-off that "metric" takes implicitly. The authors
-add the sum over 50 stored images to a mean over 100 new ones, which is strength 50 here.
+The distance is Bhattacharyya's, whose Hessian at the reference is g / 4, g the softmax's Fisher
+metric. So "both", with mu = 4 / (lr strength), is the implicit step of the trade-off that "anchor"
+takes explicitly,
+
+    (I + lr strength g / 4) u = -lr (v + strength grad D)
+
+and stays stable at strengths where "anchor" diverges. "metric" alone has no memory of where the
+answers were, and drifts. The authors add a sum over 50 stored images to a mean over 100 new ones,
+strength 50 at lr 1e-3.
 """
 
 from __future__ import annotations
@@ -42,8 +48,8 @@ class FIP(Rehearsal):
     """Functionally invariant steps. See the module's text.
 
     memories: samples stored of each task. batch: how many of all of them a step looks at (0: all).
-    strength: of the distance. mu: the larger, the
-    freer. iterations: of conjugate gradients, each a metric product, begun at v / mu. space: of the
+    strength: of the distance. mu: the larger, the freer; None is 4 / (lr strength).
+    iterations: of conjugate gradients, each a metric product, begun at v / mu. space: of the
     metric. mode: of the anchor's passes over stored inputs: "eval", in which answers will be asked
     for. The metric's are always in it.
 
@@ -61,7 +67,7 @@ class FIP(Rehearsal):
     batch: int = 100
     step: StepKind = "anchor"
     strength: float = 1.0
-    mu: float = 1e-2
+    mu: float | None = None
     iterations: int = 5
     space: Space = "softmax-fisher"
 
@@ -71,10 +77,13 @@ class FIP(Rehearsal):
             raise unknown_name("kind of step", self.step, STEPS)
         self._check_whole("iterations")
         self._check_not_negative("batch", "strength")
-        if not 0 < self.mu < np.inf:
+        if self.mu is not None and not 0 < self.mu < np.inf:
             raise SettingError(f"fip got mu={self.mu}; it must be above 0")
+        if self.mu is None and self.step != "anchor" and not self.strength:
+            raise SettingError("fip got strength=0, which says nothing of mu: set mu")
 
     def start(self, net: Network, optimizer: Optimizer) -> None:
+        self._lr = optimizer.lr
         self.arrays["products"] = np.zeros(1, np.int64)  # metric products so far
 
     def adjust(self, net: Network, grad: np.ndarray) -> None:
@@ -108,9 +117,10 @@ class FIP(Rehearsal):
         """mu (g + mu I)^-1 v, about: so many iterations from v / mu, which is where g is 0."""
         active = self.arrays["memory.active"][self.arrays["memory.task"][rows]]
         metric = Metric(net, kept.take(net, "x", rows), self.space, active, own=False)
-        mu = net.dtype.type(self.mu)
+        free = 4 / (self._lr * self.strength) if self.mu is None else self.mu
+        mu = net.dtype.type(free)
         found = conjugate_gradients(
-            metric, v, self.mu, tolerance=1e-2, iterations=self.iterations, start=v / mu
+            metric, v, free, tolerance=1e-2, iterations=self.iterations, start=v / mu
         )
         self.arrays["products"] += found.iterations + 1
         return found.x * mu
