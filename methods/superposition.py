@@ -30,6 +30,7 @@ from ..nnlite import (
     ComplexLinear,
     Context,
     ContextConv2d,
+    ContextLinear,
     Conv2d,
     Flatten,
     Layer,
@@ -354,21 +355,24 @@ class _Inserter:
         return self._with_context(layer)
 
     def _with_context(self, layer: Linear | Conv2d) -> list[Layer]:
+        if isinstance(layer, ContextLinear | ContextConv2d):
+            raise SettingError("this network has contexts already")
         if not self.begun:
             self.begun = True
             return [layer]
         if isinstance(layer, Conv2d):
             return [self._kernel(layer)]
-        turned = self.method.kind in _TURNED
-        return [Rotation() if turned else Context(self.method.learned), layer]
+        if self.method.kind in _TURNED:
+            return [Rotation(), layer]
+        if self.method.learned:
+            return [Context(), layer]
+        return [ContextLinear(layer.units, layer.activation, layer.slope, layer.bias)]
 
     def _kernel(self, layer: Conv2d) -> Layer:
         if self.method.kind != "binary" or self.method.learned:
             raise SettingError(
                 "contexts of convolutions are frozen binary ones: kind='binary', learned=false"
             )
-        if isinstance(layer, ContextConv2d):
-            raise SettingError("this network has contexts already")
         return ContextConv2d(
             layer.filters, layer.size, layer.stride, layer.padding, layer.activation, layer.slope,
             layer.bias,

@@ -3,7 +3,7 @@
 from .activation import Activation, Flatten
 from .base import Layer
 from .composite import Residual, Sequential
-from .context import ComplexLinear, Context, ContextConv2d, Rotation
+from .context import ComplexLinear, Context, ContextConv2d, ContextLinear, Rotation
 from .conv import Conv2d
 from .dropout import Dropout
 from .linear import Linear
@@ -20,6 +20,7 @@ LAYERS: dict[str, type[Layer]] = {
         ComplexLinear,
         Context,
         ContextConv2d,
+        ContextLinear,
         Conv2d,
         Dropout,
         Flatten,
@@ -41,6 +42,7 @@ __all__ = [
     "ComplexLinear",
     "Context",
     "ContextConv2d",
+    "ContextLinear",
     "Conv2d",
     "Dropout",
     "Flatten",
