@@ -11,6 +11,8 @@ from weightspace.nnlite import (
     AdaptiveAvgPool2d,
     AvgPool2d,
     BatchNorm2d,
+    ComplexConv2d,
+    ComplexFlatten,
     ComplexLinear,
     Context,
     ContextConv2d,
@@ -66,6 +68,19 @@ IMAGE_STACKS = {
         ContextConv2d(4, 3, 2, bias=False),
         Flatten(),
         ContextLinear(K),
+    ],
+    "complex convolutions": [
+        ComplexConv2d(4, 3, 1, 1, "relu", real_input=True),
+        ComplexConv2d(3, (2, 3), 2, (1, 0), "tanh"),
+        ComplexFlatten(),
+        ComplexLinear(K, real=True),
+    ],
+    "complex pooling": [
+        ComplexConv2d(3, 3, activation="leaky_relu", real_input=True),
+        AvgPool2d(2),
+        GlobalAvgPool(),
+        ComplexFlatten(),
+        ComplexLinear(K, real=True),
     ],
     "pooling": [
         MaxPool2d(2),

@@ -2,6 +2,7 @@
 
 from .activation import Activation, Flatten
 from .base import Layer
+from .complex_conv import ComplexConv2d, ComplexFlatten
 from .composite import Residual, Sequential
 from .context import ComplexLinear, Context, ContextConv2d, ContextLinear, Rotation
 from .conv import Conv2d
@@ -17,6 +18,8 @@ LAYERS: dict[str, type[Layer]] = {
         AdaptiveAvgPool2d,
         AvgPool2d,
         BatchNorm2d,
+        ComplexConv2d,
+        ComplexFlatten,
         ComplexLinear,
         Context,
         ContextConv2d,
@@ -39,6 +42,8 @@ __all__ = [
     "AdaptiveAvgPool2d",
     "AvgPool2d",
     "BatchNorm2d",
+    "ComplexConv2d",
+    "ComplexFlatten",
     "ComplexLinear",
     "Context",
     "ContextConv2d",
