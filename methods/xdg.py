@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..kernels.errors import SettingError
-from ..nnlite import Context, Layer, Linear, Network
+from ..nnlite import ContextLinear, Layer, Linear, Network
 from ..nnlite.init import generator
 from ..nnlite.layout import Shape
 from .si import SI
@@ -48,9 +48,7 @@ class XdG(SI):
         for layer in net.layers:
             if isinstance(layer, Linear):
                 dense += 1
-                if dense > 1:
-                    layers.append(Context())
-            layers.append(layer)
+            layers.append(_gated(layer) if isinstance(layer, Linear) and dense > 1 else layer)
         if dense < 2:
             raise SettingError(f"xdg needs at least two dense layers; this network has {dense}")
         made = Network(
@@ -80,6 +78,11 @@ class XdG(SI):
         gate = np.ones(size, dtype)
         gate[silent] = 0
         return gate.reshape(shape)
+
+
+def _gated(layer: Linear) -> ContextLinear:
+    """The layer with a gate, open, at its inputs."""
+    return ContextLinear(layer.units, layer.activation, layer.slope, layer.bias)
 
 
 def _is_gate(name: str) -> bool:
