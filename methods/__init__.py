@@ -1,9 +1,13 @@
 """Methods: continual learning as arithmetic on vectors of length P and questions to a network."""
 
-from . import context_choice, importance, metrics
+from . import attack, context_choice, diversity, importance, metrics
+from .adp import ADP, train_adp
+from .attack import PGD
 from .base import Joint, Method, Naive, TaskEnd
 from .correlation import ImportanceProbe
+from .ensemble import Ensemble
 from .ewc import EWC
+from .fge import Cycle, train_fge
 from .fit import Interrupted, Observer, accuracy, fit
 from .mas import MAS
 from .penalty import QuadraticPenalty
@@ -18,13 +22,17 @@ METHODS: dict[str, type[Method]] = {
 }
 
 __all__ = [
+    "ADP",
     "EWC",
     "MAS",
     "METHODS",
+    "PGD",
     "SCENARIO_MEANING",
     "SI",
     "SIG",
     "WVA",
+    "Cycle",
+    "Ensemble",
     "Evaluation",
     "ImportanceProbe",
     "Interrupted",
@@ -39,8 +47,12 @@ __all__ = [
     "Task",
     "TaskEnd",
     "accuracy",
+    "attack",
     "context_choice",
+    "diversity",
     "fit",
     "importance",
     "metrics",
+    "train_adp",
+    "train_fge",
 ]
