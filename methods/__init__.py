@@ -1,6 +1,6 @@
 """Methods: continual learning as arithmetic on vectors of length P and questions to a network."""
 
-from . import attack, context_choice, diversity, importance, metrics
+from . import attack, context_choice, diversity, fip, importance, metrics
 from .adp import ADP, train_adp
 from .attack import PGD
 from .base import Joint, Method, Naive, TaskEnd
@@ -50,6 +50,7 @@ __all__ = [
     "attack",
     "context_choice",
     "diversity",
+    "fip",
     "fit",
     "importance",
     "metrics",

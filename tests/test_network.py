@@ -199,6 +199,23 @@ def test_accumulate_is_the_sum_of_sample_gradients_powers(net, batch, rng, power
     assert relative_error(total, expected + 1) <= tolerance("float64", 3 * N)
 
 
+def test_gram_is_the_product_of_all_gradients(net, batch, rng):
+    x, _ = batch
+    u = rng.normal(size=(3, N, K))
+    rows = np.array([net.vjp(x[n : n + 1], u[v, n : n + 1]) for v in range(3) for n in range(N)])
+    expected = rows @ rows.T
+    assert relative_error(net.gram(net.trace(x), u), expected) <= tolerance(
+        "float64", net.num_parameters
+    )
+
+
+def test_second_is_the_derivative_of_the_jvp(net, batch, rng):
+    x, _ = batch
+    v = rng.normal(size=net.num_parameters)
+    slope = central_difference(net, v, lambda: net.jvp(x, v))
+    assert relative_error(net.second(net.trace(x), v), slope) <= DIFFERENCES
+
+
 def test_pull_accumulates_when_asked(net, batch, rng):
     x, _ = batch
     u = rng.normal(size=(N, K))

@@ -18,7 +18,7 @@ from ..init import glorot_deviation
 from ..layout import Shape
 from ..workspace import Buffer, Scope
 from .activation import Activated, check_activation
-from .base import Layer, Views
+from .base import Layer, Views, own
 from .conv import Conv2d
 
 
@@ -78,6 +78,12 @@ class Context(Layer):
         if ty is not None:
             k.ops.residual_forward(moved, ty, IDENTITY, 0.0, moved)
         return moved
+
+    def second(self, k, p, saved, tp, tx, txx):
+        ty = own(self.tangent(k, p, saved, tp, tx))
+        moved = saved if tx is None else own(tx)
+        twice = {name: 2 * t for name, t in tp.items()} if tp and tx is not None else None
+        return ty, own(self.tangent(k, p, moved, twice, txx))
 
     def sample_grads(self, k, p, saved, dy, out) -> None:
         if self.learned:  # x dy, element by element: each sample is a context of the other
@@ -234,6 +240,9 @@ class ComplexLinear(Activated):
             None, self._act, self.slope, _rows(ty),
         )  # fmt: skip
         return self._shaped(ty)
+
+    def _at(self, k, saved, tx):
+        return saved._replace(z=self._expand(k, tx, "z2"))
 
     # A sample's rows of z are positions of a picture one pixel high; a 1 x 1 convolution sums its
     # gradient over them before any power is taken.

@@ -12,7 +12,7 @@ from ..init import Initialiser
 from ..layout import Shape
 from ..workspace import Buffer, Scope
 from .activation import Activated, check_activation
-from .base import Views
+from .base import Views, add_gram
 
 
 class Saved(NamedTuple):
@@ -95,6 +95,19 @@ class Linear(Activated):
         dz = self._pulled(k, saved.y, dy.reshape(-1, self.units)).reshape(dy.shape)
         xp, dp = k.take("xp", saved.x.shape), k.take("dp", saved.y.shape)
         k.ops.dense_accumulate(saved.x, dz, power, xp, dp, out["weight"], out.get("bias"))
+
+    def gram(self, k, p, saved, dy, total) -> None:
+        """Gradients are outer products, so G G^T = (D D^T) o (A A^T + 1); no G is formed."""
+        dz = self._pulled(k, saved.y, dy.reshape(-1, self.units))
+        stacked, n = dy.shape[:2]
+        products = k.ops.device.zeros(total.shape, total.dtype)
+        add_gram(k, dz, products)
+        inputs = k.ops.device.zeros((n, n), total.dtype)
+        add_gram(k, saved.x, inputs)
+        if "bias" in p:
+            inputs += 1
+        pairs = (stacked, n, stacked, n)
+        total += (products.reshape(pairs) * inputs[:, None, :]).reshape(total.shape)
 
     def signal(self, k, p, saved, out) -> None:
         traffic, response = k.take("traffic", saved.x.shape[1:]), k.take("response", (self.units,))

@@ -1,0 +1,21 @@
+"""Functionally invariant paths (Raghavan & Thomson, arXiv 2205.00334): the metric and its uses."""
+
+from .metric import Metric, effective_rank
+from .path import Path, Step, energy, path, principal, refine
+from .solve import Solution, conjugate_gradients, sampled, solve, woodbury
+
+__all__ = [
+    "Metric",
+    "Path",
+    "Solution",
+    "Step",
+    "conjugate_gradients",
+    "effective_rank",
+    "energy",
+    "path",
+    "principal",
+    "refine",
+    "sampled",
+    "solve",
+    "woodbury",
+]
