@@ -26,7 +26,7 @@ from ..nnlite import Network
 from ..nnlite.init import generator
 from .ensemble import Ensemble
 
-Level = float | Sequence[float]  # of all channels, or one a channel
+Level = float | Sequence[float] | np.ndarray  # of all channels, or one a channel
 _SURELY_WRONG = 1e6  # no -log p of a float32 softmax comes near it
 
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from ...kernels.errors import unknown_name
 from ..experiments import PRESETS
+from . import fip_ensemble
 from .study import Part, Row, Study, StudyPlan, Work, run_study
 
-STUDIES: dict[str, Study] = {}
+STUDIES: dict[str, Study] = {
+    study.name: study for study in (fip_ensemble.STUDY, fip_ensemble.VGG16)
+}
 
 
 def find(name: str) -> Study | None:
