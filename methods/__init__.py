@@ -8,8 +8,10 @@ from .correlation import ImportanceProbe
 from .ensemble import Ensemble
 from .ewc import EWC
 from .fge import Cycle, train_fge
+from .fip import FIP
 from .fit import Interrupted, Observer, accuracy, fit
 from .mas import MAS
+from .memory import Memory
 from .penalty import QuadraticPenalty
 from .result import Evaluation, Result
 from .si import SI
@@ -18,12 +20,14 @@ from .superposition import Superposition
 from .tasks import SCENARIO_MEANING, Stream, Task
 
 METHODS: dict[str, type[Method]] = {
-    cls.name: cls for cls in (ImportanceProbe, Naive, EWC, MAS, SI, SIG, WVA, Superposition, Joint)
+    cls.name: cls
+    for cls in (ImportanceProbe, Naive, EWC, MAS, SI, SIG, WVA, FIP, Superposition, Joint)
 }
 
 __all__ = [
     "ADP",
     "EWC",
+    "FIP",
     "MAS",
     "METHODS",
     "PGD",
@@ -37,6 +41,7 @@ __all__ = [
     "ImportanceProbe",
     "Interrupted",
     "Joint",
+    "Memory",
     "Method",
     "Naive",
     "Observer",

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from weightspace.kernels.errors import ModeError, SettingError, UnknownNameError
 from weightspace.kernels.spec import relative_error
-from weightspace.methods import fip, importance
+from weightspace.methods import Naive, Observer, fip, fit, importance
 from weightspace.methods.fip.metric import SPACES
 from weightspace.methods.fip.solve import dense, solve
 from weightspace.nnlite import BatchNorm2d, Conv2d, Flatten, Linear, Network
+from weightspace.nnlite.optim import Adam
 
 INPUTS, K, N = 6, 4, 9
 STEP = 1e-4
@@ -245,3 +246,96 @@ def test_bad_settings_are_named(net, x):
 def test_effective_rank():
     assert abs(fip.effective_rank(np.ones(7)) - 7) < 1e-12
     assert abs(fip.effective_rank(np.array([1.0, 0, 0])) - 1) < 1e-12
+
+
+# ---- learning tasks ------------------------------------------------------------------------------
+
+
+def mlp(dtype="float32") -> Network:
+    return Network([Linear(64, "relu"), Linear(4)], (12,), dtype=dtype, seed=2)
+
+
+@pytest.mark.parametrize("step", ["anchor", "metric", "both"])
+def test_fip_keeps_more_than_naive_training(blob_tasks, step):
+    def kept(method):
+        result = fit(mlp(), blob_tasks, method, optimizer=Adam(3e-3), epochs=20, batch_size=32)
+        return result.acc
+
+    assert kept(fip.FIP(memory=60, batch=0, step=step, mu=1e-3)) > kept(Naive()) + 0.05
+
+
+def test_the_anchor_is_the_gradient_of_the_distance(blob_tasks):
+    net = mlp("float64")
+    method = fip.FIP(memory=20, batch=0, strength=3.0)
+    fit(net, blob_tasks[:1], method, steps=20, batch_size=32)
+    x, then = method.arrays["memory.x"], method.arrays["memory.outputs"]
+    q = importance.probabilities(net, then)
+    net.theta += 0.05 * np.random.default_rng(0).normal(size=net.num_parameters)
+
+    def distance():
+        p = importance.probabilities(net, net.forward(x))
+        return -3.0 * np.log(np.sqrt(p * q).sum(axis=1)).mean()
+
+    grad = np.zeros(net.num_parameters)
+    method.adjust(net, grad)
+    v = np.random.default_rng(1).normal(size=net.num_parameters)
+    values = []
+    for sign in (1, -1):
+        net.theta += sign * 1e-6 * v
+        values.append(distance())
+        net.theta -= sign * 1e-6 * v
+    slope = (values[0] - values[1]) / 2e-6
+    assert abs(slope / (grad @ v) - 1) < 1e-6
+
+
+def test_the_metric_step_is_the_solution_of_its_system(blob_tasks):
+    net = mlp("float64")
+    method = fip.FIP(memory=10, batch=0, step="metric", mu=0.1, iterations=300)
+    fit(net, blob_tasks[:1], method, steps=20, batch_size=32)
+    v = np.random.default_rng(1).normal(size=net.num_parameters)
+    grad = v.copy()
+    method.adjust(net, grad)
+    metric = fip.Metric(net, method.arrays["memory.x"])
+    assert relative_error(grad, 0.1 * solve(metric, v, 0.1, "woodbury").x) < 1e-2
+
+
+def test_each_stored_sample_counts_its_own_tasks_classes(rng):
+    """Task-incremental: the metric over rows of two tasks is the mean of the two masked ones."""
+    net = mlp("float64")
+    x = rng.normal(size=(6, 12))
+    masks = np.array([[True, True, False, False], [False, False, True, True]])
+    both = fip.Metric(net, x, active=np.repeat(masks, 3, axis=0))
+    v = rng.normal(size=net.num_parameters)
+    parts = [fip.Metric(net, x[:3], active=masks[0]), fip.Metric(net, x[3:], active=masks[1])]
+    expected = sum(part.product(v) for part in parts) / 2
+    assert relative_error(both.product(v), expected) < 1e-13
+    assert relative_error(fip.Metric(net, x, active=np.repeat(masks, 3, axis=0), room=1).product(v),
+                          expected) < 1e-13  # fmt: skip
+
+
+@pytest.mark.parametrize("step", ["anchor", "both"])
+def test_a_stopped_run_goes_on_to_the_same_bits(blob_tasks, tmp_path, step):
+    class Stop(Observer):
+        def saved(self, number):
+            if number == 22:
+                raise KeyboardInterrupt
+
+    def run(**more):
+        net = mlp()
+        method = fip.FIP(memory=20, batch=8, step=step)
+        fit(net, blob_tasks, method, epochs=4, batch_size=32, **more)
+        return net.theta
+
+    whole = run()
+    keep = {"checkpoint": tmp_path / "run.safetensors", "checkpoint_every": 6}
+    with pytest.raises(KeyboardInterrupt):
+        run(observer=Stop(), **keep)
+    assert (run(resume=True, **keep) == whole).all()
+
+
+def test_bad_settings_of_the_method_are_named():
+    with pytest.raises(UnknownNameError, match="metric"):
+        fip.FIP(step="metrik")
+    for wrong in ({"mu": 0.0}, {"strength": -1.0}, {"memory": 0}, {"iterations": 0}):
+        with pytest.raises(SettingError):
+            fip.FIP(**wrong)

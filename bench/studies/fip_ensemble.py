@@ -38,7 +38,7 @@ class Settings:
     """epsilons, epsilon, alpha: in pixels of 0..255; alpha none: 2.5 epsilon / steps.
 
     steps: of training a network, Adam at `lr`; ADP's members take `adp_steps` together. fip_*: the
-    path (`methods.fip.path`) on the first fip_inputs training images. limit: test images that are
+    path, `methods.fip.Walk`. limit: test images that are
     attacked by transfer; white_limit: and directly; strength_limit: and by ever more steps.
     """
 
@@ -57,12 +57,12 @@ class Settings:
     fge_cycle: int = 60
     fge_high: float = 0.05
     fge_low: float = 5e-4
-    fip_steps: int = 30
-    fip_length: float = 0.3
+    fip_steps: int = 12
+    fip_length: float = 4.0
     fip_inputs: int = 200
     fip_mu: float = 1e-3
-    fip_anchor: float = 0.0
-    fip_iterations: int = 10
+    fip_nu: float = 1e-2
+    fip_iterations: int = 8
     limit: int = 200
     white_limit: int = 100
     strength_limit: int = 50
@@ -196,22 +196,15 @@ def train_cycles(work: Work) -> Iterable[Row]:
 def walk_path(work: Work) -> Iterable[Row]:
     """FIP: from the start along a path with L = 0; members at equal distances along it."""
     made, images = work.settings, _Images.of(work)
-    net = _load(work, "start")[0]
-    whole = -(-made.fip_steps // made.members) * made.members
-    walked = fip.path(
-        net, images.train[0][: made.fip_inputs], steps=whole, length=made.fip_length,
-        mu=made.fip_mu, anchor=made.fip_anchor, iterations=made.fip_iterations,
-        keep_every=whole // made.members, seed=work.seed,
-        watch=lambda step, _: work.advance(step, whole),
+    walk = fip.Walk(
+        made.fip_steps, made.fip_length, made.fip_inputs, made.fip_mu, made.fip_nu,
+        made.fip_iterations, seed=work.seed,
     )  # fmt: skip
-    nets = []
-    for weights in walked.weights[1:]:
-        net = net.like()
-        net.theta[:] = net.device.put(weights)
-        nets.append(net)
-    yield {"ask": "path", "weights": walked.weight_length, "outputs": walked.output_length,
-           "moved": walked.steps[-1].moved, "steps": len(walked.steps)}  # fmt: skip
-    yield from _keep(work, "fip", nets, images)
+    nets = walk.run(
+        _load(work, "start")[0], images.train, made.members,
+        lambda step, _: work.advance(step, made.fip_steps),
+    )  # fmt: skip
+    return _keep(work, "fip", nets, images)
 
 
 # ---- attacks -------------------------------------------------------------------------------------
@@ -367,7 +360,7 @@ VGG16 = replace(
         lr=1e-4,
         adp_steps=80_000,
         fge_cycle=782,  # two epochs
-        fip_steps=1000,
+        fip_steps=200,
         fip_inputs=500,
         limit=10_000,
         white_limit=1000,

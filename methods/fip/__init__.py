@@ -1,14 +1,20 @@
 """Functionally invariant paths (Raghavan & Thomson, arXiv 2205.00334): the metric and its uses."""
 
+from .continual import FIP
+from .distance import bhattacharyya
 from .metric import Metric, effective_rank
 from .path import Path, Step, energy, path, principal, refine
 from .solve import Solution, conjugate_gradients, sampled, solve, woodbury
+from .walk import Walk
 
 __all__ = [
+    "FIP",
     "Metric",
     "Path",
     "Solution",
     "Step",
+    "Walk",
+    "bhattacharyya",
     "conjugate_gradients",
     "effective_rank",
     "energy",

@@ -16,10 +16,12 @@ eigenvalues other than 0 are those of g, exactly.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
 
+from ...kernels.codes import IDENTITY
 from ...kernels.errors import MissingExtraError, SettingError, ShapeError, unknown_name
 from ...nnlite import Network
 from ...nnlite.net import Saved
@@ -34,10 +36,12 @@ EXACT = 3000  # rows of the Gram matrix up to which a whole spectrum comes from 
 class Metric:
     """The metric g of a network's outputs on the inputs x (N, *input_shape), at its weights now.
 
-    space: as above. active (K,) bool: the classes that count; None means all. mode "eval" only:
-    statistics of BatchNorm2d are constants, or those of all of x together where the layer says so.
+    space: as above. active (K,) bool: the classes that count, None for all; or (N, K), each
+    sample's own. Passes are in mode "eval": the statistics of BatchNorm2d are constants, or those
+    of all of x together where the layer says so.
 
-    The metric keeps a network of its own, so `net` may go on; `move` follows it.
+    The metric keeps a network of its own, so `net` may go on; `move` follows it. own=False asks
+    `net` itself, for who needs no more than an answer or two before it moves.
     Raises UnknownNameError for another space, SettingError for batch statistics over so many
     samples that they do not fit one pass.
     """
@@ -49,15 +53,16 @@ class Metric:
         space: Space = "softmax-fisher",
         active: np.ndarray | None = None,
         room: int = ROOM,
+        own: bool = True,
     ) -> None:
         if space not in SPACES:
             raise unknown_name("space", space, SPACES)
         if len(x) == 0:
             raise ShapeError("a metric needs at least one sample; it got none")
         self.source, self.space = net, space
-        self.net = net.like()
+        self.net = net.like() if own else net
         self.x = self.net.device.put(x)
-        self.mask = self.net.mask(active)
+        self._masks = _groups(net, active, len(x))
         batch = self.net.batch_within(room)
         self._parts = [slice(lo, lo + batch) for lo in range(0, len(x), batch)]
         if len(self._parts) > 1 and self.net.chain.couples("eval"):
@@ -87,20 +92,28 @@ class Metric:
     # ---- passes ------------------------------------------------------------------------------
 
     def _passes(self) -> Iterator[tuple[slice, Saved, Any]]:
-        """(rows, their pass, their probabilities or None), one part after another."""
+        """(rows, their pass, `_place` of it), one part after another."""
         for part in self._parts:
             if self._kept is None or len(self._parts) > 1:
                 saved = self.net.trace(self.x[part])
-                p = None
-                if self.space != "logits":
-                    p = probabilities(self.net, saved.outputs, self.mask)
-                self._kept = saved, p
+                self._kept = saved, self._place(saved.outputs, part)
             yield part, *self._kept
+
+    def _place(self, logits: np.ndarray, part: slice) -> np.ndarray:
+        """softmax (n, K) of the rows `part`, each over its own classes; of "logits", those as 1."""
+        made = np.empty_like(logits)
+        for rows, mask in self._masks:
+            lo, hi = (min(max(end - part.start, 0), len(logits)) for end in (rows.start, rows.stop))
+            if lo < hi and self.space == "logits":
+                made[lo:hi] = mask
+            elif lo < hi:
+                made[lo:hi] = probabilities(self.net, logits[lo:hi], mask)
+        return made
 
     def _middle(self, p: Any, u: np.ndarray) -> np.ndarray:
         """M u, row by row (N, K)."""
         if self.space == "logits":
-            return u * self.mask
+            return u * p
         made = np.empty_like(u)
         self.net.ops.softmax_backward(p, u, made)
         if self.space == "softmax":
@@ -117,8 +130,9 @@ class Metric:
         for c in range(classes):
             one = self.net.device.zeros(logits.shape, logits.dtype)
             one[:, c] = 1
-            made[c] = one * self.mask if p is None else one
-            if p is not None:
+            if self.space == "logits":
+                made[c] = one * p
+            else:
                 self.net.ops.softmax_backward(p, one, made[c])
         return made
 
@@ -155,7 +169,7 @@ class Metric:
 
     def rayleigh(self, v: np.ndarray) -> float:
         """v' g v / v' v: squared output velocity for each unit of squared weight speed."""
-        return self.squared_length(v) / max(inner(v, v), np.finfo(np.float64).tiny)
+        return self.squared_length(v) / max(inner(self.net, v, v), np.finfo(np.float64).tiny)
 
     def outputs(self) -> np.ndarray:
         """The logits (N, K) at these weights."""
@@ -228,9 +242,24 @@ class Metric:
         return np.maximum(np.sort(values)[::-1], 0)
 
 
-def inner(a: np.ndarray, b: np.ndarray) -> float:
-    """a . b, added up in float64."""
-    return float((a * b).sum(dtype=np.float64))
+def _groups(net: Network, active: np.ndarray | None, n: int) -> list[tuple[slice, np.ndarray]]:
+    """Neighbouring samples with the same classes: (rows, mask (K,) on the device)."""
+    if active is None or active.ndim == 1:
+        return [(slice(0, n), net.mask(active))]
+    if active.shape != (n, net.num_outputs):
+        raise ShapeError(
+            f"active has shape {active.shape}; give ({net.num_outputs},), or a row for each of the "
+            f"{n} samples"
+        )
+    cuts = [0, *(np.flatnonzero((active[1:] != active[:-1]).any(axis=1)) + 1).tolist(), n]
+    return [(slice(lo, hi), net.mask(active[lo])) for lo, hi in pairwise(cuts)]
+
+
+def inner(net: Network, a: np.ndarray, b: np.ndarray) -> float:
+    """a . b of two vectors (P,), by the network's kernels, in an order that no thread changes."""
+    out = net.device.empty((1, 1), net.dtype)
+    net.ops.dense_forward(a[None], b[None], None, IDENTITY, 0.0, out)
+    return float(net.device.get(out)[0, 0])
 
 
 def effective_rank(values: np.ndarray) -> float:

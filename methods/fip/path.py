@@ -118,48 +118,69 @@ def path(
             f"path got steps={steps}, keep_every={keep_every}, length={length}: all above 0"
         )
     metric = Metric(net, x, space, active)
-    start, first = net.theta.copy(), metric.outputs() if anchor else None
-    kept, at, taken = [net.device.get(start).copy()], [0], []
-    x_before = None
+    walk = _Walk(metric, gradient, length, mu, how, anchor, iterations, beta, seed)
+    get = net.device.get
+    start = net.theta.copy()
+    kept, at, taken = [get(start).copy()], [0], []
     for number in range(1, steps + 1):
-        if number > 1:
-            metric.move()
-        v = _pulled(net, metric, gradient, first, anchor, seed, x_before)
-        if how == "sampled":
-            u, solves = sampled(metric, v, beta, length, seed=seed, number=number), 0
-        else:
-            more: dict[str, Any] = {}
-            if how == "cg":
-                guess = x_before if gradient is not None else None
-                more = {"iterations": iterations, "start": guess}
-            found = solve(metric, v, mu, how, **more)
-            x_before, solves = found.x, found.iterations
-            size = np.sqrt(inner(found.x, found.x))
-            if size == 0:
-                break  # nothing pulls any more
-            u = found.x * net.dtype.type(-length / size)
+        u, solves = walk.direction(net, number)
+        if u is None:
+            break  # nothing pulls any more
         net.theta += u
         gone = net.theta - start
-        taken.append(Step(length, metric.length(u), solves, float(np.sqrt(inner(gone, gone)))))
+        taken.append(Step(length, metric.length(u), solves, float(np.sqrt(inner(net, gone, gone)))))
+        metric.move()
         if number % keep_every == 0 or number == steps:
-            kept.append(net.device.get(net.theta).copy())
+            kept.append(get(net.theta).copy())
             at.append(number)
         if watch is not None:
             watch(number, net)
     return Path(np.stack(kept), np.array(at), tuple(taken))
 
 
-def _pulled(net, metric, gradient, first, anchor, seed, x_before) -> np.ndarray:
-    """v (P,): what the step would go down, were there no metric."""
-    if gradient is not None:
-        v = gradient(net)
-    elif x_before is None:
-        v = random_direction(net, 1.0, seed, 0)
-    else:  # go on; scaled so that mu keeps its meaning
-        v = x_before / net.dtype.type(np.sqrt(inner(x_before, x_before)))
-    if anchor:
-        v = v + metric.pull(metric.outputs() - first) * net.dtype.type(anchor)
-    return v
+class _Walk:
+    """The choice of directions, and what it remembers from one to the next."""
+
+    def __init__(
+        self, metric: Metric, gradient: Gradient | None, length: float, mu: float, how: How,
+        anchor: float, iterations: int, beta: float, seed: int,
+    ) -> None:  # fmt: skip
+        self.metric, self.gradient, self.length, self.mu, self.how = (
+            metric, gradient, length, mu, how,
+        )  # fmt: skip
+        self.anchor, self.iterations, self.beta, self.seed = anchor, iterations, beta, seed
+        self.first = metric.outputs() if anchor else None
+        self.before: np.ndarray | None = None  # the last solution
+
+    def direction(self, net: Network, number: int) -> tuple[np.ndarray | None, int]:
+        """(u (P,) of the wanted length, iterations); None where v is 0."""
+        v = self._pulled(net)
+        if self.how == "sampled":
+            u = sampled(self.metric, v, self.beta, self.length, seed=self.seed, number=number)
+            return u, 0
+        more: dict[str, Any] = {}
+        if self.how == "cg":
+            guess = None if self.gradient is None else self.before
+            more = {"iterations": self.iterations, "start": guess}
+        found = solve(self.metric, v, self.mu, self.how, **more)
+        self.before = found.x
+        size = np.sqrt(inner(net, found.x, found.x))
+        if size == 0:
+            return None, found.iterations
+        return found.x * net.dtype.type(-self.length / size), found.iterations
+
+    def _pulled(self, net: Network) -> np.ndarray:
+        """v (P,): what the step would go down, were there no metric."""
+        if self.gradient is not None:
+            v = self.gradient(net)
+        elif self.before is None:
+            v = random_direction(net, 1.0, self.seed, 0)
+        else:  # go on; scaled so that mu keeps its meaning
+            v = self.before / net.dtype.type(np.sqrt(inner(net, self.before, self.before)))
+        if self.first is not None:
+            away = self.metric.outputs() - self.first
+            v = v + self.metric.pull(away) * net.dtype.type(self.anchor)
+        return v
 
 
 def refine(
@@ -191,7 +212,7 @@ def refine(
             metric.move()
             d = net.device.put((after - before) / 2)
             bent = metric.pull(metric.acceleration(d))
-            gamma = conjugate_gradients(metric.product, bent, mu, iterations=iterations).x
+            gamma = conjugate_gradients(metric, bent, mu, iterations=iterations).x
             proposed[i] = (before + after + net.device.get(gamma)) / 2
         share = 1.0
         while share > 1e-3:
@@ -218,6 +239,6 @@ def energy(
         net.theta[:] = net.device.put((a + b) / 2)
         metric.move()
         d = net.device.put(b - a)
-        total += metric.squared_length(d) + mu * inner(d, d)
+        total += metric.squared_length(d) + mu * inner(net, d, d)
     net.theta[:] = here
     return total

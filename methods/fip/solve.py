@@ -14,7 +14,7 @@ u is the plain gradient's direction; small, what of it leaves the outputs alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -37,34 +37,35 @@ class Solution(NamedTuple):
 
 
 def conjugate_gradients(
-    product: Callable[[np.ndarray], np.ndarray],
+    metric: Metric,
     v: np.ndarray,
     mu: float,
     tolerance: float = 1e-3,
     iterations: int = 50,
     start: np.ndarray | None = None,
 ) -> Solution:
-    """Solve (g + mu I) x = v (Hestenes & Stiefel 1952); product(x) is g x.
+    """Solve (g + mu I) x = v (Hestenes & Stiefel 1952), a metric product an iteration.
 
     It ends at |residual| <= tolerance |v| or after so many iterations; without rounding rank(g) + 1
     would do. start: a guess (the step before). Raises SettingError unless mu > 0.
     """
     _check_mu(mu)
-    size = np.sqrt(inner(v, v))
+    dot = partial(inner, metric.net)
+    size = np.sqrt(dot(v, v))
     if size == 0:
         return Solution(np.zeros_like(v), 0, 0.0)
     shift = v.dtype.type(mu)
     x = np.zeros_like(v) if start is None else start.copy()
-    r = v.copy() if start is None else v - product(x) - shift * x
-    d, squared = r.copy(), inner(r, r)
+    r = v.copy() if start is None else v - metric.product(x) - shift * x
+    d, squared = r.copy(), dot(r, r)
     done = 0
     while done < iterations and np.sqrt(squared) > tolerance * size:
-        moved = product(d)
+        moved = metric.product(d)
         moved += shift * d
-        step = v.dtype.type(squared / inner(d, moved))
+        step = v.dtype.type(squared / dot(d, moved))
         x += step * d
         r -= step * moved
-        before, squared = squared, inner(r, r)
+        before, squared = squared, dot(r, r)
         d *= v.dtype.type(squared / before)
         d += r
         done += 1
@@ -94,7 +95,8 @@ def dense(metric: Metric, v: np.ndarray, mu: float) -> Solution:
 
 def _residual(metric: Metric, v: np.ndarray, mu: float, x: np.ndarray) -> float:
     r = v - metric.product(x) - v.dtype.type(mu) * x
-    return float(np.sqrt(inner(r, r) / max(inner(v, v), np.finfo(np.float64).tiny)))
+    size = max(inner(metric.net, v, v), np.finfo(np.float64).tiny)
+    return float(np.sqrt(inner(metric.net, r, r) / size))
 
 
 def sampled(
@@ -114,7 +116,7 @@ def sampled(
     best, lowest = None, np.inf
     for candidate in range(candidates):
         u = random_direction(metric.net, length, seed, number * candidates + candidate)
-        value = metric.squared_length(u) + beta * inner(u, v)
+        value = metric.squared_length(u) + beta * inner(metric.net, u, v)
         if value < lowest:
             best, lowest = u, value
     if best is None:
@@ -131,7 +133,7 @@ def random_direction(net: Any, length: float, seed: int, number: int) -> np.ndar
 def solve(metric: Metric, v: np.ndarray, mu: float, how: How = "cg", **settings: Any) -> Solution:
     """(g + mu I)^-1 v by name: "cg", "woodbury" or "dense". Raises UnknownNameError."""
     if how == "cg":
-        return conjugate_gradients(metric.product, v, mu, **settings)
+        return conjugate_gradients(metric, v, mu, **settings)
     if how == "woodbury":
         return woodbury(metric, v, mu, **settings)
     if how == "dense":

@@ -79,9 +79,7 @@ class Walk:
                 watch(step, net)
         return kept
 
-    def _step(
-        self, net: Network, start: Network, metric: Metric, before: np.ndarray
-    ) -> np.ndarray:
+    def _step(self, net: Network, start: Network, metric: Metric, before: np.ndarray) -> np.ndarray:
         """Move net.theta by one step and back to the start's outputs; the new direction (P,)."""
         found = conjugate_gradients(metric.product, before, self.mu, iterations=self.iterations).x
         found *= net.dtype.type(1 / np.sqrt(inner(found, found)))
