@@ -81,13 +81,13 @@ class Walk:
 
     def _step(self, net: Network, start: Network, metric: Metric, before: np.ndarray) -> np.ndarray:
         """Move net.theta by one step and back to the start's outputs; the new direction (P,)."""
-        found = conjugate_gradients(metric.product, before, self.mu, iterations=self.iterations).x
-        found *= net.dtype.type(1 / np.sqrt(inner(found, found)))
+        found = conjugate_gradients(metric, before, self.mu, iterations=self.iterations).x
+        found *= net.dtype.type(1 / np.sqrt(inner(net, found, found)))
         net.theta += net.dtype.type(self.length) * found
         if self.nu is not None:
             wanted = Metric(start, metric.x, self.space).outputs()
             metric.move()
             pull = metric.pull(wanted - metric.outputs())
-            back = conjugate_gradients(metric.product, pull, self.nu, iterations=self.iterations)
+            back = conjugate_gradients(metric, pull, self.nu, iterations=self.iterations)
             net.theta += back.x
         return found
