@@ -38,8 +38,8 @@ class Settings:
     """epsilons, epsilon, alpha: in pixels of 0..255; alpha none: 2.5 epsilon / steps.
 
     steps: of training a network, Adam at `lr`; ADP's members take `adp_steps` together. fip_*: the
-    path, `methods.fip.Walk`. limit: test images that are
-    attacked by transfer; white_limit: and directly; strength_limit: and by ever more steps.
+    path, `methods.fip.Walk`. test_limit: test images there are at all; limit: of them attacked by
+    transfer; white_limit: and directly; strength_limit: and by ever more steps.
     """
 
     data: str = "fashion-mnist"
@@ -48,6 +48,7 @@ class Settings:
     init: str = "uniform_fan_in"
     members: int = 3
     train_limit: int | None = 10_000
+    test_limit: int | None = None
     steps: int = 150
     batch_size: int = 128
     lr: float = 1e-3
@@ -88,7 +89,7 @@ class _Images:
     def of(cls, work: Work) -> _Images:
         made: Settings = work.settings
         dataset: Dataset = data_sets.load(made.data, work.data_dir)
-        dataset = dataset.limited(made.train_limit, None)
+        dataset = dataset.limited(made.train_limit, made.test_limit)
         scaling = check_normalise("study", made.normalise, dataset.input_shape[-1])
         return cls(
             (to_float(dataset.train_x, scaling, False), dataset.train_y),
