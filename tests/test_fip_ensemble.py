@@ -113,7 +113,6 @@ def test_the_papers_network_is_configured():
     assert study is not None
     made = study.settings
     assert (made.data, made.model, made.members, made.limit) == ("cifar-10", "vgg16", 10, 10_000)
-    assert models.vgg16(10).num_parameters == 134_301_514
 
 
 def test_it_takes_images_with_colours(images, tmp_path):

@@ -71,8 +71,8 @@ class Walk:
         start, kept = net.like(), []
         direction = random_direction(net, 1.0, self.seed, 0)
         for step in range(1, self.steps + 1):
-            x = batches[step - 1][0].copy()
-            direction = self._step(net, start, Metric(net, x, self.space), direction)
+            metric = Metric(net, batches[step - 1][0], self.space)
+            direction = self._step(net, start, metric, direction)
             if step in wanted:
                 kept.append(net.like())
             if watch is not None:
@@ -85,9 +85,8 @@ class Walk:
         found *= net.dtype.type(1 / np.sqrt(inner(net, found, found)))
         net.theta += net.dtype.type(self.length) * found
         if self.nu is not None:
-            wanted = Metric(start, metric.x, self.space).outputs()
             metric.move()
-            pull = metric.pull(wanted - metric.outputs())
+            pull = metric.pull(start.forward(metric.x) - metric.outputs())
             back = conjugate_gradients(metric, pull, self.nu, iterations=self.iterations)
             net.theta += back.x
         return found
