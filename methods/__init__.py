@@ -10,24 +10,51 @@ from .ewc import EWC
 from .fge import Cycle, train_fge
 from .fip import FIP
 from .fit import Interrupted, Observer, accuracy, fit
+from .gem import AGEM, GEM
+from .lwf import LwF
 from .mas import MAS
 from .memory import Memory
+from .packnet import PackNet
 from .penalty import QuadraticPenalty
+from .rehearsal import Rehearsal
+from .replay import DERPP, Replay
 from .result import Evaluation, Result
 from .si import SI
 from .sig import SIG, WVA
 from .superposition import Superposition
 from .tasks import SCENARIO_MEANING, Stream, Task
+from .xdg import XdG
 
 METHODS: dict[str, type[Method]] = {
     cls.name: cls
-    for cls in (ImportanceProbe, Naive, EWC, MAS, SI, SIG, WVA, FIP, Superposition, Joint)
+    for cls in (
+        ImportanceProbe,
+        Naive,
+        EWC,
+        MAS,
+        SI,
+        SIG,
+        WVA,
+        GEM,
+        AGEM,
+        Replay,
+        DERPP,
+        LwF,
+        PackNet,
+        XdG,
+        FIP,
+        Superposition,
+        Joint,
+    )
 }
 
 __all__ = [
     "ADP",
+    "AGEM",
+    "DERPP",
     "EWC",
     "FIP",
+    "GEM",
     "MAS",
     "METHODS",
     "PGD",
@@ -41,16 +68,21 @@ __all__ = [
     "ImportanceProbe",
     "Interrupted",
     "Joint",
+    "LwF",
     "Memory",
     "Method",
     "Naive",
     "Observer",
+    "PackNet",
     "QuadraticPenalty",
+    "Rehearsal",
+    "Replay",
     "Result",
     "Stream",
     "Superposition",
     "Task",
     "TaskEnd",
+    "XdG",
     "accuracy",
     "attack",
     "context_choice",

@@ -261,12 +261,12 @@ def test_fip_keeps_more_than_naive_training(blob_tasks, step):
         result = fit(mlp(), blob_tasks, method, optimizer=Adam(3e-3), epochs=20, batch_size=32)
         return result.acc
 
-    assert kept(fip.FIP(memory=60, batch=0, step=step, mu=1e-3)) > kept(Naive()) + 0.05
+    assert kept(fip.FIP(memories=60, batch=0, step=step, mu=1e-3)) > kept(Naive()) + 0.05
 
 
 def test_the_anchor_is_the_gradient_of_the_distance(blob_tasks):
     net = mlp("float64")
-    method = fip.FIP(memory=20, batch=0, strength=3.0)
+    method = fip.FIP(memories=20, batch=0, strength=3.0)
     fit(net, blob_tasks[:1], method, steps=20, batch_size=32)
     x, then = method.arrays["memory.x"], method.arrays["memory.outputs"]
     q = importance.probabilities(net, then)
@@ -290,7 +290,7 @@ def test_the_anchor_is_the_gradient_of_the_distance(blob_tasks):
 
 def test_the_metric_step_is_the_solution_of_its_system(blob_tasks):
     net = mlp("float64")
-    method = fip.FIP(memory=10, batch=0, step="metric", mu=0.1, iterations=300)
+    method = fip.FIP(memories=10, batch=0, step="metric", mu=0.1, iterations=300)
     fit(net, blob_tasks[:1], method, steps=20, batch_size=32)
     v = np.random.default_rng(1).normal(size=net.num_parameters)
     grad = v.copy()
@@ -322,7 +322,7 @@ def test_a_stopped_run_goes_on_to_the_same_bits(blob_tasks, tmp_path, step):
 
     def run(**more):
         net = mlp()
-        method = fip.FIP(memory=20, batch=8, step=step)
+        method = fip.FIP(memories=20, batch=8, step=step)
         fit(net, blob_tasks, method, epochs=4, batch_size=32, **more)
         return net.theta
 
@@ -336,6 +336,6 @@ def test_a_stopped_run_goes_on_to_the_same_bits(blob_tasks, tmp_path, step):
 def test_bad_settings_of_the_method_are_named():
     with pytest.raises(UnknownNameError, match="metric"):
         fip.FIP(step="metrik")
-    for wrong in ({"mu": 0.0}, {"strength": -1.0}, {"memory": 0}, {"iterations": 0}):
+    for wrong in ({"mu": 0.0}, {"strength": -1.0}, {"memories": 0}, {"iterations": 0}):
         with pytest.raises(SettingError):
             fip.FIP(**wrong)

@@ -19,15 +19,15 @@ PRESET = replace(
     summary="MNIST then Fashion-MNIST along invariant paths, against EWC, GEM, replay",
     methods={
         "naive": {},
-        "fip": {"memory": 500, "batch": 100},
+        "fip": {"memories": 500, "batch": 100},
         "gem": {"memories": 500},
-        "replay": {"memories": 500, "batch": 100},
+        "replay": {"memories": 500},
         "ewc": mnist_fashion.PRESET.methods["ewc"],
     },
     cases={
         "fip": {
             "fip anchor": {"step": "anchor"},
-            "fip metric": {"step": "both"},
+            "fip metric": {"step": "both", "strength": 30.0},
         },
     },
 )

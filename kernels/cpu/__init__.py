@@ -44,6 +44,8 @@ from .dense import (
     dense_sample_grads,
     dense_signal,
     dense_tangent,
+    superposed_backward,
+    superposed_forward,
 )
 from .images import (
     dropout,
@@ -153,6 +155,8 @@ __all__ = [
     "softmax_fisher_factor",
     "softmax_tangent",
     "squared_error",
+    "superposed_backward",
+    "superposed_forward",
     "tanh_backward",
     "tanh_forward",
     "tanh_tangent",

@@ -74,10 +74,12 @@ class Linear(Activated):
         dz = k.take("dz", dy.shape)
         dx = k.take("dx", (len(dy), w.shape[1])) if want_dx else None
         dw, db = (None, None) if dp is None else (dp["weight"], dp.get("bias"))
-        k.ops.dense_backward(
-            saved.x, w, saved.y, dy, self._act, self.slope, float(beta), dz, dw, db, dx
-        )
+        self._pull(k, saved.x, w, saved.y, dy, self._act, self.slope, float(beta), dz, dw, db, dx)
         return dx
+
+    def _pull(self, k: Scope, x: np.ndarray, *rest) -> None:
+        """The kernel of the way back; another layer's may take more."""
+        k.ops.dense_backward(x, *rest)
 
     def tangent(self, k, p, saved, tp, tx):
         if tp is None and tx is None:
