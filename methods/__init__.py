@@ -1,9 +1,13 @@
 """Methods: continual learning as arithmetic on vectors of length P and questions to a network."""
 
-from . import context_choice, fip, importance, metrics
+from . import attack, context_choice, diversity, fip, importance, metrics
+from .adp import ADP, train_adp
+from .attack import PGD
 from .base import Joint, Method, Naive, TaskEnd
 from .correlation import ImportanceProbe
+from .ensemble import Ensemble
 from .ewc import EWC
+from .fge import Cycle, train_fge
 from .fip import FIP
 from .fit import Interrupted, Observer, accuracy, fit
 from .gem import AGEM, GEM
@@ -45,6 +49,7 @@ METHODS: dict[str, type[Method]] = {
 }
 
 __all__ = [
+    "ADP",
     "AGEM",
     "DERPP",
     "EWC",
@@ -52,10 +57,13 @@ __all__ = [
     "GEM",
     "MAS",
     "METHODS",
+    "PGD",
     "SCENARIO_MEANING",
     "SI",
     "SIG",
     "WVA",
+    "Cycle",
+    "Ensemble",
     "Evaluation",
     "ImportanceProbe",
     "Interrupted",
@@ -76,9 +84,13 @@ __all__ = [
     "TaskEnd",
     "XdG",
     "accuracy",
+    "attack",
     "context_choice",
+    "diversity",
     "fip",
     "fit",
     "importance",
     "metrics",
+    "train_adp",
+    "train_fge",
 ]

@@ -330,6 +330,15 @@ class Network:
         """The outputs (N, K) for x (N, *input_shape): logits, for a classifier."""
         return self.trace(x, mode).outputs.copy()
 
+    def activations(self, x: np.ndarray) -> Iterator[np.ndarray]:
+        """The output (N, ...) of each of `layers` in turn, first to last, in mode "eval".
+
+        Each is a buffer that the next pass overwrites: copy what is to be kept.
+        """
+        x = self._begin(x, "eval")
+        with self._roomy(len(x)):
+            yield from self.chain.outputs(self._scope, self._own, x)
+
     def loss_and_grad(
         self,
         x: np.ndarray,

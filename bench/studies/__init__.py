@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from ...kernels.errors import unknown_name
 from ..experiments import PRESETS
-from . import fip_geometry
+from . import fip_ensemble, fip_geometry
 from .study import Part, Row, Study, StudyPlan, Work, run_study
 
-STUDIES: dict[str, Study] = {module.STUDY.name: module.STUDY for module in (fip_geometry,)}
+STUDIES: dict[str, Study] = {
+    study.name: study for study in (fip_geometry.STUDY, fip_ensemble.STUDY, fip_ensemble.VGG16)
+}
 
 
 def find(name: str) -> Study | None:

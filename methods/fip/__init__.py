@@ -5,6 +5,7 @@ from .distance import bhattacharyya
 from .metric import Metric, effective_rank
 from .path import Path, Step, energy, path, principal, refine
 from .solve import Solution, conjugate_gradients, sampled, solve, woodbury
+from .walk import Walk
 
 __all__ = [
     "FIP",
@@ -12,6 +13,7 @@ __all__ = [
     "Path",
     "Solution",
     "Step",
+    "Walk",
     "bhattacharyya",
     "conjugate_gradients",
     "effective_rank",

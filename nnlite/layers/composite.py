@@ -12,7 +12,7 @@ import numpy as np
 from ...kernels.codes import IDENTITY
 from ...kernels.errors import SettingError, ShapeError
 from ..layout import Shape
-from ..workspace import Buffer
+from ..workspace import Buffer, Scope
 from .activation import Activated, check_activation, curvature
 from .base import Layer, Views
 
@@ -88,6 +88,12 @@ class Sequential(Layer):
             x, saved = layer.forward(k.child(name), p.get(name, _NOTHING), x)
             kept.append(saved)
         return x, tuple(kept)
+
+    def outputs(self, k: Scope, p: Views, x: np.ndarray) -> Iterator[np.ndarray]:
+        """Each part's output in turn, of one pass of which nothing else is kept."""
+        for name, layer in self._named:
+            x, _ = layer.forward(k.child(name), p.get(name, _NOTHING), x)
+            yield x
 
     def backward(self, k, p, saved, dy, dp, beta=1.0, want_dx=True):
         first = self._first(p, want_dx)
