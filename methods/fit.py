@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 
-from ..kernels import Backend
 from ..kernels.errors import (
     CheckpointError,
     DivergedError,
@@ -28,10 +27,10 @@ from ..kernels.errors import (
 )
 from ..nnlite import Network
 from ..nnlite.checkpoint import load_arrays, named_parameters, restore_parameters, save_arrays
-from ..nnlite.init import generator
 from ..nnlite.optim import Adam, Optimizer
 from ..nnlite.step import TrainingStep
 from .base import Method, Naive, TaskEnd
+from .batches import Batches
 from .result import Evaluation, Result
 from .tasks import Arrays, Stream, Task, as_tasks
 
@@ -77,48 +76,6 @@ class _Progress:
     baseline: np.ndarray
     moments: dict[str, np.ndarray]
     count: int  # optimizer steps since its moments were last zero
-
-
-class _Batches:
-    """The batches of one task, or of all of them mixed: any step's batch, in any order.
-
-    The samples are moved to the backend's device once; a batch is gathered there, into buffers that
-    stay where they are.
-    """
-
-    def __init__(
-        self, ops: Backend, parts: Sequence[Arrays], size: int, seed: int, key: int
-    ) -> None:
-        self.ops, self.size, self.seed, self.key = ops, size, seed, key
-        self.total = sum(len(x) for x, _ in parts)
-        self.per_epoch = math.ceil(self.total / size)
-        self._epoch = -1
-        device = ops.device
-        self.arrays = tuple(device.put(_joined(arrays)) for arrays in zip(*parts, strict=True))
-        self._room = tuple(
-            device.empty((min(size, self.total), *array.shape[1:]), array.dtype)
-            for array in self.arrays
-        )
-
-    def __getitem__(self, step: int) -> Arrays:
-        epoch, position = divmod(step, self.per_epoch)
-        if epoch != self._epoch:
-            order = generator(self.seed, self.key, 1 + epoch).permutation(self.total)
-            self._order, self._epoch = self.ops.device.put(order), epoch
-        rows = self._order[position * self.size : (position + 1) * self.size]
-        x, y = (room[: len(rows)] for room in self._room)
-        for source, target in zip(self.arrays, (x, y), strict=True):
-            self.ops.gather_rows(_flat(source), rows, _flat(target))
-        return x, y
-
-
-def _joined(arrays: Sequence[np.ndarray]) -> np.ndarray:
-    return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
-
-
-def _flat(array: np.ndarray) -> np.ndarray:
-    """A sample a row."""
-    return array.reshape(len(array), -1)
 
 
 def accuracy(
@@ -296,7 +253,7 @@ class _Trainer:
             _checked(self.tasks[i], "training", self.tasks[i].load_train(), self.net)
             for i in learnt
         ]
-        batches = _Batches(self.net.ops, parts, self.batch_size, self.seed, now.task)
+        batches = Batches(self.net.ops, parts, self.batch_size, self.seed, now.task)
         size = len(parts[-1][0])  # the newest task's samples come last, on the device too
         del parts
         active = self._joint_active() if self.method.joint else task.active

@@ -1,0 +1,55 @@
+"""Batches: shuffled mini-batches by number, the same ones whoever asks and in whatever order."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..kernels import Backend
+from ..nnlite.init import generator
+from .tasks import Arrays
+
+
+class Batches:
+    """The batches of one task, or of all of them mixed: any step's batch, in any order.
+
+    parts: arrays x (N, ...), y (N,), several for tasks that are mixed. (seed, key, epoch) decide
+    the order. The samples are moved to the backend's device once; a batch is gathered there, into
+    buffers that stay where they are.
+    """
+
+    def __init__(
+        self, ops: Backend, parts: Sequence[Arrays], size: int, seed: int, key: int
+    ) -> None:
+        self.ops, self.size, self.seed, self.key = ops, size, seed, key
+        self.total = sum(len(x) for x, _ in parts)
+        self.per_epoch = math.ceil(self.total / size)
+        self._epoch = -1
+        device = ops.device
+        self.arrays = tuple(device.put(_joined(arrays)) for arrays in zip(*parts, strict=True))
+        self._room = tuple(
+            device.empty((min(size, self.total), *array.shape[1:]), array.dtype)
+            for array in self.arrays
+        )
+
+    def __getitem__(self, step: int) -> Arrays:
+        epoch, position = divmod(step, self.per_epoch)
+        if epoch != self._epoch:
+            order = generator(self.seed, self.key, 1 + epoch).permutation(self.total)
+            self._order, self._epoch = self.ops.device.put(order), epoch
+        rows = self._order[position * self.size : (position + 1) * self.size]
+        x, y = (room[: len(rows)] for room in self._room)
+        for source, target in zip(self.arrays, (x, y), strict=True):
+            self.ops.gather_rows(_flat(source), rows, _flat(target))
+        return x, y
+
+
+def _joined(arrays: Sequence[np.ndarray]) -> np.ndarray:
+    return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+
+
+def _flat(array: np.ndarray) -> np.ndarray:
+    """A sample a row."""
+    return array.reshape(len(array), -1)
