@@ -23,6 +23,7 @@ from .layers import (
 )
 from .layout import Layout
 from .net import Network, Saved
+from .sparse import SparseNetwork
 
 __all__ = [
     "Activation",
@@ -45,6 +46,7 @@ __all__ = [
     "Rotation",
     "Saved",
     "Sequential",
+    "SparseNetwork",
     "init",
     "load_arrays",
     "losses",

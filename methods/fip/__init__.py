@@ -1,5 +1,6 @@
 """Functionally invariant paths (Raghavan & Thomson): moving in weight space, outputs kept."""
 
 from .distance import bhattacharyya
+from .sparsify import SparsePath, SparseResult, authors, sparsify
 
-__all__ = ["bhattacharyya"]
+__all__ = ["SparsePath", "SparseResult", "authors", "bhattacharyya", "sparsify"]
