@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from ...kernels.errors import unknown_name
 from ..experiments import PRESETS
+from . import fip_sparsify_lenet, fip_sparsify_resnet20
 from .study import Part, Row, Study, StudyPlan, Work, run_study
 
-STUDIES: dict[str, Study] = {}
+STUDIES: dict[str, Study] = {
+    study.name: study for study in (fip_sparsify_lenet.STUDY, fip_sparsify_resnet20.STUDY)
+}
 
 
 def find(name: str) -> Study | None:
