@@ -292,6 +292,6 @@ def lottery_tickets(
 
 def _rewind(net: Network, start: Network, mask: np.ndarray) -> None:
     """Put survivors and statistics back to where they were."""
-    np.multiply(start.theta, mask, out=net.theta)
+    net.theta[...] = start.theta * mask
     for name, array in start.state.items():
         net.state[name][...] = array

@@ -47,9 +47,10 @@ class Settings:
     """What both studies can be told by --set.
 
     levels: shares of all parameters (biases and norms among them) that become zero. variant_levels:
-    those at which the path is also walked by the authors' own step, and with labels. path_steps are taken for each level, by the
-    path and by fine-tuning, of path_batch samples each. ticket_steps for each round of pruning, of
-    ticket_batch. labels: the share of the task's loss in the path's second line (0 leaves it out).
+    those at which the path is also walked by the authors' own step, and with labels. path_steps are
+    taken for each level, by the path and by fine-tuning, of path_batch samples each. ticket_steps
+    for each round of pruning, of ticket_batch. labels: the share of the task's loss in the path
+    with labels (0 leaves that one out).
     """
 
     data: str = "mnist-demo"
@@ -164,9 +165,6 @@ class Bench:
             "accuracy": self.accuracy(net), "layers": layer_sparsity(net, mask), **more,
         }  # fmt: skip
 
-    def advance(self, done: int, total: int) -> None:
-        self.work.advance(done, total)
-
 
 def dense(bench: Bench) -> Iterator[Row]:
     """The network that all others are made from."""
@@ -203,7 +201,7 @@ def fine_tuned(bench: Bench) -> Iterator[Row]:
             "one-shot + fine-tuning", level, net, mask, steps=training.steps, labels=True,
             seconds=time.perf_counter() - begun,
         )  # fmt: skip
-        bench.advance(done + 1, len(settings.levels))
+        bench.work.advance(done + 1, len(settings.levels))
 
 
 def path(bench: Bench, labels: float) -> Iterator[Row]:
@@ -216,8 +214,7 @@ def path(bench: Bench, labels: float) -> Iterator[Row]:
     )  # fmt: skip
     name = "FIP with labels" if labels else "FIP"
     chosen = settings.variant_levels if labels else settings.levels
-    for done, level in enumerate(chosen):
-        yield _walked(bench, name, level, walk, done / len(chosen))
+    return _walked(bench, name, chosen, walk)
 
 
 def authors_path(bench: Bench) -> Iterator[Row]:
@@ -227,25 +224,27 @@ def authors_path(bench: Bench) -> Iterator[Row]:
         steps=settings.path_steps, batch_size=settings.path_batch, mode=bench.kind.mode,
         augment=bench.augment,
     )  # fmt: skip
-    for done, level in enumerate(settings.variant_levels):
-        share = done / len(settings.variant_levels)
-        yield _walked(bench, "FIP, authors' step", level, walk, share)
+    return _walked(bench, "FIP, authors' step", settings.variant_levels, walk)
 
 
-def _walked(bench: Bench, name: str, level: float, walk: SparsePath, done: float) -> Row:
-    """Walk to a level and tell of it; done: the share of the part that is behind."""
-    total = walk.steps
-    found = sparsify(
-        bench.dense(), bench.train[0], level, walk, y=bench.train[1] if walk.labels else None,
-        seed=bench.work.seed, look=max(walk.steps // 40, 1),
-        advance=lambda step: bench.work.advance(int(done * total), total, f"{level:g}, step {step:,}"),
-    )  # fmt: skip
-    if name == "FIP":
-        found.net.save(sparse_file(bench.work.folder, level))
-    return bench.row(
-        name, level, found.net, found.mask, steps=walk.steps, seconds=found.seconds,
-        labels=walk.labels > 0, record=[point[:4] for point in found.record],
-    )  # fmt: skip
+def _walked(bench: Bench, name: str, levels: Sequence[float], walk: SparsePath) -> Iterator[Row]:
+    """Walk to each level, always from the dense network."""
+    x, y = bench.train
+    for number, level in enumerate(levels):
+
+        def advance(step: int, before: int = number * walk.steps) -> None:
+            bench.work.advance(before + step, len(levels) * walk.steps)
+
+        found = sparsify(
+            bench.dense(), x, level, walk, y=y if walk.labels else None, seed=bench.work.seed,
+            look=max(walk.steps // 40, 1), advance=advance,
+        )  # fmt: skip
+        if name == "FIP":
+            found.net.save(sparse_file(bench.work.folder, level))
+        yield bench.row(
+            name, level, found.net, found.mask, steps=walk.steps, seconds=found.seconds,
+            labels=walk.labels > 0, record=[point[:4] for point in found.record],
+        )  # fmt: skip
 
 
 def sparse_file(folder: Path, level: float) -> Path:
@@ -271,7 +270,7 @@ def tickets(bench: Bench) -> Iterator[Row]:
             "lottery tickets", 0.0, ticket.net, ticket.mask, steps=ticket.steps, labels=True,
             seconds=time.perf_counter() - begun, round=ticket.round,
         )  # fmt: skip
-        bench.advance(ticket.round + 1, rounds + 1)
+        bench.work.advance(ticket.round + 1, rounds + 1)
         if sparsity_of(ticket.net.device.get(ticket.mask)) >= goal:
             return
 
