@@ -41,8 +41,8 @@ def draw_curve(rows: Sequence[Row], paper: Paper, title: str, path: Path) -> Pat
             axes.plot(x, y, marker=_MARK[method], ms=5, label=method, **look)
             axes.fill_between(x, low, high, color=_COLOUR[method], alpha=0.15, lw=0)
     for method, points in paper.points.items():
-        for place, low, high in points:
-            axes.errorbar(1 - place, (low + high) / 2, (high - low) / 2, color=_COLOUR[method],
+        for place, least, most in points:
+            axes.errorbar(1 - place, (least + most) / 2, (most - least) / 2, color=_COLOUR[method],
                           marker="*", ms=13, mfc="white", capsize=4, ls="", zorder=5,
                           label=f"{method}, the paper")  # fmt: skip
     dense = [row["accuracy"] for row in rows if row["method"] == "dense"]
@@ -108,9 +108,9 @@ def draw_layers(rows: Sequence[Row], paper: Paper, path: Path) -> Path:
                         label=method)  # fmt: skip
         if len(names) <= 4:
             axes.bar_label(bars, fmt=lambda v: f"{100 * v:.1f}", fontsize=8, color=INK, padding=1)
-    for at, zeros in enumerate(paper.layers):
-        axes.plot([at - 0.45, at + 0.45], [1 - zeros] * 2, color=INK, lw=1.2, ls=(0, (3, 2)),
-                  label="FIP, the paper" if not at else None)  # fmt: skip
+    for place, zeros in enumerate(paper.layers):
+        axes.plot([place - 0.45, place + 0.45], [1 - zeros] * 2, color=INK, lw=1.2, ls=(0, (3, 2)),
+                  label="FIP, the paper" if not place else None)  # fmt: skip
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter(lambda v, _: f"{100 * v:g} %")
     axes.set_xticks(range(len(names)), [_readable(n) for n in names],

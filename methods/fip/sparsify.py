@@ -233,8 +233,10 @@ class _Walk:
         """The cross-entropy's cotangent (N, K)."""
         net, logits = self.net, saved.outputs
         loss, cotangent = net.device.empty((saved.n,), net.dtype), np.empty_like(logits)
-        labels = self.y[places]
-        net.ops.softmax_cross_entropy(logits, labels, net.mask(self.active), loss, cotangent)
+        assert self.y is not None  # sparsify() has seen to it
+        net.ops.softmax_cross_entropy(
+            logits, self.y[places], net.mask(self.active), loss, cotangent
+        )
         return cotangent
 
     def _move(self, count: int, factor: float, streams: Streams) -> None:
