@@ -99,10 +99,10 @@ def test_divergence_names_the_step_and_keeps_the_checkpoint(blob_tasks, tmp_path
 
 
 def test_epochs_visit_every_sample_once(blob_tasks):
-    from weightspace.methods.fit import _Batches
+    from weightspace.methods.batches import Batches
 
     x, y = np.arange(10, dtype="f")[:, None], np.arange(10)
-    batches = _Batches(get_backend("reference"), [(x, y)], 4, seed=3, key=0)
+    batches = Batches(get_backend("reference"), [(x, y)], 4, seed=3, key=0)
     assert batches.per_epoch == 3
     for epoch in range(2):
         seen = [batches[epoch * 3 + i][1].copy() for i in range(3)]
@@ -112,10 +112,10 @@ def test_epochs_visit_every_sample_once(blob_tasks):
 
 
 def test_joint_batches_mix_all_tasks():
-    from weightspace.methods.fit import _Batches
+    from weightspace.methods.batches import Batches
 
     parts = [(np.full((20, 1), t, "f"), np.full(20, t)) for t in range(3)]
-    x, y = _Batches(get_backend("reference"), parts, 30, seed=0, key=0)[0]
+    x, y = Batches(get_backend("reference"), parts, 30, seed=0, key=0)[0]
     assert set(y) == {0, 1, 2} and np.array_equal(x[:, 0], y)
 
 
