@@ -18,6 +18,7 @@ from .study import Row
 _COLOUR = dict(zip(ORDER, (COLOURS[0], COLOURS[5], COLOURS[3], COLOURS[1], COLOURS[2], COLOURS[6]),
                    strict=True))  # fmt: skip
 _MARK = dict(zip(ORDER, "osDv^x", strict=True))
+ZOOM = 0.1  # of accuracy, in the panel of the upper end
 _LAYERED = ("FIP", "lottery tickets", "one-shot")
 
 
@@ -31,30 +32,48 @@ class Paper:
 
 
 def draw_curve(rows: Sequence[Row], paper: Paper, title: str, path: Path) -> Path:
-    """Accuracy against the share of zeros; the share that is left on a logarithmic axis."""
+    """Accuracy against the share of zeros: all of it, and the upper end drawn large.
+
+    The share that is left lies on a logarithmic axis.
+    """
     plt = pyplot()
-    figure, axes = plt.subplots(figsize=(8.2, 4.6))
+    figure, both = plt.subplots(1, 2, figsize=(12, 4.4), gridspec_kw={"wspace": 0.16})
+    for axes in both:
+        _draw_lines(axes, rows)
+        _draw_paper(axes, paper)
+        _shares(axes, levels(rows))
+        axes.set(xlabel="share of zeros")
+        axes.yaxis.set_major_formatter(lambda v, _: f"{100 * v:g} %")
+    best = max(row["accuracy"] for row in rows if "accuracy" in row)
+    top = max([best, *(high for points in paper.points.values() for *_, high in points)])
+    both[0].set(ylabel="test accuracy", ylim=(0, min(1.03 * top, 1.02)))
+    both[1].set(ylim=(top - ZOOM, top + 0.06 * ZOOM))
+    both[0].set_title(title)
+    both[1].set_title(f"The upper {100 * ZOOM:g} points")
+    _legend(both[1])
+    return close(plt, figure, path)
+
+
+def _draw_lines(axes: Any, rows: Sequence[Row]) -> None:
+    """Each method's mean over seeds, with their range; the dense network's accuracy."""
     for method in ORDER:
         x, y, low, high = _line(rows, method)
         if len(x):
             look = {"color": _COLOUR[method], "lw": 2.0 if method == "FIP" else 1.4}
-            axes.plot(x, y, marker=_MARK[method], ms=5, label=method, **look)
+            axes.plot(x, y, marker=_MARK[method], ms=4.5, label=method, **look)
             axes.fill_between(x, low, high, color=_COLOUR[method], alpha=0.15, lw=0)
+    dense = [row["accuracy"] for row in rows if row["method"] == "dense"]
+    if dense:
+        axes.axhline(np.mean(dense), color=INK, lw=1, ls=(0, (4, 3)), label="dense")
+
+
+def _draw_paper(axes: Any, paper: Paper) -> None:
+    """What the paper prints, as stars with its ranges."""
     for method, points in paper.points.items():
         for place, least, most in points:
             axes.errorbar(1 - place, (least + most) / 2, (most - least) / 2, color=_COLOUR[method],
-                          marker="*", ms=13, mfc="white", capsize=4, ls="", zorder=5,
+                          marker="*", ms=12, mfc="white", capsize=4, ls="", zorder=5,
                           label=f"{method}, the paper")  # fmt: skip
-    dense = [row["accuracy"] for row in rows if row["method"] == "dense"]
-    if dense:
-        axes.axhline(np.mean(dense), color=INK, lw=1, ls=(0, (4, 3)))
-        axes.annotate("dense", (1, np.mean(dense)), xytext=(4, 4), textcoords="offset points")
-    _shares(axes, levels(rows))
-    axes.set(xlabel="share of zeros", ylabel="test accuracy", xlim=(1.0, None))
-    axes.yaxis.set_major_formatter(lambda v, _: f"{100 * v:.0f} %")
-    axes.set_title(title)
-    _legend(axes)
-    return close(plt, figure, path)
 
 
 def _line(rows: Sequence[Row], method: str) -> tuple[np.ndarray, ...]:
@@ -72,12 +91,11 @@ def _shares(axes: Any, shown: Sequence[float]) -> None:
     axes.set_xscale("log")
     axes.invert_xaxis()
     axes.minorticks_off()
+    apart = 0.13 * np.log((1 - min(shown)) / (1 - max(shown)))
     chosen: list[float] = []
-    for share in shown:
-        if not chosen or np.log((1 - chosen[-1]) / (1 - share)) > 0.3:
+    for share in reversed(shown):  # the sparsest first: it is the one that is read
+        if not chosen or np.log((1 - share) / (1 - chosen[-1])) >= apart:
             chosen.append(share)
-    if shown and shown[-1] not in chosen:
-        chosen[-1] = shown[-1]
     axes.set_xticks([1 - share for share in chosen], [f"{100 * share:g} %" for share in chosen])
 
 
@@ -113,7 +131,8 @@ def draw_layers(rows: Sequence[Row], paper: Paper, path: Path) -> Path:
                   label="FIP, the paper" if not place else None)  # fmt: skip
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter(lambda v, _: f"{100 * v:g} %")
-    axes.set_xticks(range(len(names)), [_readable(n) for n in names],
+    few = [f"layer {number + 1}" for number in range(len(names))]
+    axes.set_xticks(range(len(names)), few if len(names) <= 4 else [_readable(n) for n in names],
                     rotation=0 if len(names) <= 4 else 60,
                     ha="center" if len(names) <= 4 else "right", fontsize=9)  # fmt: skip
     axes.grid(axis="x", visible=False)
@@ -184,19 +203,19 @@ def _draw_graph(axes: Any, weights: Sequence[np.ndarray]) -> None:
         for o, i in zip(outs, ins, strict=True):
             share = abs(weight[o, i]) / largest
             axes.plot([at, at + 1], [_height(i, sizes[at]), _height(o, sizes[at + 1])],
-                      color=COLOURS[0 if weight[o, i] > 0 else 1], lw=0.3 + 1.4 * share,
-                      alpha=0.25 + 0.6 * share, solid_capstyle="round")  # fmt: skip
+                      color=COLOURS[0 if weight[o, i] > 0 else 1], lw=0.2 + 1.4 * share,
+                      alpha=0.12 + 0.7 * share, solid_capstyle="round")  # fmt: skip
     for at, size in enumerate(sizes):
         alive = _alive(weights, at)
         heights = _height(np.arange(size), size)
         axes.plot([at] * size, heights, ls="", marker="o", ms=2, color=GRID, zorder=3)
         axes.plot([at] * int(alive.sum()), heights[alive], ls="", marker="o", ms=3.2, color=INK,
                   zorder=4)  # fmt: skip
-        axes.annotate(f"{int(alive.sum())} of {size}\nunits", (at, 1.02), ha="center", va="bottom",
+        axes.annotate(f"{int(alive.sum())} of {size} units", (at, -0.02), ha="center", va="top",
                       fontsize=9, color=INK)  # fmt: skip
-    axes.set(xlim=(-0.15, len(sizes) - 0.85), ylim=(-0.02, 1.14))
+    axes.set(xlim=(-0.15, len(sizes) - 0.85), ylim=(-0.04, 1.0))
     axes.axis("off")
-    axes.set_title("Connections behind them: blue positive, orange negative", pad=2)
+    axes.set_title("Connections behind them: blue positive, orange negative")
 
 
 def _alive(weights: Sequence[np.ndarray], at: int) -> np.ndarray:
