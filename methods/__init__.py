@@ -1,24 +1,55 @@
 """Methods: continual learning as arithmetic on vectors of length P and questions to a network."""
 
-from . import context_choice, importance, metrics
+from . import context_choice, fip, importance, metrics, pruning
 from .base import Joint, Method, Naive, TaskEnd
 from .correlation import ImportanceProbe
 from .ewc import EWC
+from .fip import FIP
 from .fit import Interrupted, Observer, accuracy, fit
+from .gem import AGEM, GEM
+from .lwf import LwF
 from .mas import MAS
+from .memory import Memory
+from .packnet import PackNet
 from .penalty import QuadraticPenalty
+from .rehearsal import Rehearsal
+from .replay import DERPP, Replay
 from .result import Evaluation, Result
 from .si import SI
 from .sig import SIG, WVA
 from .superposition import Superposition
 from .tasks import SCENARIO_MEANING, Stream, Task
+from .xdg import XdG
 
 METHODS: dict[str, type[Method]] = {
-    cls.name: cls for cls in (ImportanceProbe, Naive, EWC, MAS, SI, SIG, WVA, Superposition, Joint)
+    cls.name: cls
+    for cls in (
+        ImportanceProbe,
+        Naive,
+        EWC,
+        MAS,
+        SI,
+        SIG,
+        WVA,
+        GEM,
+        AGEM,
+        Replay,
+        DERPP,
+        LwF,
+        PackNet,
+        XdG,
+        FIP,
+        Superposition,
+        Joint,
+    )
 }
 
 __all__ = [
+    "AGEM",
+    "DERPP",
     "EWC",
+    "FIP",
+    "GEM",
     "MAS",
     "METHODS",
     "SCENARIO_MEANING",
@@ -29,18 +60,26 @@ __all__ = [
     "ImportanceProbe",
     "Interrupted",
     "Joint",
+    "LwF",
+    "Memory",
     "Method",
     "Naive",
     "Observer",
+    "PackNet",
     "QuadraticPenalty",
+    "Rehearsal",
+    "Replay",
     "Result",
     "Stream",
     "Superposition",
     "Task",
     "TaskEnd",
+    "XdG",
     "accuracy",
     "context_choice",
+    "fip",
     "fit",
     "importance",
     "metrics",
+    "pruning",
 ]

@@ -54,12 +54,24 @@ class Method:
     def start(self, net: Network, optimizer: Optimizer) -> None:
         """Make the arrays that exist from the first step on."""
 
+    def begin_task(self, net: Network, index: int, task: Task, steps: int) -> None:
+        """Training of task `index` (0 for the first) begins, or goes on in a resumed run.
+
+        steps: how many the task has in all.
+        """
+
     def streams(self) -> Streams:
         """What the fused optimizer step should add: omega and anchor, path, gain."""
         return Streams()
 
     def select(self, net: Network, task: int, step: int | None) -> None:
         """Make the network ready for a training step of a task or, with None, for its test."""
+
+    def see(self, net: Network, x: np.ndarray, y: np.ndarray) -> None:
+        """Look at the batch x (N, *input_shape), y (N,) of the training step that comes now.
+
+        It may lie in buffers that the next batch overwrites.
+        """
 
     def adjust(self, net: Network, grad: np.ndarray) -> None:
         """Change the gradient (P,) in place before the step."""

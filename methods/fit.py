@@ -259,6 +259,7 @@ class _Trainer:
         active = self._joint_active() if self.method.joint else task.active
         if now.step == 0 and now.task and self.reset_optimizer:
             now.moments, now.count = self._fresh_moments(), 0
+        self.method.begin_task(self.net, now.task, task, self.plan[now.task])
         hooked = type(self.method).adjust is not Method.adjust
         step = TrainingStep(
             self.net, self.optimizer, now.moments, self.method.streams(), active,
@@ -269,6 +270,7 @@ class _Trainer:
             x, y = batches[now.step]
             if self.augment is not None:
                 x = self.augment(x, (self.seed, now.task, now.step))
+            self.method.see(self.net, x, y)
             now.count += 1
             step.queue(x, y, now.count)
             now.step += 1

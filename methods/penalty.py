@@ -35,14 +35,17 @@ PenaltyKind = Literal["separate", "merged", "online", "latest"]
 PENALTIES = ("separate", "merged", "online", "latest")
 
 
-def choose_samples(end: TaskEnd, samples: int | None, which: str) -> Arrays:
-    """The training samples an importance is taken over: all, the last ones, or a random choice."""
+def choose_samples(end: TaskEnd, samples: int | None, which: str, key: int = 0xF15) -> Arrays:
+    """Some of a task's training samples: all, the last ones, or a random choice by Philox.
+
+    The choice follows from (seed, task, key), so that different purposes choose independently.
+    """
     x, y = end.train
     if samples is None or samples >= len(x):
         return x, y
     if which == "last":
         return x[-samples:], y[-samples:]
-    rows = np.sort(generator(end.seed, end.index, 0xF15).permutation(len(x))[:samples])
+    rows = np.sort(generator(end.seed, end.index, key).permutation(len(x))[:samples])
     chosen = end.device.put(rows)
     return x[chosen], y[chosen]
 

@@ -7,7 +7,7 @@ orthogonal. Trained in place: each task's context is set while the task is learn
 | kind           | context of a layer with M inputs            | kept for each task more |
 |----------------|---------------------------------------------|-------------------------|
 | binary         | signs, M; of a convolution's kernel, R S C  | M                       |
-| complex        | phases uniform in (-pi, pi], M              | M                       |
+| complex        | phases uniform in (-pi, pi], M or R S C     | M                       |
 | onepower       | the k-th power of one vector of phases      | 1                       |
 | rotation       | an orthogonal matrix (Haar), M x M          | M^2                     |
 | rotation-block | blocks of at most 64 on the diagonal        | 64 M                    |
@@ -27,13 +27,21 @@ import numpy as np
 
 from ..kernels.errors import MissingExtraError, SettingError, unknown_name
 from ..nnlite import (
+    Activation,
+    AdaptiveAvgPool2d,
+    AvgPool2d,
+    ComplexConv2d,
+    ComplexFlatten,
     ComplexLinear,
     Context,
     ContextConv2d,
+    ContextLinear,
     Conv2d,
     Flatten,
+    GlobalAvgPool,
     Layer,
     Linear,
+    MaxPool2d,
     Network,
     Residual,
     Rotation,
@@ -48,6 +56,8 @@ Schedule = Literal["task", "step"]
 _TURNED = ("rotation", "rotation-block", "permutation")
 _COMPLEX = ("complex", "onepower")
 _BLOCK = 64
+# Layers that do to the real and the imaginary parts alike what they do to real numbers.
+_ALIKE = (Activation, AdaptiveAvgPool2d, AvgPool2d, Flatten, GlobalAvgPool, MaxPool2d)
 _KEY = 0x5095  # contexts have random streams of their own
 
 
@@ -151,8 +161,8 @@ class Superposition(Method):
             return draw(number).integers(0, 2, shape) * 2.0 - 1.0
         if self.kind in _TURNED:
             return _turn(self.kind, seed, _KEY + place, number, shape[0])
-        phases = self._phases(draw, shape[1], number)
-        return np.stack([np.cos(phases), np.sin(phases)])
+        phases = self._phases(draw, int(np.prod(shape[1:])), number)
+        return np.stack([np.cos(phases), np.sin(phases)]).reshape(shape)
 
     def _phases(self, draw: Callable, size: int, number: int) -> np.ndarray:
         def of(number: int) -> np.ndarray:
@@ -184,7 +194,7 @@ class Superposition(Method):
             case "permutation":
                 return shape[0]
             case "complex":
-                return shape[1]
+                return int(np.prod(shape[1:]))
         return int(np.prod(shape))
 
     # ---- models in and out -----------------------------------------------------------------------
@@ -334,6 +344,7 @@ class _Inserter:
     def __init__(self, method: Superposition) -> None:
         self.method = method
         self.begun = method.first  # whether the layer that goes without has passed
+        self.complex = False  # whether images are complex by now
 
     def all(self, layers: Sequence[Layer]) -> tuple[Layer, ...]:
         made: list[Layer] = []
@@ -343,7 +354,7 @@ class _Inserter:
 
     def _one(self, layer: Layer, last: bool) -> list[Layer]:
         if self.method.kind in _COMPLEX:
-            return [self._complex(layer, last)]
+            return self._complex(layer, last)
         if isinstance(layer, Sequential):
             return [replace(layer, layers=self.all(layer.layers))]
         if isinstance(layer, Residual):
@@ -354,32 +365,49 @@ class _Inserter:
         return self._with_context(layer)
 
     def _with_context(self, layer: Linear | Conv2d) -> list[Layer]:
+        if isinstance(layer, ContextLinear | ContextConv2d):
+            raise SettingError("this network has contexts already")
         if not self.begun:
             self.begun = True
             return [layer]
         if isinstance(layer, Conv2d):
             return [self._kernel(layer)]
-        turned = self.method.kind in _TURNED
-        return [Rotation() if turned else Context(self.method.learned), layer]
+        if self.method.kind in _TURNED:
+            return [Rotation(), layer]
+        if self.method.learned:
+            return [Context(), layer]
+        return [ContextLinear(layer.units, layer.activation, layer.slope, layer.bias)]
 
     def _kernel(self, layer: Conv2d) -> Layer:
         if self.method.kind != "binary" or self.method.learned:
             raise SettingError(
                 "contexts of convolutions are frozen binary ones: kind='binary', learned=false"
             )
-        if isinstance(layer, ContextConv2d):
-            raise SettingError("this network has contexts already")
         return ContextConv2d(
             layer.filters, layer.size, layer.stride, layer.padding, layer.activation, layer.slope,
             layer.bias,
         )  # fmt: skip
 
-    def _complex(self, layer: Layer, last: bool) -> Layer:
-        if isinstance(layer, Flatten):
-            return layer
-        if not isinstance(layer, Linear):
-            raise SettingError(
-                f"complex contexts are for dense layers; {type(layer).__name__} has no complex "
-                "counterpart here: use kind='binary'"
-            )
-        return ComplexLinear(layer.units, layer.activation, layer.slope, real=last)
+    def _complex(self, layer: Layer, last: bool) -> list[Layer]:
+        if isinstance(layer, Linear):
+            return [ComplexLinear(layer.units, layer.activation, layer.slope, real=last)]
+        if last:
+            raise SettingError("a complex network ends in a Linear layer, which becomes real there")
+        if isinstance(layer, Conv2d):
+            real, self.complex = not self.complex, True
+            return [
+                ComplexConv2d(
+                    layer.filters, layer.size, layer.stride, layer.padding, layer.activation,
+                    layer.slope, real_input=real,
+                )
+            ]  # fmt: skip
+        if self.complex and isinstance(layer, Flatten):
+            return [ComplexFlatten()]
+        if self.complex and isinstance(layer, GlobalAvgPool):
+            return [layer, ComplexFlatten()]
+        if isinstance(layer, _ALIKE):
+            return [layer]
+        raise SettingError(
+            f"complex contexts are for dense and convolutional layers; {type(layer).__name__} has "
+            "no complex counterpart here: use kind='binary'"
+        )

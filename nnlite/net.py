@@ -271,6 +271,34 @@ class Network:
             ty = self.chain.tangent(self._scope, self._own, saved.layers, directions, tx)
         return np.zeros_like(saved.outputs) if ty is None else ty.copy()
 
+    def gram(self, saved: Saved, dy: np.ndarray) -> np.ndarray:
+        """G G^T (V N, V N), row (v, n) of G (V N, P) being J_n^T dy[v, n]; dy (V, N, K).
+
+        Added up layer by layer; a dense layer forms no row of G.
+        """
+        self._check_saved(saved)
+        self._check_per_sample(saved, "gram")
+        stacked = self.device.put(dy).reshape(-1, saved.n, self.num_outputs)
+        rows = stacked.shape[0] * saved.n
+        total = self.device.zeros((rows, rows), self.dtype)
+
+        def visit(layer, k, p, out, kept, dy):
+            layer.gram(k, p, kept, dy.reshape(len(stacked), saved.n, *dy.shape[1:]), total)
+
+        self._walk_back(saved, stacked.reshape(-1, self.num_outputs), {}, visit)
+        return total
+
+    def second(self, saved: Saved, v: np.ndarray) -> np.ndarray:
+        """d^2/ds^2 f(theta + s v) at s = 0, (N, K): the outputs' acceleration on a straight line.
+
+        A second-order forward pass. Raises ModeError where BatchNorm2d uses batch statistics.
+        """
+        self._check_saved(saved)
+        directions = self._split(self._vector(v, "the direction"))
+        with self._roomy(saved.n):
+            _, tyy = self.chain.second(self._scope, self._own, saved.layers, directions, None, None)
+        return np.zeros_like(saved.outputs) if tyy is None else tyy.copy()
+
     def accumulate(self, saved: Saved, dy: np.ndarray, out: np.ndarray, power: int) -> None:
         """out (P,) += sum over v, n of |J_n^T dy[v, n]|**power; dy (N, K) or (V, N, K).
 

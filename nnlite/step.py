@@ -53,6 +53,7 @@ class TrainingStep:
             self._rooms: dict[Any, np.ndarray] = {}  # where batches from the host are put
             self._seen: set[Any] = set()
             self._moves = -1
+            self._draw = -1  # the draw's number that `_clocks` holds
 
     @property
     def full(self) -> bool:
@@ -96,18 +97,19 @@ class TrainingStep:
         if self._moves != net.workspace.moves:  # graphs remember where buffers were
             self._graphs.clear()
             self._seen.clear()
+            self._draw = -1
+        if self._draw != draw:  # also after passes in mode "train" that `adjust` made
             self._clocks[...] = device.put(np.array([count, draw]))
         key = len(y), device.address(x), device.address(y)
-        if key in self._graphs:
+        if key in self._seen and self.adjust is None:
+            if key not in self._graphs:
+                self._graphs[key] = device.capture(lambda: self._work(x, y)), x, y
             self._graphs[key][0]()
-        elif key in self._seen and self.adjust is None:
-            graph = device.capture(lambda: self._work(x, y))
-            self._graphs[key] = graph, x, y
-            graph()
+            net.draws = draw + 1  # a graph counts in the device's memory alone
         else:
             self._work(x, y)
             self._seen.add(key)
-        net.draws = draw + 1
+        self._draw = draw + 1
         self._moves = net.workspace.moves
         self._losses[self._queued : self._queued + 1] = self._mean
         self._queued += 1
@@ -125,6 +127,6 @@ class TrainingStep:
     def _work(self, x: np.ndarray, y: np.ndarray) -> None:
         """One step, with nothing in it that waits or differs from one step to the next."""
         loss = self.net.gradient(x, y, self.grad, self.active, draw=self._clocks[1:])
+        self.net.ops.mean_loss(loss, self._mean)  # before `adjust` may use the losses' buffer
         self._update(self._clocks[:1])
-        self.net.ops.mean_loss(loss, self._mean)
         self.net.ops.advance(self._clocks)

@@ -197,7 +197,7 @@ def test_addresses_need_not_allow_16_bytes(either, name):
 
 # ---- matrix products ----------------------------------------------------------------------------
 
-DENSE = [name for name in NAMES if name.startswith("dense")]
+DENSE = [name for name in NAMES if name.startswith(("dense", "superposed"))]
 PRODUCTS = [name for name in DENSE if KERNELS[name].product]
 
 

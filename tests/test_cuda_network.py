@@ -155,6 +155,13 @@ METHODS = [
     ImportanceProbe(lam=0.5),
     methods.MAS(lam=0.5),
     methods.WVA(lam=0.5),
+    methods.GEM(memories=20),
+    methods.AGEM(memories=20, batch=16),
+    methods.Replay(memories=20),
+    methods.DERPP(memories=20),
+    methods.LwF(),
+    methods.XdG(),
+    methods.PackNet(),
 ]
 
 

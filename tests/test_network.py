@@ -11,9 +11,12 @@ from weightspace.nnlite import (
     AdaptiveAvgPool2d,
     AvgPool2d,
     BatchNorm2d,
+    ComplexConv2d,
+    ComplexFlatten,
     ComplexLinear,
     Context,
     ContextConv2d,
+    ContextLinear,
     Conv2d,
     Dropout,
     Flatten,
@@ -40,7 +43,8 @@ STACKS = {
     "no bias": [Linear(6, "tanh", bias=False), Linear(K, bias=False)],
     "one layer": [Linear(K)],
     "one unit": [Linear(1, "tanh"), Linear(K)],
-    "contexts": [Context(), Linear(9, "tanh"), Context(learned=True), Linear(K)],
+    "contexts": [ContextLinear(9, "tanh"), ContextLinear(K, bias=False)],
+    "learned contexts": [Context(), Linear(9, "tanh"), Context(), Linear(K)],
     "rotations": [Rotation(), Linear(7, "tanh"), Rotation(), Linear(K)],
     "complex": [ComplexLinear(6, "tanh"), ComplexLinear(5, "relu"), ComplexLinear(K, real=True)],
     "flat norm": [Linear(6), BatchNorm2d(activation="tanh"), Dropout(0.5), Linear(K)],
@@ -63,8 +67,20 @@ IMAGE_STACKS = {
         ContextConv2d(5, 3, 1, 1, "relu"),
         ContextConv2d(4, 3, 2, bias=False),
         Flatten(),
-        Context(),
-        Linear(K),
+        ContextLinear(K),
+    ],
+    "complex convolutions": [
+        ComplexConv2d(4, 3, 1, 1, "relu", real_input=True),
+        ComplexConv2d(3, (2, 3), 2, (1, 0), "tanh"),
+        ComplexFlatten(),
+        ComplexLinear(K, real=True),
+    ],
+    "complex pooling": [
+        ComplexConv2d(3, 3, activation="leaky_relu", real_input=True),
+        AvgPool2d(2),
+        GlobalAvgPool(),
+        ComplexFlatten(),
+        ComplexLinear(K, real=True),
     ],
     "pooling": [
         MaxPool2d(2),
@@ -197,6 +213,23 @@ def test_accumulate_is_the_sum_of_sample_gradients_powers(net, batch, rng, power
     total = np.ones(net.num_parameters)
     net.accumulate(net.trace(x), u, total, power)  # stacked cotangents, added to what was there
     assert relative_error(total, expected + 1) <= tolerance("float64", 3 * N)
+
+
+def test_gram_is_the_product_of_all_gradients(net, batch, rng):
+    x, _ = batch
+    u = rng.normal(size=(3, N, K))
+    rows = np.array([net.vjp(x[n : n + 1], u[v, n : n + 1]) for v in range(3) for n in range(N)])
+    expected = rows @ rows.T
+    assert relative_error(net.gram(net.trace(x), u), expected) <= tolerance(
+        "float64", net.num_parameters
+    )
+
+
+def test_second_is_the_derivative_of_the_jvp(net, batch, rng):
+    x, _ = batch
+    v = rng.normal(size=net.num_parameters)
+    slope = central_difference(net, v, lambda: net.jvp(x, v))
+    assert relative_error(net.second(net.trace(x), v), slope) <= DIFFERENCES
 
 
 def test_pull_accumulates_when_asked(net, batch, rng):

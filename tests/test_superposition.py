@@ -7,7 +7,20 @@ import pytest
 from weightspace.kernels.errors import SettingError, UnknownNameError
 from weightspace.kernels.spec import relative_error
 from weightspace.methods import Naive, Superposition, fit
-from weightspace.nnlite import Conv2d, Flatten, GlobalAvgPool, Linear, Network, models
+from weightspace.nnlite import (
+    AvgPool2d,
+    BatchNorm2d,
+    ComplexConv2d,
+    ComplexLinear,
+    Conv2d,
+    Flatten,
+    GlobalAvgPool,
+    Linear,
+    MaxPool2d,
+    Network,
+    Residual,
+    models,
+)
 from weightspace.nnlite.optim import Adam
 
 KINDS = ("binary", "complex", "onepower", "rotation", "rotation-block", "permutation")
@@ -51,6 +64,56 @@ def test_a_retrieved_convolutional_model_answers_as_under_its_context(rng):
     x = rng.normal(size=(3, 8, 8, 3))
     method.select(net, 2, None)
     assert relative_error(method.retrieve(2).forward(x), net.forward(x)) <= 1e-12
+
+
+@pytest.mark.parametrize("kind", ["complex", "onepower"])
+def test_a_superposed_complex_cnn_keeps_its_models_apart(kind, rng):
+    pooled = (Conv2d(6, 3, 1, 1, "relu"), MaxPool2d(2), Conv2d(5, 3, 2), GlobalAvgPool(), Linear(4))
+    flat = (Conv2d(6, 3, 1, 1, "relu"), AvgPool2d(2), Conv2d(5, 3, 2), Flatten(), Linear(4))
+    for layers in (pooled, flat):
+        method = Superposition(kind)
+        net = method.wrap(network(layers, (8, 8, 3)))
+        x = rng.normal(size=(3, 8, 8, 3))
+        answers = []
+        for number in (1, 2):
+            method.select(net, number, None)
+            answers.append(net.forward(x))
+            back = method.retrieve(number)
+            assert relative_error(back.forward(x), answers[-1]) <= 1e-12
+        assert relative_error(*answers) > 0.1
+        method.store([back])
+        method.select(net, 0, None)
+        assert relative_error(net.forward(x), answers[-1]) <= 1e-12
+
+
+def test_a_complex_convolution_is_numpys(rng):
+    """y = x * (c W) in complex numbers, on the whole image at once."""
+    net = Network([ComplexConv2d(3, (4, 5)), Flatten()], (4, 5, 4), dtype="float64")
+    c, w = net.state["0.context"], net.layout.view(net.theta, "0.weight")
+    c[...] = rng.normal(size=c.shape)
+    x = rng.normal(size=(6, 4, 5, 4))
+    kernel = (w[:, 0] + 1j * w[:, 1]) * (c[0] + 1j * c[1])
+    expected = np.einsum("nhwc,ohwc->no", x[..., :2] + 1j * x[..., 2:], kernel)
+    found = net.forward(x)
+    assert relative_error(found, np.concatenate([expected.real, expected.imag], axis=1)) <= 1e-13
+
+
+def test_a_complex_convolution_of_one_pixel_is_the_dense_layer(rng):
+    conv = Network([ComplexConv2d(3, 1, activation="tanh"), Flatten()], (1, 1, 8), "reference",
+                   "float64")  # fmt: skip
+    dense = Network([ComplexLinear(3, "tanh"), Flatten()], (2, 4), "reference", "float64")
+    conv.theta[...] = dense.theta
+    x, u = rng.normal(size=(5, 8)), rng.normal(size=(2, 5, 6))
+    pictures, planes = x.reshape(5, 1, 1, 8), x.reshape(5, 2, 4)
+    for power in (0, 1, 2):  # 0: the absolute signal
+        found = []
+        for net, given in ((conv, pictures), (dense, planes)):
+            found.append(np.zeros(net.num_parameters))
+            if power:
+                net.accumulate(net.trace(given), u, found[-1], power)
+            else:
+                net.signal(net.trace(given), found[-1])
+        assert relative_error(*found) <= 1e-13
 
 
 def test_every_convolution_of_a_resnet_but_the_first_gets_a_context():
@@ -217,7 +280,10 @@ def test_what_cannot_have_contexts_is_named():
     with pytest.raises(SettingError, match="complex"):
         Superposition("binary", mix=True)
     images = (Conv2d(4), GlobalAvgPool(), Linear(3))
-    with pytest.raises(SettingError, match="Conv2d"):
-        Superposition("complex").wrap(network(images, (8, 8, 3)))
+    for layer in (BatchNorm2d(), Residual((Conv2d(3, 3, 1, 1),))):
+        with pytest.raises(SettingError, match=type(layer).__name__):
+            Superposition("complex").wrap(network((layer, *images), (8, 8, 3)))
+    with pytest.raises(SettingError, match="ends in a Linear"):
+        Superposition("complex").wrap(network(images[:-1], (8, 8, 3)))
     with pytest.raises(SettingError, match="binary"):
         Superposition("rotation").wrap(network(images, (8, 8, 3)))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from ...kernels.errors import unknown_name
 from . import (
     fashion_cnn,
+    fip_cifar100,
+    fip_two_tasks,
     kutalev_importances,
     manipulated_mnist,
     mnist_fashion,
@@ -30,6 +32,8 @@ PRESETS: dict[str, Preset] = {
         kutalev_importances,
         fashion_cnn,
         mnist_fashion,
+        fip_two_tasks,
+        fip_cifar100,
         split_fashion,
         split_cifar10,
         psp_permuted_mnist,

@@ -219,7 +219,9 @@ class ConvNet(Kind):
     """
 
     table: ClassVar[str] = "NETWORKS"
-    operations: ClassVar[tuple[str, ...]] = ("train-step-sgd", *_FORWARD, "fisher-empirical", "jvp")
+    operations: ClassVar[tuple[str, ...]] = (
+        "train-step-sgd", *_FORWARD, "fisher-empirical", "jvp", "gram",
+    )  # fmt: skip
 
     network: str
 

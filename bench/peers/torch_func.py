@@ -67,8 +67,8 @@ def _vjp(problem: Problem) -> Operation:
     return torch_net.stateless(call, "vjp", f.flat)
 
 
-def _gram(problem: Problem) -> Operation:
-    f = _Functional(problem)
+def _gram(problem: Problem, layout: torch.memory_format = torch.channels_last) -> Operation:
+    f = _Functional(problem, layout)
 
     def call() -> Parameters:
         pushed = func.jvp(f.batch, (f.theta,), (f.v,))[1]
@@ -153,4 +153,5 @@ NETWORKS: dict[str, Variants] = {
         **layouts(_empirical, "vmap(grad), 16 samples at a time", chunk=16),
     },
     "jvp": layouts(_jvp, "jvp"),
+    "gram": layouts(_gram, "jvp, vjp"),
 }

@@ -65,6 +65,9 @@ def network(problem: Problem, kind: ConvNet, a: Arrays) -> dict[str, np.ndarray]
             return {"change": net.theta - a["theta"], "state": state}
         case "jvp":
             return {"jvp": net.jvp(x, a["v"])}
+        case "gram":
+            saved = net.trace(x)
+            return {"gram": net.pull(saved, net.push(saved, a["v"]))}
         case "fisher-empirical":
             saved = net.trace(x)
             shifted = np.exp(saved.outputs - saved.outputs.max(axis=1, keepdims=True))

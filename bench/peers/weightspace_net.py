@@ -185,7 +185,7 @@ OPERATIONS: dict[str, Variants] = {
     "gram": _asking("gram", _gram),
 }
 SUPERPOSED: dict[str, Variants] = {"train-step-adam": {BACKEND: _train_adam}}
-_SAME = ("forward-1", "forward-32", "forward-256", "fisher-empirical", "jvp")
+_SAME = ("forward-1", "forward-32", "forward-256", "fisher-empirical", "jvp", "gram")
 NETWORKS: dict[str, Variants] = {
     "train-step-sgd": {BACKEND: _train_momentum},
     **{name: OPERATIONS[name] for name in _SAME},

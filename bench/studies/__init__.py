@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from ...kernels.errors import unknown_name
 from ..experiments import PRESETS
-from . import fip_sparsify_lenet, fip_sparsify_resnet20
+from . import fip_geometry, fip_sparsify_lenet, fip_sparsify_resnet20
 from .study import Part, Row, Study, StudyPlan, Work, run_study
 
 STUDIES: dict[str, Study] = {
-    study.name: study for study in (fip_sparsify_lenet.STUDY, fip_sparsify_resnet20.STUDY)
+    module.STUDY.name: module.STUDY
+    for module in (fip_geometry, fip_sparsify_lenet, fip_sparsify_resnet20)
 }
 
 

@@ -44,6 +44,8 @@ from .dense import (
     dense_sample_grads,
     dense_signal,
     dense_tangent,
+    superposed_backward,
+    superposed_forward,
 )
 from .images import (
     dropout,
@@ -155,6 +157,8 @@ __all__ = [
     "softmax_tangent",
     "sparse_dense_forward",
     "squared_error",
+    "superposed_backward",
+    "superposed_forward",
     "tanh_backward",
     "tanh_forward",
     "tanh_tangent",

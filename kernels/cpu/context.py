@@ -25,6 +25,7 @@ def _all_rows(x, c, y):
         _rows(x, c, y, p * ROWS, min((p + 1) * ROWS, x.shape[0]))
 
 
+@serial
 def context_multiply(x, c, y):
     if x.size <= ALONE:
         _rows(x, c, y, 0, x.shape[0])

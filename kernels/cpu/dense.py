@@ -11,6 +11,7 @@ from numba import prange
 
 from .activations import apply, pull
 from .blas import product_nn, product_nt, product_tn, require_rows
+from .context import context_multiply
 from .tiles import BLOCK, ROWS, forward_tile, parallel, pieces, serial, square_tile
 from .vector import combine_rows, dot_rows
 
@@ -64,6 +65,12 @@ def dense_forward(x, w, b, act, slope, y):
             apply(act, slope, tile[i], tile[i])
 
 
+@serial
+def superposed_forward(x, c, w, b, act, slope, z, y):
+    context_multiply(x, c, z)
+    dense_forward(z, w, b, act, slope, y)
+
+
 @parallel
 def _pull_rows(act, slope, y, dy, dz):
     rows = y.shape[0]
@@ -85,8 +92,15 @@ def _parameter_tile(t, x, dz, beta, dw, db):
 
 
 @serial
-def _input_tile(t, dz, w, dx):
-    """Tile t of dx = dz w."""
+def _multiply(row, c):
+    """row *= c, one array in place: of two that overlap LLVM would not vectorise the loop."""
+    for i in range(row.size):
+        row[i] *= c[i]
+
+
+@serial
+def _input_tile(t, dz, w, c, dx):
+    """Tile t of dx = dz w, or c (dz w)."""
     height, width = square_tile(dx.shape[0], dx.shape[1], dz.shape[1])
     across = pieces(dx.shape[1], width)
     r, i = t // across * height, t % across * width
@@ -95,6 +109,9 @@ def _input_tile(t, dz, w, dx):
         combine_rows(dz[0], w, i, end, dx[0, i:end])
     else:
         product_nn(dz[r : r + height], w[:, i : i + width], dx[r : r + height, i : i + width], 0)
+    if c is not None:
+        for n in range(r, min(r + height, dx.shape[0])):
+            _multiply(dx[n, i : i + width], c[i : i + width])
 
 
 @serial
@@ -104,7 +121,7 @@ def _tile_count(out, depth):
 
 
 @parallel
-def dense_backward(x, w, y, dy, act, slope, beta, dz, dw, db, dx):
+def _backward(x, c, w, y, dy, act, slope, beta, dz, dw, db, dx):
     require_rows(x)
     require_rows(w)
     require_rows(dz)
@@ -114,7 +131,17 @@ def dense_backward(x, w, y, dy, act, slope, beta, dz, dw, db, dx):
             _parameter_tile(t, x, dz, beta, dw, db)
     if dx is not None:
         for t in prange(_tile_count(dx, dz.shape[1])):
-            _input_tile(t, dz, w, dx)
+            _input_tile(t, dz, w, c, dx)
+
+
+@serial
+def dense_backward(x, w, y, dy, act, slope, beta, dz, dw, db, dx):
+    _backward(x, None, w, y, dy, act, slope, beta, dz, dw, db, dx)
+
+
+@serial
+def superposed_backward(z, c, w, y, dy, act, slope, beta, dz, dw, db, dx):
+    _backward(z, c, w, y, dy, act, slope, beta, dz, dw, db, dx)
 
 
 @parallel

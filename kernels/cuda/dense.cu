@@ -20,6 +20,48 @@ dense_forward(int N, int I, int O, const typename P::Real* __restrict__ x, long 
     });
 }
 
+// x (N, I) on its way to becoming z = c x: each piece is multiplied when it has arrived, and kept
+// where `z` is not null. The blocks of one column of tiles keep theirs: between them they read all.
+template <class P>
+struct Turned : AlongK<P> {
+    typedef typename P::Real T;
+    const T* c;
+    T* z;
+    __device__ Turned(const T* x, int I, int N, const T* c, T* z) : AlongK<P>{x, I, N}, c(c), z(z) {}
+};
+
+template <class P, int PIECE>
+__device__ __forceinline__ void arrived(const Turned<P>& x, typename P::Real (&piece)[PIECE],
+                                        const typename P::Real* row, int k, bool inside)
+{
+    if (!inside || !row) return;
+    Pack<typename P::Real, PIECE> factor = load<PIECE>(x.c + k);
+#pragma unroll
+    for (int e = 0; e < PIECE; ++e) factor.at[e] = piece[e] *= factor.at[e];
+    if (x.z) store(x.z + (row - x.data) + k, factor);
+}
+
+// y = f(z w^T + b) of z = c x, which is written too
+template <class P>
+__global__ void __launch_bounds__(P::THREADS)
+superposed_forward(int N, int I, int O, const typename P::Real* __restrict__ x,
+                   const typename P::Real* __restrict__ c, const typename P::Real* __restrict__ w,
+                   long long w_stride, const typename P::Real* __restrict__ b, int act,
+                   typename P::Real slope, typename P::Real* z, typename P::Real* y)
+{
+    typedef typename P::Real T;
+    __shared__ typename P::Stage stage;
+    const int m0 = blockIdx.x * P::BM, n0 = blockIdx.y * P::BN;
+    P product;
+    product.clear();
+    const Turned<P> left(x, I, N, c, n0 == 0 ? z : nullptr);
+    product.add(stage, left, AlongK<P>{w, w_stride, O}, m0, n0, 0, I);
+    product.combine(stage);
+    product.each(m0, n0, N, O, [=](int m, int n, T z) {
+        y[(long long)m * O + n] = activate(act, slope, b ? z + b[n] : z);
+    });
+}
+
 // What is left of a product z that another library formed in place: f(z + b), or, where y is given,
 // f'(y) (z + b). Rows of z lie z_stride apart.
 template <typename T>
@@ -51,11 +93,12 @@ dense_weight_grad(int N, int I, int O, const typename P::Real* __restrict__ x, l
     product.each(m0, n0, O, I, [=](int o, int i, T g) { blend(dw + (long long)o * I + i, beta, g); });
 }
 
-// dx = dz w
+// dx = dz w, or c (dz w); c may be null
 template <class P>
 __global__ void __launch_bounds__(P::THREADS)
 dense_input_grad(int N, int I, int O, const typename P::Real* __restrict__ dz,
-                 const typename P::Real* __restrict__ w, long long w_stride, typename P::Real* dx)
+                 const typename P::Real* __restrict__ w, long long w_stride,
+                 const typename P::Real* __restrict__ c, typename P::Real* dx)
 {
     typedef typename P::Real T;
     __shared__ typename P::Stage stage;
@@ -64,7 +107,9 @@ dense_input_grad(int N, int I, int O, const typename P::Real* __restrict__ dz,
     product.clear();
     product.add(stage, AlongK<P>{dz, O, N}, AcrossK<P>{w, w_stride, I}, m0, n0, 0, O);
     product.combine(stage);
-    product.each(m0, n0, N, I, [=](int n, int i, T g) { dx[(long long)n * I + i] = g; });
+    product.each(m0, n0, N, I, [=](int n, int i, T g) {
+        dx[(long long)n * I + i] = c ? g * c[i] : g;
+    });
 }
 
 // ty = f'(y) (tx w^T + x tw^T + tb); tx, or tw and tb, may be null

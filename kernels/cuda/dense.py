@@ -20,6 +20,7 @@ SOURCE = Source(
     "dense.cu",
     {
         "dense_forward": PRODUCTS,
+        "superposed_forward": PRODUCTS,
         "dense_weight_grad": PRODUCTS,
         "dense_input_grad": PRODUCTS,
         "dense_tangent": PRODUCTS,
@@ -78,10 +79,41 @@ class Dense(Products):
             y, row_stride(y),
         )  # fmt: skip
 
+    def superposed_forward(
+        self, x: Any, c: Any, w: Any, b: Any, act: int, slope: float, z: Any, y: Any
+    ) -> None:
+        contiguous(x, c, b, z, y)
+        (n, i), o = x.shape, len(w)
+        if self._large(n, o, i):
+            self._multiply(x, c, z)
+            self.dense_forward(z, w, b, act, slope, y)
+            return
+        self._product(
+            "superposed_forward", (n, o, i), (x, w, z, c.reshape(1, i)), np.int32(n), np.int32(i),
+            np.int32(o), x, c, w, row_stride(w), b, np.int32(act), x.dtype.type(slope), z, y,
+        )  # fmt: skip
+
+    def _multiply(self, x: Any, c: Any, y: Any) -> None:
+        self.over_rows(f"context_multiply<{c_type(x)}>", len(x), c.size, x, c, y)
+
     def dense_backward(
         self, x: Any, w: Any, y: Any, dy: Any, act: int, slope: float, beta: float, dz: Any,
         dw: Any, db: Any, dx: Any,
     ) -> None:  # fmt: skip
+        self._backward(x, None, w, y, dy, act, slope, beta, dz, dw, db, dx)
+
+    def superposed_backward(
+        self, z: Any, c: Any, w: Any, y: Any, dy: Any, act: int, slope: float, beta: float,
+        dz: Any, dw: Any, db: Any, dx: Any,
+    ) -> None:  # fmt: skip
+        contiguous(c)
+        self._backward(z, c, w, y, dy, act, slope, beta, dz, dw, db, dx)
+
+    def _backward(
+        self, x: Any, c: Any, w: Any, y: Any, dy: Any, act: int, slope: float, beta: float,
+        dz: Any, dw: Any, db: Any, dx: Any,
+    ) -> None:  # fmt: skip
+        """`superposed_backward`, or `dense_backward` where c is None."""
         contiguous(y, dy, dz, dw, db, dx)
         (n, i), o, vn = x.shape, len(w), len(dy)
         real, number = c_type(x), x.dtype.type
@@ -99,8 +131,12 @@ class Dense(Products):
             )  # fmt: skip
         if dx is not None and self._large(vn, i, o):
             self._gemm((False, False), o, dz, w, dx, 0.0)
+            if c is not None:
+                self._multiply(dx, c, dx)
         elif dx is not None:
-            self._product("dense_input_grad", (vn, i, o), (dz, w), *sizes, dz, w, row_stride(w), dx)
+            self._product(
+                "dense_input_grad", (vn, i, o), (dz, w), *sizes, dz, w, row_stride(w), c, dx
+            )
 
     def dense_tangent(
         self, x: Any, w: Any, y: Any, tx: Any, tw: Any, tb: Any, act: int, slope: float, ty: Any

@@ -14,6 +14,14 @@
 
 enum Loads { SINGLE, WIDE };
 
+// What becomes of a piece when it has arrived from memory, before it goes to shared memory: nothing,
+// unless its reader has an overload. (Done as it is read, a thread would wait for it.)
+template <class Reader, typename T, int PIECE, class Row>
+__device__ __forceinline__ void arrived(const Reader& reader, T (&piece)[PIECE], const Row& row,
+                                        int k, bool inside)
+{
+}
+
 template <class Sums, Loads LOADS>
 struct Tile : Sums {
     typedef typename Sums::Real T;
@@ -53,8 +61,8 @@ struct Tile : Sums {
         left.bring(k0, end);
         right.bring(k0, end);
         for (int round = 0; round < rounds; ++round) {
-            left.put(slice.a);
-            right.put(slice.b);
+            left.put(slice.a, k0, end);
+            right.put(slice.b, k0, end);
             __syncthreads();
             k0 += BK * GROUPS;
             if (round + 1 < rounds) {
@@ -153,19 +161,24 @@ struct Tile : Sums {
             }
         }
 
-        __device__ void put(T (&to)[BK][WIDTH + PAD])
+        // Into shared memory, what `bring` got for the same k0 and end.
+        __device__ void put(T (&to)[BK][WIDTH + PAD], int k0, int end)
         {
             if (!busy()) return;
 #pragma unroll
             for (int s = 0; s < STEPS; ++s)
 #pragma unroll
-                for (int i = 0; i < ROWS; ++i)
+                for (int i = 0; i < ROWS; ++i) {
+                    T(&piece)[PIECE] = held[s * ROWS + i];
+                    const int first = step + s * NEXT_STEP;
+                    arrived(reader, piece, rows[i], k0 + first, k0 + first < end);
 #pragma unroll
                     for (int e = 0; e < PIECE; ++e) {
-                        const int k = step + s * NEXT_STEP + (ALONG ? e : 0);
+                        const int k = first + (ALONG ? e : 0);
                         const int r = row + i * NEXT_ROW + (ALONG ? 0 : e);
-                        to[slot(k)][r] = Sums::stored(held[s * ROWS + i][e]);
+                        to[slot(k)][r] = Sums::stored(piece[e]);
                     }
+                }
         }
     };
 };

@@ -43,6 +43,8 @@ from .dense import (
     dense_sample_grads,
     dense_signal,
     dense_tangent,
+    superposed_backward,
+    superposed_forward,
 )
 from .images import (
     dropout,
@@ -154,6 +156,8 @@ __all__ = [
     "softmax_tangent",
     "sparse_dense_forward",
     "squared_error",
+    "superposed_backward",
+    "superposed_forward",
     "tanh_backward",
     "tanh_forward",
     "tanh_tangent",

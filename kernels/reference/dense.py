@@ -40,6 +40,23 @@ def dense_backward(x, w, y, dy, act, slope, beta, dz, dw, db, dx):
         np.matmul(dz, w, out=dx)
 
 
+def superposed_forward(x, c, w, b, act, slope, z, y):
+    """y (N, O) = f(z w^T + b) of z (N, I) = c x, which is written for the other verbs.
+
+    c (I,) is the context of one of the models that w holds: a factor for each feature (Cheung et
+    al. 2019). With factors of 1 every bit of y is that of `dense_forward`.
+    """
+    np.multiply(x, c, out=z)
+    dense_forward(z, w, b, act, slope, y)
+
+
+def superposed_backward(z, c, w, y, dy, act, slope, beta, dz, dw, db, dx):
+    """`dense_backward` of the input z (N, I) = c x, with dx = c (dz w): the cotangent of x."""
+    dense_backward(z, w, y, dy, act, slope, beta, dz, dw, db, dx)
+    if dx is not None:
+        dx *= c
+
+
 def dense_tangent(x, w, y, tx, tw, tb, act, slope, ty):
     """The Jacobian: ty (N, O) = f'(y) (tx w^T + x tw^T + tb).
 

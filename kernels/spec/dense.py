@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from .common import ACT, ACTS, RELU
 from .contract import Kernel
 from .makers import unit
+
+_BACKWARD_WRITES = {"dz": "=", "dw": "beta", "db": "beta", "dx": "="}
+_BACKWARD_VARIANTS: dict[str, dict[str, Any]] = {
+    "": {},
+    **ACTS,
+    "adding": {"beta": 1.0},
+    "no bias": {"db": None},
+    "first layer": {"dx": None},
+    "input only": {"dw": None, "db": None},
+}
 
 DENSE = [
     Kernel(
@@ -31,20 +43,48 @@ DENSE = [
             "db": "O",
             "dx": "N I",
         },
-        {"dz": "=", "dw": "beta", "db": "beta", "dx": "="},
+        _BACKWARD_WRITES,
         lambda s: 4.0 * s["N"] * s["I"] * s["O"],
         {**RELU, "beta": 0.0},
         make={"y": unit},
-        variants={
-            "": {},
-            **ACTS,
-            "adding": {"beta": 1.0},
-            "no bias": {"db": None},
-            "first layer": {"dx": None},
-            "input only": {"dw": None, "db": None},
-        },
+        variants=_BACKWARD_VARIANTS,
         reduces="N|O",
         timed=("", "first layer"),
+        share={"first layer": 0.5, "input only": 0.5},
+        product=True,
+    ),
+    Kernel(
+        "superposed_forward",
+        {"x": "N I", "c": "I", "w": "O I", "b": "O", **ACT, "z": "N I", "y": "N O"},
+        {"z": "=", "y": "="},
+        lambda s: 2.0 * s["N"] * s["I"] * s["O"],
+        RELU,
+        variants={"": {}, **ACTS, "no bias": {"b": None}},
+        reduces="I",
+        product=True,
+        parts=2,
+    ),
+    Kernel(
+        "superposed_backward",
+        {
+            "z": "N I",
+            "c": "I",
+            "w": "O I",
+            "y": "N O",
+            "dy": "N O",
+            **ACT,
+            "beta": None,
+            "dz": "N O",
+            "dw": "O I",
+            "db": "O",
+            "dx": "N I",
+        },
+        _BACKWARD_WRITES,
+        lambda s: 4.0 * s["N"] * s["I"] * s["O"],
+        {**RELU, "beta": 0.0},
+        make={"y": unit},
+        variants=_BACKWARD_VARIANTS,
+        reduces="N|O",
         share={"first layer": 0.5, "input only": 0.5},
         product=True,
     ),

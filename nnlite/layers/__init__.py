@@ -2,8 +2,9 @@
 
 from .activation import Activation, Flatten
 from .base import Layer
+from .complex_conv import ComplexConv2d, ComplexFlatten
 from .composite import Residual, Sequential
-from .context import ComplexLinear, Context, ContextConv2d, Rotation
+from .context import ComplexLinear, Context, ContextConv2d, ContextLinear, Rotation
 from .conv import Conv2d
 from .dropout import Dropout
 from .linear import Linear
@@ -17,9 +18,12 @@ LAYERS: dict[str, type[Layer]] = {
         AdaptiveAvgPool2d,
         AvgPool2d,
         BatchNorm2d,
+        ComplexConv2d,
+        ComplexFlatten,
         ComplexLinear,
         Context,
         ContextConv2d,
+        ContextLinear,
         Conv2d,
         Dropout,
         Flatten,
@@ -38,9 +42,12 @@ __all__ = [
     "AdaptiveAvgPool2d",
     "AvgPool2d",
     "BatchNorm2d",
+    "ComplexConv2d",
+    "ComplexFlatten",
     "ComplexLinear",
     "Context",
     "ContextConv2d",
+    "ContextLinear",
     "Conv2d",
     "Dropout",
     "Flatten",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -11,7 +12,16 @@ from ...kernels.codes import ACTIVATIONS, IDENTITY
 from ...kernels.errors import SettingError, unknown_name
 from ..layout import Shape
 from ..workspace import Buffer, Scope
-from .base import Layer
+from .base import Layer, own
+
+
+def curvature(name: str, y: np.ndarray) -> np.ndarray | None:
+    """f'' of an activation, written in its output y; None where f is made of straight pieces."""
+    if name == "tanh":
+        return -2 * y * (1 - y * y)
+    if name == "sigmoid":
+        return y * (1 - y) * (1 - 2 * y)
+    return None
 
 
 def check_activation(name: str, slope: float) -> None:
@@ -40,6 +50,29 @@ class Activated(Layer):
         dz = k.flow(dy.shape, dy)
         k.ops.activation_backward(self._act, self.slope, y, dy, dz)
         return dz
+
+    def second(self, k, p, saved, tp, tx, txx):
+        """Of y = f(z), z linear in x and in the parameters: z'' = B(x'', p) + 2 B(x', p').
+
+        The second term is the layer's own tangent with x' in the place of x, without the bias.
+        """
+        ty = own(self.tangent(k, p, saved, tp, tx))
+        twice = None
+        if tp is not None and tx is not None:
+            twice = {name: 2 * t if name == "weight" else 0 * t for name, t in tp.items()}
+        moved = saved if tx is None else self._at(k, saved, tx)
+        tyy = own(self.tangent(k, p, moved, twice, txx))
+        bend = curvature(self.activation, saved.y)
+        if bend is None or ty is None:
+            return ty, tyy
+        linear: Any = replace(self, activation="identity")  # type: ignore[type-var]
+        tz = linear.tangent(k, p, saved, tp, tx)
+        bent = bend.reshape(tz.shape) * tz * tz
+        return ty, bent if tyy is None else tyy + bent
+
+    def _at(self, k: Scope, saved: Any, tx: np.ndarray) -> Any:
+        """`saved` as if the input had been tx."""
+        return saved._replace(x=tx)
 
 
 @dataclass(frozen=True)
@@ -83,6 +116,14 @@ class Activation(Layer):
         ty = k.flow(saved.shape, tx)
         k.ops.activation_backward(self._act, self.slope, saved, tx, ty)
         return ty
+
+    def second(self, k, p, saved, tp, tx, txx):
+        ty, tyy = super().second(k, p, saved, tp, tx, txx)
+        bend = curvature(self.name, saved)
+        if bend is None or tx is None:
+            return ty, tyy
+        bent = bend * tx * tx
+        return ty, bent if tyy is None else tyy + bent
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ...kernels import Backend
+from ...kernels.codes import IDENTITY
 from ..init import Initialiser
 from ..layout import Shape
 from ..workspace import Buffer, Mode, Scope
@@ -20,6 +21,27 @@ from ..workspace import Buffer, Mode, Scope
 Views = Mapping[str, Any]  # name -> array, or for a composite layer, part -> its own views
 # visit(layer, k, p, out, saved, dy): asked at each layer on the way back
 Visit = Callable[["Layer", Scope, Views, Views, Any, np.ndarray], None]
+
+
+def own(array: Any) -> Any:
+    """A copy, since tangents of both orders would share a buffer; None stays None."""
+    return None if array is None else array.copy()
+
+
+def add_gram(k: Scope, rows: np.ndarray, total: np.ndarray) -> None:
+    """total (R, R) += rows rows^T, rows (R, S)."""
+    product = k.ops.device.empty(total.shape, total.dtype)
+    k.ops.dense_forward(rows, rows, None, IDENTITY, 0.0, product)
+    total += product
+
+
+def _split_rows(rows: np.ndarray, p: Views) -> dict[str, np.ndarray]:
+    """Views (n, *shape) into rows (n, S), one a parameter."""
+    views, at = {}, 0
+    for name, array in p.items():
+        views[name] = rows[:, at : at + array.size].reshape(len(rows), *array.shape)
+        at += array.size
+    return views
 
 
 class Layer:
@@ -102,6 +124,34 @@ class Layer:
 
         dy is (V, N, ...): V cotangents for each sample.
         """
+
+    def gram(self, k: Scope, p: Views, saved: Any, dy: np.ndarray, total: np.ndarray) -> None:
+        """total (V N, V N) += G G^T; row (v, n) of G is sample n's gradient for its cotangent v.
+
+        dy is (V, N, ...). G (V N, the layer's parameters) is formed here; a layer that can do
+        without says how.
+        """
+        if not p:
+            return
+        stacked, n = dy.shape[:2]
+        rows = k.ops.device.empty((stacked * n, sum(array.size for array in p.values())), dy.dtype)
+        kept = dy.copy()  # dy may lie in a shared buffer, which what is asked below may take
+        for v in range(stacked):
+            self.sample_grads(k, p, saved, kept[v], _split_rows(rows[v * n : (v + 1) * n], p))
+        dy[...] = kept
+        add_gram(k, rows, total)
+
+    def second(
+        self, k: Scope, p: Views, saved: Any, tp: Views | None, tx: Any, txx: Any
+    ) -> tuple[Any, Any]:
+        """(ty, tyy): y's first and second derivative by s at theta + s tp, x + s tx + s^2/2 txx.
+
+        None stands for a derivative that is 0. Here: for layers linear in x, without parameters.
+        """
+        if tp:
+            raise NotImplementedError(f"{type(self).__name__} has parameters but no `second`")
+        ty = own(self.tangent(k, p, saved, None, tx))
+        return ty, own(self.tangent(k, p, saved, None, txx))
 
     def signal(self, k: Scope, p: Views, saved: Any, out: Views) -> None:
         """out += the absolute signal through each parameter, summed over samples (SIG)."""

@@ -13,7 +13,7 @@ from ...kernels.codes import IDENTITY
 from ...kernels.errors import SettingError, ShapeError
 from ..layout import Shape
 from ..workspace import Buffer
-from .activation import Activated, check_activation
+from .activation import Activated, check_activation, curvature
 from .base import Layer, Views
 
 _NOTHING: dict[str, Any] = {}
@@ -111,6 +111,12 @@ class Sequential(Layer):
             part = None if tp is None else tp.get(name)
             x, tx = layer.forward_tangent(k.child(name), p.get(name, _NOTHING), x, part, tx)
         return x, tx
+
+    def second(self, k, p, saved, tp, tx, txx):
+        for (name, layer), kept in zip(self._named, saved, strict=True):
+            part = None if tp is None else tp.get(name)
+            tx, txx = layer.second(k.child(name), p.get(name, _NOTHING), kept, part, tx, txx)
+        return tx, txx
 
     def signal(self, k, p, saved, out) -> None:
         for (name, layer), kept in zip(self._named, saved, strict=True):
@@ -280,6 +286,30 @@ class Residual(Activated):
             k.ops.activation_backward(self._act, self.slope, saved.y, still[0], ty)
         else:
             k.ops.residual_tangent(saved.y, *still, self._act, self.slope, ty)
+        return ty
+
+    def second(self, k, p, saved, tp, tx, txx):
+        orders = zip(*(
+            path.second(
+                k.child(part), p.get(part, _NOTHING), getattr(saved, part),
+                None if tp is None else tp.get(part), tx, txx,
+            )
+            for part, path in self._paths.items()
+        ), strict=True)  # fmt: skip
+        tz, tzz = (sum(t for t in order if t is not None) for order in orders)
+        bend = curvature(self.activation, saved.y)
+        ty = self._moved(k, saved, tz)
+        tyy = self._moved(k, saved, tzz)
+        if bend is not None and ty is not None:
+            tyy = bend * tz * tz if tyy is None else tyy + bend * tz * tz
+        return ty, tyy
+
+    def _moved(self, k, saved, tz):
+        """f'(y) tz, an array of its own; None for a tz that is the number 0."""
+        if not isinstance(tz, saved.y.__class__):
+            return None
+        ty = tz.copy()
+        k.ops.activation_backward(self._act, self.slope, saved.y, tz, ty)
         return ty
 
     def signal(self, k, p, saved, out) -> None:

@@ -18,32 +18,27 @@ from ..init import glorot_deviation
 from ..layout import Shape
 from ..workspace import Buffer, Scope
 from .activation import Activated, check_activation
-from .base import Layer, Views
+from .base import Layer, Views, own
 from .conv import Conv2d
+from .linear import Linear, Saved
 
 
 @dataclass(frozen=True)
 class Context(Layer):
-    """y = c x, feature by feature; c (of a sample's shape) is 1 until somebody sets it.
+    """y = c x, feature by feature, with a context c (of a sample's shape) that is learned.
 
-    learned: c is a parameter, trained like the others. Put before a layer, it makes that layer's
-    weights W act as W c: binary contexts are signs. `saved` is x where c is learned, else None.
+    c is a parameter, 1 until somebody sets or trains it. Put before a layer, it makes that layer's
+    weights W act as W c. (`ContextLinear` has one that is not learned.) `saved` is x.
     """
-
-    learned: bool = False
 
     def output_shape(self, input_shape: Shape) -> Shape:
         return input_shape
 
     def parameters(self, input_shape: Shape) -> dict[str, Shape]:
-        return {"context": input_shape} if self.learned else {}
-
-    def state(self, input_shape: Shape) -> dict[str, tuple[Shape, float | np.ndarray]]:
-        return {} if self.learned else {"context": (input_shape, 1.0)}
+        return {"context": input_shape}
 
     def initialise(self, rng: np.random.Generator, p: Views, init) -> None:
-        if self.learned:
-            p["context"][...] = 1
+        p["context"][...] = 1
 
     def buffers(self, ops, input_shape: Shape, n: int, want_dx: bool = True) -> dict[str, Buffer]:
         found = {"y": Buffer((n, *input_shape))}
@@ -52,42 +47,82 @@ class Context(Layer):
         return found
 
     def _times(self, k: Scope, p: Views, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        c = (p if self.learned else k.state)["context"].reshape(-1)
-        k.ops.context_multiply(x.reshape(len(x), -1), c, y.reshape(len(y), -1))
+        k.ops.context_multiply(_flat(x), p["context"].reshape(-1), _flat(y))
         return y
 
     def forward(self, k: Scope, p: Views, x: np.ndarray):
-        return self._times(k, p, x, k.take("y", x.shape)), x if self.learned else None
+        return self._times(k, p, x, k.take("y", x.shape)), x
 
     def backward(self, k, p, saved, dy, dp, beta=1.0, want_dx=True):
-        if dp is not None and self.learned:
-            rows = len(dy)
-            k.ops.context_gradient(
-                saved.reshape(rows, -1), dy.reshape(rows, -1), float(beta),
-                dp["context"].reshape(-1),
-            )  # fmt: skip
+        if dp is not None:
+            dc = dp["context"].reshape(-1)
+            k.ops.context_gradient(_flat(saved), _flat(dy), float(beta), dc)
         return self._times(k, p, dy, k.flow(dy.shape, dy)) if want_dx else None
 
     def tangent(self, k, p, saved, tp, tx):
         ty = None if tx is None else self._times(k, p, tx, k.take("ty", tx.shape))
-        if tp is None or not self.learned:
+        if tp is None:
             return ty
-        moved = k.take("tc", saved.shape)
-        rows = saved.reshape(len(saved), -1)
-        k.ops.context_multiply(rows, tp["context"].reshape(-1), moved.reshape(rows.shape))
+        moved = self._times(k, tp, saved, k.take("tc", saved.shape))
         if ty is not None:
             k.ops.residual_forward(moved, ty, IDENTITY, 0.0, moved)
         return moved
 
+    def second(self, k, p, saved, tp, tx, txx):
+        ty = own(self.tangent(k, p, saved, tp, tx))
+        moved = saved if tx is None else own(tx)
+        twice = {name: 2 * t for name, t in tp.items()} if tp and tx is not None else None
+        return ty, own(self.tangent(k, p, moved, twice, txx))
+
     def sample_grads(self, k, p, saved, dy, out) -> None:
-        if self.learned:  # x dy, element by element: each sample is a context of the other
-            for n in range(len(dy)):
-                row = out["context"][n].reshape(1, -1)
-                k.ops.context_multiply(saved[n].reshape(1, -1), dy[n].reshape(-1), row)
+        for n in range(len(dy)):  # x dy, element by element: each is a context of the other
+            row = out["context"][n].reshape(1, -1)
+            k.ops.context_multiply(saved[n].reshape(1, -1), dy[n].reshape(-1), row)
 
     def accumulate(self, k, p, saved, dy, out, power) -> None:
-        if self.learned:
-            out["context"] += (np.abs(saved * dy) ** power).sum(axis=(0, 1))
+        out["context"] += (np.abs(saved * dy) ** power).sum(axis=(0, 1))
+
+
+def _flat(x: np.ndarray) -> np.ndarray:
+    """Samples as rows."""
+    return x.reshape(len(x), -1)
+
+
+@dataclass(frozen=True)
+class ContextLinear(Linear):
+    """y = f(W (c * x) + b): a dense layer that multiplies its inputs by a context c (I,).
+
+    The context is 1 until somebody sets it. The other verbs have z = c x as their input, `saved.x`.
+    """
+
+    def state(self, input_shape: Shape) -> dict[str, tuple[Shape, float | np.ndarray]]:
+        return {"context": (input_shape, 1.0)}
+
+    def buffers(self, ops, input_shape: Shape, n: int, want_dx: bool = True) -> dict[str, Buffer]:
+        return {"z": Buffer((n, *input_shape)), **super().buffers(ops, input_shape, n, want_dx)}
+
+    def forward(self, k: Scope, p: Views, x: np.ndarray) -> tuple[np.ndarray, Saved]:
+        z, y = k.take("z", x.shape), k.take("y", (len(x), self.units))
+        k.ops.superposed_forward(
+            x, k.state["context"], p["weight"], p.get("bias"), self._act, self.slope, z, y
+        )
+        return y, Saved(z, y)
+
+    def _pull(self, k: Scope, z: np.ndarray, *rest) -> None:
+        k.ops.superposed_backward(z, k.state["context"], *rest)
+
+    def tangent(self, k, p, saved, tp, tx):
+        if tx is None:
+            return super().tangent(k, p, saved, tp, None)
+        return super().tangent(k, p, saved, tp, self._turned(k, tx, "tz"))
+
+    def _turned(self, k: Scope, tx: np.ndarray, name: str) -> np.ndarray:
+        tz = k.take(name, tx.shape)
+        k.ops.context_multiply(tx, k.state["context"], tz)
+        return tz
+
+    def _at(self, k, saved, tx):
+        return saved._replace(x=self._turned(k, tx, "z2"))
 
 
 @dataclass(frozen=True)
@@ -234,6 +269,9 @@ class ComplexLinear(Activated):
             None, self._act, self.slope, _rows(ty),
         )  # fmt: skip
         return self._shaped(ty)
+
+    def _at(self, k, saved, tx):
+        return saved._replace(z=self._expand(k, tx, "z2"))
 
     # A sample's rows of z are positions of a picture one pixel high; a 1 x 1 convolution sums its
     # gradient over them before any power is taken.

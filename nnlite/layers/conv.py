@@ -59,7 +59,12 @@ class Conv2d(Activated):
 
     def output_shape(self, input_shape: Shape) -> Shape:
         rows, columns = windows("Conv2d", input_shape, self.size, self.stride, self.padding)  # type: ignore[arg-type]
-        return rows, columns, self.filters
+        return rows, columns, self._maps
+
+    @property
+    def _maps(self) -> int:
+        """Channels of the output."""
+        return self.filters
 
     def parameters(self, input_shape: Shape) -> dict[str, Shape]:
         channels = image("Conv2d", input_shape)[2]
@@ -86,7 +91,7 @@ class Conv2d(Activated):
         return found
 
     def _room(self, ops, kernel: str, x_shape: Shape) -> int:
-        w_shape = (self.filters, *self.size, x_shape[-1])  # type: ignore[misc]
+        w_shape = (self._maps, *self.size, x_shape[-1])  # type: ignore[misc]
         return ops.conv2d_workspace(kernel, x_shape, w_shape, self.stride, self.padding)
 
     def _work(self, k: Scope, kernel: str, x_shape: Shape) -> np.ndarray:

@@ -12,7 +12,7 @@ from ..init import Initialiser
 from ..layout import Shape
 from ..workspace import Buffer, Scope
 from .activation import Activated, check_activation
-from .base import Views
+from .base import Views, add_gram
 
 
 class Saved(NamedTuple):
@@ -74,10 +74,12 @@ class Linear(Activated):
         dz = k.take("dz", dy.shape)
         dx = k.take("dx", (len(dy), w.shape[1])) if want_dx else None
         dw, db = (None, None) if dp is None else (dp["weight"], dp.get("bias"))
-        k.ops.dense_backward(
-            saved.x, w, saved.y, dy, self._act, self.slope, float(beta), dz, dw, db, dx
-        )
+        self._pull(k, saved.x, w, saved.y, dy, self._act, self.slope, float(beta), dz, dw, db, dx)
         return dx
+
+    def _pull(self, k: Scope, x: np.ndarray, *rest) -> None:
+        """The kernel of the way back; another layer's may take more."""
+        k.ops.dense_backward(x, *rest)
 
     def tangent(self, k, p, saved, tp, tx):
         if tp is None and tx is None:
@@ -95,6 +97,19 @@ class Linear(Activated):
         dz = self._pulled(k, saved.y, dy.reshape(-1, self.units)).reshape(dy.shape)
         xp, dp = k.take("xp", saved.x.shape), k.take("dp", saved.y.shape)
         k.ops.dense_accumulate(saved.x, dz, power, xp, dp, out["weight"], out.get("bias"))
+
+    def gram(self, k, p, saved, dy, total) -> None:
+        """Gradients are outer products, so G G^T = (D D^T) o (A A^T + 1); no G is formed."""
+        dz = self._pulled(k, saved.y, dy.reshape(-1, self.units))
+        stacked, n = dy.shape[:2]
+        products = k.ops.device.zeros(total.shape, total.dtype)
+        add_gram(k, dz, products)
+        inputs = k.ops.device.zeros((n, n), total.dtype)
+        add_gram(k, saved.x, inputs)
+        if "bias" in p:
+            inputs += 1
+        pairs = (stacked, n, stacked, n)
+        total += (products.reshape(pairs) * inputs[:, None, :]).reshape(total.shape)
 
     def signal(self, k, p, saved, out) -> None:
         traffic, response = k.take("traffic", saved.x.shape[1:]), k.take("response", (self.units,))

@@ -156,6 +156,18 @@ class BatchNorm2d(Activated):
         )  # fmt: skip
         return ty
 
+    def second(self, k, p, saved, tp, tx, txx):
+        if saved.batch:
+            raise ModeError(
+                "second derivatives through BatchNorm2d need running statistics, as constants: "
+                "mode 'eval', and statistics='running' in the layer"
+            )
+        return super().second(k, p, saved, tp if self.affine else None, tx, txx)
+
+    def _at(self, k, saved, tx):
+        """The kernel takes the mean off its input, and tx has none."""
+        return saved._replace(x=tx.reshape(saved.x.shape) + saved.mean)
+
     def sample_grads(self, k, p, saved, dy, out) -> None:
         if self.affine:
             dz = self._pulled(k, saved.y, dy.reshape(saved.x.shape))

@@ -1,0 +1,244 @@
+"""Functionally invariant paths: walks in weight space along which the outputs change little.
+
+    u_t = -length x / |x|,   (g_t + mu I) x = v_t,   v_t = grad L + anchor * g-residual
+
+L is a second objective (another task, sparsity); with none (Eq. 3), v is a direction of its own and
+the walk goes wherever the outputs allow. Eq. 4 has no memory: small changes add up. The anchor
+adds J' M (f - f_0), the pull back to the outputs at the start.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from ...kernels.errors import SettingError, unknown_name
+from ...nnlite import Network
+from .metric import Metric, Space, inner
+from .solve import HOWS, How, conjugate_gradients, random_direction, sampled, solve
+
+# gradient(net) -> (P,), that of the second objective at net.theta
+Gradient = Callable[[Network], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one step did. length: |u|. output: sqrt(u' g u), how far it moved the outputs.
+
+    solves: iterations of the solver. moved: |theta - theta_0| after it.
+    """
+
+    length: float
+    output: float
+    solves: int
+    moved: float
+
+    @property
+    def velocity(self) -> float:
+        """Output moved for each unit of weights moved: the root of the Rayleigh quotient."""
+        return self.output / self.length if self.length else 0.0
+
+
+@dataclass(frozen=True)
+class Path:
+    """A walk: weights (S, P) at `at` (S,), the numbers of the steps after which they were taken."""
+
+    weights: np.ndarray
+    at: np.ndarray
+    steps: tuple[Step, ...]
+
+    @property
+    def output_length(self) -> float:
+        """sum sqrt(u' g u): the path's length in the metric."""
+        return sum(step.output for step in self.steps)
+
+    @property
+    def weight_length(self) -> float:
+        """sum |u|: its length in weights."""
+        return sum(step.length for step in self.steps)
+
+    def principal(self, count: int = 3) -> tuple[np.ndarray, np.ndarray]:
+        """(coordinates (S, count), shares (count,)): weights on their principal components.
+
+        shares: of the whole variance. Raises SettingError for more components than weights - 1.
+        """
+        return principal(self.weights, count)
+
+
+def principal(weights: np.ndarray, count: int = 3) -> tuple[np.ndarray, np.ndarray]:
+    """Principal components of S weights (S, P), through their (S, S) inner products."""
+    if not 0 < count < len(weights):
+        raise SettingError(
+            f"{len(weights)} weights have {len(weights) - 1} components, not {count}"
+        )
+    centred = weights.astype(np.float64) - weights.mean(axis=0, dtype=np.float64)
+    values, vectors = np.linalg.eigh(centred @ centred.T)
+    values = np.maximum(values[::-1], 0)
+    coordinates = vectors[:, ::-1][:, :count] * np.sqrt(values[:count])
+    signs = np.sign(coordinates[-1]) + (coordinates[-1] == 0)  # the end has positive coordinates
+    return coordinates * signs, values[:count] / max(values.sum(), np.finfo(np.float64).tiny)
+
+
+def path(
+    net: Network,
+    x: np.ndarray,
+    gradient: Gradient | None = None,
+    *,
+    steps: int = 100,
+    length: float = 0.01,
+    mu: float = 1e-3,
+    how: How = "cg",
+    anchor: float = 0.0,
+    space: Space = "softmax-fisher",
+    active: np.ndarray | None = None,
+    keep_every: int = 1,
+    iterations: int = 20,
+    beta: float = 1.0,
+    seed: int = 0,
+    watch: Callable[[int, Network], None] | None = None,
+) -> Path:
+    """Walk `net` (its theta moves) so that outputs on x (N, ...) change little.
+
+    gradient: of what is to fall; None walks anywhere (L = 0): a random direction is pushed into
+    what leaves the outputs alone, and each step goes on in the direction of the last. length: of a
+    step. mu, how, iterations: of the solver (`solve`); "sampled" takes `beta` and no mu. anchor:
+    weight of the pull back to the first outputs. keep_every: steps between the weights that are
+    kept (the first and the last always are). watch(step, net) is called after each step.
+
+    Raises SettingError or UnknownNameError for settings outside this.
+    """
+    if how not in HOWS:
+        raise unknown_name("solver", how, HOWS)
+    if steps < 1 or keep_every < 1 or not length > 0:
+        raise SettingError(
+            f"path got steps={steps}, keep_every={keep_every}, length={length}: all above 0"
+        )
+    metric = Metric(net, x, space, active)
+    walk = _Walk(metric, gradient, length, mu, how, anchor, iterations, beta, seed)
+    get = net.device.get
+    start = net.theta.copy()
+    kept, at, taken = [get(start).copy()], [0], []
+    for number in range(1, steps + 1):
+        u, solves = walk.direction(net, number)
+        if u is None:
+            break  # nothing pulls any more
+        net.theta += u
+        gone = net.theta - start
+        taken.append(Step(length, metric.length(u), solves, float(np.sqrt(inner(net, gone, gone)))))
+        metric.move()
+        if number % keep_every == 0 or number == steps:
+            kept.append(get(net.theta).copy())
+            at.append(number)
+        if watch is not None:
+            watch(number, net)
+    return Path(np.stack(kept), np.array(at), tuple(taken))
+
+
+class _Walk:
+    """The choice of directions, and what it remembers from one to the next."""
+
+    def __init__(
+        self, metric: Metric, gradient: Gradient | None, length: float, mu: float, how: How,
+        anchor: float, iterations: int, beta: float, seed: int,
+    ) -> None:  # fmt: skip
+        self.metric, self.gradient, self.length, self.mu, self.how = (
+            metric, gradient, length, mu, how,
+        )  # fmt: skip
+        self.anchor, self.iterations, self.beta, self.seed = anchor, iterations, beta, seed
+        self.first = metric.outputs() if anchor else None
+        self.before: np.ndarray | None = None  # the last solution
+
+    def direction(self, net: Network, number: int) -> tuple[np.ndarray | None, int]:
+        """(u (P,) of the wanted length, iterations); None where v is 0."""
+        v = self._pulled(net)
+        if self.how == "sampled":
+            u = sampled(self.metric, v, self.beta, self.length, seed=self.seed, number=number)
+            return u, 0
+        more: dict[str, Any] = {}
+        if self.how == "cg":
+            guess = None if self.gradient is None else self.before
+            more = {"iterations": self.iterations, "start": guess}
+        found = solve(self.metric, v, self.mu, self.how, **more)
+        self.before = found.x
+        size = np.sqrt(inner(net, found.x, found.x))
+        if size == 0:
+            return None, found.iterations
+        return found.x * net.dtype.type(-self.length / size), found.iterations
+
+    def _pulled(self, net: Network) -> np.ndarray:
+        """v (P,): what the step would go down, were there no metric."""
+        if self.gradient is not None:
+            v = self.gradient(net)
+        elif self.before is None:
+            v = random_direction(net, 1.0, self.seed, 0)
+        else:  # go on; scaled so that mu keeps its meaning
+            v = self.before / net.dtype.type(np.sqrt(inner(net, self.before, self.before)))
+        if self.first is not None:
+            away = self.metric.outputs() - self.first
+            v = v + self.metric.pull(away) * net.dtype.type(self.anchor)
+        return v
+
+
+def refine(
+    net: Network,
+    x: np.ndarray,
+    weights: np.ndarray,
+    *,
+    rounds: int = 10,
+    mu: float = 1e-3,
+    iterations: int = 20,
+    space: Space = "logits",
+) -> np.ndarray:
+    """A path's weights (S, P), ends fixed, relaxed towards a geodesic of g + mu I.
+
+    A geodesic has w'' = -Gamma(w', w'), Gamma(u, u) = (g + mu I)^-1 J' M d^2 f[u, u] / N, the
+    second derivative by one second-order forward pass. Each round sets every inner point to
+    (w_before + w_after + Gamma(d, d)) / 2, d = (w_after - w_before) / 2, where that lowers
+    `energy`, halving the move where it does not. `net` is left as it was.
+    """
+    here = net.theta.copy()
+    metric = Metric(net, x, space)
+    weights = weights.copy()
+    lowest = energy(net, x, weights, mu, space)
+    for _ in range(rounds):
+        proposed = weights.copy()
+        for i in range(1, len(weights) - 1):
+            before, after = weights[i - 1], weights[i + 1]
+            net.theta[:] = net.device.put(weights[i])
+            metric.move()
+            d = net.device.put((after - before) / 2)
+            bent = metric.pull(metric.acceleration(d))
+            gamma = conjugate_gradients(metric, bent, mu, iterations=iterations).x
+            proposed[i] = (before + after + net.device.get(gamma)) / 2
+        share = 1.0
+        while share > 1e-3:
+            tried = weights + weights.dtype.type(share) * (proposed - weights)
+            value = energy(net, x, tried, mu, space)
+            if value < lowest:
+                weights, lowest = tried, value
+                break
+            share /= 2
+        else:
+            break
+    net.theta[:] = here
+    return weights
+
+
+def energy(
+    net: Network, x: np.ndarray, weights: np.ndarray, mu: float, space: Space = "logits"
+) -> float:
+    """sum over steps d of d' g d + mu d' d, g at each step's middle: least on a geodesic."""
+    here = net.theta.copy()
+    metric = Metric(net, x, space)
+    total = 0.0
+    for a, b in pairwise(weights):
+        net.theta[:] = net.device.put((a + b) / 2)
+        metric.move()
+        d = net.device.put(b - a)
+        total += metric.squared_length(d) + mu * inner(net, d, d)
+    net.theta[:] = here
+    return total

@@ -1,0 +1,146 @@
+"""Directions of functionally invariant paths: the best step for little change of the outputs.
+
+Eq. 4 of Raghavan & Thomson, min u' g u + beta u' v with |u| = length, has for every mu > 0 the
+exact solution u = -length x / |x| of x = (g + mu I)^-1 v, for some beta. So mu is the dial: large,
+u is the plain gradient's direction; small, what of it leaves the outputs alone. Four ways:
+
+| how        | cost                                     | gives                                 |
+|------------|------------------------------------------|---------------------------------------|
+| "cg"       | a metric product an iteration            | x, to a tolerance                     |
+| "woodbury" | a Gram matrix of N K rows, one solve     | x, exactly: few samples               |
+| "dense"    | P products                               | x, exactly: tests                     |
+| "sampled"  | a JVP a candidate                        | the best of random u: the paper's way |
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from ...kernels.errors import SettingError, unknown_name
+from ...nnlite.init import generator
+from .metric import Metric, inner
+
+How = Literal["cg", "woodbury", "dense", "sampled"]
+HOWS = ("cg", "woodbury", "dense", "sampled")
+_KEY = 0xF1B
+
+
+class Solution(NamedTuple):
+    """x (P,) with (g + mu I) x = v, up to `residual` = |v - (g + mu I) x| / |v|."""
+
+    x: np.ndarray
+    iterations: int
+    residual: float
+
+
+def conjugate_gradients(
+    metric: Metric,
+    v: np.ndarray,
+    mu: float,
+    tolerance: float = 1e-3,
+    iterations: int = 50,
+    start: np.ndarray | None = None,
+) -> Solution:
+    """Solve (g + mu I) x = v (Hestenes & Stiefel 1952), a metric product an iteration.
+
+    It ends at |residual| <= tolerance |v| or after so many iterations; without rounding rank(g) + 1
+    would do. start: a guess (the step before). Raises SettingError unless mu > 0.
+    """
+    _check_mu(mu)
+    dot = partial(inner, metric.net)
+    size = np.sqrt(dot(v, v))
+    if size == 0:
+        return Solution(np.zeros_like(v), 0, 0.0)
+    shift = v.dtype.type(mu)
+    x = np.zeros_like(v) if start is None else start.copy()
+    r = v.copy() if start is None else v - metric.product(x) - shift * x
+    d, squared = r.copy(), dot(r, r)
+    done = 0
+    while done < iterations and np.sqrt(squared) > tolerance * size:
+        moved = metric.product(d)
+        moved += shift * d
+        step = v.dtype.type(squared / dot(d, moved))
+        x += step * d
+        r -= step * moved
+        before, squared = squared, dot(r, r)
+        d *= v.dtype.type(squared / before)
+        d += r
+        done += 1
+    return Solution(x, done, float(np.sqrt(squared) / size))
+
+
+def woodbury(metric: Metric, v: np.ndarray, mu: float) -> Solution:
+    """x = (v - B' (B B' + mu I)^-1 B v) / mu, with the Gram matrix B B' (N K rows) in float64."""
+    _check_mu(mu)
+    device = metric.net.device
+    gram = device.get(metric.gram()).astype(np.float64)
+    gram[np.diag_indices_from(gram)] += mu
+    inside = np.linalg.solve(gram, device.get(metric.half(v)).astype(np.float64))
+    x = (v - metric.half_transposed(device.put(inside))) / v.dtype.type(mu)
+    return Solution(x, 1, _residual(metric, v, mu, x))
+
+
+def dense(metric: Metric, v: np.ndarray, mu: float) -> Solution:
+    """x by solving the (P, P) system, for tests."""
+    _check_mu(mu)
+    device = metric.net.device
+    matrix = device.get(metric.dense()).astype(np.float64)
+    matrix[np.diag_indices_from(matrix)] += mu
+    x = device.put(np.linalg.solve(matrix, device.get(v).astype(np.float64)).astype(v.dtype))
+    return Solution(x, 1, _residual(metric, v, mu, x))
+
+
+def _residual(metric: Metric, v: np.ndarray, mu: float, x: np.ndarray) -> float:
+    r = v - metric.product(x) - v.dtype.type(mu) * x
+    size = max(inner(metric.net, v, v), np.finfo(np.float64).tiny)
+    return float(np.sqrt(inner(metric.net, r, r) / size))
+
+
+def sampled(
+    metric: Metric,
+    v: np.ndarray,
+    beta: float,
+    length: float,
+    candidates: int = 64,
+    seed: int = 0,
+    number: int = 0,
+) -> np.ndarray:
+    """The u (P,) of |u| = length with the smallest u' g u + beta u' v among random ones.
+
+    The paper's stochastic sampler on the epsilon-ball. Among P weights a random direction has next
+    to nothing of v in it, which is why the solvers above exist. number: of the step, for the draws.
+    """
+    best, lowest = None, np.inf
+    for candidate in range(candidates):
+        u = random_direction(metric.net, length, seed, number * candidates + candidate)
+        value = metric.squared_length(u) + beta * inner(metric.net, u, v)
+        if value < lowest:
+            best, lowest = u, value
+    if best is None:
+        raise SettingError(f"sampled got candidates={candidates}; it needs one at least")
+    return best
+
+
+def random_direction(net: Any, length: float, seed: int, number: int) -> np.ndarray:
+    """Direction `number` (P,) of that length, uniform over the sphere, by Philox(seed)."""
+    u = generator(seed, _KEY, number).normal(size=net.num_parameters)
+    return net.device.put((u * (length / np.linalg.norm(u))).astype(net.dtype))
+
+
+def solve(metric: Metric, v: np.ndarray, mu: float, how: How = "cg", **settings: Any) -> Solution:
+    """(g + mu I)^-1 v by name: "cg", "woodbury" or "dense". Raises UnknownNameError."""
+    if how == "cg":
+        return conjugate_gradients(metric, v, mu, **settings)
+    if how == "woodbury":
+        return woodbury(metric, v, mu, **settings)
+    if how == "dense":
+        return dense(metric, v, mu, **settings)
+    raise unknown_name("solver", how, HOWS[:3])
+
+
+def _check_mu(mu: float) -> None:
+    if not mu > 0:
+        raise SettingError(f"mu={mu}: the system g + mu I needs mu above 0")

@@ -1,0 +1,154 @@
+"""GEM and A-GEM: the step may not raise the loss on what is remembered, to first order.
+
+GEM (Lopez-Paz & Ranzato 2017, eq. 8 to 11) asks it of each task. With g the batch's gradient and
+g_k that of the mean loss over task k's memory, g is kept where <g, g_k> >= 0 for all k. Else
+
+    z = argmin 1/2 ||z - g||^2  s.t. <z, g_k> >= 0
+      = g + sum_k v_k g_k,  v = argmin 1/2 v' G G' v + (G g)' v  s.t. v >= 0,  rows of G: g_k
+
+A-GEM (Chaudhry et al. 2019, eq. 11) asks it of one gradient r, of the mean loss over a batch drawn
+from the whole memory: z = g - (<g, r> / <r, r>) r where <g, r> < 0.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..kernels.codes import IDENTITY
+from ..kernels.errors import ShapeError
+from ..nnlite import Network
+from ..nnlite.optim import Optimizer
+from ..nnlite.workspace import Mode
+from .rehearsal import Rehearsal
+
+
+@dataclass
+class _Projection(Rehearsal):
+    """Gradients of the memory beside that of the batch, in mode "eval" unless told otherwise.
+
+    The constraints are about the network that will be tested, and asking for them should change
+    nothing. (The authors' code runs its memories in train mode.)
+    """
+
+    mode: Mode = "eval"
+
+    def start(self, net: Network, optimizer: Optimizer) -> None:
+        self._room: np.ndarray | None = None
+
+    def _vectors(self, net: Network, count: int) -> np.ndarray:
+        """Room for `count` gradients, (count, P): the same as long as their number is."""
+        if self._room is None or len(self._room) != count:
+            self._room = net.device.empty((count, net.num_parameters), net.dtype)
+        return self._room
+
+
+@dataclass
+class GEM(_Projection):
+    """GEM: each task's memory puts one half-space to the gradient. See the module's text.
+
+    As in the authors' code, `ridge` is added to the diagonal of G G', and v >= `margin` (their
+    memory strength) in place of v >= 0: a step that would hurt is turned further, towards lower
+    losses on old tasks. ridge=0, margin=0 is the projection as printed.
+    """
+
+    name = "gem"
+    convention = "gradient projected to <z, g_k> >= 0 for every old task, v >= margin"
+    margin: float = 0.5
+    ridge: float = 1e-3
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._check_not_negative("margin", "ridge")
+
+    def adjust(self, net: Network, grad: np.ndarray) -> None:
+        memory = self.memory
+        if not memory.tasks:
+            return
+        rows = self._vectors(net, memory.tasks + 1)
+        for k, row in enumerate(rows[:-1]):
+            memory.loss_gradient(net, memory.of_task(k), row, mode=self.mode)
+        rows[-1][...] = grad
+        products = inner_products(net, rows)
+        if (products[-1, :-1] >= 0).all() or not np.isfinite(products).all():
+            return  # where they are not finite training has diverged, as `fit` is about to say
+        weights = project(products[:-1, :-1], products[-1, :-1], self.margin, self.ridge)
+        for weight, row in zip(weights, rows[:-1], strict=True):
+            grad += net.dtype.type(weight) * row
+
+
+@dataclass
+class AGEM(_Projection):
+    """A-GEM: one half-space, of the mean over `batch` samples of all old tasks. See the module."""
+
+    name = "agem"
+    convention = "gradient projected to <z, r> >= 0, r over a batch from the memory of all tasks"
+    batch: int = 256
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._check_whole("batch")
+
+    def adjust(self, net: Network, grad: np.ndarray) -> None:
+        if not self.memory.tasks:
+            return
+        rows = self._vectors(net, 2)
+        self.memory.loss_gradient(net, self._draw(self.batch), rows[0], mode=self.mode)
+        rows[1][...] = grad
+        products = inner_products(net, rows)
+        if products[1, 0] < 0:
+            grad -= net.dtype.type(products[1, 0] / products[0, 0]) * rows[0]
+
+
+def inner_products(net: Network, rows: np.ndarray) -> np.ndarray:
+    """rows rows' (V, V) of rows (V, P), in float64 on the host.
+
+    They are taken where the rows lie, in the network's dtype, by the kernel of a dense layer: a sum
+    in an order that does not depend on the number of threads.
+    """
+    products = net.device.empty((len(rows), len(rows)), net.dtype)
+    net.ops.dense_forward(rows, rows, None, IDENTITY, 0.0, products)
+    return net.device.get(products).astype(np.float64)
+
+
+def project(
+    gram: np.ndarray, inner: np.ndarray, margin: float = 0.0, ridge: float = 0.0
+) -> np.ndarray:
+    """GEM's v (V,) = argmin 1/2 v' (gram + ridge I) v + inner' v  s.t. v >= margin, in float64.
+
+    gram (V, V) = G G', inner (V,) = G g. With u = v - margin >= 0 this is a non-negative least
+    squares problem in normal equations, solved exactly by Lawson & Hanson's active set.
+
+    Raises ShapeError for arrays that do not fit each other.
+    """
+    if gram.shape != (len(inner), len(inner)):
+        raise ShapeError(f"GEM's dual got a gram of {gram.shape} and {len(inner)} inner products")
+    p = (gram + gram.T) / 2 + ridge * np.eye(len(inner))
+    return margin + _least(p, inner + margin * p.sum(axis=1))
+
+
+def _least(p: np.ndarray, q: np.ndarray) -> np.ndarray:
+    """u (V,) = argmin 1/2 u' p u + q' u  s.t. u >= 0, for p (V, V) positive semi-definite."""
+    u, free = np.zeros_like(q), np.zeros(len(q), bool)
+    small = 1e-12 * np.abs(q).max(initial=0)
+    for _ in range(10 * len(q)):  # it ends long before; rounding must not make it go round
+        descent = np.where(free, -np.inf, -(p @ u + q))
+        best = int(descent.argmax())
+        if descent[best] <= small:
+            break
+        free[best] = True
+        while True:
+            s = np.zeros_like(u)
+            s[free] = np.linalg.lstsq(p[np.ix_(free, free)], -q[free], rcond=None)[0]
+            outside = free & (s <= 0)
+            if not outside.any():
+                break
+            # towards s as far as the first of them allows, and that one is held at 0
+            part = np.full_like(u, np.inf)
+            part[outside] = u[outside] / (u[outside] - s[outside])
+            u += part.min() * (s - u)
+            free[part.argmin()] = False
+            u[~free] = 0
+        u = s
+    return u

@@ -1,0 +1,89 @@
+"""Context-dependent gating (XdG; Masse, Grant & Freedman 2018), with or without SI beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..kernels.errors import SettingError
+from ..nnlite import ContextLinear, Layer, Linear, Network
+from ..nnlite.init import generator
+from ..nnlite.layout import Shape
+from .si import SI
+
+_KEY = 0x6A7E  # gates have random streams of their own
+
+
+@dataclass
+class XdG(SI):
+    """XdG: in each task a random share `gated` of every hidden layer's units is silent.
+
+    The task must be known, in training and test. A gate multiplies the inputs of every dense layer
+    but the first by 0 or 1; it follows from the network's seed, the layer and the task alone, and
+    the number of silent units is the same in all tasks. As in the paper, convolutions and what they
+    hand to the first dense layer are not gated.
+
+    The rest is `SI`, which the paper combines it with: lam=0 is gating alone.
+
+    network: what `wrap` made, and `fit` trains. Raises SettingError for a share outside 0..1 (1
+    excluded), and for a network with fewer than two dense layers.
+    """
+
+    name = "xdg"
+    convention = "hidden units gated by task (known at test); lam sum Omega (theta-anchor)^2 as si"
+    on_host = frozenset({"gate"})  # the number of the task whose gates are set
+    gated: float = 0.8
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.gated < 1:
+            raise SettingError(f"xdg got gated={self.gated}; a share of units, at least 0, below 1")
+
+    def wrap(self, net: Network) -> Network:
+        """A network of the same weights whose hidden units have gates, all open."""
+        layers: list[Layer] = []
+        dense = 0
+        for layer in net.layers:
+            if isinstance(layer, Linear):
+                dense += 1
+            layers.append(_gated(layer) if isinstance(layer, Linear) and dense > 1 else layer)
+        if dense < 2:
+            raise SettingError(f"xdg needs at least two dense layers; this network has {dense}")
+        made = Network(
+            layers, net.input_shape, net.backend, str(net.dtype), net.seed, net.init, net.loss_name
+        )
+        made.theta[...] = net.theta  # gates are no parameters: the order is the same
+        own = (array for name, array in made.state.items() if not _is_gate(name))
+        for ours, theirs in zip(own, net.state.values(), strict=True):
+            ours[...] = theirs
+        self.network = made
+        return made
+
+    def select(self, net: Network, task: int, step: int | None) -> None:
+        if "gate" in self.arrays and self.arrays["gate"][0] == task:
+            return
+        for place, gate in enumerate(self._gates(net)):
+            gate[...] = net.device.put(self.gate(net.seed, place, task, gate.shape, net.dtype))
+        self.arrays["gate"] = np.array([task])
+
+    def _gates(self, net: Network) -> Iterator[np.ndarray]:
+        yield from (array for name, array in net.state.items() if _is_gate(name))
+
+    def gate(self, seed: int, place: int, task: int, shape: Shape, dtype: np.dtype) -> np.ndarray:
+        """The gate of a task at the place-th gated layer: 1 for units that speak, 0 for others."""
+        size = int(np.prod(shape))
+        silent = generator(seed, _KEY + place, task).permutation(size)[: round(self.gated * size)]
+        gate = np.ones(size, dtype)
+        gate[silent] = 0
+        return gate.reshape(shape)
+
+
+def _gated(layer: Linear) -> ContextLinear:
+    """The layer with a gate, open, at its inputs."""
+    return ContextLinear(layer.units, layer.activation, layer.slope, layer.bias)
+
+
+def _is_gate(name: str) -> bool:
+    return name.rsplit(".", 1)[-1] == "context"
