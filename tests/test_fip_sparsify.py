@@ -9,7 +9,7 @@ import pytest
 from conftest import make_blobs
 from weightspace.kernels import available, errors
 from weightspace.methods import Task, accuracy, fit
-from weightspace.methods.fip import SparsePath, authors, bhattacharyya, sparsify
+from weightspace.methods.fip import SparsePath, authors_path, bhattacharyya, sparsify
 from weightspace.methods.importance import probabilities
 from weightspace.methods.pruning import Magnitude, one_shot
 from weightspace.nnlite import BatchNorm2d, Conv2d, GlobalAvgPool, Linear, Network, models
@@ -50,7 +50,7 @@ def test_the_dense_network_stays_as_it_is(dense):
 
 
 def test_the_authors_step_shrinks_the_distance_by_its_length_at_most(dense):
-    walk = authors(steps=60, batch_size=50, length=0.02)
+    walk = authors_path(steps=60, batch_size=50, length=0.02)
     found = sparsify(dense, X, 0.5, walk, look=10)
     away = [point.distance for point in found.record]
     assert [point.step for point in found.record] == [10, 20, 30, 40, 50, 60]
@@ -108,13 +108,14 @@ def test_running_statistics_may_follow_and_images_may_change(rng):
     assert not still.net.state["1.mean"].any()
 
 
+@pytest.mark.parametrize("optimizer", [Adam(0.01), None], ids=["adam", "normalised"])
 @pytest.mark.parametrize("backend", available(study=True))
-def test_every_backend_walks_the_same_way(backend):
+def test_every_backend_walks_the_same_way(backend, optimizer):
     theirs, ours = (
         models.mlp((12, 8, 4), backend=name, dtype="float64", seed=2)
         for name in ("reference", backend)
     )
-    walk = SparsePath(steps=8, batch_size=50, optimizer=Adam(0.01), labels=0.3)
+    walk = SparsePath(steps=8, batch_size=50, optimizer=optimizer, labels=0.3)
     x, y = X[:100].astype(np.float64), Y[:100]
     expected = sparsify(theirs, x, 0.6, walk, y=y, watch=lambda net: accuracy(net, x, y))
     found = sparsify(ours, x, 0.6, walk, y=y, watch=lambda net: accuracy(net, x, y))

@@ -20,7 +20,7 @@ import numpy as np
 from ...kernels import get_backend
 from ...kernels.errors import SettingError
 from ...methods import Task, accuracy
-from ...methods.fip import SparsePath, authors, sparsify
+from ...methods.fip import SparsePath, authors_path, sparsify
 from ...methods.fit import Augment
 from ...methods.pruning import (
     By,
@@ -109,7 +109,7 @@ def parts(settings: Settings, kind: Kind) -> Sequence[Part]:
         "fine-tuned": fine_tuned,
         "tickets": tickets,
         "path-labels": lambda bench: path(bench, settings.labels),
-        "authors": authors_path,
+        "authors": authors_step,
         "inference": inference,
     }
     if not settings.labels:
@@ -217,10 +217,10 @@ def path(bench: Bench, labels: float) -> Iterator[Row]:
     return _walked(bench, name, chosen, walk)
 
 
-def authors_path(bench: Bench) -> Iterator[Row]:
+def authors_step(bench: Bench) -> Iterator[Row]:
     """The same by the step that the authors' code takes, for the same number of steps."""
     settings = bench.settings
-    walk = authors(
+    walk = authors_path(
         steps=settings.path_steps, batch_size=settings.path_batch, mode=bench.kind.mode,
         augment=bench.augment,
     )  # fmt: skip

@@ -1,8 +1,8 @@
-"""fip-sparsify-lenet: LeNet-300-100 from 20 to 99.4 % zeros (Raghavan & Thomson; PROTOCOLS below).
+"""fip-sparsify-lenet: LeNet-300-100 from 20 to 99.4 % zeros (Raghavan & Thomson).
 
 The paper: 99.1 % zeros at 96.3-96.8 %, 99.4 % at 96 +- 0.6 against 91 +- 3 for lottery tickets;
 99.2, 98.4 and 52 % zeros in the three layers. Its optimizer, steps and dense network are not
-stated; its code's are `methods.fip.authors`, which this study walks, too.
+stated; its code's are `methods.fip.authors_path`, which this study walks, too.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from .distance import bhattacharyya
 from .metric import Metric, effective_rank
 from .path import Path, Step, energy, path, principal, refine
 from .solve import Solution, conjugate_gradients, sampled, solve, woodbury
-from .sparsify import SparsePath, SparseResult, authors, sparsify
+from .sparsify import SparsePath, SparseResult, authors_path, sparsify
 
 __all__ = [
     "FIP",
@@ -15,7 +15,7 @@ __all__ = [
     "SparsePath",
     "SparseResult",
     "Step",
-    "authors",
+    "authors_path",
     "bhattacharyya",
     "conjugate_gradients",
     "effective_rank",

@@ -83,7 +83,7 @@ class SparsePath:
             )
 
 
-def authors(**changes: Any) -> SparsePath:
+def authors_path(**changes: Any) -> SparsePath:
     """The path as the authors' code walks it: their step, the final p from the start."""
     theirs: dict[str, Any] = {"at": "weights", "optimizer": None, "growth": 0.0, "settle": 0.0}
     return SparsePath(**{**theirs, **changes})
