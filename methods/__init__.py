@@ -1,6 +1,6 @@
 """Methods: continual learning as arithmetic on vectors of length P and questions to a network."""
 
-from . import attack, context_choice, diversity, fip, importance, metrics
+from . import attack, context_choice, diversity, fip, importance, metrics, pruning
 from .adp import ADP, train_adp
 from .attack import PGD
 from .base import Joint, Method, Naive, TaskEnd
@@ -91,6 +91,7 @@ __all__ = [
     "fit",
     "importance",
     "metrics",
+    "pruning",
     "train_adp",
     "train_fge",
 ]

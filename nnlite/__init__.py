@@ -26,6 +26,7 @@ from .layers import (
 )
 from .layout import Layout
 from .net import Network, Saved
+from .sparse import SparseNetwork
 
 __all__ = [
     "Activation",
@@ -51,6 +52,7 @@ __all__ = [
     "Rotation",
     "Saved",
     "Sequential",
+    "SparseNetwork",
     "init",
     "load_arrays",
     "losses",

@@ -148,14 +148,9 @@ def save_network(net: Network, path: Path) -> None:
     save_arrays(path, named_parameters(net), {"kind": "network", **describe_network(net)})
 
 
-def load_network(path: Path, backend: str = "cpu") -> Network:
-    """The network in `path`, on `backend`. Raises CheckpointError."""
-    arrays, about = load_arrays(path)
-    if about.get("kind") != "network":
-        raise CheckpointError(
-            f"{path} holds a '{about.get('kind')}', not a network; resume a run with --resume"
-        )
-    net = Network(
+def build_network(about: dict[str, Any], backend: str) -> Network:
+    """A network of the architecture that `describe_network` described, with its first weights."""
+    return Network(
         [_build_layer(layer) for layer in about["layers"]],
         input_shape=tuple(about["input_shape"]),
         backend=backend,
@@ -164,5 +159,17 @@ def load_network(path: Path, backend: str = "cpu") -> Network:
         init=about["init"],
         loss=about["loss"],
     )
+
+
+def load_network(path: Path, backend: str = "cpu") -> Network:
+    """The network in `path`, on `backend`. Raises CheckpointError."""
+    arrays, about = load_arrays(path)
+    if about.get("kind") == "sparse-network":
+        raise CheckpointError(f"{path} holds a sparse network: SparseNetwork.load reads it")
+    if about.get("kind") != "network":
+        raise CheckpointError(
+            f"{path} holds a '{about.get('kind')}', not a network; resume a run with --resume"
+        )
+    net = build_network(about, backend)
     restore_parameters(net, arrays, path)
     return net

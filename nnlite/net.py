@@ -518,20 +518,7 @@ class Network:
             )
 
     def _check_input(self, x: np.ndarray, n: int | None = None) -> np.ndarray:
-        if not isinstance(x, np.ndarray) and not self.device.owns(x):
-            raise DtypeError(f"inputs must be a NumPy array, not {type(x).__name__}")
-        if x.shape[1:] != self.input_shape or len(x) == 0 or (n is not None and len(x) != n):
-            rows = "at least one sample" if n is None else f"{n} samples"
-            raise ShapeError(
-                f"inputs have shape {x.shape}; this network takes (N, "
-                f"{', '.join(map(str, self.input_shape))}) with {rows}"
-            )
-        if x.dtype != self.dtype:
-            raise DtypeError(
-                f"inputs are {x.dtype}; this network computes in {self.dtype}: convert them once "
-                f"with .astype('{self.dtype}')"
-            )
-        return self.device.put(x)
+        return check_input(x, self.input_shape, self.dtype, self.device, n)
 
     def _check_cotangent(self, u: np.ndarray, n: int) -> np.ndarray:
         if getattr(u, "shape", None) != (n, self.num_outputs):
@@ -549,6 +536,29 @@ class Network:
                 f"this pass is number {saved.generation}, but the network has since run number "
                 f"{self.workspace.generation}, which wrote over its buffers: call trace() again"
             )
+
+
+def check_input(
+    x: np.ndarray, shape: Shape, dtype: np.dtype, device: Device, n: int | None = None
+) -> np.ndarray:
+    """x on the device, if it is samples (N, *shape) of `dtype`, `n` of them where that is given.
+
+    Raises ShapeError or DtypeError for anything else.
+    """
+    if not isinstance(x, np.ndarray) and not device.owns(x):
+        raise DtypeError(f"inputs must be a NumPy array, not {type(x).__name__}")
+    if x.shape[1:] != shape or len(x) == 0 or (n is not None and len(x) != n):
+        rows = "at least one sample" if n is None else f"{n} samples"
+        raise ShapeError(
+            f"inputs have shape {x.shape}; this network takes (N, "
+            f"{', '.join(map(str, shape))}) with {rows}"
+        )
+    if x.dtype != dtype:
+        raise DtypeError(
+            f"inputs are {x.dtype}; this network computes in {dtype}: convert them once "
+            f"with .astype('{dtype}')"
+        )
+    return device.put(x)
 
 
 def _nested(arrays: dict[str, np.ndarray]) -> dict[str, Any]:

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from ...kernels.errors import unknown_name
 from ..experiments import PRESETS
-from . import fip_ensemble, fip_geometry
+from . import fip_ensemble, fip_geometry, fip_sparsify_lenet, fip_sparsify_resnet20
 from .study import Part, Row, Study, StudyPlan, Work, run_study
 
 STUDIES: dict[str, Study] = {
-    study.name: study for study in (fip_geometry.STUDY, fip_ensemble.STUDY, fip_ensemble.VGG16)
+    study.name: study
+    for study in (
+        fip_geometry.STUDY,
+        fip_sparsify_lenet.STUDY,
+        fip_sparsify_resnet20.STUDY,
+        fip_ensemble.STUDY,
+        fip_ensemble.VGG16,
+    )
 }
 
 

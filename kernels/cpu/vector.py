@@ -10,10 +10,10 @@ from numba import njit
 
 from .tiles import serial
 
-_reordered = njit(cache=True, fastmath={"contract", "reassoc", "nsz"}, error_model="numpy")
+reordered = njit(cache=True, fastmath={"contract", "reassoc", "nsz"}, error_model="numpy")
 
 
-@_reordered
+@reordered
 def _dot4(x, a, b, c, d):
     """x . a, x . b, x . c, x . d: four rows at once keep memory busy."""
     p = q = r = s = x.dtype.type(0)
@@ -25,7 +25,7 @@ def _dot4(x, a, b, c, d):
     return p, q, r, s
 
 
-@_reordered
+@reordered
 def _dot(x, a):
     total = x.dtype.type(0)
     for i in range(x.size):
@@ -50,13 +50,15 @@ def dot_rows(x, w, y, add):
 
 
 @serial
-def _add4(p, a, q, b, r, c, s, d, y):
+def add4(p, a, q, b, r, c, s, d, y):
+    """y += p a + q b + r c + s d, for vectors of one length."""
     for i in range(y.size):
         y[i] += p * a[i] + q * b[i] + r * c[i] + s * d[i]
 
 
 @serial
-def _add1(p, a, y):
+def add1(p, a, y):
+    """y += p a."""
     for i in range(y.size):
         y[i] += p * a[i]
 
@@ -68,8 +70,8 @@ def combine_rows(d, w, lo, hi, y):
     o = 0
     while o + 4 <= d.size:
         a, b, e, f = w[o, lo:hi], w[o + 1, lo:hi], w[o + 2, lo:hi], w[o + 3, lo:hi]
-        _add4(d[o], a, d[o + 1], b, d[o + 2], e, d[o + 3], f, y)
+        add4(d[o], a, d[o + 1], b, d[o + 2], e, d[o + 3], f, y)
         o += 4
     while o < d.size:
-        _add1(d[o], w[o, lo:hi], y)
+        add1(d[o], w[o, lo:hi], y)
         o += 1

@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-from . import activations, context, conv, dense, images, losses, norm, pool, update
+from . import activations, context, conv, dense, images, losses, norm, pool, sparse, update
 from .launch import Family, Launcher, Source
 
 SOURCES: tuple[Source, ...] = (
@@ -20,6 +20,7 @@ SOURCES: tuple[Source, ...] = (
     losses.SOURCE,
     norm.SOURCE,
     pool.SOURCE,
+    sparse.SOURCE,
     images.SOURCE,
     update.SOURCE,
 )
@@ -33,6 +34,7 @@ class CudaOps(
     losses.Losses,
     norm.Norm,
     pool.Pool,
+    sparse.Sparse,
     images.Images,
     update.Updates,
 ):

@@ -29,6 +29,7 @@ COMPUTING = frozenset(
         np.any,
         np.argmax,
         np.argmin,
+        np.argpartition,
         np.argsort,
         np.argwhere,
         np.array_equal,

@@ -79,6 +79,7 @@ from .pool import (
     max_pool_forward,
     max_pool_tangent,
 )
+from .sparse import sparse_dense_forward
 from .update import (
     adam_update,
     momentum_update,
@@ -153,6 +154,7 @@ __all__ = [
     "softmax_cross_entropy",
     "softmax_fisher_factor",
     "softmax_tangent",
+    "sparse_dense_forward",
     "squared_error",
     "superposed_backward",
     "superposed_forward",

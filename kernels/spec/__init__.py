@@ -21,11 +21,22 @@ from .dense import DENSE
 from .images import IMAGES
 from .losses import LOSSES
 from .norm import NORM
+from .sparse import SPARSE
 from .updates import UPDATES
 
 KERNELS: dict[str, Kernel] = {
     kernel.name: kernel
-    for kernel in (*DENSE, *CONTEXT, *CONV, *IMAGES, *NORM, *ACTIVATIONS, *LOSSES, *UPDATES)
+    for kernel in (
+        *DENSE,
+        *SPARSE,
+        *CONTEXT,
+        *CONV,
+        *IMAGES,
+        *NORM,
+        *ACTIVATIONS,
+        *LOSSES,
+        *UPDATES,
+    )
 }
 
 # Functions of a backend that are no kernels: they say how much scratch a kernel wants.
@@ -39,6 +50,11 @@ LADDER: dict[str, dict[str, dict[str, int]]] = {
         "medium": {"N": 128, "I": 784, "O": 256, "V": 1},
         "large": {"N": 256, "I": 2000, "O": 2000, "V": 1},
         "memory": {"N": 1, "I": 8192, "O": 8192, "V": 1},
+    },
+    "sparse": {
+        "one": {"N": 1, "I": 784, "O": 256},
+        "medium": {"N": 128, "I": 784, "O": 256},
+        "large": {"N": 256, "I": 2000, "O": 2000},
     },
     "per-sample": {
         "one": {"N": 1, "I": 784, "O": 256},

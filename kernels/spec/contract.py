@@ -73,6 +73,7 @@ class Kernel:
     all. product: flops are a matrix product's.
     parts: compiled functions that the work goes through; each makes handles of the arrays.
     derive: sizes that follow from the others and from the scalars (a convolution's outputs).
+    together: makes arguments that must fit each other, from all sizes; others are made alone.
     An argument called `work` is scratch whose size the backend says.
     """
 
@@ -91,6 +92,7 @@ class Kernel:
     product: bool = False
     parts: int = 1
     derive: Callable[[Sizes, Mapping[str, Any]], dict[str, int]] | None = None
+    together: Callable[[np.random.Generator, Sizes], dict[str, np.ndarray]] | None = None
 
     def shape(self, argument: str, sizes: Sizes) -> tuple[int, ...]:
         """The shape of an array argument; an axis like "VN" is the product of its letters."""
@@ -119,9 +121,12 @@ class Kernel:
         changes = self.variants[variant]
         sizes = self.all_sizes(sizes, variant)
         real = np.dtype(dtype).type
+        joint = self.together(rng, sizes) if self.together else {}
         made: dict[str, Any] = {}
         for name, axes in self.axes.items():
-            if name in changes:
+            if name in joint:
+                made[name] = joint[name]
+            elif name in changes:
                 made[name] = changes[name]
             elif axes is None:
                 made[name] = self.scalars[name]

@@ -5,6 +5,7 @@ from .distance import bhattacharyya
 from .metric import Metric, effective_rank
 from .path import Path, Step, energy, path, principal, refine
 from .solve import Solution, conjugate_gradients, sampled, solve, woodbury
+from .sparsify import SparsePath, SparseResult, authors_path, sparsify
 from .walk import Walk
 
 __all__ = [
@@ -12,8 +13,11 @@ __all__ = [
     "Metric",
     "Path",
     "Solution",
+    "SparsePath",
+    "SparseResult",
     "Step",
     "Walk",
+    "authors_path",
     "bhattacharyya",
     "conjugate_gradients",
     "effective_rank",
@@ -23,5 +27,6 @@ __all__ = [
     "refine",
     "sampled",
     "solve",
+    "sparsify",
     "woodbury",
 ]
