@@ -20,8 +20,8 @@ ORDER = (
 NOTES = (
     "Sparsity counts zeros among all parameters, biases and norms included. FIP reads inputs and "
     "the dense network's answers, no label; FIP with labels, fine-tuning and tickets read labels.",
-    "A ticket's column is the round nearest in parameters kept; steps and seconds are of all "
-    "rounds up to it. One-shot, fine-tuning and FIP start from the dense network, whose training "
+    "A ticket's column is its last round that is no sparser; steps and seconds are of all rounds "
+    "up to it. One-shot, fine-tuning and FIP start from the dense network, whose training "
     "is not counted.",
 )
 
@@ -37,15 +37,15 @@ def levels(rows: Sequence[Row]) -> list[float]:
 
 
 def at_level(rows: Sequence[Row], method: str, level: float) -> list[Row]:
-    """A method's rows at a level, one a seed; of tickets, each seed's nearest round."""
+    """A method's rows at a level, one a seed; of tickets, each seed's last round no sparser."""
     mine = [row for row in rows if row["method"] == method]
     if method != "lottery tickets":
         return [row for row in mine if row["level"] == level]
-    near = []
+    last = []
     for seed in sorted({row["seed"] for row in mine}):
-        rounds = [row for row in mine if row["seed"] == seed]
-        near.append(min(rounds, key=lambda row: abs(np.log((1 - row["sparsity"]) / (1 - level)))))
-    return near
+        rounds = [r for r in mine if r["seed"] == seed and r["sparsity"] <= level + 1e-6]
+        last += [max(rounds, key=lambda row: row["sparsity"])] if rounds else []
+    return last
 
 
 def mean_and_error(values: Sequence[float]) -> tuple[float, float]:
