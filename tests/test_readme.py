@@ -15,7 +15,7 @@ def test_the_examples_run(tmp_path, monkeypatch):
     pytest.importorskip("numba", reason="the examples use the cpu backend")
     monkeypatch.chdir(tmp_path)  # one of them saves a file
     blocks = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
-    assert len(blocks) == 5
+    assert len(blocks) == 6
     if "cuda" not in available():
         if "cuda-host" not in available(study=True):
             pytest.skip("an example is for a GPU; without one it takes g++")
