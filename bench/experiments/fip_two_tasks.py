@@ -19,7 +19,7 @@ PRESET = replace(
     summary="MNIST then Fashion-MNIST along invariant paths, against EWC, GEM, replay",
     methods={
         "naive": {},
-        "fip": {"memories": 500, "batch": 100},
+        "fip": {"memories": 500, "batch": 100, "strength": 5.0},
         "gem": {"memories": 500},
         "replay": {"memories": 500},
         "ewc": mnist_fashion.PRESET.methods["ewc"],
