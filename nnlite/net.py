@@ -271,6 +271,46 @@ class Network:
             ty = self.chain.tangent(self._scope, self._own, saved.layers, directions, tx)
         return np.zeros_like(saved.outputs) if ty is None else ty.copy()
 
+    def push_many(self, saved: Saved, v: np.ndarray) -> np.ndarray:
+        """Tangents v (V, P) of theta pushed to the outputs together: (V, N, K).
+
+        A dense layer takes all of them in wide products; other layers one after another.
+        """
+        self._check_saved(saved)
+        v = self._stack(v)
+        with self._roomy(len(v) * saved.n):
+            ty = self.chain.tangents(
+                self._scope, self._own, saved.layers, self._split(v), None, len(v)
+            )
+        return self.device.zeros((len(v), *saved.outputs.shape), self.dtype) if ty is None else ty
+
+    def pull_many(self, saved: Saved, dy: np.ndarray) -> np.ndarray:
+        """Cotangents dy (V, N, K) pulled back to theta together, each summed over samples: (V, P).
+
+        See `push_many`. Raises ModeError where BatchNorm2d uses batch statistics.
+        """
+        self._check_saved(saved)
+        self._check_per_sample(saved, "pull_many")
+        stacked = self.device.put(dy).reshape(-1, saved.n, self.num_outputs)
+        out = self.device.zeros((len(stacked), self.num_parameters), self.dtype)
+
+        def visit(layer, k, p, out, kept, dy):
+            if p:
+                stack = dy.reshape(len(stacked), saved.n, *dy.shape[1:])
+                layer.stacked_grads(k, p, kept, stack, out)
+
+        self._walk_back(saved, stacked.reshape(-1, self.num_outputs), self._split(out), visit)
+        return out
+
+    def _stack(self, v: np.ndarray) -> np.ndarray:
+        """Directions (V, P) on the device, checked."""
+        if getattr(v, "ndim", 0) != 2 or not len(v):
+            raise ShapeError(
+                f"directions have shape {np.shape(v)}; give (V, {self.num_parameters})"
+            )
+        self.layout.check(v[0], "a direction", self.dtype)
+        return self.device.put(v)
+
     def gram(self, saved: Saved, dy: np.ndarray) -> np.ndarray:
         """G G^T (V N, V N), row (v, n) of G (V N, P) being J_n^T dy[v, n]; dy (V, N, K).
 

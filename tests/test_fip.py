@@ -98,6 +98,13 @@ def test_lanczos_finds_what_the_gram_matrix_has(net, x, monkeypatch):
     assert np.allclose(fip.Metric(net, x).spectrum(5), exact, rtol=1e-8)
 
 
+def test_many_products_are_one_after_another(net, x, rng):
+    v = rng.normal(size=(5, net.num_parameters))
+    metric = fip.Metric(net, x, room=1)
+    expected = np.array([metric.product(one) for one in v])
+    assert relative_error(metric.products(v), expected) < 1e-13
+
+
 def test_many_passes_are_one(net, x, rng):
     v = rng.normal(size=net.num_parameters)
     whole, parts = fip.Metric(net, x), fip.Metric(net, x, room=1)

@@ -225,6 +225,17 @@ def test_gram_is_the_product_of_all_gradients(net, batch, rng):
     )
 
 
+def test_many_directions_are_pushed_and_pulled_as_one_would_be(net, batch, rng):
+    x, _ = batch
+    v, u = rng.normal(size=(3, net.num_parameters)), rng.normal(size=(3, N, K))
+    saved = net.trace(x)
+    pushed = np.array([net.push(saved, one) for one in v])
+    pulled = np.array([net.pull(saved, one) for one in u])
+    allowed = tolerance("float64", net.num_parameters)
+    assert relative_error(net.push_many(saved, v), pushed) <= allowed
+    assert relative_error(net.pull_many(saved, u), pulled) <= allowed
+
+
 def test_second_is_the_derivative_of_the_jvp(net, batch, rng):
     x, _ = batch
     v = rng.normal(size=net.num_parameters)

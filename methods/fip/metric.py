@@ -147,6 +147,16 @@ class Metric:
             self.net.pull(saved, moved * scale, out, beta=1.0)
         return out
 
+    def products(self, v: np.ndarray) -> np.ndarray:
+        """g v for each row of v (V, P) at once: (V, P); dense layers take all rows in one product."""
+        out = self.net.device.zeros(v.shape, self.net.dtype)
+        scale = self.net.dtype.type(1 / self.n)
+        for _, saved, p in self._passes():
+            moved = self.net.push_many(saved, v)
+            moved = np.stack([self._middle(p, one) for one in moved]) * scale
+            out += self.net.pull_many(saved, moved)
+        return out
+
     def pull(self, u: np.ndarray) -> np.ndarray:
         """1/N sum_n J_n^T M_n u_n (P,), for u (N, K): outputs that should move by u."""
         out = self.net.device.zeros((self.net.num_parameters,), self.net.dtype)

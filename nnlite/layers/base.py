@@ -28,6 +28,13 @@ def own(array: Any) -> Any:
     return None if array is None else array.copy()
 
 
+def nth(views: Any, v: int) -> Any:
+    """Direction v out of stacked views (V, ...), nested as they are; None stays None."""
+    if views is None or not isinstance(views, Mapping):
+        return None if views is None else views[v]
+    return {name: nth(inner, v) for name, inner in views.items()}
+
+
 def add_gram(k: Scope, rows: np.ndarray, total: np.ndarray) -> None:
     """total (R, R) += rows rows^T, rows (R, S)."""
     product = k.ops.device.empty(total.shape, total.dtype)
@@ -124,6 +131,26 @@ class Layer:
 
         dy is (V, N, ...): V cotangents for each sample.
         """
+
+    def tangents(
+        self, k: Scope, p: Views, saved: Any, tp: Views | None, tx: Any, count: int
+    ) -> Any:
+        """`tangent` along `count` directions: tp's arrays and tx are stacked, (V, ...); so is ty.
+
+        Here one after another; a layer that can push them through together says how.
+        """
+        moved = [
+            own(self.tangent(k, p, saved, nth(tp, v), None if tx is None else tx[v]))
+            for v in range(count)
+        ]
+        return None if moved[0] is None else np.stack(moved)
+
+    def stacked_grads(self, k: Scope, p: Views, saved: Any, dy: np.ndarray, out: Views) -> None:
+        """out[v] = the parameter cotangent, summed over samples, of dy[v]; dy (V, N, ...)."""
+        kept = dy.copy()  # dy may lie in a shared buffer, which what is asked below may take
+        for v in range(len(dy)):
+            self.backward(k, p, saved, kept[v], nth(out, v), beta=0.0, want_dx=False)
+        dy[...] = kept
 
     def gram(self, k: Scope, p: Views, saved: Any, dy: np.ndarray, total: np.ndarray) -> None:
         """total (V N, V N) += G G^T; row (v, n) of G is sample n's gradient for its cotangent v.

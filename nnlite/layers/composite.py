@@ -118,6 +118,12 @@ class Sequential(Layer):
             x, tx = layer.forward_tangent(k.child(name), p.get(name, _NOTHING), x, part, tx)
         return x, tx
 
+    def tangents(self, k, p, saved, tp, tx, count):
+        for (name, layer), kept in zip(self._named, saved, strict=True):
+            part = None if tp is None else tp.get(name)
+            tx = layer.tangents(k.child(name), p.get(name, _NOTHING), kept, part, tx, count)
+        return tx
+
     def second(self, k, p, saved, tp, tx, txx):
         for (name, layer), kept in zip(self._named, saved, strict=True):
             part = None if tp is None else tp.get(name)

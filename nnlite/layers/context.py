@@ -116,6 +116,9 @@ class ContextLinear(Linear):
             return super().tangent(k, p, saved, tp, None)
         return super().tangent(k, p, saved, tp, self._turned(k, tx, "tz"))
 
+    def _turned_rows(self, k, rows):
+        return self._turned(k, rows, "rows")
+
     def _turned(self, k: Scope, tx: np.ndarray, name: str) -> np.ndarray:
         tz = k.take(name, tx.shape)
         k.ops.context_multiply(tx, k.state["context"], tz)

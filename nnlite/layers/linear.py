@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ...kernels.codes import IDENTITY
 from ...kernels.errors import SettingError, ShapeError
 from ..init import Initialiser
 from ..layout import Shape
@@ -97,6 +98,48 @@ class Linear(Activated):
         dz = self._pulled(k, saved.y, dy.reshape(-1, self.units)).reshape(dy.shape)
         xp, dp = k.take("xp", saved.x.shape), k.take("dp", saved.y.shape)
         k.ops.dense_accumulate(saved.x, dz, power, xp, dp, out["weight"], out.get("bias"))
+
+    def tangents(self, k, p, saved, tp, tx, count):
+        """All directions in two products, x (tW_1; ...; tW_V)^T and (tx_1; ...; tx_V) W^T."""
+        if tp is None and tx is None:
+            return None
+        n, ops, device = len(saved.x), k.ops, k.ops.device
+        tz = device.empty((count, n, self.units), saved.y.dtype)
+        if tx is None:
+            tz[...] = 0
+        else:
+            rows = self._turned_rows(k, tx.reshape(count * n, -1))
+            flat = tz.reshape(count * n, -1)
+            ops.dense_forward(rows, p["weight"], None, IDENTITY, 0.0, flat)
+        if tp is not None:
+            wide = device.empty((n, count * self.units), saved.y.dtype)
+            weights = np.ascontiguousarray(tp["weight"]).reshape(count * self.units, -1)
+            biases = np.ascontiguousarray(tp["bias"]).reshape(-1) if "bias" in tp else None
+            ops.dense_forward(saved.x, weights, biases, IDENTITY, 0.0, wide)
+            tz += wide.reshape(n, count, self.units).transpose(1, 0, 2)
+        ty = device.empty(tz.shape, tz.dtype)
+        ops.activation_backward(self._act, self.slope, saved.y, tz, ty)
+        return ty
+
+    def _turned_rows(self, k: Scope, rows: np.ndarray) -> np.ndarray:
+        """Tangents of the input (V N, I) as the weights see them."""
+        return rows
+
+    def stacked_grads(self, k, p, saved, dy, out) -> None:
+        """All cotangents in one product, (dz_1 ... dz_V)^T x."""
+        count, n = dy.shape[:2]
+        dz = self._pulled(k, saved.y, dy.reshape(count * n, -1)).reshape(dy.shape)
+        wide = np.ascontiguousarray(dz.transpose(1, 0, 2)).reshape(n, count * self.units)
+        device = k.ops.device
+        dw = device.empty((count * self.units, saved.x.shape[1]), dz.dtype)
+        db = device.empty((count * self.units,), dz.dtype)
+        k.ops.dense_backward(
+            saved.x, dw, wide, wide, IDENTITY, 0.0, 0.0, device.empty(wide.shape, dz.dtype), dw, db,
+            None,
+        )  # fmt: skip
+        out["weight"][...] = dw.reshape(out["weight"].shape)
+        if "bias" in out:
+            out["bias"][...] = db.reshape(out["bias"].shape)
 
     def gram(self, k, p, saved, dy, total) -> None:
         """Gradients are outer products, so G G^T = (D D^T) o (A A^T + 1); no G is formed."""
