@@ -148,7 +148,7 @@ class Metric:
         return out
 
     def products(self, v: np.ndarray) -> np.ndarray:
-        """g v for each row of v (V, P) at once: (V, P); dense layers take all rows in one product."""
+        """g v for each row of v (V, P) at once, (V, P): wide products in dense layers."""
         out = self.net.device.zeros(v.shape, self.net.dtype)
         scale = self.net.dtype.type(1 / self.n)
         for _, saved, p in self._passes():
