@@ -6,6 +6,7 @@ import os
 
 import numpy as np
 import pytest
+from blobs import make_blobs
 from cuda_required import gpu
 from hypothesis import HealthCheck, settings
 from on_host import on_host
@@ -39,15 +40,6 @@ def ops(request) -> Backend:
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(7)
-
-
-def make_blobs(seed: int, n: int = 120, inputs: int = 12, classes: int = 4):
-    """Separable clusters: a task that a small network learns in a few dozen steps."""
-    rng = np.random.default_rng(seed)
-    centres = rng.normal(0, 2, (classes, inputs))
-    y = np.arange(n) % classes
-    x = (centres[y] + rng.normal(0, 0.5, (n, inputs))).astype(np.float32)
-    return x, y.astype(np.int64)
 
 
 @pytest.fixture

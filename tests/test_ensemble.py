@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from conftest import make_blobs
+from blobs import make_blobs
 from weightspace.kernels import errors
 from weightspace.kernels.spec import relative_error
 from weightspace.methods import ADP, Cycle, Ensemble, train_adp, train_fge

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from conftest import make_blobs
+from blobs import make_blobs
 from rich.console import Console
 from weightspace.bench import data
 from weightspace.bench.data import Dataset

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from conftest import make_blobs
+from blobs import make_blobs
 from weightspace.kernels import available, errors
 from weightspace.methods import Task, accuracy, fit
 from weightspace.methods.fip import SparsePath, authors_path, bhattacharyya, sparsify

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from conftest import make_blobs
+from blobs import make_blobs
 from weightspace.kernels import available, errors
 from weightspace.methods import Task
 from weightspace.methods import pruning as pruning_module
