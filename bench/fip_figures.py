@@ -1,8 +1,8 @@
 """Accuracy per second of two tasks: `python -m weightspace.bench.fip_figures RUNS... --out F.png`.
 
 Both tasks' mean accuracy while the second is learnt, against the seconds of training: what a step
-that costs several metric products buys. Seconds are the run's, spread evenly over its steps of the
-second task; evaluation is in them for all methods alike.
+that costs several metric products buys. Seconds are the median trial's, less what the first task
+took (as in the quickest run), spread evenly; evaluation is in them for all methods alike.
 """
 
 from __future__ import annotations
@@ -21,25 +21,30 @@ from .style import COLOURS, close, pyplot
 Line = tuple[np.ndarray, np.ndarray]  # seconds (S,), mean accuracy of both tasks (S,)
 
 
-def _line(summary: dict[str, Any], naive: float) -> Line:
-    """Of one run. naive: seconds of a first task's step, which is the same for all methods."""
-    lines = (Path(summary["folder"]) / "metrics.jsonl").read_text().splitlines()
-    events = [line for line in map(json.loads, lines) if line["kind"] == "accuracy"]
-    later = [e for e in events if e["task"] == 1]
-    steps = summary["steps"] // 2
-    each = (summary["seconds"] - naive * steps) / steps
-    seconds = np.array([(e["step"] - steps) * each for e in later])
-    return seconds, np.array([np.mean(e["tasks"]) for e in later])
+def _line(trials: Sequence[dict[str, Any]], first: float) -> Line:
+    """Of one method: mean accuracies, and the median trial's seconds, for a machine that is shared.
+
+    first: seconds of a step of the first task, which all methods take alike.
+    """
+    found = []
+    for summary in trials:
+        lines = (Path(summary["folder"]) / "metrics.jsonl").read_text().splitlines()
+        events = [line for line in map(json.loads, lines) if line["kind"] == "accuracy"]
+        found.append([e for e in events if e["task"] == 1])
+    steps = trials[0]["steps"] // 2
+    each = float(np.median([t["seconds"] for t in trials])) / steps - first
+    seconds = np.array([(e["step"] - steps) * each for e in found[0]])
+    return seconds, np.mean([[np.mean(e["tasks"]) for e in events] for events in found], axis=0)
 
 
 def lines(folders: Sequence[Path]) -> dict[str, Line]:
-    """The first trial of each method in runs of two tasks. Raises StorageError where none is."""
-    found: dict[str, dict[str, Any]] = {}
+    """Each method's line in runs of two tasks. Raises StorageError where there is no run."""
+    found: dict[str, list[dict[str, Any]]] = {}
     for summary in load_summaries(list(folders)):
         if len(summary["tasks"]) == 2:
-            found.setdefault(summary["method"], summary)
-    least = min(summary["seconds"] / summary["steps"] for summary in found.values())
-    return {label: _line(summary, least) for label, summary in found.items()}
+            found.setdefault(summary["method"], []).append(summary)
+    first = min(s["seconds"] / s["steps"] for trials in found.values() for s in trials)
+    return {label: _line(trials, first) for label, trials in found.items()}
 
 
 def draw(folders: Sequence[Path], target: Path) -> Path:
