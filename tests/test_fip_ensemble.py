@@ -94,7 +94,7 @@ def test_the_study_runs_through(images, tmp_path):
     plan = StudyPlan(study, "cpu", [0, 1], tmp_path / "out")
     done = run_study(plan, Console(quiet=True))
     assert {path.stem for path in done.figures} == {
-        "accuracy", "strength", "diversity", "coherence", "samples"
+        "accuracy", "path", "strength", "diversity", "coherence", "samples"
     }  # fmt: skip
     assert all(path.stat().st_size > 1000 for path in done.figures)
     records = summary(done.rows)

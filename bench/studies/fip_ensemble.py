@@ -334,8 +334,8 @@ def parts(settings: Settings) -> Sequence[Part]:
 NOTES = (
     "transfer: images made by PGD against one network and shown to the others. separate: that "
     "network was trained for nothing else; start: FIP's path and FGE's cycles begin at it",
-    "white box: PGD against the network or the whole ensemble (its mean probability) itself. None "
-    "of these networks was trained against attacks; what transfer leaves standing, this does not",
+    "white box: PGD against the network, or the whole ensemble (its mean probability), itself; "
+    "none of these networks was trained against attacks",
 )
 STUDY = Study(
     name="fip-ensemble",

@@ -13,7 +13,7 @@ from ..style import COLOURS, INK, close, pyplot
 from .fip_ensemble_tables import LABELS, as_csv, by_seed, kinds, select, stated
 from .study import Row
 
-PANELS = (
+PANELS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("transfer from a separate network", {"ask": "transfer", "surrogate": "separate"}),
     ("transfer from the start of FIP and FGE", {"ask": "transfer", "surrogate": "start"}),
     ("white box: the ensemble itself", {"ask": "white"}),
@@ -30,6 +30,7 @@ def draw(rows: Sequence[Row], folder: Path) -> Sequence[Path]:
     write_whole(folder.parent / "table.csv", as_csv(rows))
     return [
         _accuracy(plt, rows, folder / "accuracy.png"),
+        _along(plt, rows, folder / "path.png"),
         _strength(plt, rows, folder / "strength.png"),
         _diversity(plt, rows, folder / "diversity.png"),
         _coherence(plt, rows, folder / "coherence.png"),
@@ -65,6 +66,32 @@ def _one_kind(axis: Any, rows: Sequence[Row], kind: str, chosen: list[Row]) -> N
     if all(alone):
         low, high = (100 * np.array([f(a) for a in alone]) for f in (min, max))
         axis.fill_between(radii, low, high, color=_colour(kind), alpha=0.15, lw=0)
+
+
+def _along(plt: Any, rows: Sequence[Row], path: Path) -> Path:
+    """FIP's members by their distance from the start: unattacked, by transfer, and directly."""
+    figure, axis = plt.subplots(figsize=(5.6, 3.4), layout="constrained")
+    epsilon = stated(rows)
+    clean = [row for row in select(rows, ask="clean", kind="fip") if row["member"] is not None]
+    members = sorted({row["member"] for row in clean})
+    away = [np.mean([r["away"] for r in select(clean, member=m)]) for m in members]
+    lines: tuple[tuple[str, dict[str, Any]], ...] = (
+        ("unattacked", {"ask": "clean"}),
+        ("transfer from a separate network", {**PANELS[0][1], "epsilon": epsilon}),
+        ("transfer from the start", {**PANELS[1][1], "epsilon": epsilon}),
+        ("white box", {"ask": "white", "epsilon": epsilon}),
+    )
+    for (label, where), colour in zip(lines, (INK, *COLOURS[5:2:-1]), strict=True):
+        chosen = select(rows, kind="fip", **where)
+        values = [100 * by_seed(select(chosen, member=m)).mean() for m in members]
+        axis.plot(away, values, "o-", ms=4, color=colour, label=label)
+    axis.set_ylim(0, 100)
+    axis.set_xlim(left=0)
+    axis.set_xlabel("distance of the member's weights from the start")
+    axis.set_ylabel("test accuracy %")
+    axis.set_title(f"Along the FIP path, {epsilon:g}/255", fontsize=10)
+    axis.legend(fontsize=8, loc="lower left")
+    return close(plt, figure, path)
 
 
 def _strength(plt: Any, rows: Sequence[Row], path: Path) -> Path:
