@@ -293,9 +293,13 @@ def plain(value: Any) -> Any:
 
 
 def to_toml(config: dict[str, Any]) -> str:
-    """A config as TOML. JSON's scalars and arrays are TOML's; nested records become tables."""
+    """A config as TOML, which has no None: those are left out.
+
+    JSON's scalars and arrays are TOML's; nested records become tables.
+    """
     tables = {key: value for key, value in config.items() if isinstance(value, dict)}
-    lines = [f"{key} = {json.dumps(v)}" for key, v in config.items() if key not in tables]
+    plain = {k: v for k, v in config.items() if k not in tables and v is not None}
+    lines = [f"{key} = {json.dumps(v)}" for key, v in plain.items()]
     for name, table in tables.items():
         lines += ["", f"[{name}]"]
         lines += [f"{key} = {json.dumps(v)}" for key, v in table.items() if v is not None]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from dataclasses import dataclass
 
 import pytest
@@ -18,6 +19,7 @@ class Settings:
     rate: float = 0.5
     levels: tuple[float, ...] = (0.5, 0.9)
     name: str = "plain"
+    limit: int | None = None
 
 
 def study(called):
@@ -58,6 +60,7 @@ def test_rows_of_all_parts_and_seeds_and_a_page(tmp_path):
     page = write_page(made, done.rows, done.figures, tmp_path / "out").read_text()
     assert "numbers &lt;&amp;&gt;" in page
     assert "levels = [0.5, 0.9]" in page
+    assert tomllib.loads((tmp_path / "out" / "config.toml").read_text())["steps"] == 3
 
 
 def test_a_stopped_study_goes_on_where_it_stopped(tmp_path):
