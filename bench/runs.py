@@ -298,8 +298,8 @@ def to_toml(config: dict[str, Any]) -> str:
     JSON's scalars and arrays are TOML's; nested records become tables.
     """
     tables = {key: value for key, value in config.items() if isinstance(value, dict)}
-    plain = {k: v for k, v in config.items() if k not in tables and v is not None}
-    lines = [f"{key} = {json.dumps(v)}" for key, v in plain.items()]
+    single = {k: v for k, v in config.items() if k not in tables and v is not None}
+    lines = [f"{key} = {json.dumps(v)}" for key, v in single.items()]
     for name, table in tables.items():
         lines += ["", f"[{name}]"]
         lines += [f"{key} = {json.dumps(v)}" for key, v in table.items() if v is not None]
