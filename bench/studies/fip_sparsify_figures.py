@@ -44,9 +44,9 @@ def draw_curve(rows: Sequence[Row], paper: Paper, title: str, path: Path) -> Pat
         _shares(axes, levels(rows))
         axes.set(xlabel="share of zeros")
         axes.yaxis.set_major_formatter(lambda v, _: f"{100 * v:g} %")
-    best = max(row["accuracy"] for row in rows if "accuracy" in row)
-    top = max([best, *(high for points in paper.points.values() for *_, high in points)])
-    both[0].set(ylabel="test accuracy", ylim=(0, min(1.03 * top, 1.02)))
+    top = max(row["accuracy"] for row in rows if "accuracy" in row)
+    papers = [most for points in paper.points.values() for *_, most in points]
+    both[0].set(ylabel="test accuracy", ylim=(0, min(1.03 * max([top, *papers]), 1.02)))
     both[1].set(ylim=(top - ZOOM, top + 0.06 * ZOOM))
     both[0].set_title(title)
     both[1].set_title(f"The upper {100 * ZOOM:g} points")
@@ -111,13 +111,12 @@ def _legend(axes: Any) -> None:
 # ---- layers --------------------------------------------------------------------------------------
 
 
-def draw_layers(rows: Sequence[Row], paper: Paper, path: Path) -> Path:
-    """The share that is left of each weight, at the sparsest level: bars by method."""
+def draw_layers(rows: Sequence[Row], paper: Paper, names: Sequence[str], path: Path) -> Path:
+    """The share that is left of each of the weights `names` at the sparsest level: bars."""
     plt = pyplot()
     level = max(levels(rows))
-    shown = {m: _left(at_level(rows, m, level)) for m in _LAYERED}
+    shown = {m: _left(at_level(rows, m, level), names) for m in _LAYERED}
     shown = {method: left for method, left in shown.items() if left}
-    names = list(next(iter(shown.values())))
     figure, axes = plt.subplots(figsize=(max(6.5, 0.5 * len(names) + 2.5), 3.8))
     width = 0.8 / len(shown)
     for number, (method, left) in enumerate(shown.items()):
@@ -131,6 +130,7 @@ def draw_layers(rows: Sequence[Row], paper: Paper, path: Path) -> Path:
                   label="FIP, the paper" if not place else None)  # fmt: skip
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter(lambda v, _: f"{100 * v:g} %")
+    axes.yaxis.set_minor_formatter(lambda *_: "")
     few = [f"layer {number + 1}" for number in range(len(names))]
     axes.set_xticks(range(len(names)), few if len(names) <= 4 else [_readable(n) for n in names],
                     rotation=0 if len(names) <= 4 else 60,
@@ -142,15 +142,15 @@ def draw_layers(rows: Sequence[Row], paper: Paper, path: Path) -> Path:
     return close(plt, figure, path)
 
 
-def _left(found: Sequence[Row]) -> dict[str, float]:
+def _left(found: Sequence[Row], names: Sequence[str]) -> dict[str, float]:
     """The mean share that is left of each layer's weights."""
     if not found:
         return {}
-    names = [name for name in found[0]["layers"] if name.endswith("weight")]
     return {n: 1 - float(np.mean([row["layers"][n] for row in found])) for n in names}
 
 
 def _readable(name: str) -> str:
+    """ "8.body.2" for a residual block's second convolution, as the layout names it."""
     return name.removesuffix(".weight")
 
 
@@ -169,7 +169,7 @@ def draw_connections(rows: Sequence[Row], out: Path, path: Path) -> list[Path]:
     net = Network.load(file, "reference")
     first, *others = [v for n, v in net.layout.views(net.theta).items() if n.endswith("weight")]
     plt = pyplot()
-    figure, (pixels, graph) = plt.subplots(1, 2, figsize=(12, 5), width_ratios=(1, 1.75),
+    figure, (pixels, graph) = plt.subplots(1, 2, figsize=(12, 5), width_ratios=(1, 1.75), dpi=90,
                                            gridspec_kw={"wspace": 0.08})  # fmt: skip
     _draw_pixels(plt, figure, pixels, first)
     _draw_graph(graph, others)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from ...methods.pruning import weight_names
 from ...nnlite import Network, models
 from ...nnlite.optim import Adam
 from . import fip_sparsify_figures as figures
@@ -33,10 +34,11 @@ KIND = Kind(_build, flat=True, by="layer", optimizer=Adam, stages=((0.75, 1.0), 
 
 def draw(rows: Sequence[Row], folder: Path) -> Sequence[Path]:
     """The curve, the layers, and what is still connected in the first seed's sparsest network."""
+    names = weight_names(_build(10, (784,), 0, "reference"))
     tables.write_csv(rows, folder.parent / "table.csv")
     return [
         figures.draw_curve(rows, PAPER, "LeNet-300-100 on MNIST", folder / "accuracy.png"),
-        figures.draw_layers(rows, PAPER, folder / "layers.png"),
+        figures.draw_layers(rows, PAPER, names, folder / "layers.png"),
         *figures.draw_connections(rows, folder.parent, folder / "connections.png"),
     ]
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from ...methods.pruning import weight_names
 from ...nnlite import Network, models
 from ...nnlite.optim import SGD
 from . import fip_sparsify_figures as figures
@@ -36,10 +37,11 @@ KIND = Kind(
 
 def draw(rows: Sequence[Row], folder: Path) -> Sequence[Path]:
     """The curve and the layers."""
+    names = weight_names(_build(10, (32, 32, 3), 0, "reference"))
     tables.write_csv(rows, folder.parent / "table.csv")
     return [
         figures.draw_curve(rows, PAPER, "ResNet-20 on CIFAR-10", folder / "accuracy.png"),
-        figures.draw_layers(rows, PAPER, folder / "layers.png"),
+        figures.draw_layers(rows, PAPER, names, folder / "layers.png"),
     ]
 
 
