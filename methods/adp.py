@@ -21,7 +21,7 @@ from ..kernels.errors import DivergedError, SettingError
 from ..nnlite import Network
 from ..nnlite.optim import Adam, Optimizer
 from .batches import Batches
-from .ensemble import Ensemble
+from .ensemble import Ensemble, log_softmax
 from .tasks import Arrays
 
 _DET, _LOG = 1e-6, 1e-20  # the authors' offsets, of the determinant and of the entropy's logarithm
@@ -50,8 +50,7 @@ class ADP:
         y (N,) int64: the true classes. In float64 throughout, on the host.
         """
         logits = outputs.astype(np.float64)
-        shifted = logits - logits.max(axis=-1, keepdims=True)
-        logs = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+        logs = log_softmax(logits)
         p, true = np.exp(logs), np.eye(logits.shape[-1], dtype=bool)[y]
         entropy, by_mean = _entropy(p.mean(axis=0))
         volume, by_members = _log_volume(np.where(true, 0, p))

@@ -24,7 +24,7 @@ import numpy as np
 from ..kernels.errors import SettingError
 from ..nnlite import Network
 from ..nnlite.init import generator
-from .ensemble import Ensemble
+from .ensemble import Ensemble, log_softmax
 
 Level = float | Sequence[float] | np.ndarray  # of all channels, or one a channel
 _SURELY_WRONG = 1e6  # no -log p of a float32 softmax comes near it
@@ -36,11 +36,6 @@ class Attacked(NamedTuple):
     x: np.ndarray  # (N, *input_shape)
     loss: np.ndarray  # (N,) -log of the true class's (mean) probability
     right: np.ndarray  # (N,) bool
-
-
-def _log_softmax(outputs: np.ndarray) -> np.ndarray:
-    shifted = outputs - outputs.max(axis=-1, keepdims=True)
-    return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
 
 
 class _Look(NamedTuple):
@@ -58,7 +53,7 @@ def _look(outputs: np.ndarray, y: np.ndarray) -> _Look:
     proportional to p_v[y] (1 - p_v[y]) (q_v - e_y), q_v: the softmax over the other classes alone.
     """
     true = np.eye(outputs.shape[-1], dtype=bool)[y]
-    logs = _log_softmax(outputs)
+    logs = log_softmax(outputs)
     of_true = np.where(true, logs, 0).sum(axis=-1)  # (V, N)
     top = of_true.max(axis=0)
     loss = math.log(len(logs)) - top - np.log(np.exp(of_true - top).sum(axis=0))

@@ -9,10 +9,13 @@ import numpy as np
 from ..kernels.device import Device
 from ..kernels.errors import SettingError
 from ..nnlite import Network
-from .importance import probabilities
+from .importance import BATCH, ROOM, probabilities
 
-BATCH = 256  # samples a pass
-ROOM = 1 << 28  # bytes that one member's pass may hold
+
+def log_softmax(outputs: np.ndarray) -> np.ndarray:
+    """log p (..., K) of logits (..., K), on the host."""
+    shifted = outputs - outputs.max(axis=-1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
 
 
 class Ensemble:

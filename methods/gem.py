@@ -16,12 +16,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..kernels.codes import IDENTITY
 from ..kernels.errors import ShapeError
 from ..nnlite import Network
 from ..nnlite.optim import Optimizer
 from ..nnlite.workspace import Mode
 from .rehearsal import Rehearsal
+from .vectors import inner_products
 
 
 @dataclass
@@ -70,7 +70,7 @@ class GEM(_Projection):
         for k, row in enumerate(rows[:-1]):
             memory.loss_gradient(net, memory.of_task(k), row, mode=self.mode)
         rows[-1][...] = grad
-        products = inner_products(net, rows)
+        products = inner_products(net, rows, rows)
         if (products[-1, :-1] >= 0).all() or not np.isfinite(products).all():
             return  # where they are not finite training has diverged, as `fit` is about to say
         weights = project(products[:-1, :-1], products[-1, :-1], self.margin, self.ridge)
@@ -96,20 +96,9 @@ class AGEM(_Projection):
         rows = self._vectors(net, 2)
         self.memory.loss_gradient(net, self._draw(self.batch), rows[0], mode=self.mode)
         rows[1][...] = grad
-        products = inner_products(net, rows)
+        products = inner_products(net, rows, rows)
         if products[1, 0] < 0:
             grad -= net.dtype.type(products[1, 0] / products[0, 0]) * rows[0]
-
-
-def inner_products(net: Network, rows: np.ndarray) -> np.ndarray:
-    """rows rows' (V, V) of rows (V, P), in float64 on the host.
-
-    They are taken where the rows lie, in the network's dtype, by the kernel of a dense layer: a sum
-    in an order that does not depend on the number of threads.
-    """
-    products = net.device.empty((len(rows), len(rows)), net.dtype)
-    net.ops.dense_forward(rows, rows, None, IDENTITY, 0.0, products)
-    return net.device.get(products).astype(np.float64)
 
 
 def project(

@@ -60,7 +60,10 @@ def probabilities(net: Network, logits: np.ndarray, active: np.ndarray | None = 
     return p
 
 
-def _label_cotangent(net, logits, labels, active) -> np.ndarray:
+def label_cotangent(
+    net: Network, logits: np.ndarray, labels: np.ndarray, active: np.ndarray | None = None
+) -> np.ndarray:
+    """p - e_y (n, K), y the labels (n,): cross-entropy's cotangent at the logits, per sample."""
     loss, cotangent = net.device.empty((len(logits),), logits.dtype), np.empty_like(logits)
     net.ops.softmax_cross_entropy(logits, net.device.put(labels), net.mask(active), loss, cotangent)
     return cotangent
@@ -99,7 +102,7 @@ def fisher(
             cumulative = p.astype(np.float64).cumsum(axis=1)
             # scaled by the row's own total, so rounding can not leave the last class short
             labels = (cumulative <= draws[lo:hi, None] * cumulative[:, -1:]).sum(axis=1)
-            return _label_cotangent(net, logits, labels, active)
+            return label_cotangent(net, logits, labels, active)
 
     elif kind == "empirical":
         if y is None:
@@ -107,7 +110,7 @@ def fisher(
         CrossEntropy().check(y, (len(x), net.num_outputs))
 
         def cotangent(logits, lo, hi):
-            return _label_cotangent(net, logits, y[lo:hi], active)
+            return label_cotangent(net, logits, y[lo:hi], active)
 
     else:
         raise unknown_name("Fisher", kind, ("true", "sampled", "empirical"))

@@ -147,9 +147,9 @@ class Superposition(Method):
     def _targets(self, net: Network) -> Iterator[tuple[str, np.ndarray]]:
         """Each layer's context, where the layer reads it."""
         if self.learned:
-            yield from ((n, v) for n, v in net.layout.views(net.theta).items() if _is_context(n))
+            yield from ((n, v) for n, v in net.layout.views(net.theta).items() if is_context(n))
         else:
-            yield from ((n, a) for n, a in net.state.items() if _is_context(n))
+            yield from ((n, a) for n, a in net.state.items() if is_context(n))
 
     def context(self, seed: int, place: int, shape: Shape, number: int) -> np.ndarray:
         """Context `number`, of `shape`, of the layer that has the `place`-th context; float64."""
@@ -245,7 +245,7 @@ class Superposition(Method):
         """((a parameter of plain, the same of net), its layer's context or None), in order."""
         rest = iter(contexts)
         pending = {}
-        names = [n for n in net.layout if not _is_context(n)]
+        names = [n for n in net.layout if not is_context(n)]
         owners = [n for n, _ in self._targets(net)]
         for context_name in owners:
             pending[_weight_of(context_name, names)] = next(rest)
@@ -253,7 +253,8 @@ class Superposition(Method):
             yield (ours, theirs), pending.get(name)
 
 
-def _is_context(name: str) -> bool:
+def is_context(name: str) -> bool:
+    """Whether `name`, of a state or a parameter, is a layer's context."""
     return name.rsplit(".", 1)[-1] == "context"
 
 
@@ -269,7 +270,7 @@ def _weight_of(context: str, names: Sequence[str]) -> str:
 def _pairs(a: Network, b: Network) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """The parameters of two networks that differ in their contexts alone, side by side."""
     ours, theirs = (
-        [view for name, view in net.layout.views(net.theta).items() if not _is_context(name)]
+        [view for name, view in net.layout.views(net.theta).items() if not is_context(name)]
         for net in (a, b)
     )
     yield from zip(ours, theirs, strict=True)

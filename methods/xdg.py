@@ -12,6 +12,7 @@ from ..nnlite import ContextLinear, Layer, Linear, Network
 from ..nnlite.init import generator
 from ..nnlite.layout import Shape
 from .si import SI
+from .superposition import is_context
 
 _KEY = 0x6A7E  # gates have random streams of their own
 
@@ -55,7 +56,7 @@ class XdG(SI):
             layers, net.input_shape, net.backend, str(net.dtype), net.seed, net.init, net.loss_name
         )
         made.theta[...] = net.theta  # gates are no parameters: the order is the same
-        own = (array for name, array in made.state.items() if not _is_gate(name))
+        own = (array for name, array in made.state.items() if not is_context(name))
         for ours, theirs in zip(own, net.state.values(), strict=True):
             ours[...] = theirs
         self.network = made
@@ -69,7 +70,7 @@ class XdG(SI):
         self.arrays["gate"] = np.array([task])
 
     def _gates(self, net: Network) -> Iterator[np.ndarray]:
-        yield from (array for name, array in net.state.items() if _is_gate(name))
+        yield from (array for name, array in net.state.items() if is_context(name))
 
     def gate(self, seed: int, place: int, task: int, shape: Shape, dtype: np.dtype) -> np.ndarray:
         """The gate of a task at the place-th gated layer: 1 for units that speak, 0 for others."""
@@ -83,7 +84,3 @@ class XdG(SI):
 def _gated(layer: Linear) -> ContextLinear:
     """The layer with a gate, open, at its inputs."""
     return ContextLinear(layer.units, layer.activation, layer.slope, layer.bias)
-
-
-def _is_gate(name: str) -> bool:
-    return name.rsplit(".", 1)[-1] == "context"

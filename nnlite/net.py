@@ -289,17 +289,14 @@ class Network:
 
         See `push_many`. Raises ModeError where BatchNorm2d uses batch statistics.
         """
-        self._check_saved(saved)
-        self._check_per_sample(saved, "pull_many")
-        stacked = self.device.put(dy).reshape(-1, saved.n, self.num_outputs)
+        stacked = self._stacked(saved, dy, "pull_many")
         out = self.device.zeros((len(stacked), self.num_parameters), self.dtype)
 
-        def visit(layer, k, p, out, kept, dy):
+        def ask(layer, k, p, out, kept, dy):
             if p:
-                stack = dy.reshape(len(stacked), saved.n, *dy.shape[1:])
-                layer.stacked_grads(k, p, kept, stack, out)
+                layer.stacked_grads(k, p, kept, dy, out)
 
-        self._walk_back(saved, stacked.reshape(-1, self.num_outputs), self._split(out), visit)
+        self._ask_stacked(saved, stacked, self._split(out), ask)
         return out
 
     def _stack(self, v: np.ndarray) -> np.ndarray:
@@ -316,16 +313,14 @@ class Network:
 
         Added up layer by layer; a dense layer forms no row of G.
         """
-        self._check_saved(saved)
-        self._check_per_sample(saved, "gram")
-        stacked = self.device.put(dy).reshape(-1, saved.n, self.num_outputs)
-        rows = stacked.shape[0] * saved.n
+        stacked = self._stacked(saved, dy, "gram")
+        rows = len(stacked) * saved.n
         total = self.device.zeros((rows, rows), self.dtype)
 
-        def visit(layer, k, p, out, kept, dy):
-            layer.gram(k, p, kept, dy.reshape(len(stacked), saved.n, *dy.shape[1:]), total)
+        def ask(layer, k, p, out, kept, dy):
+            layer.gram(k, p, kept, dy, total)
 
-        self._walk_back(saved, stacked.reshape(-1, self.num_outputs), {}, visit)
+        self._ask_stacked(saved, stacked, {}, ask)
         return total
 
     def second(self, saved: Saved, v: np.ndarray) -> np.ndarray:
@@ -344,18 +339,15 @@ class Network:
 
         power is 1 or 2. No (N, P) array is formed.
         """
-        self._check_saved(saved)
-        self._check_per_sample(saved, "accumulate")
+        stacked = self._stacked(saved, dy, "accumulate")
         if power not in (1, 2):
             raise SettingError(f"accumulate got power={power}; 1 and 2 are defined")
         views = self._split(self._out(out, "the accumulator"))
-        stacked = self.device.put(dy).reshape(-1, saved.n, self.num_outputs)
-        count = len(stacked)
 
-        def visit(layer, k, p, out, kept, dy):
-            layer.accumulate(k, p, kept, dy.reshape(count, saved.n, *dy.shape[1:]), out, power)
+        def ask(layer, k, p, out, kept, dy):
+            layer.accumulate(k, p, kept, dy, out, power)
 
-        self._walk_back(saved, stacked.reshape(-1, self.num_outputs), views, visit)
+        self._ask_stacked(saved, stacked, views, ask)
 
     def signal(self, saved: Saved, out: np.ndarray) -> None:
         """out (P,) += each parameter's absolute signal, summed over the samples (SIG)."""
@@ -523,6 +515,20 @@ class Network:
             self.chain.walk_back(
                 self._scope, self._own, views, saved.layers, dy, visit, want_dx=False
             )
+
+    def _stacked(self, saved: Saved, dy: np.ndarray, what: str) -> np.ndarray:
+        """dy (N, K) or (V, N, K) as (V, N, K) on the device, for a question about each sample."""
+        self._check_saved(saved)
+        self._check_per_sample(saved, what)
+        return self.device.put(dy).reshape(-1, saved.n, self.num_outputs)
+
+    def _ask_stacked(self, saved: Saved, stacked: np.ndarray, views, ask) -> None:
+        """`_walk_back` for cotangents (V, N, K): ask gets each layer's as (V, N, ...)."""
+
+        def visit(layer, k, p, out, kept, dy):
+            ask(layer, k, p, out, kept, dy.reshape(len(stacked), saved.n, *dy.shape[1:]))
+
+        self._walk_back(saved, stacked.reshape(-1, self.num_outputs), views, visit)
 
     def _mean_gradient(self, x, y, out, active, mode: Mode) -> tuple[np.ndarray, np.ndarray]:
         """Each sample's loss (N,), a buffer, and the gradient of their mean (P,)."""

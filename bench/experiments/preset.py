@@ -90,13 +90,16 @@ def apply_settings(preset: Preset, assignments: list[str]) -> Preset:
     UnknownNameError with the nearest key, SettingError for a value of the wrong kind.
     """
     for assignment in assignments:
-        key, equals, text = assignment.partition("=")
-        if not equals or not key or not text:
-            raise SettingError(
-                f"--set {assignment!r}: write it as key=value, as in --set steps=100"
-            )
-        preset = _apply(preset, key.strip(), text.strip())
+        preset = _apply(preset, *split_assignment(assignment))
     return preset
+
+
+def split_assignment(assignment: str) -> tuple[str, str]:
+    """(key, text) of `key=value`. Raises SettingError for anything else."""
+    key, equals, text = assignment.partition("=")
+    if not equals or not key or not text:
+        raise SettingError(f"--set {assignment!r}: write it as key=value, as in --set steps=100")
+    return key.strip(), text.strip()
 
 
 def _apply(preset: Preset, key: str, text: str) -> Preset:

@@ -16,8 +16,8 @@ import numpy as np
 from rich.table import Table
 
 from ...methods import Observer, Stream, accuracy, fip, fit
-from ...methods.fip.metric import inner
 from ...methods.result import Evaluation
+from ...methods.vectors import inner
 from ...nnlite import Network
 from ...nnlite.optim import SGD
 from ..experiments import PRESETS, Preset, variants

@@ -25,7 +25,7 @@ from rich.table import Table
 
 from ...kernels.errors import CheckpointError, SettingError, unknown_name
 from ...nnlite.files import write_whole
-from ..experiments.preset import parse_value, typed_value
+from ..experiments.preset import parse_value, split_assignment, typed_value
 from ..progress import make_progress
 from ..runs import plain, to_toml, versions
 
@@ -87,11 +87,7 @@ class Study:
         settings = self.settings
         known = {f.name: str(f.type) for f in fields(settings)}
         for assignment in assignments:
-            key, equals, text = assignment.partition("=")
-            if not equals or not key or not text:
-                raise SettingError(
-                    f"--set {assignment!r}: write it as key=value, as in --set steps=100"
-                )
+            key, text = split_assignment(assignment)
             if key not in known:
                 raise unknown_name(f"setting of '{self.name}'", key, known)
             settings = replace(settings, **{key: _read(key, text, known[key])})

@@ -18,6 +18,35 @@ _BACKWARD_VARIANTS: dict[str, dict[str, Any]] = {
     "input only": {"dw": None, "db": None},
 }
 
+
+def _backward(name: str, inputs: dict[str, str | None], timed: tuple[str, ...] = ("",)) -> Kernel:
+    """The way back through a dense layer, given its `inputs`."""
+    return Kernel(
+        name,
+        {
+            **inputs,
+            "w": "O I",
+            "y": "N O",
+            "dy": "N O",
+            **ACT,
+            "beta": None,
+            "dz": "N O",
+            "dw": "O I",
+            "db": "O",
+            "dx": "N I",
+        },
+        _BACKWARD_WRITES,
+        lambda s: 4.0 * s["N"] * s["I"] * s["O"],
+        {**RELU, "beta": 0.0},
+        make={"y": unit},
+        variants=_BACKWARD_VARIANTS,
+        reduces="N|O",
+        timed=timed,
+        share={"first layer": 0.5, "input only": 0.5},
+        product=True,
+    )
+
+
 DENSE = [
     Kernel(
         "dense_forward",
@@ -29,30 +58,7 @@ DENSE = [
         reduces="I",
         product=True,
     ),
-    Kernel(
-        "dense_backward",
-        {
-            "x": "N I",
-            "w": "O I",
-            "y": "N O",
-            "dy": "N O",
-            **ACT,
-            "beta": None,
-            "dz": "N O",
-            "dw": "O I",
-            "db": "O",
-            "dx": "N I",
-        },
-        _BACKWARD_WRITES,
-        lambda s: 4.0 * s["N"] * s["I"] * s["O"],
-        {**RELU, "beta": 0.0},
-        make={"y": unit},
-        variants=_BACKWARD_VARIANTS,
-        reduces="N|O",
-        timed=("", "first layer"),
-        share={"first layer": 0.5, "input only": 0.5},
-        product=True,
-    ),
+    _backward("dense_backward", {"x": "N I"}, timed=("", "first layer")),
     Kernel(
         "superposed_forward",
         {"x": "N I", "c": "I", "w": "O I", "b": "O", **ACT, "z": "N I", "y": "N O"},
@@ -64,30 +70,7 @@ DENSE = [
         product=True,
         parts=2,
     ),
-    Kernel(
-        "superposed_backward",
-        {
-            "z": "N I",
-            "c": "I",
-            "w": "O I",
-            "y": "N O",
-            "dy": "N O",
-            **ACT,
-            "beta": None,
-            "dz": "N O",
-            "dw": "O I",
-            "db": "O",
-            "dx": "N I",
-        },
-        _BACKWARD_WRITES,
-        lambda s: 4.0 * s["N"] * s["I"] * s["O"],
-        {**RELU, "beta": 0.0},
-        make={"y": unit},
-        variants=_BACKWARD_VARIANTS,
-        reduces="N|O",
-        share={"first layer": 0.5, "input only": 0.5},
-        product=True,
-    ),
+    _backward("superposed_backward", {"z": "N I", "c": "I"}),
     Kernel(
         "dense_tangent",
         {

@@ -21,11 +21,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ...kernels.codes import IDENTITY
 from ...kernels.errors import MissingExtraError, SettingError, ShapeError, unknown_name
 from ...nnlite import Network
 from ...nnlite.net import Saved
 from ..importance import probabilities
+from ..vectors import inner
 
 Space = Literal["softmax-fisher", "logits", "softmax"]
 SPACES = ("softmax-fisher", "logits", "softmax")
@@ -263,13 +263,6 @@ def _groups(net: Network, active: np.ndarray | None, n: int) -> list[tuple[slice
         )
     cuts = [0, *(np.flatnonzero((active[1:] != active[:-1]).any(axis=1)) + 1).tolist(), n]
     return [(slice(lo, hi), net.mask(active[lo])) for lo, hi in pairwise(cuts)]
-
-
-def inner(net: Network, a: np.ndarray, b: np.ndarray) -> float:
-    """a . b of two vectors (P,), by the network's kernels, in an order that no thread changes."""
-    out = net.device.empty((1, 1), net.dtype)
-    net.ops.dense_forward(a[None], b[None], None, IDENTITY, 0.0, out)
-    return float(net.device.get(out)[0, 0])
 
 
 def effective_rank(values: np.ndarray) -> float:

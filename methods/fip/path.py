@@ -18,7 +18,8 @@ import numpy as np
 
 from ...kernels.errors import SettingError, unknown_name
 from ...nnlite import Network
-from .metric import Metric, Space, inner
+from ..vectors import inner
+from .metric import Metric, Space
 from .solve import HOWS, How, conjugate_gradients, random_direction, sampled, solve
 
 # gradient(net) -> (P,), that of the second objective at net.theta

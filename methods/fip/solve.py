@@ -21,7 +21,8 @@ import numpy as np
 
 from ...kernels.errors import SettingError, unknown_name
 from ...nnlite.init import generator
-from .metric import Metric, inner
+from ..vectors import inner
+from .metric import Metric
 
 How = Literal["cg", "woodbury", "dense", "sampled"]
 HOWS = ("cg", "woodbury", "dense", "sampled")

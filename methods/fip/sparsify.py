@@ -28,7 +28,7 @@ from ...nnlite.optim import Adam, Optimizer, Streams
 from ...nnlite.workspace import Mode
 from ..batches import Batches
 from ..fit import Augment
-from ..importance import probabilities
+from ..importance import label_cotangent, probabilities
 from ..pruning import Magnitude, check_sparsity, slower
 from .distance import bhattacharyya
 
@@ -225,19 +225,11 @@ class _Walk:
         values, cotangent = bhattacharyya(net, saved.outputs, known, self.active)
         if settings.labels:
             cotangent *= net.dtype.type(1 - settings.labels)
-            cotangent += net.dtype.type(settings.labels) * self._label_cotangent(saved, places)
+            assert self.y is not None  # sparsify() has seen to it
+            named = label_cotangent(net, saved.outputs, self.y[places], self.active)
+            cotangent += net.dtype.type(settings.labels) * named
         net.pull(saved, cotangent, self.grad)
         return values.mean()
-
-    def _label_cotangent(self, saved: Any, places: np.ndarray) -> np.ndarray:
-        """The cross-entropy's cotangent (N, K)."""
-        net, logits = self.net, saved.outputs
-        loss, cotangent = net.device.empty((saved.n,), net.dtype), np.empty_like(logits)
-        assert self.y is not None  # sparsify() has seen to it
-        net.ops.softmax_cross_entropy(
-            logits, self.y[places], net.mask(self.active), loss, cotangent
-        )
-        return cotangent
 
     def _move(self, count: int, factor: float, streams: Streams) -> None:
         """One step against `grad`; count numbers those since moments were fresh."""

@@ -22,7 +22,8 @@ from ...kernels.errors import SettingError
 from ...nnlite import Network
 from ..batches import Batches
 from ..tasks import Arrays
-from .metric import Metric, Space, inner
+from ..vectors import inner
+from .metric import Metric, Space
 from .solve import conjugate_gradients, random_direction
 
 
