@@ -61,7 +61,6 @@ class FIP(Rehearsal):
         "v + strength grad mean BD(answers, stored answers), then mu (g + mu I)^-1; "
         "v the mean gradient of the new task"
     )
-    on_host = Rehearsal.on_host | {"products"}
     memories: int = 500
     mode: Mode = "eval"
     batch: int = 100
@@ -84,7 +83,6 @@ class FIP(Rehearsal):
 
     def start(self, net: Network, optimizer: Optimizer) -> None:
         self._lr = optimizer.lr
-        self.arrays["products"] = np.zeros(1, np.int64)  # metric products so far
 
     def adjust(self, net: Network, grad: np.ndarray) -> None:
         kept = self.memory
@@ -122,5 +120,4 @@ class FIP(Rehearsal):
         found = conjugate_gradients(
             metric, v, free, tolerance=1e-2, iterations=self.iterations, start=v / mu
         )
-        self.arrays["products"] += found.iterations + 1
         return found.x * mu
