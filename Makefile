@@ -41,12 +41,12 @@ $(STAMPS)/run: $(PACKAGING)
 
 $(STAMPS)/dev: $(PACKAGING)
 	@$(MAKE) --no-print-directory $(BIN)/python
-	$(BIN)/python -m pip install -q -e '.[cpu,demo,bench,dev]'
+	$(BIN)/python -m pip install -q -e '.[cpu,demo,bench,analysis,distributed,dev]'
 	@mkdir -p $(STAMPS) && touch $@ $(STAMPS)/run
 
 $(STAMPS)/cuda: $(PACKAGING)
 	@$(MAKE) --no-print-directory $(BIN)/python
-	$(BIN)/python -m pip install -q -e '.[cpu,cuda,demo,bench,dev]'
+	$(BIN)/python -m pip install -q -e '.[cpu,cuda,demo,bench,analysis,distributed,dev]'
 	@mkdir -p $(STAMPS) && touch $@ $(STAMPS)/dev $(STAMPS)/run
 
 $(BIN)/python:
