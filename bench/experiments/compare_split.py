@@ -1,0 +1,31 @@
+"""All methods side by side on split Fashion-MNIST: five pairs of classes, the 5-layer CNN.
+
+    --set scenario=class
+
+unmasks the head: old and new classes then compete, and no test says which task it is. Methods with
+a memory keep 100 samples a task, 500 in all. The rest is that of `split-fashion`.
+"""
+
+from dataclasses import replace
+
+from . import split_fashion
+
+PRESET = replace(
+    split_fashion.PRESET,
+    name="compare-split",
+    summary="every method on split Fashion-MNIST, task- or class-incremental",
+    eval_every=0,
+    methods={
+        **{k: v for k, v in split_fashion.PRESET.methods.items() if k != "joint"},
+        "gem": {"memories": 100},
+        "agem": {"memories": 100, "batch": 100},
+        "replay": {"memories": 100},
+        "derpp": {"memories": 100},
+        "fip": {"memories": 100, "batch": 100, "strength": 5.0},
+        "lwf": {},
+        "packnet": {},
+        "xdg": {},
+        "superposition": {"kind": "binary"},
+        "joint": {},
+    },
+)
