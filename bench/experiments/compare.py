@@ -20,7 +20,7 @@ PRESET = replace(
         "agem": {"memories": 256},
         "replay": {"memories": 256},
         "derpp": {"memories": 256},
-        "fip": {"memories": 256, "batch": 128, "strength": 5.0},
+        "fip": {"memories": 256, "batch": 128, "strength": 20.0},
         "lwf": {},
         "packnet": {},
         "xdg": {},
