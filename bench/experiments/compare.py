@@ -1,8 +1,9 @@
 """All methods side by side on permuted MNIST: accuracy, what is kept, and time.
 
 The stream, network and optimizer of `permuted-mnist`, with the strengths searched there; those of
-FIP, LwF, PackNet and XdG were chosen from a few on a stream of another seed. Methods with a memory keep 256 samples a task (Lopez-Paz & Ranzato 2017). PackNet, XdG and superposition are
-told in tests which task it is; the table says so.
+FIP, LwF, PackNet and XdG were chosen from a few on a stream of another seed. Methods with a memory
+keep 256 samples a task (Lopez-Paz & Ranzato 2017). PackNet, XdG and superposition are told in tests
+which task it is; the table says so.
 """
 
 from dataclasses import replace

@@ -3,8 +3,7 @@
     --set scenario=class
 
 unmasks the head: old and new classes then compete, and no test says which task it is. Methods with
-a memory keep 100 samples a task, 500 in all. Half the steps of
-`split-fashion`; the rest is its own.
+a memory keep 100 samples a task, 500 in all. Half the steps of `split-fashion`; the rest is its.
 """
 
 from dataclasses import replace
