@@ -138,42 +138,41 @@ def _filter(axis: Any, weights: np.ndarray) -> None:
 
 
 def _features(plt: Any, pictures: dict[str, np.ndarray], names: list[str], path: Path) -> Path:
-    """The images that move the best, a middle and the worst matched pair of each layer most."""
-    images = pictures["images"]
+    """The images that move the best, a middle and the worst matched pair of each layer most.
+
+    One mosaic: an axis for each image would take most of the study's drawing.
+    """
+    high, wide = (size + 2 for size in pictures["images"].shape[1:3])
     count = pictures[f"{names[0]}.images"].shape[2]
-    figure, axes = plt.subplots(
-        3 * len(names), 2 * count + 1, figsize=(0.52 * (2 * count + 1) + 1.6, 1.68 * len(names)),
-        gridspec_kw={"width_ratios": [1] * count + [0.4] + [1] * count, "wspace": 0.04,
-                     "hspace": 0.06},
-    )  # fmt: skip
-    for row, axis in enumerate(axes):
+    tops = [high * (row + 0.35 * (row // 3)) for row in range(3 * len(names))]  # gaps at layers
+    lefts = [wide * (column + 0.5 * (column // count)) for column in range(2 * count)]
+    mosaic = np.ones((round(tops[-1]) + high, round(lefts[-1]) + wide, 3))
+    rings, labels = [], []
+    for row, top in enumerate(tops):
         name, place = names[row // 3], row % 3
-        unit = pictures[f"{name}.shown"][place]
-        for cell in axis:
-            _bare(cell)
-        axis[count].set_visible(False)
-        for net in (0, 1):
-            shown = pictures[f"{name}.images"][place, net], pictures[f"{name}.at"][place, net]
-            for cell, number, at in zip(axis[net * (count + 1) :], *shown, strict=False):
-                _image(cell, images[number], at, name.startswith("conv"))
-        score = pictures[f"{name}.score"][unit]
-        axis[0].set_ylabel(
-            f"{name} {GROUPS[place]}  {score:.2f}", rotation=0, ha="right", va="center", fontsize=8
-        )
+        shown = pictures[f"{name}.images"][place].ravel(), pictures[f"{name}.at"][place]
+        for number, at, left in zip(shown[0], shown[1].reshape(-1, 2), lefts, strict=True):
+            y, x = round(top), round(left)
+            mosaic[y : y + high - 2, x : x + wide - 2] = _shades(pictures["images"][number])
+            if name.startswith("conv"):  # where the map was largest
+                rings.append((x + at[1] * (wide - 2) - 0.5, y + at[0] * (high - 2) - 0.5))
+        score = pictures[f"{name}.score"][pictures[f"{name}.shown"][place]]
+        labels.append(f"{name} {GROUPS[place]}  {score:.2f}")
+    figure, axis = plt.subplots(figsize=(8.2, 8.2 * mosaic.shape[0] / mosaic.shape[1] / 1.12))
+    axis.imshow(mosaic, interpolation="nearest")
+    axis.plot(*np.reshape(rings, (-1, 2)).T, "o", ms=8, mfc="none", mec=COLOURS[1], mew=1.0)
+    _bare(axis)
+    axis.set_yticks([top + high / 2 for top in tops], labels, fontsize=8)
+    axis.tick_params(length=0)
     for net in (0, 1):
-        axes[0, net * (count + 1)].set_title(f"net {net}", fontsize=10)
+        axis.text(lefts[net * count], -6, f"net {net}", fontsize=10, fontweight="bold")
     return close(plt, figure, path)
 
 
-def _image(axis: Any, image: np.ndarray, at: np.ndarray, ring: bool) -> None:
-    """An image, with a ring where a map was largest."""
+def _shades(image: np.ndarray) -> np.ndarray:
+    """An image (H, W, 1 or 3) from its darkest to its brightest, in three channels."""
     low, high = image.min(), image.max()
-    shown = (image - low) / ((high - low) or 1)
-    axis.imshow(shown.squeeze(), cmap="gray", interpolation="nearest")
-    if ring:
-        height, width = image.shape[:2]
-        axis.plot(at[1] * width - 0.5, at[0] * height - 0.5, "o", ms=8, mfc="none",
-                  mec=COLOURS[1], mew=1.1)  # fmt: skip
+    return np.broadcast_to((image - low) / ((high - low) or 1), (*image.shape[:2], 3))
 
 
 def _maps(plt: Any, rows: Sequence[Row], path: Path) -> Path:
