@@ -48,7 +48,7 @@ def test_a_small_study_from_end_to_end(images, tmp_path):
     assert convergent_tables.layers(done.rows) == names
     for row in convergent_tables.select(done.rows, ask="match"):
         assert row["semi_mean"] >= row["bipartite_mean"]
-        assert len(row["bipartite"]) == min(row["live"])
+        assert len(row["bipartite"]) == len(row["semi"]) == row["live"][0]
     for row in convergent_tables.select(done.rows, ask="keep", learnt=1):
         assert [layer["layer"] for layer in row["layers"]] == names[:-1]
         for layer in row["layers"]:  # right after the first task the network is itself
@@ -81,7 +81,8 @@ def made_up(worst=0.1, few=0.2, deep=0.45):
                       "nonzero": count, "units": 8}]  # fmt: skip
         rows += [{"ask": "cluster", "kind": "spectral", "layer": layer, "told": 0.8,
                   "by_one": 0.6, "by_others": 0.3}]  # fmt: skip
-        rows += [{"ask": "information", "layer": layer, "semi_agree": 0.5, "semi_chosen": 0.59}]
+        rows += [{"ask": "information", "layer": layer, "semi_agree": 0.5,
+                  "semi_chosen": 0.59, "semi_unsigned": 0.6}]  # fmt: skip
     return rows
 
 

@@ -274,7 +274,7 @@ def _label_keeping(axes: np.ndarray, names: list[str], panels: Any) -> None:
         line[0].set_ylabel(label)
         for axis, name in zip(line[:-1], names, strict=True):
             axis.set_title(name, fontsize=10)
-            axis.set_ylim(min(0, axis.get_ylim()[0]), 1.03 * scale)
+            axis.set_ylim(min(0, *(y for of in axis.lines for y in of.get_ydata())), 1.03 * scale)
     axes[0, -1].set_title("first task's accuracy %", fontsize=10)
     axes[1, -1].set_title("all so far, accuracy %", fontsize=10)
     for axis in axes[1]:

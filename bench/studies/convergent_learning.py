@@ -65,7 +65,20 @@ class Settings:
     limit: int = 5000
     fit_limit: int = 5000
     targets: int = 64
-    alphas: tuple[float, ...] = (0.0, 1e-3, 3e-3, 0.01, 0.03, 0.1, 0.2, 0.3, 0.5, 0.7)
+    alphas: tuple[float, ...] = (
+        0.0,
+        1e-3,
+        0.003,
+        0.01,
+        0.03,
+        0.05,
+        0.07,
+        0.1,
+        0.15,
+        0.25,
+        0.4,
+        0.6,
+    )
     tolerance: float = 1e-4
     positions: int = 4
     cluster_size: int = 8
@@ -170,13 +183,15 @@ def match(work: Work) -> Iterator[Row]:
 
 
 def _matched(of: Moments, units: int) -> Row:
-    """Sorted scores of both matchings, of the units that vary in both networks."""
-    live = np.flatnonzero(of.alive[:units]), np.flatnonzero(of.alive[units:])
-    r = between(of, units)[np.ix_(*live)]
-    row: Row = {"live": [len(part) for part in live]}
+    """Sorted scores of both matchings, of the first network's units that vary.
+
+    Who is left with a partner that does not vary scores 0.
+    """
+    live = of.alive[:units]
+    r = between(of, units)[live]
+    row: Row = {"live": [int(live.sum()), int(of.alive[units:].sum())]}
     for name, matching in _MATCHINGS:
-        found = matching(r)
-        scores = np.sort(found.score[found.order()])[::-1]
+        scores = np.sort(matching(r).score)[::-1]
         row |= {name: scores.tolist(), f"{name}_mean": float(scores.mean())}
     return row
 
@@ -199,10 +214,12 @@ def inform(work: Work) -> Iterator[Row]:
                         "entropy": float(mutual_information.entropies(a)[live].mean())}  # fmt: skip
             for name, matching in _MATCHINGS:
                 ours, theirs = matching(shared), matching(r)
+                chosen = r[np.arange(len(r)), ours.partner][live]
                 row |= {
                     f"{name}_information": float(ours.score[live].mean()),
                     f"{name}_agree": float((ours.partner == theirs.partner)[live].mean()),
-                    f"{name}_chosen": float(r[np.arange(len(r)), ours.partner][live].mean()),
+                    f"{name}_chosen": float(chosen.mean()),
+                    f"{name}_unsigned": float(np.abs(chosen).mean()),
                 }
             yield row
 

@@ -26,6 +26,7 @@ POOR = 0.4  # a loss that is "poor even without regularisation"
 FEW, MOST = 0.25, 0.8  # a map is sparse: by so few weights, so much of what all of them explain
 MORE = 0.05  # R^2 by which a group tells more
 ALIKE = 0.9  # of the correlation, by partners that mutual information chose
+_SHORT = {"spectral": "SC", "hierarchical": "HAC"}
 VERDICTS = ("reproduced", "not reproduced", "not testable")
 
 
@@ -173,9 +174,12 @@ def _information(rows: Sequence[Row]) -> Claim:
     for layer in _convs(rows):
         mine = select(rows, ask="information", layer=layer)
         best = average(select(rows, ask="match", kind="trained", layer=layer), "semi_mean")
-        chosen, same = (average(mine, f"semi_{key}") for key in ("chosen", "agree"))
+        same, chosen, unsigned = (
+            average(mine, f"semi_{key}") for key in ("agree", "chosen", "unsigned")
+        )
         told.append(
-            f"{layer}: {100 * same:.0f} % the same partner, correlation {chosen:.2f} of {best:.2f}"
+            f"{layer}: {100 * same:.0f} % the same partner, r {chosen:.2f} of {best:.2f} "
+            f"(|r| {unsigned:.2f})"
         )
         holds.append(chosen >= ALIKE * best)
     return _judge("mutual information pairs units as correlation does", told, holds)
@@ -241,15 +245,15 @@ def _maps(rows: Sequence[Row]) -> Table:
 
 def _clusters(rows: Sequence[Row]) -> Table:
     table = _table(
-        "clusters of the units of both networks; R² of a unit of net 1 by units of net 0",
-        ("layer", "kind", "k", "mixed", "balance", "2+:2+", "its group", "best one", "others"),
+        "spectral and hierarchical clusters of both networks; R² of a unit of net 1 by net 0's",
+        ("layer", "by", "k", "mixed", "balance", "2+:2+", "its group", "best one", "others"),
     )
     keys = ("mixed", "balance", "several", "told", "by_one", "by_others")
     for layer in layers(rows):
         for kind in ("spectral", "hierarchical"):
             found = select(rows, ask="cluster", layer=layer, kind=kind)
             table.add_row(
-                layer, kind.replace("hierarchical", "HAC"), f"{average(found, 'clusters'):.0f}",
+                layer, _SHORT[kind], f"{average(found, 'clusters'):.0f}",
                 *(_number(average(found, key), 2) for key in keys),
             )  # fmt: skip
     return table
