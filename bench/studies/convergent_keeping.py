@@ -23,8 +23,10 @@ from ..networks import make_network
 from ..runs import make_optimizer, make_stream
 from .study import Row, Work
 
-# beside those of the preset `split-fashion`
+# in place of those of the preset `split-fashion`. EWC's is the best of 1e3, 1e4 and 1e5 (91.3, 98.6
+# and 98.9 % over five tasks of 100 steps, one seed), so that all three keep what they can do
 _METHODS: dict[str, dict[str, Any]] = {
+    "ewc": {"lam": 1e5, "stabilised": True, "samples": 2000},
     "replay": {"memories": 500},
     "fip": {"memories": 500, "batch": 100, "strength": 5.0},
 }
