@@ -11,6 +11,7 @@ from weightspace.bench import data
 from weightspace.bench.data import Dataset
 from weightspace.bench.studies import STUDIES, StudyPlan, convergent_tables, run_study
 from weightspace.bench.studies.page import write_page
+from weightspace.kernels.errors import SettingError, UnknownNameError
 from weightspace.methods.activations import unit_layers
 from weightspace.nnlite import Network
 
@@ -61,6 +62,15 @@ def test_a_small_study_from_end_to_end(images, tmp_path):
     assert "published claims" in page
     net = Network.load(tmp_path / "out" / "seed-0" / "network-1.safetensors")
     assert [layer.name for layer in unit_layers(net)] == names
+
+
+def test_settings_are_checked_before_anything_runs():
+    study = STUDIES["convergent-learning"]
+    for wrong, error in (("networks=1", SettingError), ("keep_methods=ewd", UnknownNameError)):
+        made = study.with_settings([wrong])
+        with pytest.raises(error, match="two or more|ewc"):
+            made.parts(made.settings)
+    assert len(study.parts(study.with_settings(["keep_methods=none"]).settings)) == 6
 
 
 def match(layer, kind, scores):

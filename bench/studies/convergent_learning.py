@@ -18,7 +18,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ...methods import Moments, Task, accuracy, fit, mutual_information
+from ...kernels.errors import SettingError, unknown_name
+from ...methods import METHODS, Moments, Task, accuracy, fit, mutual_information
 from ...methods.activations import Units, moments, sample, unit_layers, unit_rows
 from ...methods.matching import Matching, bipartite_matching, semi_matching
 from ...methods.sparse_map import lasso, losses
@@ -328,7 +329,15 @@ def _most(
 
 
 def parts(settings: Settings) -> Sequence[Part]:
-    """In the order in which they need each other."""
+    """In the order in which they need each other.
+
+    Raises SettingError for fewer than two networks, UnknownNameError for a method that is none.
+    """
+    if settings.networks < 2:
+        raise SettingError(f"networks={settings.networks}: units are compared between two or more")
+    for method in settings.keep_methods:
+        if method not in METHODS:
+            raise unknown_name("method", method, METHODS)
     return (
         Part("networks", train),
         Part("matching", match),
