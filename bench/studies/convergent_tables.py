@@ -201,7 +201,7 @@ def _number(value: float, digits: int = 3) -> str:
 
 def tell(rows: Sequence[Row]) -> Sequence[Table]:
     """All tables."""
-    found = [_matching(rows), _maps(rows), _clusters(rows), _claims(rows)]
+    found = [_matching(rows), _maps(rows), _beside(rows), _clusters(rows), _claims(rows)]
     return [*found, _keeping(rows)] if methods(rows) else found
 
 
@@ -235,17 +235,34 @@ def _maps(rows: Sequence[Row]) -> Table:
             found = select(rows, ask="map", layer=layer, alpha=alpha)
             cells.append(f"{average(found, 'loss'):.3f} ({average(found, 'nonzero'):.1f})")
         table.add_row(f"{alpha:g}", *cells)
-    for layer in PUBLISHED:
-        told = [f"{a:.2g}: {loss:.3f}" for a, loss in published(layer).items()]
-        place = layers(rows).index(layer) if layer in layers(rows) else -1
-        if place >= 0:
-            table.add_row(f"paper, {layer}", *[""] * place, "\n".join(told))
+    return table
+
+
+def _beside(rows: Sequence[Row]) -> Table:
+    """The authors' losses beside ours, read off our path at the same alpha."""
+    named = [layer for layer in PUBLISHED if layer in layers(rows)]
+    heads = [head for layer in named for head in (f"{layer}: alpha", "paper", "ours")]
+    table = _table(
+        "sparse maps of the paper (AlexNet, ImageNet) at alpha = L1 x units", ["L1", *heads]
+    )
+    strengths = alphas(rows)
+    for l1 in PUBLISHED["conv1"]:
+        cells = []
+        for layer in named:
+            ours = [
+                average(select(rows, ask="map", layer=layer, alpha=strength), "loss")
+                for strength in strengths
+            ]
+            alpha, loss = UNITS[layer] * l1, PUBLISHED[layer].get(l1, float("nan"))
+            here = np.interp(alpha, strengths, ours, right=float("nan"))
+            cells += [f"{alpha:.2g}", _number(loss), _number(here)]
+        table.add_row(f"{l1:.2g}", *cells)
     return table
 
 
 def _clusters(rows: Sequence[Row]) -> Table:
     table = _table(
-        "spectral and hierarchical clusters of both networks; R² of a unit of net 1 by net 0's",
+        "clusters of the units of both networks; R² of a unit of net 1 by net 0's",
         ("layer", "by", "k", "mixed", "balance", "2+:2+", "its group", "best one", "others"),
     )
     keys = ("mixed", "balance", "several", "told", "by_one", "by_others")
