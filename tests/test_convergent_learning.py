@@ -68,7 +68,7 @@ def test_settings_are_checked_before_anything_runs():
     study = STUDIES["convergent-learning"]
     for wrong, error in (("networks=1", SettingError), ("keep_methods=ewd", UnknownNameError)):
         made = study.with_settings([wrong])
-        with pytest.raises(error, match="two or more|ewc"):
+        with pytest.raises(error, match=r"two or more|ewc"):
             made.parts(made.settings)
     assert len(study.parts(study.with_settings(["keep_methods=none"]).settings)) == 6
 

@@ -67,19 +67,8 @@ class Settings:
     fit_limit: int = 5000
     targets: int = 64
     alphas: tuple[float, ...] = (
-        0.0,
-        1e-3,
-        0.003,
-        0.01,
-        0.03,
-        0.05,
-        0.07,
-        0.1,
-        0.15,
-        0.25,
-        0.4,
-        0.6,
-    )
+        0.0, 1e-3, 0.003, 0.01, 0.03, 0.05, 0.07, 0.1, 0.15, 0.25, 0.4, 0.6,
+    )  # fmt: skip
     tolerance: float = 1e-4
     positions: int = 4
     cluster_size: int = 8
