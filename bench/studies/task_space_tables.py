@@ -1,0 +1,5 @@
+NOTES = ()
+
+
+def tell(rows):
+    return []
