@@ -10,11 +10,13 @@ All are asked at one theta, that of the network which has learnt task A and is a
 |                 | (Kirkpatrick et al. 2017)                           |         |           |
 | metric overlap  | tr(G_A G_B) / |G_A| |G_B|, Frobenius norms          | [0, 1]  | yes       |
 | metric share    | g_B' G_A g_B / |g_B|^2 tr G_A                       | [0, 1]  | no        |
+| metric length   | sqrt(g_B' G_A g_B)                                  | >= 0    | no        |
 
 G = 1/N sum J^T M J is the metric of the outputs (`fip.Metric`). With B B^T = G_A's Gram matrix
-and so on, tr(G_A G_B) = |B_A B_B^T|^2: no (P, P) matrix is formed. A step of length e along -g_B
-moves A's answers by e sqrt(tr G_A metric share) in that metric: to second order this, not the
-cosine, is what B does to A where A's own gradient has vanished.
+and so on, tr(G_A G_B) = |B_A B_B^T|^2: no (P, P) matrix is formed. The step -e g_B moves A's
+answers by e times the metric length; to second order that, not the cosine, is what B does to A
+where A's own gradient has vanished. The metric share is the same for directions, whatever the
+lengths of g_B and of G_A.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ from .importance import fisher
 from .tasks import Arrays
 from .vectors import inner, inner_products
 
-MEASURES = ("gradient cosine", "Fisher overlap", "metric overlap", "metric share")
+MEASURES = ("gradient cosine", "Fisher overlap", "metric overlap", "metric share", "metric length")
 
 
 def gradient_cosine(net: Network, a: np.ndarray, b: np.ndarray) -> float:
@@ -119,9 +121,11 @@ class Probe:
         """MEASURES of task B's x (M, *input_shape), y (M,), by name."""
         net, get = self.net, self.net.device.get
         x, gradient, other = self._ask(b)
+        share = metric_share(net, self.x, gradient, self.trace, self.space)
         return {
             "gradient cosine": gradient_cosine(net, self.gradient, gradient),
             "Fisher overlap": fisher_overlap(get(self.fisher), get(other)),
             "metric overlap": metric_overlap(net, self.x[: self.gram], x[: self.gram], self.space),
-            "metric share": metric_share(net, self.x, gradient, self.trace, self.space),
+            "metric share": share,
+            "metric length": Metric(net, self.x, self.space, own=False).length(gradient),
         }

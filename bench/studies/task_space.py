@@ -49,7 +49,7 @@ def compare(work: Work) -> Iterator[Row]:
     by_row = taskspace.standardised(between, "rows")
     for digit, matrix in enumerate(between):
         yield {
-            "kind": "tasks", "digit": digit, "sets": list(made.sets), "matrix": matrix.round(5).tolist(),
+            "kind": "tasks", "digit": digit, "matrix": matrix.round(5).tolist(),
             "z_rows": by_row[digit].round(4).tolist(),
         }  # fmt: skip
     yield {
