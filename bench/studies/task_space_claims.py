@@ -107,7 +107,8 @@ def _forgetting(rows: Sequence[Row]) -> Answer | None:
 
 def _six_times(rows: Sequence[Row]) -> Answer | None:
     """For some B, anti-correlated tasks before it cost 6 times the steps of correlated ones; in
-    part: they cost more for the median B. Means over A; a time counts as one interval at least."""
+    part: they cost more for the median B. Means over A; a time counts as one interval at least, and
+    as all steps given where B was never learnt."""
     found = numbers.pairs(rows)
     if found is None:
         return None
@@ -115,8 +116,9 @@ def _six_times(rows: Sequence[Row]) -> Answer | None:
     every = _interval(rows)
     ratios = {}
     for b, name in enumerate(found.sets):
-        steps = np.maximum(found["steps_to"], every)
-        mine = (found.index[:, 1] == b) & np.isfinite(steps)
+        steps = np.where(np.isfinite(found["steps_to"]), found["steps_to"], found["given"])
+        steps = np.maximum(steps, every)
+        mine = found.index[:, 1] == b
         if (mine & alike).any() and (mine & against).any():
             ratios[name] = steps[mine & against].mean() / steps[mine & alike].mean()
     if not ratios:

@@ -100,7 +100,6 @@ def draw_si(rows: Sequence[Row], path: Path) -> Path | None:
     measures = (numbers.throughout, numbers.at_the_end)
     titles = ("Mean over the ends of all rounds", "After the last round")
     for ax, measure, title in zip(both, measures, titles, strict=True):
-        low = 100.0
         for place, scheme in enumerate(found):
             values = numbers.by_lam(rows, scheme, measure)
             width = 0.8 / len(values)
@@ -111,8 +110,7 @@ def draw_si(rows: Sequence[Row], path: Path) -> Path | None:
                        label=label)  # fmt: skip
                 if len(seeds) > 1:
                     ax.plot([x] * len(seeds), 100 * np.array(seeds), ".", color="black", ms=4)
-                low = min(low, 100 * min(seeds))
-        ax.set(ylim=(max(0, 10 * np.floor(low / 10) - 10), 100), ylabel="accuracy, %")
+        ax.set(ylim=(0, 100), ylabel="accuracy, %")
         ax.grid(axis="x", visible=False)
         ax.set_title(title, fontsize=10)
     labels = [scheme.replace("+", " + ") for scheme in found]

@@ -77,6 +77,12 @@ class Lab:
         stream: Stream = streams.build("manipulated", dataset, "domain", order=order)
         self.tasks = {task.name: _kept(task) for task in stream}
 
+    @property
+    def distinct(self) -> list[str]:
+        """The settings' sets, each once: `basic` is `orig`, image for image."""
+        sets = self.settings.sets
+        return [name for name in sets if name != "basic" or "orig" not in sets]
+
     def network(self) -> Network:
         """A new network; all of a seed begin with the same weights."""
         made: Settings = self.settings

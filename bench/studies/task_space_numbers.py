@@ -99,7 +99,8 @@ def beside_published(rows: Sequence[Row]) -> tuple[np.ndarray, np.ndarray] | Non
 class Pairs:
     """Ordered pairs of sets, each number a mean over seeds.
 
-    steps, seconds: of B to its threshold, NaN for a pair that never got there in some seed.
+    steps_to, seconds_to: of B to its threshold, NaN for a pair that never got there in some seed;
+    given: the steps it had.
     """
 
     sets: tuple[str, ...]
@@ -127,7 +128,7 @@ def pairs(rows: Sequence[Row]) -> Pairs | None:
     for row in found:
         groups.setdefault((row["first"], row["second"]), []).append(row)
     sets = tuple(dict.fromkeys(name for pair in groups for name in pair))
-    keys = (*PREDICTORS, "forgetting", "steps_to", "seconds_to")
+    keys = (*PREDICTORS, "forgetting", "steps_to", "seconds_to", "given")
     columns = {
         key: np.array([known([row[key] for row in group]).mean() for group in groups.values()])
         for key in keys

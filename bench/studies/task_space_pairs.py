@@ -21,8 +21,9 @@ from .task_space_lab import Lab, Settings, Stopwatch, reached
 
 
 def pairs(work: Work) -> Iterator[Row]:
-    """A row for each ordered pair of the settings' sets, and one for each set from scratch."""
+    """A row for each ordered pair of different sets, and one for each set from scratch."""
     lab, made = Lab(work), work.settings
+    names = lab.distinct
     alone = _alone(work)
     pixels = _pixels(lab)
     lab.warm_up()
@@ -33,13 +34,13 @@ def pairs(work: Work) -> Iterator[Row]:
             "kind": "scratch", "second": name, "target": target, "steps_to": steps,
             "seconds_to": seconds,
         }  # fmt: skip
-    total = len(made.sets) ** 2
-    for i, first in enumerate(made.sets):
+    total = len(names) ** 2
+    for i, first in enumerate(names):
         net = lab.alone(first)
         before = accuracy(net, *lab.tasks[first].load_test())
         probe = Probe(net, _samples(lab, first), made.gram_samples)
-        for j, second in enumerate(made.sets):
-            work.advance(i * len(made.sets) + j, total)
+        for j, second in enumerate(names):
+            work.advance(i * len(names) + j, total)
             if first == second:
                 continue
             yield {
@@ -60,7 +61,7 @@ def _alone(work: Work) -> dict[str, Row]:
 
 def _pixels(lab: Lab) -> np.ndarray:
     """The mean over classes of the correlation of two sets' mean images, (T, T)."""
-    loaded = (lab.tasks[name].load_train() for name in lab.settings.sets)
+    loaded = (lab.tasks[name].load_train() for name in lab.distinct)
     means = np.stack([taskspace.class_means(x, y, lab.classes) for x, y in loaded])
     return taskspace.task_correlations(means).mean(axis=0)
 
@@ -85,6 +86,6 @@ def _learn(lab: Lab, first: str, second: str, target: float, before: float) -> R
     return {
         "after": after, "forgetting": before - after, "at_first": at_first,
         "learnt": watch.curve[-1][1], "target": target, "steps_to": steps, "seconds_to": seconds,
-        "answers moved": metric.length(moved),
+        "given": made.pair_steps, "answers moved": metric.length(moved),
         "weights moved": float(np.sqrt((net.device.get(moved).astype(np.float64) ** 2).sum())),
     }  # fmt: skip
