@@ -78,6 +78,14 @@ def bootstrap(pairs: np.ndarray, draws: int = 2000, seed: int = 0) -> np.ndarray
     return counts[:, pairs[:, 0]] * counts[:, pairs[:, 1]]
 
 
+def within(values: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """values (n,) less the mean of their group, groups (n,) whole numbers: what is left of them
+    when groups may differ as they like."""
+    counts = np.bincount(groups)
+    sums = np.bincount(groups, values)
+    return values - (sums / np.maximum(counts, 1))[groups]
+
+
 def stronger(
     x: np.ndarray, other: np.ndarray, y: np.ndarray, weights: np.ndarray
 ) -> tuple[float, float, float]:

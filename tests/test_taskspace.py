@@ -1,4 +1,4 @@
-"""Task space: pixels' correlations, interference in weight space, and what the one says of the other."""
+"""Task space: pixels' correlations, interference in weights, and what one says of the other."""
 
 from __future__ import annotations
 
@@ -215,6 +215,12 @@ def test_a_line_is_numpys_and_its_interval_holds_it(rng):
     more, low, high = dyads.stronger(x, noise, y, dyads.bootstrap(index, 400))
     assert 0 < low < more < high
     assert dyads.stronger(x, x, y, dyads.bootstrap(index, 50)) == (0, 0, 0)
+
+
+def test_within_groups_only_what_differs_inside_them_is_left():
+    groups = np.array([0, 2, 0, 2, 2])
+    left = dyads.within(np.array([1.0, 10.0, 3.0, 20.0, 30.0]), groups)
+    np.testing.assert_allclose(left, [-1, -10, 1, 0, 10])
 
 
 def test_what_is_constant_has_no_correlation_and_no_pairs_no_bootstrap():

@@ -135,20 +135,22 @@ def _interval(rows: Sequence[Row]) -> int:
 
 
 def _correlated_in_scheme(rows: Sequence[Row]) -> Answer | None:
-    """The mean of both losses among the correlated two is below that of the three others."""
+    """What rot90 loses to inv, right after it, is less than what inv loses to orig and orig to
+    rot90 in the same way, on average; in part: less than one of them."""
     scheme = "rot90+inv+orig"
     if scheme not in numbers.schemes(rows):
         return None
     names = scheme.split("+")
     found = numbers.visits(rows, scheme, min(numbers.by_lam(rows, scheme, numbers.at_the_end)))
-    near = numbers.drop(found, names, "rot90", "inv")
-    far = [numbers.drop(found, names, a, b)
-           for a, b in (("rot90", "orig"), ("inv", "orig"), ("orig", "rot90"), ("orig", "inv"))
-           if len(found) > len(names)]  # fmt: skip
-    if not far:
+    if len(found) <= len(names):
         return None
-    told = f"rot90 loses {100 * near:.1f} points to inv; rot90 and inv to orig, and orig to them "
-    return _verdict(near < np.mean(far)), told + f"{100 * np.mean(far):.1f} a visit"
+    pairs = (("rot90", "inv"), ("inv", "orig"), ("orig", "rot90"))
+    near, *far = (100 * numbers.drop(found, names, lost, to) for lost, to in pairs)
+    told = ", ".join(
+        f"{lost} to {to} {points:.1f}"
+        for (lost, to), points in zip(pairs, (near, *far), strict=True)
+    )
+    return _verdict(near < np.mean(far), near < max(far)), f"points lost a visit: {told}"
 
 
 def _rounds_help(rows: Sequence[Row]) -> Answer | None:

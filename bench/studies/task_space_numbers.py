@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...methods import dyads
+from ...methods.correlation import pearson
 from ...methods.interference import MEASURES
 from .study import Row
 
@@ -148,9 +149,13 @@ def scratch(rows: Sequence[Row]) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class Verdict:
-    """How well a predictor tells forgetting, and |r| more (or less) than pixels' with its range."""
+    """How well a predictor tells forgetting, and |r| more (or less) than pixels' with its range.
+
+    within: r when each A's mean is taken off both, so that only the choice of B counts.
+    """
 
     line: dyads.Line
+    within: float
     more: tuple[float, float, float]
 
 
@@ -160,10 +165,11 @@ def predictions(found: Pairs, draws: int = 2000) -> dict[str, Verdict]:
     if fine.sum() < 3:
         return {}
     weights = dyads.bootstrap(found.index[fine], draws)
-    lost, pixel = found["forgetting"][fine], found[PIXELS][fine]
+    lost, pixel, first = found["forgetting"][fine], found[PIXELS][fine], found.index[fine, 0]
     return {
         key: Verdict(
             dyads.line(found[key][fine], lost, weights),
+            pearson(dyads.within(found[key][fine], first), dyads.within(lost, first)),
             dyads.stronger(found[key][fine], pixel, lost, weights),
         )
         for key in PREDICTORS

@@ -15,6 +15,7 @@ from ..style import COLOURS, INK, close, pyplot
 from . import task_space_numbers as numbers
 from .study import Row
 
+_GAP = 2  # pixels between mean images
 _DARK = 0.6  # of the range: numbers on darker cells are white
 
 
@@ -36,6 +37,19 @@ def matrix(
             ax.text(column, row, form.format(value), ha="center", va="center", fontsize=size - 0.5,
                     color="white" if dark else INK)  # fmt: skip
     return image
+
+
+def _outer(axes: np.ndarray, count: int) -> None:
+    """Names at the left and below only, where the first `count` of a grid of axes are used."""
+    columns = axes.shape[1]
+    for number, ax in enumerate(axes.flat):
+        if number >= count:
+            ax.axis("off")
+            continue
+        if number % columns:
+            ax.set_yticks([])
+        if number + columns < count:
+            ax.set_xticks([])
 
 
 def _first(rows: Sequence[Row], kind: str) -> list[Row]:
@@ -74,10 +88,9 @@ def draw_correlations(rows: Sequence[Row], path: Path) -> Path | None:
     small = lower.subplots(2, columns, squeeze=False)
     image = None
     for ax, row in zip(small.flat, digits, strict=False):
-        image = matrix(ax, np.array(row["matrix"]), r.sets, "RdBu", (-1, 1), size=5.5)
+        image = matrix(ax, np.array(row["matrix"]), r.sets, "RdBu", (-1, 1), size=6.5)
         ax.set_title(f"digit {row['digit']}", fontsize=9)
-    for ax in small.flat[len(digits) :]:
-        ax.axis("off")
+    _outer(small, len(digits))
     lower.colorbar(image, ax=small, shrink=0.6, label="Pearson's r")
     return close(plt, figure, path)
 
@@ -99,32 +112,33 @@ def draw_digits(rows: Sequence[Row], path: Path) -> Path | None:
     for ax, row in zip(axes.flat, found, strict=False):
         image = matrix(ax, np.array(row["matrix"]), names, "RdBu", (-1, 1), size=7)
         ax.set_title(row["set"], fontsize=10)
-    for ax in axes.flat[len(found) :]:
-        ax.axis("off")
+    _outer(axes, len(found))
     figure.colorbar(image, ax=axes, shrink=0.6, label="Pearson's r of mean images")
     return close(plt, figure, path)
 
 
 def draw_means(rows: Sequence[Row], path: Path) -> Path | None:
-    """Mean images, sets by digits."""
+    """Mean images, sets by digits, as one picture."""
     kept = _kept(rows, path, "means")
     if kept is None or not numbers.of(rows, "means"):
         return None
     plt = pyplot()
-    means, about = kept[0]["means"], kept[1]
-    shape, sets = about["shape"], about["sets"]
-    figure, axes = plt.subplots(
-        means.shape[1], len(sets), figsize=(0.72 * len(sets), 0.72 * means.shape[1] + 0.3),
-        squeeze=False, gridspec_kw={"wspace": 0.06, "hspace": 0.06},
-    )  # fmt: skip
-    for (digit, task), ax in np.ndenumerate(axes):
-        ax.imshow(means[task, digit].reshape(shape).squeeze(), cmap="gray", vmin=0, vmax=1)
-        ax.set(xticks=[], yticks=[])
-        ax.spines[:].set_visible(False)
-        if digit == 0:
-            ax.set_title(sets[task], fontsize=8, fontweight="normal", loc="center")
-        if task == 0:
-            ax.set_ylabel(str(digit), rotation=0, labelpad=8, va="center")
+    shape, sets = kept[1]["shape"], kept[1]["sets"]
+    tasks, classes = kept[0]["means"].shape[:2]
+    images = kept[0]["means"].reshape(tasks, classes, *shape).mean(axis=-1)
+    tall, wide = shape[0] + _GAP, shape[1] + _GAP
+    whole = np.full((classes * tall - _GAP, tasks * wide - _GAP), np.nan)
+    for (task, digit), _ in np.ndenumerate(images[:, :, 0, 0]):
+        top, left = digit * tall, task * wide
+        whole[top : top + shape[0], left : left + shape[1]] = images[task, digit]
+    figure, ax = plt.subplots(figsize=(0.72 * tasks, 0.72 * classes + 0.3))
+    ax.imshow(whole, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+    ax.xaxis.tick_top()
+    ax.set_xticks(wide * np.arange(tasks) + shape[1] / 2, sets, fontsize=8)
+    ax.set_yticks(tall * np.arange(classes) + shape[0] / 2, [str(c) for c in range(classes)])
+    ax.tick_params(length=0)
+    ax.grid(visible=False)
+    ax.spines[:].set_visible(False)
     return close(plt, figure, path)
 
 

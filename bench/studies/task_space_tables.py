@@ -18,6 +18,7 @@ from .task_space_claims import judged
 NOTES = (
     "Forgetting is A's test accuracy before B less that after. Intervals are the middle 95 % of "
     "2,000 draws of the sets, not of the pairs: pairs that share a set are not independent.",
+    "Within A: r when each A's mean is taken off both, so that only the choice of B counts.",
     "Answers moved is measured when B has been learnt: it shows what a prediction could reach.",
     "B counts as learnt at 'threshold' of what a new network reached on it alone, tested every "
     "'every' steps; seconds are those of training steps only. B's optimizer starts afresh.",
@@ -53,7 +54,8 @@ def _predictors(rows: Sequence[Row]) -> Table | None:
         return None
     table = _table(
         f"what tells forgetting, over {len(found)} ordered pairs",
-        "known before B is learnt", "Pearson", "95 %", "Spearman", "R2", "|r| more than pixels",
+        "known before B is learnt", "Pearson", "95 %", "Spearman", "R2", "within A",
+        "|r| more than pixels",
     )  # fmt: skip
     for key, verdict in told.items():
         line, (more, low, high) = verdict.line, verdict.more
@@ -61,7 +63,8 @@ def _predictors(rows: Sequence[Row]) -> Table | None:
         table.add_row(
             f"({key}, afterwards)" if key == numbers.AFTER else key,
             f"{line.pearson:.2f}", f"{line.low:.2f} to {line.high:.2f}", f"{line.spearman:.2f}",
-            f"{line.r2:.2f}", "" if pixel else f"{more:+.2f} ({low:+.2f} to {high:+.2f})",
+            f"{line.r2:.2f}", f"{verdict.within:.2f}",
+            "" if pixel else f"{more:+.2f} ({low:+.2f} to {high:+.2f})",
         )  # fmt: skip
     return table
 
