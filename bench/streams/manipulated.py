@@ -12,6 +12,7 @@ regenerated: see that module.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -102,7 +103,7 @@ def make(
         if name not in known:
             raise unknown_name("manipulation", name, known)
     tasks = [make_task(name, dataset, known[name], scaling, flat) for name in order]
-    settings = {"order": order, "rows": rows, "normalise": scaling}
+    settings: dict[str, Any] = {"order": order, "rows": rows, "normalise": scaling}
     if set(order) & set(regenerated.NAMES):
         settings["seed"] = seed  # the others know no chance, and keep the hash they always had
     return make_stream("manipulated", scenario, dataset, tasks, dataset.num_classes, flat, settings)

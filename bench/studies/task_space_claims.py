@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 
@@ -19,7 +20,8 @@ YES, PART, NO, OPEN = "reproduced", "in part", "not reproduced", "not testable"
 Answer = tuple[str, str]  # the verdict, and the numbers behind it
 
 
-def _verdict(right: bool, partly: bool = False) -> str:
+def _verdict(right: Any, partly: Any = False) -> str:
+    """In words, of what is true or not."""
     return YES if right else PART if partly else NO
 
 
@@ -80,7 +82,7 @@ def _columns_stay(rows: Sequence[Row]) -> Answer | None:
     told = ", ".join(
         f"{name} {value:.2f}" for name, value in zip(("check", "inv", "cutud"), ends, strict=True)
     )
-    return _verdict(bool(ends.min() >= 0.7), bool(ends.max() >= 0.7)), told
+    return _verdict(ends.min() >= 0.7, ends.max() >= 0.7), told
 
 
 def _same_order(rows: Sequence[Row]) -> Answer | None:
@@ -125,7 +127,7 @@ def _six_times(rows: Sequence[Row]) -> Answer | None:
         return None
     most, middle = max(ratios, key=lambda name: ratios[name]), np.median([*ratios.values()])
     told = f"{ratios[most]:.1f} times for {most}, {middle:.1f} for the median of {len(ratios)} sets"
-    return _verdict(ratios[most] >= 6, bool(middle > 1)), told
+    return _verdict(ratios[most] >= 6, middle > 1), told
 
 
 def _interval(rows: Sequence[Row]) -> int:
@@ -150,7 +152,7 @@ def _correlated_in_scheme(rows: Sequence[Row]) -> Answer | None:
         f"{lost} to {to} {points:.1f}"
         for (lost, to), points in zip(pairs, (near, *far), strict=True)
     )
-    return _verdict(near < np.mean(far), near < max(far)), f"points lost a visit: {told}"
+    return _verdict(near < sum(far) / len(far), near < max(far)), f"points lost a visit: {told}"
 
 
 def _rounds_help(rows: Sequence[Row]) -> Answer | None:

@@ -72,10 +72,12 @@ def _visit(task: Task) -> Task:
 
 def _weights(lab: Lab, scheme: str, watch: _Visits) -> Iterator[Row]:
     """How far the weights are from those of the first kept round; pieces of them, in a file."""
+    if not watch.kept:
+        return
     net, arrays = lab.network(), {}
     layers = weight_layers(net.layout)
     second = layers[min(1, len(layers) - 1)]
-    first_kept = next(iter(watch.kept.values()), None)
+    first_kept = next(iter(watch.kept.values()))
     for number, theta in watch.kept.items():
         views = {name: net.layout.view(theta, name) for name in layers}
         arrays[f"{number}.units"] = views[second][:BLOCK, :BLOCK]
@@ -87,6 +89,5 @@ def _weights(lab: Lab, scheme: str, watch: _Visits) -> Iterator[Row]:
             "correlation": [pearson(views[name].ravel(),
                                     net.layout.view(first_kept, name).ravel()) for name in layers],
         }  # fmt: skip
-    if arrays:
-        about = {"scheme": scheme, "rounds": list(watch.kept), "shape": list(lab.image_shape)}
-        save_arrays(lab.file(f"weights-{scheme}"), arrays, about)
+    about = {"scheme": scheme, "rounds": list(watch.kept), "shape": list(lab.image_shape)}
+    save_arrays(lab.file(f"weights-{scheme}"), arrays, about)
