@@ -1,6 +1,17 @@
 """Methods: continual learning as arithmetic on vectors of length P and questions to a network."""
 
-from . import attack, context_choice, diversity, fip, importance, metrics, pruning
+from . import (
+    attack,
+    context_choice,
+    diversity,
+    dyads,
+    fip,
+    importance,
+    interference,
+    metrics,
+    pruning,
+    taskspace,
+)
 from .adp import ADP, train_adp
 from .attack import PGD
 from .base import Joint, Method, Naive, TaskEnd
@@ -87,11 +98,14 @@ __all__ = [
     "attack",
     "context_choice",
     "diversity",
+    "dyads",
     "fip",
     "fit",
     "importance",
+    "interference",
     "metrics",
     "pruning",
+    "taskspace",
     "train_adp",
     "train_fge",
 ]
