@@ -34,7 +34,9 @@ def matrix(
     for (row, column), value in np.ndenumerate(values):
         if form and np.isfinite(value):
             dark = abs(value - middle) > _DARK * (limits[1] - middle)
-            ax.text(column, row, form.format(value), ha="center", va="center", fontsize=size - 0.5,
+            text = form.format(value)
+            text = text.lstrip("-") if float(text) == 0 else text
+            ax.text(column, row, text, ha="center", va="center", fontsize=size - 0.5,
                     color="white" if dark else INK)  # fmt: skip
     return image
 
