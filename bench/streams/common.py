@@ -17,6 +17,7 @@ from ..data import Dataset
 from .normalise import Normalise, Scaling, check_normalise, reordered, to_float
 
 Transform = Callable[[np.ndarray], np.ndarray]  # images uint8 (N, H, W, C) -> the same, transformed
+Transforms = Transform | tuple[Transform, Transform]  # of both parts, or of training and of test
 
 
 def check_scenario(kind: str, given: str, allowed: Sequence[str]) -> None:
@@ -65,7 +66,7 @@ def as_they_are(images: np.ndarray) -> np.ndarray:
 def make_task(
     name: str,
     dataset: Dataset,
-    transform: Transform,
+    transform: Transforms,
     scaling: Scaling,
     flat: bool,
     rows: tuple[np.ndarray, np.ndarray] | None = None,
@@ -78,10 +79,12 @@ def make_task(
     relabel (classes,): new label of each old one. Raises DataError for a task without images.
     """
 
-    def part(x: np.ndarray, y: np.ndarray, mine: np.ndarray | None) -> Arrays:
+    of_train, of_test = transform if isinstance(transform, tuple) else (transform, transform)
+
+    def part(x: np.ndarray, y: np.ndarray, mine: np.ndarray | None, change: Transform) -> Arrays:
         if mine is not None:
             x, y = x[mine], y[mine]
-        return to_float(transform(x), scaling, flat), y if relabel is None else relabel[y]
+        return to_float(change(x), scaling, flat), y if relabel is None else relabel[y]
 
     train_rows, test_rows = rows or (None, None)
     train_size = len(dataset.train_y) if train_rows is None else len(train_rows)
@@ -93,8 +96,8 @@ def make_task(
         )
     return Task(
         name,
-        lambda: part(dataset.train_x, dataset.train_y, train_rows),
-        lambda: part(dataset.test_x, dataset.test_y, test_rows),
+        lambda: part(dataset.train_x, dataset.train_y, train_rows, of_train),
+        lambda: part(dataset.test_x, dataset.test_y, test_rows, of_test),
         train_size,
         test_size,
         active,
@@ -171,6 +174,7 @@ __all__ = [
     "Normalise",
     "Scaling",
     "Transform",
+    "Transforms",
     "as_they_are",
     "check_normalise",
     "check_scenario",

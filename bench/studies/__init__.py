@@ -10,6 +10,7 @@ from . import (
     fip_geometry,
     fip_sparsify_lenet,
     fip_sparsify_resnet20,
+    task_space,
 )
 from .study import Part, Row, Study, StudyPlan, Work, run_study
 
@@ -22,6 +23,7 @@ STUDIES: dict[str, Study] = {
         fip_ensemble.STUDY,
         fip_ensemble.VGG16,
         convergent_learning.STUDY,
+        task_space.STUDY,
     )
 }
 

@@ -1,0 +1,131 @@
+"""Interference: how much of one task another will disturb, asked of a network's weights.
+
+All are asked at one theta, that of the network which has learnt task A and is about to learn B.
+
+| measure         | definition                                          | range   | symmetric |
+|-----------------|-----------------------------------------------------|---------|-----------|
+| gradient cosine | <g_A, g_B> / |g_A| |g_B|, g of the mean loss        | [-1, 1] | yes       |
+| Fisher overlap  | sum sqrt(f_A f_B), f = F / sum F the true Fisher's  | [0, 1]  | yes       |
+|                 | diagonal: 1 - H^2, H Hellinger's distance           |         |           |
+|                 | (Kirkpatrick et al. 2017)                           |         |           |
+| metric overlap  | tr(G_A G_B) / |G_A| |G_B|, Frobenius norms          | [0, 1]  | yes       |
+| metric share    | g_B' G_A g_B / |g_B|^2 tr G_A                       | [0, 1]  | no        |
+| metric length   | sqrt(g_B' G_A g_B)                                  | >= 0    | no        |
+
+G = 1/N sum J^T M J is the metric of the outputs (`fip.Metric`). With B B^T = G_A's Gram matrix
+and so on, tr(G_A G_B) = |B_A B_B^T|^2: no (P, P) matrix is formed. The step -e g_B moves A's
+answers by e times the metric length; to second order that, not the cosine, is what B does to A
+where A's own gradient has vanished. The metric share is the same for directions, whatever the
+lengths of g_B and of G_A.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..kernels.errors import ShapeError
+from ..nnlite import Network
+from .fip import Metric
+from .fip.metric import Space
+from .importance import fisher
+from .tasks import Arrays
+from .vectors import inner, inner_products
+
+MEASURES = ("gradient cosine", "Fisher overlap", "metric overlap", "metric share", "metric length")
+
+
+def gradient_cosine(net: Network, a: np.ndarray, b: np.ndarray) -> float:
+    """The cosine of two gradients (P,); NaN where one is 0."""
+    rows = np.stack([a, b])
+    products = inner_products(net, rows, rows)
+    norm = np.sqrt(products[0, 0] * products[1, 1])
+    return float(np.clip(products[0, 1] / norm, -1, 1)) if norm > 0 else float("nan")
+
+
+def fisher_overlap(a: np.ndarray, b: np.ndarray) -> float:
+    """sum_i sqrt(a_i b_i) / sqrt(sum a sum b) of two Fisher diagonals (P,); NaN where one is 0.
+
+    Raises ShapeError for diagonals of different lengths.
+    """
+    if a.shape != b.shape or a.ndim != 1:
+        raise ShapeError(f"overlap of Fisher diagonals {a.shape} and {b.shape}; give two (P,)")
+    a, b = a.astype(np.float64), b.astype(np.float64)
+    norm = np.sqrt(a.sum() * b.sum())
+    return float(min(np.sqrt(a * b).sum() / norm, 1.0)) if norm > 0 else float("nan")
+
+
+def metric_overlap(
+    net: Network, a: np.ndarray, b: np.ndarray, space: Space = "softmax-fisher"
+) -> float:
+    """The cosine of the metrics of inputs a (N, ...) and b (M, ...), as matrices (P, P).
+
+    From the Gram matrix of both together, (N + M) K rows: few samples will do, and must.
+    """
+    both = Metric(net, np.concatenate([a, b]), space, own=False)
+    gram = net.device.get(both.gram()).astype(np.float64)
+    k, n = net.num_outputs, len(a) + len(b)
+    blocks = gram.reshape(k, n, k, n)
+    of_a, of_b = slice(None, len(a)), slice(len(a), None)
+    cross, own, other = (
+        float((blocks[:, s][:, :, :, t] ** 2).sum())
+        for s, t in ((of_a, of_b), (of_a, of_a), (of_b, of_b))
+    )
+    return min(cross / np.sqrt(own * other), 1.0) if own * other > 0 else float("nan")
+
+
+def metric_share(
+    net: Network,
+    x: np.ndarray,
+    v: np.ndarray,
+    trace: float | None = None,
+    space: Space = "softmax-fisher",
+) -> float:
+    """v' G v / |v|^2 tr G, G the metric on x (N, ...), of a direction v (P,) other than 0.
+
+    trace: of G, if known; in "softmax-fisher" it is the sum of the true Fisher's diagonal.
+    """
+    metric = Metric(net, x, space, own=False)
+    if trace is None:
+        trace = float(net.device.get(fisher(net, x)).sum(dtype=np.float64))
+        if space != "softmax-fisher":
+            trace = float(np.trace(net.device.get(metric.gram()).astype(np.float64)))
+    squared = inner(net, v, v)
+    if not trace > 0 or not squared > 0:
+        return float("nan")
+    return metric.squared_length(v) / (squared * trace)
+
+
+class Probe:
+    """Task A's side at the weights of now, to be held against any number of others B.
+
+    a: x (N, *input_shape), y (N,) of A. gram: of these, how many are behind the metric overlap.
+    The network is only read, but must not move in between.
+    """
+
+    def __init__(
+        self, net: Network, a: Arrays, gram: int = 40, space: Space = "softmax-fisher"
+    ) -> None:
+        self.net, self.gram, self.space = net, gram, space
+        self.x, self.gradient, self.fisher = self._ask(a)
+        self.trace: float | None = None
+        if space == "softmax-fisher":
+            self.trace = float(net.device.get(self.fisher).sum(dtype=np.float64))
+
+    def _ask(self, arrays: Arrays) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The inputs, the mean loss's gradient (P,) and the Fisher diagonal (P,)."""
+        x, y = arrays
+        _, gradient = self.net.loss_and_grad(x, y, mode="eval")
+        return x, gradient.copy(), fisher(self.net, x)
+
+    def against(self, b: Arrays) -> dict[str, float]:
+        """MEASURES of task B's x (M, *input_shape), y (M,), by name."""
+        net, get = self.net, self.net.device.get
+        x, gradient, other = self._ask(b)
+        share = metric_share(net, self.x, gradient, self.trace, self.space)
+        return {
+            "gradient cosine": gradient_cosine(net, self.gradient, gradient),
+            "Fisher overlap": fisher_overlap(get(self.fisher), get(other)),
+            "metric overlap": metric_overlap(net, self.x[: self.gram], x[: self.gram], self.space),
+            "metric share": share,
+            "metric length": Metric(net, self.x, self.space, own=False).length(gradient),
+        }
