@@ -1,6 +1,6 @@
 """Methods: continual learning as arithmetic on vectors of length P and questions to a network."""
 
-from . import attack, context_choice, diversity, fip, importance, metrics, pruning
+from . import attack, context_choice, diversity, fip, importance, metrics, pruning, shards
 from .adp import ADP, train_adp
 from .attack import PGD
 from .base import Joint, Method, Naive, TaskEnd
@@ -19,6 +19,7 @@ from .penalty import QuadraticPenalty
 from .rehearsal import Rehearsal
 from .replay import DERPP, Replay
 from .result import Evaluation, Result
+from .shards import sharded
 from .si import SI
 from .sig import SIG, WVA
 from .superposition import Superposition
@@ -92,6 +93,8 @@ __all__ = [
     "importance",
     "metrics",
     "pruning",
+    "sharded",
+    "shards",
     "train_adp",
     "train_fge",
 ]

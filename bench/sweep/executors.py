@@ -194,9 +194,18 @@ class Dask(Executor):
                     pending[self._client.submit(function, item, pure=False)] = index
                 if not pending:
                     return
-                for future in wait_for(list(pending), return_when="FIRST_COMPLETED").done:
+                with self._client.as_current():
+                    done = wait_for(list(pending), return_when="FIRST_COMPLETED").done
+                for future in done:
                     answer = future.result()
                     yield pending.pop(future), answer
+        except (ImportError, RuntimeError) as wrong:
+            if not isinstance(wrong, ImportError) and "deserialization" not in str(wrong):
+                raise
+            raise WorkerError(
+                "the Dask scheduler or a worker cannot load weightspace: install the same version "
+                f"for the scheduler, for the workers and here ({str(wrong).splitlines()[0]})"
+            ) from None
         except KilledWorker as wrong:
             raise WorkerError(f"Dask gave up on work whose workers died: {wrong}") from None
         except (CancelledError, FutureCancelledError, OSError) as wrong:

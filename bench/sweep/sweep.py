@@ -129,9 +129,9 @@ def _work(
 
 def _note(plan: SweepPlan, trial: Trial, result: Record) -> str:
     """A finished trial in a line."""
-    swept = ", ".join(plan.swept(trial))
+    told = ", ".join([*plan.swept(trial), f"seed {trial.seed}"])
     came = f"{result['acc']:.2%}" if result.get("acc") is not None else result["status"]
-    return f"{trial.label} {swept}, seed {trial.seed}: {came}"
+    return f"{trial.label} {told}: {came}"
 
 
 def failures(found: Iterable[Row]) -> list[str]:

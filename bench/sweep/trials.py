@@ -61,12 +61,13 @@ class Trial:
         return config_hash({**config, "held_out": held_out})[:24]
 
     def message(self, data_dir: Path | None) -> Record:
-        """What a worker is sent."""
+        """What a worker is sent; it looks for data where this process would, too."""
+        place = data_dir or os.environ.get("WEIGHTSPACE_DATA")
         return {
             **asdict(self),
             "assignments": list(self.assignments),
             "id": self.identity(),
-            "data_dir": None if data_dir is None else str(data_dir.resolve()),
+            "data_dir": None if not place else str(Path(place).resolve()),
         }
 
 
