@@ -124,7 +124,7 @@ def _tell(plan: SweepPlan, done: Outcome, folder: Path) -> None:
     from .sweep import failures
     from .sweep.figures import draw
     from .sweep.page import write_page
-    from .sweep.results import table
+    from .sweep.results import at_the_edge, table
 
     told = table(plan, done.choices, done.results)
     failed = failures(done.rows)
@@ -135,6 +135,7 @@ def _tell(plan: SweepPlan, done: Outcome, folder: Path) -> None:
         f"Validation: accuracy over all tasks on {plan.validation:g} of each class's training "
         f"images, held out; {plan.folds * plan.inner} such runs a candidate (folds x seeds). Test: "
         f"trained on all training images, {tests}.",
+        *at_the_edge(plan, done.choices),
         *(f"{name}: {METHODS[name].convention}." for name in plan.methods),
     ]
     picture = draw(plan, done.choices, done.results, folder / "figures" / "sweep.png")

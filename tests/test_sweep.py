@@ -23,7 +23,7 @@ from weightspace.bench.data.validation import HeldOut
 from weightspace.bench.experiments import get_preset
 from weightspace.bench.sweep import Dask, Executor, Pool, SweepPlan, read_axes, run_sweep
 from weightspace.bench.sweep import executors as executors_module
-from weightspace.bench.sweep.results import choose
+from weightspace.bench.sweep.results import at_the_edge, choose
 from weightspace.bench.sweep.space import candidates, read_random
 from weightspace.bench.sweep.trials import read_message, run_trial
 from weightspace.kernels import errors
@@ -194,6 +194,8 @@ def test_the_choice_is_the_best_mean_without_a_failure():
     assert ewc.candidate.settings == {"ewc.lam": "1"} and ewc.failed == 1
     assert ewc.validation.mean == pytest.approx(0.6) and ewc.validation.error == pytest.approx(0.1)
     assert si.candidate == plan.candidates()[2]  # the first of equals
+    (told,) = at_the_edge(plan, [ewc, si])  # what is drawn has no ends
+    assert told.startswith("ewc: ewc.lam=1 is at the end")
 
 
 # ---- executors ---------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ is the same in order. A worker that dies takes nothing with it: what it had is g
 from __future__ import annotations
 
 import os
+import signal
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -72,7 +73,9 @@ class Pool(Executor):
         self._pool = self._start()
 
     def _start(self) -> ProcessPoolExecutor:
-        return ProcessPoolExecutor(self.workers, mp_context=get_context("spawn"))
+        return ProcessPoolExecutor(
+            self.workers, mp_context=get_context("spawn"), initializer=_leave_interrupts
+        )
 
     def unordered(self, function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Task]:
         """See `Executor`. Raises WorkerError for an item whose workers all die."""
@@ -129,6 +132,11 @@ class Pool(Executor):
         self._pool.shutdown(wait=not stopped, cancel_futures=True)
         for process in processes if stopped else ():
             process.terminate()
+
+
+def _leave_interrupts() -> None:
+    """Ctrl-C reaches all processes of a terminal; what to do about it is for who asked."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 @contextmanager
@@ -208,8 +216,10 @@ class Dask(Executor):
             ) from None
         except KilledWorker as wrong:
             raise WorkerError(f"Dask gave up on work whose workers died: {wrong}") from None
-        except (CancelledError, FutureCancelledError, OSError) as wrong:
-            raise WorkerError(f"the Dask scheduler went away ({wrong})") from None
+        except (CancelledError, FutureCancelledError, OSError):
+            raise WorkerError(
+                "the Dask scheduler went away; what is done is kept: start it again, and --resume"
+            ) from None
         finally:
             self._client.cancel(list(pending))
 

@@ -20,7 +20,7 @@ def draw(plan: SweepPlan, choices: Sequence[Choice], results: Results, target: P
     """A panel for each kind of key: ewc.lam and si.lam share one, a colour a line of the table.
 
     A dot a candidate, its mean over inner seeds and folds; a line through the best at each value of
-    a grid; a ring around what was chosen.
+    a grid; a ring around what was chosen; a dashed line for a method of which nothing was swept.
     """
     plt = pyplot()
     panels: dict[str, list[Axis]] = {}
@@ -39,6 +39,10 @@ def draw(plan: SweepPlan, choices: Sequence[Choice], results: Results, target: P
                 if axis.method in (None, choice.method):
                     mine = [one for one in found if one[0].label == choice.label]
                     _draw_line(axes, axis, mine, choice, looks[choice.label])
+        for choice in choices:
+            if choice.validation is not None and choice.candidate and not choice.candidate.settings:
+                level = 100 * choice.validation.mean
+                axes.axhline(level, color=looks[choice.label], lw=1.4, ls=(0, (5, 3)))
         _label(axes, name, kin)
     for axes in list(grid.flat)[len(panels) :]:
         axes.set_visible(False)

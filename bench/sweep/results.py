@@ -18,6 +18,7 @@ from rich.table import Table
 
 from ...kernels.errors import DataError
 from .plan import Candidate, SweepPlan
+from .space import number
 from .trials import Record, Trial
 
 Results = Mapping[str, Record]  # a trial's identity -> what it came to
@@ -71,9 +72,24 @@ def choose(plan: SweepPlan, results: Results) -> list[Choice]:
     choices = []
     for (method, label), tried in lines.items():
         sound = [one for one in tried if not math.isnan(one[1].mean)]
-        best = max(sound, key=lambda one: one[1].mean, default=(None, None))
-        choices.append(Choice(method, label, *best, len(tried), len(tried) - len(sound)))
+        best = max(sound, key=lambda one: one[1].mean) if sound else (None, None)
+        choices.append(Choice(method, label, best[0], best[1], len(tried), len(tried) - len(sound)))
     return choices
+
+
+def at_the_edge(plan: SweepPlan, choices: Sequence[Choice]) -> list[str]:
+    """A line for each choice that lies at an end of a grid of numbers: the best may be beyond."""
+    found = []
+    for choice in choices:
+        for axis in plan.axes:
+            if choice.candidate is None or axis.key not in choice.candidate.settings:
+                continue
+            text = choice.candidate.settings[axis.key]
+            values = sorted(axis.values, key=lambda v: number(v) or 0.0)
+            if len(values) > 1 and not axis.names and text in (values[0], values[-1]):
+                found.append(f"{choice.label}: {axis.key}={text} is at the end of its grid; the "
+                             "best may lie beyond.")  # fmt: skip
+    return found
 
 
 @dataclass(frozen=True)
