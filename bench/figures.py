@@ -17,8 +17,9 @@ _DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (5, 2, 1, 2))
 
 
 def _percent_axis(axis: Any) -> None:
-    from matplotlib.ticker import PercentFormatter
+    from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+    axis.set_major_locator(MaxNLocator(steps=[1, 2, 5, 10]))
     axis.set_major_formatter(PercentFormatter(1.0, decimals=0))
 
 
@@ -73,7 +74,8 @@ def accuracy_matrix(r: np.ndarray, names: Sequence[str], title: str, path: Path)
 def _looks(summaries: Sequence[dict[str, Any]]) -> dict[str, tuple[str, Any]]:
     """Colour and dash of each label: one colour a method, one dash a variant of it.
 
-    Where only one method stands beside the bounds, its variants have colours instead.
+    Where only one method stands beside the bounds, its variants have colours instead. When the
+    colours have run out they begin again, dashed.
     """
     looks: dict[str, tuple[str, Any]] = {}
     families: dict[str, list[str]] = {}
@@ -83,10 +85,11 @@ def _looks(summaries: Sequence[dict[str, Any]]) -> dict[str, tuple[str, Any]]:
             members.append(summary["method"])
     coloured = [name for name in families if name not in _METHOD_COLOUR]
     for name, members in families.items():
-        colour = _METHOD_COLOUR.get(name) or COLOURS[coloured.index(name) % 6]
+        rank = coloured.index(name) if name in coloured else 0
+        colour = _METHOD_COLOUR.get(name) or COLOURS[rank % 6]
         alone = name in coloured and len(coloured) == 1 and len(members) <= 6
         for index, label in enumerate(members):
-            dash = _DASHES[index % len(_DASHES)]
+            dash = _DASHES[(rank // 6 + index) % len(_DASHES)]
             looks[label] = (COLOURS[index], "-") if alone else (colour, dash)
     return looks
 
@@ -117,7 +120,10 @@ def compare(summaries: Sequence[dict[str, Any]], path: Path) -> Path:
     left.set(xlabel="tasks learnt", ylabel="mean accuracy on the tasks seen", ylim=(None, 1.0))
     left.set_xticks(range(1, len(next(iter(groups.values()))[0]) + 1))
     left.set_title("As tasks are added")
-    left.legend(fontsize=9)
+    if len(groups) > 8:  # more than fit inside
+        left.legend(fontsize=8.5, ncols=5, loc="upper left", bbox_to_anchor=(-0.06, -0.13))
+    else:
+        left.legend(fontsize=9)
     _final_bars(right, bars)
     return close(plt, figure, path)
 

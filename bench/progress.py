@@ -47,12 +47,22 @@ class Watcher(Observer):
         self._drawn = 0.0
         self._tasks = 0
         self._accuracy = ""
+        self._clock = 0.0
+        self.learning: float | None = 0.0  # seconds of training, None where part of it was before
 
     def started(self, total_steps: int, done_steps: int, tasks: Sequence[Task]) -> None:
         self._tasks = len(tasks)
         self.progress.update(self._bar, total=total_steps, completed=done_steps)
         if done_steps:
+            self.learning = None
             self.console.print(f"{self.label}: going on after step {done_steps:,}")
+
+    def task_began(self, task: int) -> None:
+        self._clock = time.perf_counter()
+
+    def task_learnt(self, task: int) -> None:
+        if self.learning is not None:
+            self.learning += time.perf_counter() - self._clock
 
     def stepped(self, step: int, task: int, loss: float) -> None:
         now = time.monotonic()

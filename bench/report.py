@@ -60,6 +60,9 @@ def notes(lines: Sequence[Line]) -> list[str]:
     trials = max(line.trials for line in lines)
     if trials > 1:
         said.append(f"Mean ± standard error over {trials} trials.")
+    told = ", ".join(line.method for line in lines if line.asks_task)
+    if told:
+        said.append(f"Told in tests which task it is, where the others are not: {told}.")
     conventions = {line.settings["name"]: line.convention for line in lines}
     return said + [f"{name}: {convention}." for name, convention in conventions.items()]
 
@@ -88,19 +91,21 @@ def _extras(summaries: Sequence[dict[str, Any]]) -> str:
     return "<h2>Correlation of importances</h2>" + "".join(pictures) if any(pictures) else ""
 
 
-def _trade_off(picture: Path | None) -> str:
-    """The figure of two tasks, if there were two."""
-    return "" if picture is None else "<h2>Kept and learnt</h2>" + image(picture, "trade-off")
+def _section(title: str, picture: Path | None) -> str:
+    """A figure under its title, if there is one."""
+    return "" if picture is None else f"<h2>{title}</h2>" + image(picture, title.lower())
 
 
 def write_report(folders: Sequence[Path], target: Path) -> Path:
     """One HTML page of all finished runs in or under `folders`. Raises StorageError for none."""
     from .figures import compare, trade_off
+    from .pareto import draw_pareto
 
     summaries = load_summaries(list(folders))
     lines = aggregate(summaries)
     picture = compare(summaries, target.parent / "figures" / "compare.png")
     kept = trade_off(summaries, target.parent / "figures" / "trade-off.png")
+    costs = draw_pareto(lines, target.parent / "figures" / "pareto.png")
     streams = list(dict.fromkeys(s["stream"] for s in summaries))
     parameters = sorted({s["parameters"] for s in summaries})
     lead = "".join(f'<p class="lead">{html.escape(text)}</p>' for text in streams)
@@ -112,8 +117,8 @@ def write_report(folders: Sequence[Path], target: Path) -> Path:
         "report.html",
         table=_table(lines),
         notes="<br>".join(html.escape(note) for note in notes(lines)),
-        comparison=image(picture, "methods compared"),
-        extras=_trade_off(kept) + _extras(summaries),
+        comparison=image(picture, "methods compared") + _section("What it costs", costs),
+        extras=_section("Kept and learnt", kept) + _extras(summaries),
         runs="".join(_run_block(s) for s in summaries),
     )
     page = fill_template(

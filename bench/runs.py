@@ -188,6 +188,7 @@ def _run_one(
     trained = variant.build().wrap(net)  # what fit trained has contexts, if the method gives some
     summary = summarise(result, plan, variant, seed, stream, trained, identity)
     summary["seconds"] = round(time.perf_counter() - begun, 3)
+    summary["learning_seconds"] = watcher.learning and round(watcher.learning, 3)
     write_run(folder, result, summary)
     if isinstance(method, ImportanceProbe):
         kutalev_importances.write_results(method, net, folder)
@@ -235,6 +236,7 @@ def summarise(
         "method": variant.label,
         "method_settings": result.method,
         "convention": result.convention,
+        "asks_task": METHODS[variant.method].asks_task,
         "backend": plan.backend,
         "seed": seed,
         "scenario": stream.scenario,

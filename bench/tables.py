@@ -25,10 +25,12 @@ class Line:
     error: dict[str, float]
     kept_bytes: int
     convention: str
+    asks_task: bool
     settings: dict[str, Any]
 
 
-NUMBERS = ("acc", "bwt", "fwt", "forgetting", "intransigence", "seconds")
+CLOCKS = ("seconds", "learning_seconds")
+NUMBERS = ("acc", "bwt", "fwt", "forgetting", "intransigence", *CLOCKS)
 HEADS = ("method", "lambda", "ACC %", "BWT %", "FWT %", "forget %", "intrans %", "kept", "seconds")
 SHOWN = ("acc", "bwt", "fwt", "forgetting", "intransigence")
 
@@ -58,7 +60,7 @@ def aggregate(summaries: list[dict[str, Any]]) -> list[Line]:
     lines = []
     for method, group in groups.items():
         columns = {
-            key: np.array([s[key] if s[key] is not None else math.nan for s in group], float)
+            key: np.array([math.nan if s.get(key) is None else s[key] for s in group], float)
             for key in NUMBERS
         }
         n = len(group)
@@ -76,6 +78,7 @@ def aggregate(summaries: list[dict[str, Any]]) -> list[Line]:
                 },
                 group[0]["persistent_state_bytes"][-1],
                 group[0]["convention"],
+                group[0].get("asks_task", False) and group[0]["scenario"] != "task",
                 group[0]["method_settings"],
             )
         )
@@ -112,7 +115,7 @@ def as_csv(lines: list[Line]) -> str:
 
     Accuracies are fractions; the error columns are empty for one trial.
     """
-    keys = [key for key in NUMBERS if key != "seconds"]
+    keys = [key for key in NUMBERS if key not in CLOCKS]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     errors = [f"{key}_error" for key in keys]

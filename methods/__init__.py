@@ -1,6 +1,20 @@
 """Methods: continual learning as arithmetic on vectors of length P and questions to a network."""
 
-from . import attack, context_choice, diversity, fip, importance, metrics, pruning, shards
+from . import (
+    activations,
+    attack,
+    context_choice,
+    diversity,
+    fip,
+    importance,
+    matching,
+    metrics,
+    mutual_information,
+    pruning,
+    shards,
+    sparse_map,
+    unit_clusters,
+)
 from .adp import ADP, train_adp
 from .attack import PGD
 from .base import Joint, Method, Naive, TaskEnd
@@ -14,6 +28,7 @@ from .gem import AGEM, GEM
 from .lwf import LwF
 from .mas import MAS
 from .memory import Memory
+from .moments import Moments
 from .packnet import PackNet
 from .penalty import QuadraticPenalty
 from .rehearsal import Rehearsal
@@ -72,6 +87,7 @@ __all__ = [
     "LwF",
     "Memory",
     "Method",
+    "Moments",
     "Naive",
     "Observer",
     "PackNet",
@@ -85,16 +101,21 @@ __all__ = [
     "TaskEnd",
     "XdG",
     "accuracy",
+    "activations",
     "attack",
     "context_choice",
     "diversity",
     "fip",
     "fit",
     "importance",
+    "matching",
     "metrics",
+    "mutual_information",
     "pruning",
     "sharded",
     "shards",
+    "sparse_map",
     "train_adp",
     "train_fge",
+    "unit_clusters",
 ]

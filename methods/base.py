@@ -39,6 +39,7 @@ class Method:
     name: ClassVar[str] = "naive"
     convention: ClassVar[str] = "plain fine-tuning, nothing kept"
     joint: ClassVar[bool] = False  # train on all tasks together, as an upper bound
+    asks_task: ClassVar[bool] = False  # a test must say which task it is
     on_host: ClassVar[frozenset[str]] = frozenset()  # arrays that no kernel reads
     arrays: dict[str, np.ndarray] = field(default_factory=dict, init=False, repr=False)
 

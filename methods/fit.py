@@ -52,8 +52,14 @@ class Observer:
     def evaluated(self, evaluation: Evaluation) -> None:
         """Accuracies were measured."""
 
+    def task_began(self, task: int) -> None:
+        """Training of task `task` begins, or goes on in a resumed run."""
+
+    def task_learnt(self, task: int) -> None:
+        """Task `task` was learnt and the method has what it keeps of it; tests come next."""
+
     def task_ended(self, task: int, row: np.ndarray) -> None:
-        """Task `task` was learnt; row (T,) is its row of R."""
+        """Task `task` was tested; row (T,) is its row of R."""
 
     def saved(self, step: int) -> None:
         """A checkpoint of the state after `step` steps is on disk."""
@@ -259,6 +265,7 @@ class _Trainer:
         active = self._joint_active() if self.method.joint else task.active
         if now.step == 0 and now.task and self.reset_optimizer:
             now.moments, now.count = self._fresh_moments(), 0
+        self.observer.task_began(now.task)
         self.method.begin_task(self.net, now.task, task, self.plan[now.task])
         hooked = type(self.method).adjust is not Method.adjust
         step = TrainingStep(
@@ -279,6 +286,7 @@ class _Trainer:
                 self._after_look(now, interrupted)
         train = tuple(array[-size:] for array in batches.arrays)
         self.method.end_task(self.net, TaskEnd(now.task, task, train, self.seed, self.net.device))
+        self.observer.task_learnt(now.task)
         self._end_task(now)
 
     def _fresh_moments(self) -> dict[str, np.ndarray]:

@@ -36,6 +36,7 @@ class PackNet(Method):
         "weights of earlier tasks frozen, smallest |w| of a task's own freed for later ones"
     )
     on_host = frozenset({"owner", "begun"})
+    asks_task = True
     prune: float = 0.75
     retrain: float = 1 / 3
 

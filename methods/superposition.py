@@ -81,6 +81,7 @@ class Superposition(Method):
     name = "superposition"
     convention = "one set of weights for all tasks, inputs of each layer multiplied by contexts"
     on_host = frozenset({"number"})  # that of the context which is set
+    asks_task = True
     kind: Kind = "binary"
     schedule: Schedule = "task"
     every: int = 100

@@ -35,6 +35,7 @@ class XdG(SI):
     name = "xdg"
     convention = "hidden units gated by task (known at test); lam sum Omega (theta-anchor)^2 as si"
     on_host = frozenset({"gate"})  # the number of the task whose gates are set
+    asks_task = True
     gated: float = 0.8
 
     def __post_init__(self) -> None:

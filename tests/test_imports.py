@@ -12,11 +12,13 @@ import pytest
 ROOT = Path(__file__).parents[1]
 ORDER = ("kernels", "nnlite", "methods", "bench")
 # what each part may import besides the standard library and numpy, at its top or inside functions
-HEAVY = {"numba", "llvmlite", "cupy", "torch", "jax", "matplotlib", "scipy", "rich", "typer"}
+HEAVY = {
+    "numba", "llvmlite", "cupy", "torch", "jax", "matplotlib", "scipy", "sklearn", "rich", "typer",
+}  # fmt: skip
 ALLOWED = {
     "kernels": {"numba", "llvmlite", "cupy"},
     "nnlite": set(),
-    "methods": {"scipy"},
+    "methods": {"scipy", "sklearn"},
     "bench": HEAVY,
 }
 

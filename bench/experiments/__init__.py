@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from ...kernels.errors import unknown_name
 from . import (
+    compare,
+    compare_split,
     fashion_cnn,
     fip_cifar100,
     fip_two_tasks,
@@ -40,6 +42,8 @@ PRESETS: dict[str, Preset] = {
         psp_rotating_mnist,
         psp_rotating_fashion,
         psp_icifar,
+        compare,
+        compare_split,
     )
 }
 

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from ...kernels.errors import unknown_name
 from ..experiments import PRESETS
-from . import fip_ensemble, fip_geometry, fip_sparsify_lenet, fip_sparsify_resnet20
+from . import (
+    convergent_learning,
+    fip_ensemble,
+    fip_geometry,
+    fip_sparsify_lenet,
+    fip_sparsify_resnet20,
+)
 from .study import Part, Row, Study, StudyPlan, Work, run_study
 
 STUDIES: dict[str, Study] = {
@@ -15,6 +21,7 @@ STUDIES: dict[str, Study] = {
         fip_sparsify_resnet20.STUDY,
         fip_ensemble.STUDY,
         fip_ensemble.VGG16,
+        convergent_learning.STUDY,
     )
 }
 

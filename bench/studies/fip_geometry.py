@@ -16,7 +16,9 @@ import numpy as np
 from rich.table import Table
 
 from ...methods import Observer, Stream, accuracy, fip, fit
+from ...methods.importance import probabilities
 from ...methods.result import Evaluation
+from ...methods.tasks import Arrays
 from ...methods.vectors import inner
 from ...nnlite import Network
 from ...nnlite.optim import SGD
@@ -125,6 +127,8 @@ def _walk(
         weights += float(np.sqrt(inner(net, moved, moved)))
         outputs += metric.length(moved)
         net.theta += moved
+        if number in (0, len(keeper.at) // 2, len(keeper.at) - 1):
+            yield {"kind": "answers", "label": label, "step": step, "mean": _answers(net, tests)}
         yield {
             "kind": "walk", "label": label, "step": step, "place": places[number].tolist(),
             "weight_length": weights, "output_length": outputs,
@@ -132,19 +136,34 @@ def _walk(
         }  # fmt: skip
 
 
-def _walks(rows: Sequence[Row]) -> dict[str, list[Row]]:
+def _answers(net: Network, tests: Sequence[Arrays]) -> list[list[float]]:
+    """Mean softmax (K, K): of the samples of each class, over the classes."""
+    x, y = (np.concatenate([arrays[i][:_TESTED] for arrays in tests]) for i in (0, 1))
+    p = net.device.get(probabilities(net, net.device.put(net.forward(x)), None))
+    classes = range(net.num_outputs)
+    return [p[y == c].mean(axis=0).tolist() if (y == c).any() else [0.0] * len(p[0])
+            for c in classes]  # fmt: skip
+
+
+def _walks(rows: Sequence[Row], kind: str = "walk") -> dict[str, list[Row]]:
     """The rows of the first seed's walks, by label."""
     seed = min(row["seed"] for row in rows)
     found: dict[str, list[Row]] = {}
     for row in rows:
-        if row["kind"] == "walk" and row["seed"] == seed:
+        if row["kind"] == kind and row["seed"] == seed:
             found.setdefault(row["label"], []).append(row)
     return found
 
 
 def draw(rows: Sequence[Row], folder: Path) -> list[Path]:
-    """path.png: the walks on their principal components; metric.png: lengths and the spectrum."""
-    return [_draw_path(rows, folder / "path.png"), _draw_metric(rows, folder / "metric.png")]
+    """path.png: the walks on their principal components; metric.png: lengths and the spectrum;
+    answers.png: what images of each class are taken for.
+    """
+    return [
+        _draw_path(rows, folder / "path.png"),
+        _draw_metric(rows, folder / "metric.png"),
+        _draw_answers(rows, folder / "answers.png"),
+    ]
 
 
 def _draw_path(rows: Sequence[Row], target: Path) -> Path:
@@ -192,6 +211,28 @@ def _draw_metric(rows: Sequence[Row], target: Path) -> Path:
     right.set_xlabel(f"number, of {spectrum['parameters']:,}")
     right.set_title(f"Eigenvalues of the metric, {spectrum['samples']} samples")
     figure.tight_layout()
+    return close(plt, figure, target)
+
+
+def _draw_answers(rows: Sequence[Row], target: Path) -> Path:
+    """A heat map of mean softmax for each walk, at its start, middle and end."""
+    plt = pyplot()
+    walks = _walks(rows, "answers")
+    across = max(len(walk) for walk in walks.values())
+    figure, grid = plt.subplots(
+        len(walks), across, figsize=(2.9 * across + 1.2, 2.9 * len(walks) + 0.4), squeeze=False,
+        sharex=True, sharey=True, layout="constrained",
+    )  # fmt: skip
+    for line, (label, walk) in zip(grid, walks.items(), strict=True):
+        for axes, row in zip(line, walk, strict=False):
+            shown = axes.imshow(row["mean"], cmap="viridis", vmin=0, vmax=1)
+            axes.set(xticks=range(0, len(row["mean"]), 5), yticks=range(0, len(row["mean"]), 5))
+            axes.grid(visible=False)
+            axes.set_title(f"{label}, step {row['step']:,}", fontsize=9.5)
+        line[0].set_ylabel("true class")
+    for axes in grid[-1]:
+        axes.set_xlabel("class answered")
+    figure.colorbar(shown, ax=grid, fraction=0.03, label="mean softmax")
     return close(plt, figure, target)
 
 

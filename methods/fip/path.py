@@ -2,9 +2,14 @@
 
     u_t = -length x / |x|,   (g_t + mu I) x = v_t,   v_t = grad L + anchor * g-residual
 
-L is a second objective (another task, sparsity); with none (Eq. 3), v is a direction of its own and
-the walk goes wherever the outputs allow. Eq. 4 has no memory: small changes add up. The anchor
-adds J' M (f - f_0), the pull back to the outputs at the start.
+L is a second objective (another task, sparsity). With none (L = 0, Eq. 3) every direction in which
+the outputs stay is as good as any other, and the paper does not say which to take: here the first
+is random, and v is the direction of the last step, but for what would move the outputs.
+
+Eq. 4 has no memory: small changes add up. Two things pull back to the outputs f_0 of the start: the
+anchor, as part of v, and after each step one damped Gauss-Newton step,
+
+    theta += (g + nu I)^-1 J' M (f_0 - f) / N
 """
 
 from __future__ import annotations
@@ -24,6 +29,8 @@ from .solve import HOWS, How, conjugate_gradients, random_direction, sampled, so
 
 # gradient(net) -> (P,), that of the second objective at net.theta
 Gradient = Callable[[Network], np.ndarray]
+# inputs(step) -> (N, ...), those of a step, from 1: no fixed few are held while the rest drift
+Inputs = Callable[[int], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -86,7 +93,7 @@ def principal(weights: np.ndarray, count: int = 3) -> tuple[np.ndarray, np.ndarr
 
 def path(
     net: Network,
-    x: np.ndarray,
+    x: np.ndarray | Inputs,
     gradient: Gradient | None = None,
     *,
     steps: int = 100,
@@ -94,6 +101,7 @@ def path(
     mu: float = 1e-3,
     how: How = "cg",
     anchor: float = 0.0,
+    nu: float | None = None,
     space: Space = "softmax-fisher",
     active: np.ndarray | None = None,
     keep_every: int = 1,
@@ -102,13 +110,13 @@ def path(
     seed: int = 0,
     watch: Callable[[int, Network], None] | None = None,
 ) -> Path:
-    """Walk `net` (its theta moves) so that outputs on x (N, ...) change little.
+    """Walk `net` (its theta moves) so that outputs on x (N, ...), or on x(step), change little.
 
-    gradient: of what is to fall; None walks anywhere (L = 0): a random direction is pushed into
-    what leaves the outputs alone, and each step goes on in the direction of the last. length: of a
-    step. mu, how, iterations: of the solver (`solve`); "sampled" takes `beta` and no mu. anchor:
-    weight of the pull back to the first outputs. keep_every: steps between the weights that are
-    kept (the first and the last always are). watch(step, net) is called after each step.
+    gradient: of what is to fall; None walks anywhere (L = 0). length: of a step. mu, how,
+    iterations: of the solver (`solve`); "sampled" takes `beta` and no mu. anchor: weight of the
+    pull back to the first outputs. nu: damping of the way back after each step, by `iterations` of
+    conjugate gradients; None: no way back. keep_every: steps between the weights that are kept (the
+    first and the last always are). watch(step, net) is called after each step.
 
     Raises SettingError or UnknownNameError for settings outside this.
     """
@@ -118,19 +126,25 @@ def path(
         raise SettingError(
             f"path got steps={steps}, keep_every={keep_every}, length={length}: all above 0"
         )
-    metric = Metric(net, x, space, active)
-    walk = _Walk(metric, gradient, length, mu, how, anchor, iterations, beta, seed)
+    fixed = None if callable(x) else Metric(net, x, space, active)
+    walk = _Directions(net, gradient, length, mu, how, anchor, nu, iterations, beta, seed)
     get = net.device.get
     start = net.theta.copy()
     kept, at, taken = [get(start).copy()], [0], []
     for number in range(1, steps + 1):
-        u, solves = walk.direction(net, number)
+        metric = Metric(net, x(number), space, active) if callable(x) else fixed
+        assert metric is not None
+        u, solves = walk.direction(net, metric, number)
         if u is None:
             break  # nothing pulls any more
         net.theta += u
-        gone = net.theta - start
-        taken.append(Step(length, metric.length(u), solves, float(np.sqrt(inner(net, gone, gone)))))
+        output = metric.length(u)
         metric.move()
+        if nu is not None:
+            walk.go_back(net, metric)
+            metric.move()
+        gone = net.theta - start
+        taken.append(Step(length, output, solves, float(np.sqrt(inner(net, gone, gone)))))
         if number % keep_every == 0 or number == steps:
             kept.append(get(net.theta).copy())
             at.append(number)
@@ -139,48 +153,57 @@ def path(
     return Path(np.stack(kept), np.array(at), tuple(taken))
 
 
-class _Walk:
+class _Directions:
     """The choice of directions, and what it remembers from one to the next."""
 
     def __init__(
-        self, metric: Metric, gradient: Gradient | None, length: float, mu: float, how: How,
-        anchor: float, iterations: int, beta: float, seed: int,
+        self, net: Network, gradient: Gradient | None, length: float, mu: float, how: How,
+        anchor: float, nu: float | None, iterations: int, beta: float, seed: int,
     ) -> None:  # fmt: skip
-        self.metric, self.gradient, self.length, self.mu, self.how = (
-            metric, gradient, length, mu, how,
-        )  # fmt: skip
-        self.anchor, self.iterations, self.beta, self.seed = anchor, iterations, beta, seed
-        self.first = metric.outputs() if anchor else None
+        self.gradient, self.length, self.mu, self.how = gradient, length, mu, how
+        self.anchor, self.nu, self.iterations = anchor, nu, iterations
+        self.beta, self.seed = beta, seed
+        self.start = net.like() if anchor or nu is not None else None
         self.before: np.ndarray | None = None  # the last solution
 
-    def direction(self, net: Network, number: int) -> tuple[np.ndarray | None, int]:
+    def direction(self, net: Network, metric: Metric, number: int) -> tuple[np.ndarray | None, int]:
         """(u (P,) of the wanted length, iterations); None where v is 0."""
-        v = self._pulled(net)
+        v = self._pulled(net, metric)
         if self.how == "sampled":
-            u = sampled(self.metric, v, self.beta, self.length, seed=self.seed, number=number)
+            u = sampled(metric, v, self.beta, self.length, seed=self.seed, number=number)
             return u, 0
         more: dict[str, Any] = {}
         if self.how == "cg":
             guess = None if self.gradient is None else self.before
             more = {"iterations": self.iterations, "start": guess}
-        found = solve(self.metric, v, self.mu, self.how, **more)
+        found = solve(metric, v, self.mu, self.how, **more)
         self.before = found.x
         size = np.sqrt(inner(net, found.x, found.x))
         if size == 0:
             return None, found.iterations
         return found.x * net.dtype.type(-self.length / size), found.iterations
 
-    def _pulled(self, net: Network) -> np.ndarray:
+    def go_back(self, net: Network, metric: Metric) -> None:
+        """One damped Gauss-Newton step towards the outputs of the start."""
+        assert self.nu is not None
+        pull = metric.pull(-self._away(metric))
+        net.theta += conjugate_gradients(metric, pull, self.nu, iterations=self.iterations).x
+
+    def _away(self, metric: Metric) -> np.ndarray:
+        """How far the outputs (N, K) are from those of the start."""
+        assert self.start is not None
+        return metric.outputs() - self.start.forward(metric.x)
+
+    def _pulled(self, net: Network, metric: Metric) -> np.ndarray:
         """v (P,): what the step would go down, were there no metric."""
         if self.gradient is not None:
             v = self.gradient(net)
         elif self.before is None:
-            v = random_direction(net, 1.0, self.seed, 0)
+            v = -random_direction(net, 1.0, self.seed, 0)
         else:  # go on; scaled so that mu keeps its meaning
             v = self.before / net.dtype.type(np.sqrt(inner(net, self.before, self.before)))
-        if self.first is not None:
-            away = self.metric.outputs() - self.first
-            v = v + self.metric.pull(away) * net.dtype.type(self.anchor)
+        if self.anchor:
+            v = v + metric.pull(self._away(metric)) * net.dtype.type(self.anchor)
         return v
 
 

@@ -1,14 +1,7 @@
 """Networks along a path on which nothing but the weights changes: an ensemble out of one network.
 
-With no second objective (L = 0 in Eq. 4 of Raghavan & Thomson) every direction in which the outputs
-stay is as good as any other, and the paper does not say which to take. Here each step does two
-things, on a batch of inputs of its own, so that no fixed few are held while the rest drift:
-
-    u = length d / |d|,   (g + mu I) d = d_before       go on, but for what would move the outputs
-    theta += (g + nu I)^-1 J^T M (f_0 - f) / N          back towards the outputs of the start
-
-The first direction is random. The second part is one damped Gauss-Newton step; without it the
-small changes of many steps add up.
+`path` with no second objective, each step on a batch of inputs of its own, so that no fixed few are
+held while the rest drift, and a way back to the start's outputs after each.
 """
 
 from __future__ import annotations
@@ -16,15 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
-
 from ...kernels.errors import SettingError
 from ...nnlite import Network
 from ..batches import Batches
 from ..tasks import Arrays
-from ..vectors import inner
-from .metric import Metric, Space
-from .solve import conjugate_gradients, random_direction
+from .metric import Space
+from .path import path
 
 
 @dataclass(frozen=True)
@@ -69,25 +59,17 @@ class Walk:
             raise SettingError(f"{members} members of a walk of {self.steps} steps: 1 to that many")
         wanted = {round(self.steps * (number + 1) / members) for number in range(members)}
         batches = Batches(net.ops, [train], self.inputs, self.seed, 0xF1F)
-        start, kept = net.like(), []
-        direction = random_direction(net, 1.0, self.seed, 0)
-        for step in range(1, self.steps + 1):
-            metric = Metric(net, batches[step - 1][0], self.space)
-            direction = self._step(net, start, metric, direction)
+        kept: list[Network] = []
+
+        def look(step: int, net: Network) -> None:
             if step in wanted:
                 kept.append(net.like())
             if watch is not None:
                 watch(step, net)
-        return kept
 
-    def _step(self, net: Network, start: Network, metric: Metric, before: np.ndarray) -> np.ndarray:
-        """Move net.theta by one step and back to the start's outputs; the new direction (P,)."""
-        found = conjugate_gradients(metric, before, self.mu, iterations=self.iterations).x
-        found *= net.dtype.type(1 / np.sqrt(inner(net, found, found)))
-        net.theta += net.dtype.type(self.length) * found
-        if self.nu is not None:
-            metric.move()
-            pull = metric.pull(start.forward(metric.x) - metric.outputs())
-            back = conjugate_gradients(metric, pull, self.nu, iterations=self.iterations)
-            net.theta += back.x
-        return found
+        path(
+            net, lambda step: batches[step - 1][0], steps=self.steps, length=self.length,
+            mu=self.mu, nu=self.nu, space=self.space, keep_every=self.steps,
+            iterations=self.iterations, seed=self.seed, watch=look,
+        )  # fmt: skip
+        return kept

