@@ -1,4 +1,4 @@
-"""The command line: `weightspace run | list | report | data | warmup | bench`."""
+"""The command line: `weightspace run | sweep | list | report | data | warmup | bench`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from ..kernels.errors import SettingError, StorageError, WeightspaceError
-from . import cli_bench
+from . import cli_bench, cli_sweep
 
 if TYPE_CHECKING:
     from .studies import Study
@@ -31,6 +31,7 @@ data_app = typer.Typer(
 )
 app.add_typer(data_app, name="data")
 app.add_typer(cli_bench.app, name="bench")
+app.command(name="sweep")(cli_sweep.sweep)
 
 console = Console()
 errors = Console(stderr=True)

@@ -12,7 +12,6 @@ import io
 import json
 import math
 import platform
-import shutil
 import time
 from dataclasses import dataclass
 from importlib import metadata
@@ -23,14 +22,16 @@ import numpy as np
 from rich.console import Console
 
 from ..kernels.errors import CheckpointError, SettingError, StorageError
-from ..methods import METHODS, Result, Stream, fit
+from ..methods import METHODS, Method, Result, Stream, fit
 from ..methods.correlation import ImportanceProbe
 from ..methods.fit import Augment
 from ..nnlite import Network
 from ..nnlite.files import write_whole
 from ..nnlite.optim import Optimizer, get_optimizer
 from . import data, streams
+from .data.validation import HeldOut
 from .experiments import Preset, Variant, as_config, config_hash, kutalev_importances
+from .folders import claim
 from .networks import describe, make_network
 from .progress import Watcher, make_progress
 from .streams.augment import augment as move_images
@@ -58,15 +59,20 @@ class Plan:
         return self.out / variant.label.replace(" ", "-") / f"seed-{seed}"
 
 
-def make_stream(preset: Preset, seed: int, data_dir: Path | None) -> Stream:
+def make_stream(
+    preset: Preset, seed: int, data_dir: Path | None, held_out: HeldOut | None = None
+) -> Stream:
     """The stream of `preset` for a trial. Raises the data sets' and streams' named errors.
 
     `preset.data` may name several sets, as in "mnist+fashion-mnist"; the limits are for each.
+    held_out: test on a part of the training images, and leave the test images alone.
     """
     datasets = [
         data.load(name.strip(), data_dir).limited(preset.train_limit, preset.test_limit)
         for name in preset.data.split("+")
     ]
+    if held_out is not None:
+        datasets = [held_out.of(dataset) for dataset in datasets]
     settings = dict(preset.stream_settings)
     if preset.stream == "permuted":
         settings.setdefault("seed", seed)
@@ -118,7 +124,7 @@ def _make_turning(preset: Preset, stream: Stream, net: Network) -> Augment:
 
 def run(plan: Plan, console: Console) -> list[dict[str, Any]]:
     """Run what is planned; returns the summaries, in order. Raises the errors of what it calls."""
-    _prepare(plan)
+    claim(plan.out, "run", _holds_runs, plan.resume, plan.overwrite)
     summaries = []
     described = False
     with make_progress(console) as progress:
@@ -145,19 +151,8 @@ def _introduce(plan: Plan, stream: Stream, console: Console) -> None:
     )
 
 
-def _prepare(plan: Plan) -> None:
-    """Make OUT ready: refuse to mix with what is there, unless told what to do about it."""
-    existing = plan.out.exists() and any(plan.out.iterdir())
-    if not existing or plan.resume:
-        return
-    if not plan.overwrite:
-        raise SettingError(
-            f"{plan.out} already holds a run: --resume continues it, --overwrite replaces it, "
-            "--out names another folder"
-        )
-    if not (plan.out / "summary.json").exists() and not list(plan.out.glob("*/seed-*")):
-        raise SettingError(f"{plan.out} holds no run of weightspace; it will not be overwritten")
-    shutil.rmtree(plan.out)
+def _holds_runs(out: Path) -> bool:
+    return (out / "summary.json").exists() or any(out.glob("*/seed-*"))
 
 
 def _run_one(
@@ -177,21 +172,13 @@ def _run_one(
     checkpoint = folder / "checkpoint.safetensors"
     if not checkpoint.exists():  # one of other settings is refused by fit and keeps its own config
         write_whole(folder / "config.toml", to_toml(config))
-    method = variant.build()
-    net = make_network(plan.preset, stream, plan.backend, seed)
     begun = time.perf_counter()
-    result = fit(
-        net,
+    result, net, method = learn(
+        plan.preset,
+        variant,
         stream,
-        method,
-        optimizer=make_optimizer(plan.preset),
-        steps=plan.preset.steps,
-        epochs=plan.preset.epochs,
-        batch_size=plan.preset.batch_size,
-        seed=seed,
-        reset_optimizer=plan.preset.reset_optimizer,
-        eval_every=plan.preset.eval_every,
-        augment=make_augment(plan.preset, stream, net),
+        plan.backend,
+        seed,
         observer=watcher,
         checkpoint=checkpoint,
         checkpoint_every=2000,
@@ -206,6 +193,32 @@ def _run_one(
     if isinstance(method, ImportanceProbe):
         kutalev_importances.write_results(method, net, folder)
     return summary
+
+
+def learn(
+    preset: Preset, variant: Variant, stream: Stream, backend: str, seed: int, **more: Any
+) -> tuple[Result, Network, Method]:
+    """One trial of `preset` by one method; more: what else `fit` should be told.
+
+    Returns the result with the network and the method that came to it. Raises `fit`'s errors.
+    """
+    method = variant.build()
+    net = make_network(preset, stream, backend, seed)
+    result = fit(
+        net,
+        stream,
+        method,
+        optimizer=make_optimizer(preset),
+        steps=preset.steps,
+        epochs=preset.epochs,
+        batch_size=preset.batch_size,
+        seed=seed,
+        reset_optimizer=preset.reset_optimizer,
+        eval_every=preset.eval_every,
+        augment=make_augment(preset, stream, net),
+        **more,
+    )
+    return result, net, method
 
 
 def summarise(

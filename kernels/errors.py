@@ -77,6 +77,10 @@ class OutOfMemoryError(WeightspaceError, MemoryError):
     """A device has no room for what was asked."""
 
 
+class WorkerError(WeightspaceError, RuntimeError):
+    """Worker processes cannot be reached, or end again and again before their work is done."""
+
+
 class MissingExtraError(WeightspaceError, ImportError):
     """An optional package is absent; the message names the extra that brings it."""
 

@@ -13,6 +13,7 @@ from . import (
     metrics,
     mutual_information,
     pruning,
+    shards,
     sparse_map,
     taskspace,
     unit_clusters,
@@ -36,6 +37,7 @@ from .penalty import QuadraticPenalty
 from .rehearsal import Rehearsal
 from .replay import DERPP, Replay
 from .result import Evaluation, Result
+from .shards import sharded
 from .si import SI
 from .sig import SIG, WVA
 from .superposition import Superposition
@@ -115,6 +117,8 @@ __all__ = [
     "metrics",
     "mutual_information",
     "pruning",
+    "sharded",
+    "shards",
     "sparse_map",
     "taskspace",
     "train_adp",

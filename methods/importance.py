@@ -77,12 +77,14 @@ def fisher(
     seed: int = 0,
     active: np.ndarray | None = None,
     batch: int = BATCH,
+    first: int = 0,
 ) -> np.ndarray:
     """The diagonal of the Fisher information of the softmax, (P,), a mean over the samples x.
 
     kind "true": F_i = 1/N sum_n sum_c p_c (d log p_c / d theta_i)^2, exact in all K classes at
     once. "sampled": one label a sample, drawn from the model with Philox(seed): unbiased.
     "empirical": the true labels `y` (N,) int64; away from the optimum no estimate of the Fisher.
+    first: the number of x[0] among all samples, where x is a part of them: it has that one's draw.
 
     Raises SettingError when "empirical" gets no labels, UnknownNameError for another kind.
     """
@@ -95,7 +97,7 @@ def fisher(
             return factor
 
     elif kind == "sampled":
-        draws = generator(seed, 0x5A3D).random(len(x))
+        draws = generator(seed, 0x5A3D).random(first + len(x))[first:]
 
         def cotangent(logits, lo, hi):
             p = net.device.get(probabilities(net, logits, active))

@@ -36,31 +36,31 @@ def _digest(arrays: dict[str, np.ndarray], about: dict[str, Any]) -> str:
     return total.hexdigest()
 
 
-def save_arrays(path: Path, arrays: dict[str, np.ndarray], about: dict[str, Any]) -> None:
-    """Write named arrays and a JSON-able description, whole or not at all. Raises StorageError."""
+def pack_arrays(arrays: dict[str, np.ndarray], about: dict[str, Any]) -> bytes:
+    """Named arrays and a JSON-able description as the bytes of a safetensors file."""
     from safetensors.numpy import save  # noqa: PLC0415  (keeps the import of nnlite light)
 
     whole = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     record = {"format": FORMAT, "sha256": _digest(whole, about), "about": about}
-    write_whole(path, save(whole, {KEY: json.dumps(record, sort_keys=True)}))
+    return save(whole, {KEY: json.dumps(record, sort_keys=True)})
 
 
-def load_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """What `save_arrays` wrote. Raises CheckpointError for a missing, foreign or damaged file."""
-    from safetensors import SafetensorError, safe_open  # noqa: PLC0415
+def unpack_arrays(data: bytes, source: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """What `pack_arrays` packed. Raises CheckpointError, naming `source`, for anything else."""
+    from safetensors import SafetensorError  # noqa: PLC0415
+    from safetensors.numpy import load  # noqa: PLC0415
 
     try:
-        with safe_open(os.fspath(path), framework="numpy") as file:
-            metadata = file.metadata() or {}
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except FileNotFoundError:
-        raise CheckpointError(f"there is no checkpoint at {path}") from None
-    except (SafetensorError, OSError, ValueError, TypeError, KeyError) as wrong:
+        arrays = load(data)
+        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+        metadata = header.get("__metadata__", {})
+    except (SafetensorError, ValueError, TypeError, KeyError) as wrong:
         raise CheckpointError(
-            f"{path} is not a readable checkpoint ({wrong}); it may be cut short: use an older one"
+            f"{source} is not a readable checkpoint ({wrong}); it may be cut short: use an older "
+            "one"
         ) from None
     if KEY not in metadata:
-        raise CheckpointError(f"{path} is a safetensors file, but was not written by weightspace")
+        raise CheckpointError(f"{source} is a safetensors file, but was not written by weightspace")
     try:
         record = json.loads(metadata[KEY])
         fits = record["sha256"] == _digest(arrays, record["about"])
@@ -68,11 +68,28 @@ def load_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         record, fits = {}, False
     if record.get("format", FORMAT) != FORMAT:
         raise CheckpointError(
-            f"{path} has format {record['format']!r}; this version reads '{FORMAT}'"
+            f"{source} has format {record['format']!r}; this version reads '{FORMAT}'"
         )
     if not fits:
-        raise CheckpointError(f"{path} is damaged: its checksum does not fit; use an older one")
+        raise CheckpointError(f"{source} is damaged: its checksum does not fit; use an older one")
     return arrays, record["about"]
+
+
+def save_arrays(path: Path, arrays: dict[str, np.ndarray], about: dict[str, Any]) -> None:
+    """Write named arrays and a JSON-able description, whole or not at all. Raises StorageError."""
+    write_whole(path, pack_arrays(arrays, about))
+
+
+def load_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """What `save_arrays` wrote. Raises CheckpointError for a missing, foreign or damaged file."""
+    try:
+        with open(path, "rb") as file:
+            data = file.read()
+    except FileNotFoundError:
+        raise CheckpointError(f"there is no checkpoint at {path}") from None
+    except OSError as wrong:
+        raise CheckpointError(f"{path} is not a readable checkpoint ({wrong})") from None
+    return unpack_arrays(data, path)
 
 
 def _describe_layer(layer: Layer) -> dict[str, Any]:
@@ -161,6 +178,15 @@ def build_network(about: dict[str, Any], backend: str) -> Network:
     )
 
 
+def network_from(
+    arrays: dict[str, np.ndarray], about: dict[str, Any], backend: str, source: Path
+) -> Network:
+    """The network that arrays and description of `source` hold. Raises CheckpointError."""
+    net = build_network(about, backend)
+    restore_parameters(net, arrays, source)
+    return net
+
+
 def load_network(path: Path, backend: str = "cpu") -> Network:
     """The network in `path`, on `backend`. Raises CheckpointError."""
     arrays, about = load_arrays(path)
@@ -170,6 +196,4 @@ def load_network(path: Path, backend: str = "cpu") -> Network:
         raise CheckpointError(
             f"{path} holds a '{about.get('kind')}', not a network; resume a run with --resume"
         )
-    net = build_network(about, backend)
-    restore_parameters(net, arrays, path)
-    return net
+    return network_from(arrays, about, backend, path)

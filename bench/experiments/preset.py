@@ -94,11 +94,13 @@ def apply_settings(preset: Preset, assignments: list[str]) -> Preset:
     return preset
 
 
-def split_assignment(assignment: str) -> tuple[str, str]:
-    """(key, text) of `key=value`. Raises SettingError for anything else."""
+def split_assignment(assignment: str, option: str = "--set") -> tuple[str, str]:
+    """(key, text) of `key=value`, given to `option`. Raises SettingError for anything else."""
     key, equals, text = assignment.partition("=")
     if not equals or not key or not text:
-        raise SettingError(f"--set {assignment!r}: write it as key=value, as in --set steps=100")
+        raise SettingError(
+            f"{option} {assignment!r}: write it as key=value, as in {option} steps=100"
+        )
     return key.strip(), text.strip()
 
 

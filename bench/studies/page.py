@@ -15,7 +15,7 @@ from ..runs import versions
 from .study import Row, Study
 
 
-def _cells(table: Table) -> str:
+def table_html(table: Table) -> str:
     """A rich table of plain text as HTML."""
 
     def plain(cell: object) -> str:
@@ -33,7 +33,7 @@ def _cells(table: Table) -> str:
 
 def write_page(study: Study, rows: Sequence[Row], figures: Sequence[Path], folder: Path) -> Path:
     """OUT/report.html of a finished study."""
-    body = "".join(_cells(table) for table in study.tell(rows))
+    body = "".join(table_html(table) for table in study.tell(rows))
     body += "".join(image(path, path.stem) for path in figures)
     body += "".join(f"<p><small>{html.escape(note)}</small></p>" for note in study.notes)
     body += f"<h2>Settings</h2><pre>{html.escape((folder / 'config.toml').read_text())}</pre>"

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -23,9 +22,10 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from ...kernels.errors import CheckpointError, SettingError, unknown_name
+from ...kernels.errors import unknown_name
 from ...nnlite.files import write_whole
 from ..experiments.preset import parse_value, split_assignment, typed_value
+from ..folders import claim_for
 from ..progress import make_progress
 from ..runs import plain, to_toml, versions
 
@@ -125,7 +125,7 @@ class Done(NamedTuple):
 
 def run_study(plan: StudyPlan, console: Console) -> Done:
     """Do what is planned and draw it. Raises the errors of its parts."""
-    _prepare(plan)
+    claim_for(plan.out, "study", "config.toml", _asked(plan), plan.resume, plan.overwrite)
     study = plan.study
     parts = study.parts(study.settings)
     rows: list[Row] = []
@@ -165,25 +165,9 @@ def read_rows(path: Path) -> Iterator[Row]:
         yield json.loads(line)
 
 
-def _prepare(plan: StudyPlan) -> None:
-    """Make OUT ready: refuse to mix with what is there, unless told what to do about it."""
-    config = plan.out / "config.toml"
-    asked = to_toml(
+def _asked(plan: StudyPlan) -> str:
+    """config.toml: everything that decides the rows but the seeds."""
+    return to_toml(
         {"study": plan.study.name, "backend": plan.backend,
          **plain(dataclasses.asdict(plan.study.settings))}
     )  # fmt: skip
-    if plan.out.exists() and any(plan.out.iterdir()):
-        if not (plan.resume or plan.overwrite):
-            raise SettingError(
-                f"{plan.out} already holds a run: --resume continues it, --overwrite replaces it, "
-                "--out names another folder"
-            )
-        if not config.exists():
-            raise SettingError(f"{plan.out} holds no study; it will not be touched")
-        if plan.overwrite:
-            shutil.rmtree(plan.out)
-        elif config.read_text() != asked:
-            raise CheckpointError(
-                f"{plan.out} was run with other settings; use the same ones, or another --out"
-            )
-    write_whole(config, asked)

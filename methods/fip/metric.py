@@ -189,6 +189,14 @@ class Metric:
         """d^2 f[v, v] (N, K): the logits' second derivative along v."""
         return np.concatenate([self.net.second(saved, v) for _, saved, _ in self._passes()])
 
+    def diagonal(self) -> np.ndarray:
+        """g's diagonal (P,), by sums of squares: no matrix is formed. The trace is its sum."""
+        total = self.net.device.zeros((self.net.num_parameters,), self.net.dtype)
+        for _, saved, p in self._passes():
+            self.net.accumulate(saved, self._factor(p, saved.outputs), total, 2)
+        total /= self.net.dtype.type(self.n)
+        return total
+
     # ---- B and its Gram matrix -----------------------------------------------------------------
 
     def _whole(self) -> tuple[Saved, Any]:

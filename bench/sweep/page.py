@@ -1,0 +1,37 @@
+"""A sweep as one self-contained HTML page: its table, its figure, what failed, what was asked."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.table import Table
+
+from ...nnlite.files import write_whole
+from ..report import fill_template, image
+from ..runs import versions
+from ..studies.page import table_html
+from .plan import SweepPlan
+
+
+def write_page(
+    plan: SweepPlan, told: Table, picture: Path, failed: Sequence[str], notes: Sequence[str],
+    out: Path,
+) -> Path:  # fmt: skip
+    """OUT/report.html of a finished sweep."""
+    body = table_html(told) + image(picture, "validation accuracy against what was swept")
+    body += "".join(f"<p><small>{html.escape(note)}</small></p>" for note in notes)
+    if failed:
+        items = "".join(f"<li>{html.escape(line)}</li>" for line in failed)
+        body += f"<h2>Came to nothing</h2><ul>{items}</ul>"
+    body += f"<h2>Asked for</h2><pre>{html.escape(plan.asked())}</pre>"
+    page = fill_template(
+        "page.html",
+        title=html.escape(f"sweep of {plan.experiment}"),
+        lead="",
+        body=body,
+        versions=html.escape(", ".join(f"{name} {v}" for name, v in versions().items())),
+    )
+    write_whole(out / "report.html", page)
+    return out / "report.html"

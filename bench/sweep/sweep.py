@@ -1,0 +1,144 @@
+"""Running a sweep: trials to wherever they are worked on, results kept one by one.
+
+    OUT/sweep.toml         what was asked for; a resumed sweep must ask for the same
+    OUT/trials/ID.json     a finished trial, whole or not there; ID is a hash of its settings
+    OUT/results.jsonl|csv  all trials in canonical order: the same bytes whoever did them
+    OUT/timings.jsonl      how long each took and where, in the order in which they came
+    OUT/figures/, OUT/report.html
+
+Only this process writes. What is done twice, because a worker died before it could say that it was
+done, is written once.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rich.console import Console
+
+from ...kernels.errors import CheckpointError, WorkerError
+from ...nnlite.files import write_whole
+from ..folders import claim_for
+from ..progress import make_progress
+from .executors import Executor
+from .plan import SweepPlan
+from .results import Choice, Row, as_csv, as_jsonl, choose, rows
+from .trials import Record, Trial, run_trial
+
+
+@dataclass
+class _Folder:
+    """OUT, and the results that are in it."""
+
+    out: Path
+    results: dict[str, Record] = field(default_factory=dict)
+    timings: list[Record] = field(default_factory=list)
+
+    def read(self) -> None:
+        """Take up what an earlier run left. Raises CheckpointError for a file that is no result."""
+        for path in sorted((self.out / "trials").glob("*.json")):
+            try:
+                self.results[path.stem] = json.loads(path.read_text())["result"]
+            except (ValueError, KeyError, TypeError):
+                raise CheckpointError(f"{path} holds no result; remove it and resume") from None
+        clock = self.out / "timings.jsonl"
+        if clock.exists():
+            self.timings = [json.loads(line) for line in clock.read_text().splitlines()]
+
+    def keep(self, trial: Trial, answer: Record) -> None:
+        """Write a result, then its time."""
+        known = self.results[answer["id"]] = answer["result"]
+        about = {"id": answer["id"], "assignments": trial.assignments, "label": trial.label,
+                 "seed": trial.seed, "result": known}  # fmt: skip
+        path = self.out / "trials" / f"{answer['id']}.json"
+        write_whole(path, json.dumps(about, indent=1, sort_keys=True) + "\n")
+        self.timings.append(answer["timing"])
+        lines = "".join(json.dumps(line) + "\n" for line in self.timings)
+        write_whole(self.out / "timings.jsonl", lines)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a sweep came to. ran: trials worked out now, the others were there."""
+
+    results: dict[str, Record]
+    choices: list[Choice]
+    rows: list[Row]
+    ran: int
+
+
+def run_sweep(
+    plan: SweepPlan,
+    out: Path,
+    executor: Executor,
+    console: Console,
+    data_dir: Path | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+) -> Outcome:
+    """Do what is planned, in OUT. A KeyboardInterrupt leaves what is done, to be resumed.
+
+    Raises SettingError and CheckpointError about OUT, WorkerError where workers cannot work, and
+    DataError where they read different data.
+    """
+    claim_for(out, "sweep", "sweep.toml", plan.asked(), resume, overwrite)
+    folder = _Folder(out)
+    folder.read()
+    before = len(folder.results)
+    inner = [trial for one in plan.candidates() for trial in plan.inner_trials(one)]
+    _work(plan, folder, "choosing", inner, executor, console, data_dir)
+    choices = choose(plan, folder.results)
+    chosen = [choice.candidate for choice in choices if choice.candidate is not None]
+    outer = [trial for one in chosen for trial in plan.outer_trials(one)]
+    _work(plan, folder, "testing", outer, executor, console, data_dir)
+    done = rows(plan, choices, folder.results)
+    write_whole(out / "results.jsonl", as_jsonl(done))
+    write_whole(out / "results.csv", as_csv(plan, done))
+    return Outcome(folder.results, choices, done, len(folder.results) - before)
+
+
+def _work(
+    plan: SweepPlan,
+    folder: _Folder,
+    stage: str,
+    trials: Sequence[Trial],
+    executor: Executor,
+    console: Console,
+    data_dir: Path | None,
+) -> None:
+    """Have those of `trials` done that are not."""
+    wanted = {trial.identity(): trial for trial in trials}
+    missing = {name: trial for name, trial in wanted.items() if name not in folder.results}
+    messages = [trial.message(data_dir) for trial in missing.values()]
+    with make_progress(console) as progress:
+        bar = progress.add_task(stage, total=len(wanted), note="")
+        progress.advance(bar, len(wanted) - len(missing))
+        for _, answer in executor.unordered(run_trial, messages):
+            if "stopped" in answer:
+                raise WorkerError(f"a trial could not be run: {answer['stopped']}")
+            trial = missing[answer["id"]]
+            folder.keep(trial, answer)
+            note = _note(plan, trial, answer["result"])
+            progress.update(bar, advance=1, note=note)
+            if not console.is_terminal:
+                console.print(f"{stage}: {note}", highlight=False)
+
+
+def _note(plan: SweepPlan, trial: Trial, result: Record) -> str:
+    """A finished trial in a line."""
+    told = ", ".join([*plan.swept(trial), f"seed {trial.seed}"])
+    came = f"{result['acc']:.2%}" if result.get("acc") is not None else result["status"]
+    return f"{trial.label} {told}: {came}"
+
+
+def failures(found: Iterable[Row]) -> list[str]:
+    """A line for each trial that came to nothing, with its error."""
+    return [
+        f"{row.candidate.label} {row.candidate.told()}, seed {row.trial.seed}: "
+        f"{row.result['error']}"
+        for row in found
+        if row.result["status"] != "ok"
+    ]

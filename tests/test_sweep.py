@@ -1,0 +1,455 @@
+"""Sweeps: the same results file whoever works it out, whatever dies; nested, resumable, named."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import struct
+import subprocess
+import sys
+import time
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+from typer.testing import CliRunner
+from weightspace.bench import data, runs
+from weightspace.bench.cli import app
+from weightspace.bench.data import Dataset
+from weightspace.bench.data.validation import HeldOut
+from weightspace.bench.experiments import get_preset
+from weightspace.bench.sweep import Dask, Executor, Pool, SweepPlan, read_axes, run_sweep
+from weightspace.bench.sweep import executors as executors_module
+from weightspace.bench.sweep.results import at_the_edge, choose
+from weightspace.bench.sweep.space import candidates, read_random
+from weightspace.bench.sweep.trials import read_message, run_trial
+from weightspace.kernels import errors
+from weightspace.methods import importance, sharded
+from weightspace.nnlite import models
+
+pytest.importorskip("matplotlib", reason="a sweep draws a figure")
+
+TINY = (
+    "data=mnist", "hidden=8", "steps=6", "batch_size=16", "stream.num_tasks=2", "lr=0.01",
+)  # fmt: skip
+QUIET = Console(quiet=True)
+
+
+def write_idx(path: Path, array: np.ndarray) -> None:
+    header = struct.pack(f">I{array.ndim}I", 0x0800 + array.ndim, *array.shape)
+    path.write_bytes(header + array.astype(np.uint8).tobytes())
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory) -> Path:
+    """Small clusters in the format of MNIST, at once to read: each class lights its own pixels."""
+    folder = tmp_path_factory.mktemp("data")
+    rng = np.random.default_rng(0)
+    for part, count in (("train", 200), ("t10k", 60)):
+        y = np.arange(count) % 10
+        x = rng.integers(0, 160, (count, 4, 5))
+        x.reshape(count, 20)[np.arange(count), 2 * y] += 95
+        write_idx(folder / f"{part}-images-idx3-ubyte", x)
+        write_idx(folder / f"{part}-labels-idx1-ubyte", y)
+    return folder
+
+
+def tiny(**more) -> SweepPlan:
+    given = {
+        "axes": read_axes(["ewc.lam=1,100"], ["si.lam=log:0.1:10"]), "draws": 2, "trials": 2,
+        "settings": TINY, "backend": "reference",
+    }  # fmt: skip
+    return SweepPlan("permuted-mnist", **{**given, **more})
+
+
+def sweep(plan, out, images, executor=None, **more):
+    return run_sweep(plan, out, executor or Executor(), QUIET, images, **more)
+
+
+def contents(out: Path) -> dict[str, bytes]:
+    """All that must be equal, trial by trial."""
+    paths = [*sorted((out / "trials").iterdir()), *out.glob("results.*"), out / "sweep.toml"]
+    return {str(path.relative_to(out)): path.read_bytes() for path in paths}
+
+
+@pytest.fixture(scope="module")
+def serial(images, tmp_path_factory) -> Path:
+    """The results of `tiny`, worked out in this process."""
+    out = tmp_path_factory.mktemp("serial") / "r"
+    sweep(tiny(), out, images)
+    return out
+
+
+# ---- what is tried -----------------------------------------------------------------------------
+
+
+def test_grids_multiply_and_methods_have_their_own_keys():
+    axes = read_axes(["lr=1e-3,1e-4", "ewc.lam=1,10,100", "hidden=64,64;128,128"], [])
+    assert len(candidates(axes, "ewc", 5, 0)) == 12
+    assert candidates(axes, "naive", 5, 0) == [
+        {"hidden": hidden, "lr": lr} for hidden in ("64,64", "128,128") for lr in ("1e-3", "1e-4")
+    ]
+
+
+def test_draws_depend_on_nothing_but_seed_key_and_number():
+    axis = read_random("ewc.lam=log:1:1000")
+    texts = [axis.draw(3, number) for number in range(50)]
+    assert texts == [axis.draw(3, number) for number in reversed(range(50))][::-1]
+    assert len(set(texts)) > 45 and texts[0] != axis.draw(4, 0)
+    values = np.log10([float(text) for text in texts])
+    assert 0 <= values.min() < 0.4 and 2.6 < values.max() <= 3 and abs(values.mean() - 1.5) < 0.3
+    one, two = ["ewc.lam=log:1:1000", "lr=uniform:0:1"], ["lr=uniform:0:1", "ewc.lam=log:1:1000"]
+    assert candidates(read_axes([], one), "ewc", 4, 3) == candidates(
+        read_axes([], two), "ewc", 4, 3
+    )
+    assert [c["ewc.lam"] for c in candidates(read_axes([], one), "ewc", 4, 3)] == texts[:4]
+    whole = read_random("steps=int:3:5")
+    assert {whole.draw(0, number) for number in range(60)} == {"3", "4", "5"}
+    named = read_random("activation=choice:relu:tanh")
+    assert {named.draw(0, number) for number in range(20)} == {"relu", "tanh"}
+
+
+def test_the_methods_are_those_whose_keys_are_swept():
+    assert tiny().methods == ("ewc", "si")
+    shared = tiny(axes=read_axes(["lr=1e-3,1e-2"], []), settings=TINY[:-1])
+    assert shared.methods == tuple(get_preset("permuted-mnist").methods)
+    assert len({trial.identity() for c in tiny().candidates() for trial in
+                [*tiny().inner_trials(c), *tiny().outer_trials(c)]}) == 4 * 3  # fmt: skip
+
+
+def test_a_preset_with_cases_has_a_line_for_each():
+    plan = SweepPlan("psp-permuted-mnist", read_axes(["lr=1e-3,1e-4"], []), ("superposition",))
+    labels = {candidate.label for candidate in plan.candidates()}
+    assert len(labels) > 1 and len(plan.candidates()) == 2 * len(labels)
+
+
+# ---- what a choice may look at -----------------------------------------------------------------
+
+
+def numbered(classes=3, train=50, test=20) -> Dataset:
+    """A data set whose every image is a number of its own."""
+    marks = np.arange(train + test, dtype=np.uint8).reshape(-1, 1, 1, 1)
+    y = np.arange(train + test) % classes
+    return Dataset("numbers", marks[:train], y[:train], marks[train:], y[train:], classes, "here")
+
+
+def test_held_out_images_are_training_images_and_folds_share_none():
+    whole = numbered()
+    seen = []
+    for fold in range(5):
+        cut = HeldOut(0.2, fold).of(whole)
+        train, held = set(cut.train_x.ravel()), set(cut.test_x.ravel())
+        assert train | held == set(range(50)) and not train & held  # no test image, no other lost
+        assert len(held) in range(9, 12) and set(cut.test_y) == {0, 1, 2}
+        assert (cut.test_x.ravel() % 3 == cut.test_y).all()
+        assert cut.hash == HeldOut(0.2, fold).of(numbered()).hash
+        seen += held
+    assert sorted(seen) == list(range(50))
+
+
+def sorted_pixels(x: np.ndarray) -> set[bytes]:
+    """Each image's pixels in the order of their values."""
+    rows = np.sort(np.round(x).astype(np.uint8).reshape(len(x), -1), axis=1)
+    return {row.tobytes() for row in rows}
+
+
+def test_every_task_of_a_stream_holds_out_the_same_images(images):
+    preset = tiny().trial(tiny().candidates()[0], 0, None).resolve()[0]
+    whole = data.load("mnist", images)
+    stream = runs.make_stream(preset, 7, images, HeldOut(0.3))
+    held, tests = sorted_pixels(HeldOut(0.3).of(whole).test_x), sorted_pixels(whole.test_x)
+    assert len(held) == 60 and not held & tests
+    for task in stream:  # a permutation keeps an image's sorted pixels
+        assert sorted_pixels(255 * task.load_test()[0]) == held
+        assert not sorted_pixels(255 * task.load_train()[0]) & (held | tests)
+
+
+def test_inner_seeds_are_not_outer_seeds(serial):
+    rows = [json.loads(line) for line in (serial / "results.jsonl").read_text().splitlines()]
+    inner = [row for row in rows if row["stage"] == "selection"]
+    outer = [row for row in rows if row["stage"] == "test"]
+    assert len(inner) == 4 and len(outer) == 4
+    assert not {row["seed"] for row in inner} & {row["seed"] for row in outer}
+    assert {(row["train_images"], row["test_images"]) for row in inner} == {(320, 80)}
+    assert {(row["train_images"], row["test_images"]) for row in outer} == {(400, 120)}
+    for method in ("ewc", "si"):
+        best = max((row for row in inner if row["method"] == method), key=lambda row: row["acc"])
+        chosen = [row["settings"] for row in outer if row["method"] == method]
+        assert chosen == [best["settings"]] * 2
+
+
+def test_the_choice_is_the_best_mean_without_a_failure():
+    plan = tiny(folds=2)
+    accuracies = iter([0.5, 0.7, 0.9, None, 0.6, 0.6, 0.6, 0.6])
+    results = {
+        trial.identity(): {"status": "ok" if acc is not None else "diverged", "acc": acc}
+        for candidate in plan.candidates()
+        for trial in plan.inner_trials(candidate)
+        for acc in [next(accuracies)]
+    }
+    ewc, si = choose(plan, results)
+    assert ewc.candidate.settings == {"ewc.lam": "1"} and ewc.failed == 1
+    assert ewc.validation.mean == pytest.approx(0.6) and ewc.validation.error == pytest.approx(0.1)
+    assert si.candidate == plan.candidates()[2]  # the first of equals
+    (told,) = at_the_edge(plan, [ewc, si])  # what is drawn has no ends
+    assert told.startswith("ewc: ewc.lam=1 is at the end")
+
+
+# ---- executors ---------------------------------------------------------------------------------
+
+
+def die_once(marker: str) -> str:
+    """Kill -9 this very process, the first time."""
+    if not Path(marker).exists():
+        Path(marker).write_text("")
+        os.kill(os.getpid(), signal.SIGKILL)
+    return f"{marker} done"
+
+
+def die(_: object) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Murderous(Executor):
+    """An executor beneath which a worker is killed after the first answer, whatever it is at."""
+
+    def __init__(self, inner: Executor, kill) -> None:
+        self.inner, self.kill, self.killed = inner, kill, False
+
+    def unordered(self, function, items):
+        for answer in self.inner.unordered(function, items):
+            yield answer
+            if not self.killed:
+                self.killed = True
+                self.kill()
+
+
+def test_a_pool_with_a_killed_worker_has_the_serial_results(serial, images, tmp_path):
+    with Pool(2) as pool:
+        marker = str(tmp_path / "marker")
+        assert list(pool.map(die_once, [marker])) == [f"{marker} done"]  # killed at its work
+        assert pool.lost == 1
+
+        def kill():
+            os.kill(next(iter(pool._pool._processes)), signal.SIGKILL)
+
+        done = sweep(tiny(), tmp_path / "r", images, Murderous(pool, kill))
+        assert done.ran == 8
+        net = models.mlp((20, 8, 10), backend="reference")
+        x = np.random.default_rng(0).random((90, 20)).astype(np.float32)
+        whole = sharded(importance.fisher, net, x, shard=20)
+        assert np.array_equal(sharded(importance.fisher, net, x, shard=20, map=pool.map), whole)
+    assert pool.lost >= 2
+    assert contents(tmp_path / "r") == contents(serial)
+
+
+def test_work_that_kills_every_worker_is_given_up(monkeypatch):
+    monkeypatch.setattr(executors_module, "LIVES", 1)
+    with pytest.raises(errors.WorkerError, match="memory"), Pool(1) as pool:
+        list(pool.unordered(die, [0]))
+
+
+def test_dask_with_a_killed_worker_has_the_serial_results(serial, images, tmp_path):
+    """A cluster of processes; one worker is killed with kill -9 while it works."""
+    distributed = pytest.importorskip("distributed", reason="needs the extra 'distributed'")
+    with distributed.LocalCluster(
+        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None,
+        host="127.0.0.1", local_directory=str(tmp_path / "dask"), silence_logs=50,
+    ) as cluster, Dask(cluster.scheduler_address) as dask:  # fmt: skip
+
+        def kill():
+            os.kill(next(iter(cluster.workers.values())).pid, signal.SIGKILL)
+
+        marker = str(tmp_path / "marker")
+        assert list(dask.map(die_once, [marker])) == [f"{marker} done"]  # killed at its work
+        executor = Murderous(dask, kill)
+        done = sweep(tiny(), tmp_path / "r", images, executor)
+        assert executor.killed and done.ran == 8
+        net = models.mlp((20, 8, 10), backend="reference")
+        x = np.random.default_rng(0).random((90, 20)).astype(np.float32)
+        whole = sharded(importance.fisher, net, x, shard=20)
+        assert np.array_equal(sharded(importance.fisher, net, x, shard=20, map=dask.map), whole)
+    assert contents(tmp_path / "r") == contents(serial)
+
+
+def test_no_scheduler_is_named():
+    pytest.importorskip("distributed", reason="needs the extra 'distributed'")
+    with pytest.raises(errors.WorkerError, match="dask scheduler"):
+        Dask("tcp://127.0.0.1:9", patience=0.3)
+
+
+def test_without_dask_the_extra_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(errors.MissingExtraError, match=r"weightspace\[distributed\]"):
+        Dask("tcp://127.0.0.1:8786")
+
+
+# ---- resuming ----------------------------------------------------------------------------------
+
+
+class Stopping(Executor):
+    """Ctrl-C after so many answers."""
+
+    def __init__(self, after: int) -> None:
+        self.left = after
+
+    def unordered(self, function, items):
+        for answer in super().unordered(function, items):
+            if not self.left:
+                raise KeyboardInterrupt
+            self.left -= 1
+            yield answer
+
+
+@pytest.mark.parametrize("after", [3, 5])
+def test_a_stopped_sweep_does_what_is_missing(serial, images, tmp_path, after):
+    out = tmp_path / "r"
+    with pytest.raises(KeyboardInterrupt):
+        sweep(tiny(), out, images, Stopping(after))
+    assert len(list((out / "trials").iterdir())) == after
+    with pytest.raises(errors.SettingError, match=r"--resume.*--overwrite"):
+        sweep(tiny(), out, images)
+    assert sweep(tiny(), out, images, resume=True).ran == 8 - after
+    assert contents(out) == contents(serial)
+    assert sweep(tiny(), out, images, resume=True).ran == 0
+    timed = [json.loads(line)["id"] for line in (out / "timings.jsonl").read_text().splitlines()]
+    assert len(timed) == len(set(timed)) == 8
+    with pytest.raises(errors.CheckpointError, match="other settings"):
+        sweep(tiny(trials=3), out, images, resume=True)
+    assert sweep(tiny(trials=1), out, images, overwrite=True).ran == 6
+
+
+def test_ctrl_c_on_the_command_line_leaves_a_sweep_to_resume(images, tmp_path):
+    out = tmp_path / "r"
+    command = [
+        sys.executable, "-m", "weightspace.bench", "sweep", "permuted-mnist", "--workers", "2",
+        "--backend", "reference", "--grid", "ewc.lam=1,2", "--data-dir", str(images),
+        "--out", str(out), *(word for one in TINY for word in ("--set", one)),
+        "--set", "steps=200000",
+    ]  # fmt: skip
+    running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while not (out / "sweep.toml").exists():
+        assert running.poll() is None, running.communicate()
+        time.sleep(0.02)
+    time.sleep(0.5)
+    running.send_signal(signal.SIGINT)
+    _, said = running.communicate(timeout=60)
+    assert running.returncode == 130 and "--resume" in said, said
+    assert "Traceback" not in said
+
+
+def test_a_damaged_result_is_named(serial, images, tmp_path):
+    out = tmp_path / "r"
+    sweep(tiny(axes=read_axes(["ewc.lam=1,2"], []), trials=1), out, images)
+    victim = next((out / "trials").iterdir())
+    victim.write_text("{")
+    with pytest.raises(errors.CheckpointError, match=victim.name):
+        sweep(tiny(axes=read_axes(["ewc.lam=1,2"], []), trials=1), out, images, resume=True)
+
+
+# ---- what goes wrong ---------------------------------------------------------------------------
+
+
+def test_a_trial_that_fails_is_a_result_and_the_sweep_goes_on(images, tmp_path):
+    """A class order that does not divide is found out when the stream is made."""
+    plan = SweepPlan(
+        "split-mnist", read_axes(["stream.classes_per_task=2,3"], []), ("naive",),
+        ("data=mnist", "hidden=8", "steps=4", "batch_size=16"), backend="reference", trials=1,
+    )  # fmt: skip
+    done = sweep(plan, tmp_path / "r", images)
+    assert [row.result["status"] for row in done.rows] == ["ok", "failed", "ok"]
+    assert "SettingError" in done.rows[1].result["error"]
+    assert done.choices[0].candidate.settings == {"stream.classes_per_task": "2"}
+    assert done.choices[0].failed == 1
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_divergence_is_told_apart(images):
+    plan = tiny(axes=read_axes(["ewc.lam=1e30,1"], []), settings=(*TINY[:-1], "lr=1e20"))
+    answer = run_trial(plan.inner_trials(plan.candidates()[0])[0].message(images))
+    assert answer["result"]["status"] == "diverged"
+    assert "DivergedError: the loss became" in answer["result"]["error"]
+
+
+def test_what_is_wrong_with_the_place_ends_the_sweep(tmp_path, monkeypatch):
+    monkeypatch.delenv("WEIGHTSPACE_DATA", raising=False)
+    with pytest.raises(errors.WorkerError, match=r"DataNotFoundError.*was not found"):
+        sweep(tiny(settings=(*TINY, "data=cifar-10")), tmp_path / "r", tmp_path)
+    assert not (tmp_path / "r" / "trials").exists()
+
+
+def test_workers_of_another_version_or_with_other_data_are_noticed(serial, images, tmp_path):
+    plan = tiny()
+    message = plan.inner_trials(plan.candidates()[0])[0].message(images)
+    assert read_message(json.loads(json.dumps(message))).identity() == message["id"]
+    assert "same one everywhere" in run_trial({**message, "id": "0" * 24})["stopped"]
+    out = tmp_path / "r"
+    (out / "trials").mkdir(parents=True)
+    for path in serial.iterdir():
+        if path.is_file():
+            (out / path.name).write_bytes(path.read_bytes())
+    for number, path in enumerate(sorted((serial / "trials").iterdir())):
+        record = json.loads(path.read_text())
+        record["result"]["stream_hash"] = str(number)
+        (out / "trials" / path.name).write_text(json.dumps(record))
+    with pytest.raises(errors.DataError, match="different data"):
+        sweep(plan, out, images, resume=True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ([], errors.SettingError, "--grid key=a,b,c"),
+        (["--grid", "ewc.lamb=1,2"], errors.UnknownNameError, "Did you mean 'lam'"),
+        (["--grid", "ewk.lam=1,2"], errors.UnknownNameError, "Did you mean 'ewc'"),
+        (["--grid", "stepz=1,2"], errors.UnknownNameError, "Did you mean 'steps'"),
+        (["--grid", "stream.num_task=1,2"], errors.UnknownNameError, "num_tasks"),
+        (["--grid", "ewc.lam"], errors.SettingError, "--grid 'ewc.lam'"),
+        (["--grid", "ewc.lam=1,,2"], errors.SettingError, "none of them empty"),
+        (["--grid", "ewc.lam=1,2;3"], errors.SettingError, "one value at a time"),
+        (["--grid", "ewc.lam=1,x"], errors.SettingError, "expected float"),
+        (["--grid", "ewc.lam=1,-1"], errors.SettingError, "0 or more"),
+        (["--grid", "lr=1,2", "--random", "lr=log:1:2"], errors.SettingError, "swept twice"),
+        (["--grid", "lr=1,2", "--set", "lr=3"], errors.SettingError, "give it once"),
+        (["--grid", "ewc.lam=1,2", "-m", "si"], errors.SettingError, "add -m ewc"),
+        (["--grid", "lr=1,2", "--draws", "3"], errors.SettingError, "--random"),
+        (["--grid", "lr=1,2", "--validation", "1"], errors.SettingError, "between 0 and 1"),
+        (["--grid", "lr=1,2", "--folds", "6"], errors.SettingError, "make 5 of them"),
+        (["--random", "lr=lug:1:2"], errors.UnknownNameError, "Did you mean 'log'"),
+        (["--random", "lr=log:0:2"], errors.SettingError, "both above 0"),
+        (["--random", "lr=uniform:2:1"], errors.SettingError, "LO below HI"),
+        (["--random", "steps=int:1.5:3"], errors.SettingError, "whole numbers"),
+        (["--grid", "lr=1,2", "-m", "ewk"], errors.UnknownNameError, "Did you mean 'ewc'"),
+        (["--grid", "lr=1,2", "--resume", "--overwrite"], errors.SettingError, "contradict"),
+        (["--grid", "lr=1,2", "--dask", "tcp://x", "--workers", "2"], errors.SettingError, "pool"),
+    ],
+)
+def test_bad_requests_are_named(tmp_path, arguments, error, message):
+    given = ["sweep", "permuted-mnist", *arguments, "--out", str(tmp_path / "r")]
+    result = CliRunner().invoke(app, given)
+    assert isinstance(result.exception, error), result.exception
+    assert message in str(result.exception)
+    assert not (tmp_path / "r").exists()
+
+
+def test_the_command_writes_its_folder_and_says_what_it_chose(images, tmp_path):
+    out = tmp_path / "r"
+    words = [word for one in TINY for word in ("--set", one)]
+    result = CliRunner().invoke(
+        app, ["sweep", "permuted-mnist", *words, "--grid", "ewc.lam=1,100", "--grid",
+              "activation=relu,tanh", "-m", "ewc", "-m", "naive", "--trials", "2", "--workers", "1",
+              "--backend", "reference", "--data-dir", str(images), "--out", str(out)],
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    assert "6 candidates" in result.output and "ewc.lam=" in result.output
+    asked = tomllib.loads((out / "sweep.toml").read_text())
+    assert asked["grid"] == {"activation": ["relu", "tanh"], "ewc.lam": ["1", "100"]}
+    lines = (out / "results.csv").read_text().splitlines()
+    assert lines[0] == ("stage,label,activation,ewc.lam,seed,fold,status,acc,bwt,fwt,forgetting")
+    assert len(lines) == 1 + 6 + 4
+    page = (out / "report.html").read_text()
+    assert "data:image/png;base64," in page and "best setting" in page and "Asked for" in page
+    assert (out / "figures" / "sweep.png").stat().st_size > 10_000
