@@ -28,7 +28,7 @@ def sweep(
     random: Annotated[
         Many,
         typer.Option(
-            help="key=log:1:1000, uniform:LO:HI, int:LO:HI or choice:A:B: drawn; repeatable."
+            help="key=log:1:1000, uniform:LO:HI, int:LO:HI or choice:sgd:adam: drawn; repeatable."
         ),
     ] = None,
     draws: Annotated[
