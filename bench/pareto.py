@@ -29,14 +29,17 @@ def draw_pareto(lines: Sequence[Line], path: Path) -> Path | None:
     """Accuracy against bytes kept and training time; None, and no file, below three methods.
 
     The line joins the methods that none beats at both. Joint training is the bound. Time is in
-    units of the naive method's, where that was run, and missing where a run was resumed.
+    units of the naive method's, where that was run, and missing where a run was resumed. The upper
+    axis is logarithmic in the error, so that the best are told apart.
     """
     methods = [line for line in lines if line.method != "joint"]
     if len(methods) < 3:
         return None
     bound = next((line.mean["acc"] for line in lines if line.method == "joint"), None)
     plt = pyplot()
-    figure, (left, right) = plt.subplots(1, 2, figsize=(11.5, 4.8), sharey=True)
+    figure, (left, right) = plt.subplots(1, 2, figsize=(11.5, 5.6), sharey=True)
+    left.set_yscale("log")
+    left.invert_yaxis()
     kept = [max(line.kept_bytes, _NOTHING) for line in methods]
     _panel(left, methods, kept)
     _bytes_axis(left, kept)
@@ -55,12 +58,10 @@ def draw_pareto(lines: Sequence[Line], path: Path) -> Path | None:
     right.set_title("What it takes to train")
     if bound is not None:
         for axes in (left, right):
-            axes.axhline(bound, color=INK, lw=1.1, ls=(0, (4, 3)), zorder=0)
-        left.annotate("joint (bound)", (0.01, bound), xycoords=("axes fraction", "data"),
+            axes.axhline(_error(bound), color=INK, lw=1.1, ls=(0, (4, 3)), zorder=0)
+        left.annotate("joint (bound)", (0.01, _error(bound)), xycoords=("axes fraction", "data"),
                       xytext=(0, 3), textcoords="offset points", fontsize=8.5)  # fmt: skip
-    from matplotlib.ticker import PercentFormatter
-
-    left.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    _accuracy_axis(left)
     if any(line.asks_task for line in methods):
         figure.text(0.5, -0.02, "hollow: told in tests which task it is", ha="center", fontsize=9)
     return close(plt, figure, path)
@@ -69,39 +70,48 @@ def draw_pareto(lines: Sequence[Line], path: Path) -> Path | None:
 def _panel(axes: Any, lines: Sequence[Line], costs: Sequence[float]) -> None:
     """Points with their names, error bars of the accuracy, and the front."""
     axes.set_xscale("log")
-    gains = [line.mean["acc"] for line in lines]
-    best = front(costs, gains)
+    best = front(costs, [line.mean["acc"] for line in lines])
+    errors = [_error(line.mean["acc"]) for line in lines]
     for i, line in enumerate(lines):
-        error = line.error["acc"]
+        spread = line.error["acc"]
         colour = COLOURS[0] if i in best else COLOURS[6]
-        axes.errorbar(costs[i], gains[i], yerr=None if math.isnan(error) else error, fmt="o",
+        axes.errorbar(costs[i], errors[i], yerr=None if math.isnan(spread) else spread, fmt="o",
                       ms=7, color=colour, mfc="white" if line.asks_task else colour, capsize=2,
                       zorder=3)  # fmt: skip
     if best:
-        axes.step([costs[i] for i in best], [gains[i] for i in best], where="post", lw=1.4,
+        axes.step([costs[i] for i in best], [errors[i] for i in best], where="post", lw=1.4,
                   color=COLOURS[0], alpha=0.5, zorder=1)  # fmt: skip
-    _name(axes, lines, costs, gains)
+    _name(axes, lines, costs, errors)
 
 
-def _name(axes: Any, lines: Sequence[Line], costs: Sequence[float], gains: Sequence[float]) -> None:
+def _error(accuracy: float) -> float:
+    """1 - accuracy, at least so much that a logarithm has it."""
+    return max(1 - accuracy, 1e-4)
+
+
+def _name(
+    axes: Any, lines: Sequence[Line], costs: Sequence[float], errors: Sequence[float]
+) -> None:
     """Names beside the points, each where it covers least of other names and points."""
-    axes.margins(x=0.16, y=0.1)
+    axes.margins(x=0.16, y=0.12)
     axes.figure.canvas.draw()
     taken: list[tuple[float, float, float, float]] = []
-    points = axes.transData.transform(np.column_stack([costs, gains]))
+    points = axes.transData.transform(np.column_stack([costs, errors]))
     scale = axes.figure.dpi / 72
     for line, (x, y) in sorted(zip(lines, points, strict=True), key=lambda pair: -pair[1][1]):
         width, height = 5.0 * scale * len(line.method), 10 * scale
-        places = [(9, -3), (-9 - width / scale, -3), (-width / scale / 2, 8),
-                  (-width / scale / 2, -15), (8, 7), (8, -13), (-8 - width / scale, 7),
-                  (-8 - width / scale, -13), (14, 16), (14, -22)]  # fmt: skip
+        wide = width / scale
+        places = [(9, -3), (-9 - wide, -3), (-wide / 2, 8), (-wide / 2, -15), (8, 7), (8, -13),
+                  (-8 - wide, 7), (-8 - wide, -13), (14, 16), (14, -22), (-14 - wide, 16),
+                  (-14 - wide, -22), (-wide / 2, 18), (-wide / 2, -25)]  # fmt: skip
         boxes = [(x + a * scale, y + b * scale, x + a * scale + width, y + b * scale + height)
                  for a, b in places]  # fmt: skip
         costs_of = [_covered(box, taken, points, axes) + 0.01 * k for k, box in enumerate(boxes)]
         chosen = int(np.argmin(costs_of))
         taken.append(boxes[chosen])
+        lead = {"arrowstyle": "-", "color": INK, "lw": 0.5} if chosen > 3 else None
         axes.annotate(line.method, axes.transData.inverted().transform((x, y)), fontsize=8.5,
-                      xytext=places[chosen], textcoords="offset points")  # fmt: skip
+                      xytext=places[chosen], textcoords="offset points", arrowprops=lead)  # fmt: skip
 
 
 def _covered(
@@ -131,6 +141,17 @@ def _bytes_axis(axes: Any, kept: Sequence[float]) -> None:
         FuncFormatter(lambda value, _: "nothing" if value <= _NOTHING else size(int(value)))
     )
     axes.set_xlabel("kept from one task to the next")
+
+
+def _accuracy_axis(axes: Any) -> None:
+    """Errors, told as accuracies."""
+    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+    steps = [0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.15]
+    steps += [0.1, 0.07, 0.05, 0.04, 0.03, 0.02, 0.01, 5e-3, 2e-3, 1e-3, 1e-4]
+    axes.yaxis.set_major_locator(FixedLocator(steps))
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * (1 - value):.4g}%"))
 
 
 def _plain_ticks(axes: Any) -> None:
