@@ -110,8 +110,10 @@ def _name(
         chosen = int(np.argmin(costs_of))
         taken.append(boxes[chosen])
         lead = {"arrowstyle": "-", "color": INK, "lw": 0.5} if chosen > 3 else None
-        axes.annotate(line.method, axes.transData.inverted().transform((x, y)), fontsize=8.5,
-                      xytext=places[chosen], textcoords="offset points", arrowprops=lead)  # fmt: skip
+        axes.annotate(
+            line.method, axes.transData.inverted().transform((x, y)), xytext=places[chosen],
+            textcoords="offset points", fontsize=8.5, arrowprops=lead,
+        )  # fmt: skip
 
 
 def _covered(
