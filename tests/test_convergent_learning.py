@@ -66,9 +66,12 @@ def test_a_small_study_from_end_to_end(images, tmp_path):
 
 def test_settings_are_checked_before_anything_runs():
     study = STUDIES["convergent-learning"]
-    for wrong, error in (("networks=1", SettingError), ("keep_methods=ewd", UnknownNameError)):
+    wrongs = ("networks=1", "limit=0", "fit_limit=-1", "cluster_size=1", "alphas=none",
+              "alphas=0", "alphas=-0.1,0.1", "keep_methods=ewd")  # fmt: skip
+    for wrong in wrongs:
         made = study.with_settings([wrong])
-        with pytest.raises(error, match=r"two or more|ewc"):
+        error = UnknownNameError if "ewd" in wrong else SettingError
+        with pytest.raises(error, match=r"two or more|at least|one above|ewc"):
             made.parts(made.settings)
     assert len(study.parts(study.with_settings(["keep_methods=none"]).settings)) == 6
 

@@ -21,9 +21,8 @@ from weightspace.bench.cli import app
 from weightspace.bench.data import Dataset
 from weightspace.bench.data.validation import HeldOut
 from weightspace.bench.experiments import get_preset
-from weightspace.bench.sweep import Dask, Executor, Pool, SweepPlan, read_axes, run_sweep
+from weightspace.bench.sweep import Dask, Executor, Pool, SweepPlan, figures, read_axes, run_sweep
 from weightspace.bench.sweep import executors as executors_module
-from weightspace.bench.sweep import figures
 from weightspace.bench.sweep.results import at_the_edge, choose
 from weightspace.bench.sweep.space import candidates, read_random
 from weightspace.bench.sweep.trials import read_message, run_trial
@@ -113,7 +112,9 @@ def test_draws_depend_on_nothing_but_seed_key_and_number():
     assert {named.draw(0, number) for number in range(20)} == {"relu", "tanh"}
 
 
-@pytest.mark.parametrize("given", ["uniform:1000000:1000001", "log:0.99999:1", "uniform:-1.0001:-1"])
+@pytest.mark.parametrize(
+    "given", ["uniform:1000000:1000001", "log:0.99999:1", "uniform:-1.0001:-1"]
+)
 def test_draws_from_a_narrow_range_differ_and_stay_in_it(given):
     axis = read_random(f"lr={given}")
     values = [float(axis.draw(0, number)) for number in range(20)]
