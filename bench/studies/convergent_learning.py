@@ -32,6 +32,7 @@ from ...nnlite.optim import Adam
 from .. import data as data_sets
 from ..networks import find_model
 from ..streams.normalise import check_normalise, to_float
+from ..style import require
 from .convergent_figures import PLACES, draw
 from .convergent_keeping import keeping
 from .convergent_tables import tell
@@ -326,7 +327,7 @@ def parts(settings: Settings) -> Sequence[Part]:
     """In the order in which they need each other.
 
     Raises SettingError for fewer than two networks and for numbers that lead nowhere,
-    UnknownNameError for a method that is none.
+    UnknownNameError for a method that is none, MissingExtraError before networks are trained.
     """
     if settings.networks < 2:
         raise SettingError(f"networks={settings.networks}: units are compared between two or more")
@@ -340,6 +341,8 @@ def parts(settings: Settings) -> Sequence[Part]:
     for method in settings.keep_methods:
         if method not in METHODS:
             raise unknown_name("method", method, METHODS)
+    require("scipy", "analysis", "matching")
+    require("scikit-learn", "analysis", "LASSO", "sklearn")
     return (
         Part("networks", train),
         Part("matching", match),

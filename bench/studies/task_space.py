@@ -20,6 +20,7 @@ import numpy as np
 from ...kernels.errors import SettingError, unknown_name
 from ...methods import taskspace
 from ...nnlite.checkpoint import save_arrays
+from ..style import require
 from . import task_space_figures as figures
 from . import task_space_tables as tables
 from .study import Part, Row, Study, Work
@@ -86,7 +87,8 @@ def sequence(work: Work) -> Iterator[Row]:
 def parts(settings: Settings) -> Sequence[Part]:
     """The parts that the settings name, in the order of PARTS.
 
-    Raises UnknownNameError for one that is none, SettingError for settings that lead nowhere.
+    Raises UnknownNameError for one that is none, SettingError for settings that lead nowhere,
+    MissingExtraError for packages that only the figures would miss otherwise.
     """
     for name in settings.parts:
         if name not in PARTS:
@@ -105,6 +107,9 @@ def parts(settings: Settings) -> Sequence[Part]:
                 f"{key}={','.join(map(str, given)) or 'none'}: give different ones, at least "
                 f"{'two' if key == 'sets' else 'one'}"
             )
+    require("scipy", "analysis", "task-space")
+    if "correlations" in settings.parts:
+        require("scikit-image", "analysis", "structural similarity", "skimage")
     made = (compare, isolated, sequence, iterative, pairs)
     return [
         Part(name, run) for name, run in zip(PARTS, made, strict=True) if name in settings.parts
