@@ -64,7 +64,7 @@ def sweep(
     overwrite: Annotated[bool, typer.Option(help="Replace what is in --out.")] = False,
 ) -> None:
     """Choose settings on held-out training images, then test the choices on fresh seeds."""
-    from .experiments import get_preset
+    from .studies import find
     from .style import require_matplotlib
     from .sweep import SweepPlan, make_executor, read_axes
 
@@ -73,7 +73,8 @@ def sweep(
     if draws is not None and not random:
         raise SettingError(f"--draws {draws}: nothing is drawn without --random")
     require_matplotlib()
-    get_preset(experiment)
+    if find(experiment):
+        raise SettingError(f"'{experiment}' is a study of its own; a sweep takes a preset")
     plan = SweepPlan(
         experiment, read_axes(grid or [], random or []), tuple(method or ()),
         tuple(settings or ()), draws or SweepPlan.draws, backend, seed, trials, validation, folds,

@@ -18,6 +18,8 @@ def claim(
     kind: what OUT should hold, in a word ("run", "study"); ours(OUT) says whether it does.
     Raises SettingError.
     """
+    if out.exists() and not out.is_dir():
+        raise SettingError(f"{out} is a file; --out names a folder")
     if not (out.exists() and any(out.iterdir())):
         return
     if not (resume or overwrite):
@@ -37,7 +39,7 @@ def claim_for(out: Path, kind: str, name: str, asked: str, resume: bool, overwri
     Raises SettingError, CheckpointError where a run that should go on was asked for something else.
     """
     claim(out, kind, lambda folder: (folder / name).exists(), resume, overwrite)
-    if (out / name).exists() and (out / name).read_text() != asked:
+    if (out / name).exists() and (out / name).read_bytes() != asked.encode():
         raise CheckpointError(
             f"{out} was run with other settings; use the same ones, or another --out"
         )

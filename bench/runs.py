@@ -162,7 +162,7 @@ def _run_one(
     identity = config_hash({**config, "stream_hash": stream.hash})
     folder = plan.folder(variant, seed)
     if plan.resume and (folder / "summary.json").exists():
-        summary = json.loads((folder / "summary.json").read_text())
+        summary = read_summary(folder / "summary.json")
         if summary.get("config_hash") != identity:
             raise CheckpointError(
                 f"{folder} was run with other settings; use the same ones, or another --out"
@@ -332,15 +332,27 @@ def versions() -> dict[str, str]:
     return found
 
 
+def read_summary(path: Path) -> dict[str, Any]:
+    """A finished run's summary. Raises CheckpointError for a damaged file."""
+    try:
+        summary = json.loads(path.read_text())
+    except ValueError:
+        summary = None
+    if not isinstance(summary, dict):
+        raise CheckpointError(f"{path} is damaged; remove it, and --resume does that run anew")
+    return summary
+
+
 def load_summaries(folders: list[Path]) -> list[dict[str, Any]]:
     """The summaries of all finished runs in or under `folders`, each with its own folder.
 
-    In the order of METHODS, then by label and seed. Raises StorageError when there is none.
+    In the order of METHODS, then by label and seed. Raises StorageError when there is none,
+    CheckpointError for a damaged one.
     """
     found = []
     for folder in folders:
         for path in sorted(folder.rglob("summary.json")):
-            summary = json.loads(path.read_text())
+            summary = read_summary(path)
             if "accuracy_matrix" in summary:
                 found.append({**summary, "folder": str(path.parent)})
     if not found:

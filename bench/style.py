@@ -15,10 +15,18 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8
 INK, GRID = "#333333", "#E3E3E3"
 
 
+def require(package: str, extra: str, needed_for: str, module: str | None = None) -> None:
+    """Raise MissingExtraError now, rather than after an hour's training, if it is not installed.
+
+    module: the name that it is imported by, where that is another.
+    """
+    if importlib.util.find_spec(module or package) is None:
+        raise MissingExtraError(package, extra, needed_for)
+
+
 def require_matplotlib() -> None:
-    """Raise MissingExtraError now, rather than after an hour's training, if it is not installed."""
-    if importlib.util.find_spec("matplotlib") is None:
-        raise MissingExtraError("matplotlib", "demo", "a run's figures")
+    """`require` what draws figures."""
+    require("matplotlib", "demo", "a run's figures")
 
 
 def pyplot() -> Any:

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,6 +34,21 @@ CLOCKS = ("seconds", "learning_seconds")
 NUMBERS = ("acc", "bwt", "fwt", "forgetting", "intransigence", *CLOCKS)
 HEADS = ("method", "lambda", "ACC %", "BWT %", "FWT %", "forget %", "intrans %", "kept", "seconds")
 SHOWN = ("acc", "bwt", "fwt", "forgetting", "intransigence")
+
+
+def mean_and_error(values: Sequence[float] | np.ndarray) -> tuple[float, float]:
+    """The mean, and its standard error: NaN for one value."""
+    count = len(values)
+    error = float(np.std(values, ddof=1) / math.sqrt(count)) if count > 1 else math.nan
+    return float(np.mean(values)), error
+
+
+def titled(title: str, heads: Sequence[str], left: int = 1) -> Table:
+    """A table of plain columns, the first `left` of them of words, the others of numbers."""
+    table = Table(title=title, title_justify="left", header_style="bold")
+    for number, head in enumerate(heads):
+        table.add_column(head, justify="left" if number < left else "right")
+    return table
 
 
 def _with_intransigence(summaries: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -63,19 +79,16 @@ def aggregate(summaries: list[dict[str, Any]]) -> list[Line]:
             key: np.array([math.nan if s.get(key) is None else s[key] for s in group], float)
             for key in NUMBERS
         }
-        n = len(group)
         if method == "joint":  # it learns no task before another, so nothing can transfer or fade
             for key in SHOWN[1:]:
                 columns[key][:] = math.nan
+        found = {key: mean_and_error(values) for key, values in columns.items()}
         lines.append(
             Line(
                 method,
-                n,
-                {key: float(values.mean()) for key, values in columns.items()},
-                {
-                    key: float(values.std(ddof=1) / math.sqrt(n)) if n > 1 else math.nan
-                    for key, values in columns.items()
-                },
+                len(group),
+                {key: mean for key, (mean, _) in found.items()},
+                {key: error for key, (_, error) in found.items()},
                 group[0]["persistent_state_bytes"][-1],
                 group[0]["convention"],
                 group[0].get("asks_task", False) and group[0]["scenario"] != "task",

@@ -90,7 +90,8 @@ def moments(
     """
     if pool not in get_args(Pool):
         raise unknown_name("pool", pool, get_args(Pool))
-    layers = unit_layers(nets[0]) if layers is None else layers
+    if layers is None:
+        layers = unit_layers(nets[0]) if nets else []
     check_alike(nets, layers)
     total = [Moments.nothing(len(nets) * layer.units) for layer in layers]
     for pieces in _batches(nets, x, layers, order):
@@ -145,10 +146,12 @@ def sample(
 
 
 def check_alike(nets: Sequence[Network], layers: Sequence[Units]) -> None:
-    """Raise SettingError unless all `nets` have these rows of units."""
+    """Raise SettingError unless all `nets`, one or more, have these rows of units."""
+    if not nets:
+        raise SettingError("units of no network at all; give one or more")
     for net in nets:
         own = unit_layers(net)
-        if not nets or not layers or any(layer not in own for layer in layers):
+        if not layers or any(layer not in own for layer in layers):
             raise SettingError(
                 "units are compared layer by layer: networks of one architecture are needed, got "
                 f"{[(layer.name, layer.units) for layer in own]} where "

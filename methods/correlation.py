@@ -27,15 +27,31 @@ from .si import consolidate
 IMPORTANCES = ("FIS", "MAS", "SI", "SIG", "MAS^2")
 PAIRS = tuple(combinations(IMPORTANCES, 2))
 KINDS = ("pearson", "spearman")
+# a deviation so far below the mean (as a share of it) is rounding: the values are constant
+CONSTANT = 1e-12
 
 
 def pearson(a: np.ndarray, b: np.ndarray) -> float:
-    """Pearson's correlation of two vectors (n,), in float64; NaN when either is constant."""
-    if a.shape != b.shape or a.ndim != 1:
-        raise ShapeError(f"correlation of shapes {a.shape} and {b.shape}; give two equal vectors")
-    u, v = a - a.mean(dtype=np.float64), b - b.mean(dtype=np.float64)
+    """Pearson's correlation of two vectors (n,), in float64; NaN when either is constant.
+
+    Raises ShapeError for vectors of different lengths, or without values.
+    """
+    if a.shape != b.shape or a.ndim != 1 or not a.size:
+        raise ShapeError(
+            f"correlation of shapes {a.shape} and {b.shape}; give two equal vectors of some values"
+        )
+    u, v = centred(a), centred(b)
     norm = np.sqrt((u @ u) * (v @ v))
     return float(u @ v / norm) if norm > 0 else float("nan")
+
+
+def centred(rows: np.ndarray) -> np.ndarray:
+    """rows (..., n) less the mean of each, in float64: exactly 0 for a constant row."""
+    mean = rows.mean(axis=-1, keepdims=True, dtype=np.float64)
+    found = rows - mean
+    spread = np.abs(found).max(axis=-1, keepdims=True)
+    found[np.broadcast_to(spread <= CONSTANT * np.abs(mean), found.shape)] = 0
+    return found
 
 
 def spearman(a: np.ndarray, b: np.ndarray) -> float:

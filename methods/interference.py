@@ -35,7 +35,9 @@ MEASURES = ("gradient cosine", "Fisher overlap", "metric overlap", "metric share
 
 
 def gradient_cosine(net: Network, a: np.ndarray, b: np.ndarray) -> float:
-    """The cosine of two gradients (P,); NaN where one is 0."""
+    """The cosine of two gradients (P,); NaN where one is 0. Raises ShapeError for other shapes."""
+    if not a.shape == b.shape == net.theta.shape:
+        raise ShapeError(f"cosine of gradients {a.shape} and {b.shape}; give two of the network's")
     rows = np.stack([a, b])
     products = inner_products(net, rows, rows)
     norm = np.sqrt(products[0, 0] * products[1, 1])
@@ -85,10 +87,10 @@ def metric_share(
     trace: of G, if known; in "softmax-fisher" it is the sum of the true Fisher's diagonal.
     """
     metric = Metric(net, x, space, own=False)
-    if trace is None:
+    if trace is None and space == "softmax-fisher":
         trace = float(net.device.get(fisher(net, x)).sum(dtype=np.float64))
-        if space != "softmax-fisher":
-            trace = float(np.trace(net.device.get(metric.gram()).astype(np.float64)))
+    elif trace is None:
+        trace = float(np.trace(net.device.get(metric.gram()).astype(np.float64)))
     squared = inner(net, v, v)
     if not trace > 0 or not squared > 0:
         return float("nan")

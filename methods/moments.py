@@ -17,10 +17,8 @@ import numpy as np
 
 from ..kernels import Backend, get_backend
 from ..kernels.codes import IDENTITY
-from ..kernels.errors import ShapeError
-
-# a deviation so far below the mean (as a share of it) is rounding: the column is constant
-CONSTANT = 1e-12
+from ..kernels.errors import NonFiniteError, ShapeError
+from .correlation import CONSTANT
 
 
 @dataclass(frozen=True)
@@ -48,17 +46,21 @@ class Moments:
         """Of rows (N, U), where `ops` computes (a backend; "reference" unless told otherwise).
 
         The rows may lie on its device. The sums run in an order that does not depend on the number
-        of threads. Raises ShapeError for what is no matrix of at least one row.
+        of threads. Raises ShapeError for what is no matrix of at least one row, NonFiniteError
+        for NaN or infinity, which would count as columns that do not vary.
         """
         if rows.ndim != 2 or not len(rows):
             raise ShapeError(f"moments of {rows.shape}: give rows (N, U), at least one")
         ops = ops or get_backend("reference")
         x = ops.device.put(rows).astype(np.float64)
         mean = x.mean(axis=0)
+        here = ops.device.get(mean)
+        if not np.isfinite(here).all():
+            raise NonFiniteError(f"moments of rows {rows.shape}: they hold NaN or infinity")
         columns = ops.device.put((x - mean).T)
         comoment = ops.device.empty((len(columns), len(columns)), np.float64)
         ops.dense_forward(columns, columns, None, IDENTITY, 0.0, comoment)
-        return cls(len(rows), ops.device.get(mean), ops.device.get(comoment))
+        return cls(len(rows), here, ops.device.get(comoment))
 
     def merge(self, other: Moments) -> Moments:
         """Of the rows of both. Raises ShapeError for another number of columns."""

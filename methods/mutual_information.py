@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..kernels.errors import SettingError, ShapeError
+from ..kernels.errors import DtypeError, NonFiniteError, SettingError, ShapeError
 
 QUANTILES = 10
 BINS = QUANTILES + 1
@@ -26,10 +26,12 @@ _EXACT = 2**24  # whole numbers that float32 holds
 def codes(values: np.ndarray) -> np.ndarray:
     """The bin 0..10 of each of values (n, U), bin 0 for near-zeros: uint8 (n, U).
 
-    Raises ShapeError for what is no matrix of samples.
+    Raises ShapeError for what is no matrix of samples, NonFiniteError for NaN or infinity.
     """
     if values.ndim != 2 or not values.size:
         raise ShapeError(f"bins of values {values.shape}: give (n, U), n samples of U units")
+    if not np.isfinite(values).all():
+        raise NonFiniteError(f"bins of values {values.shape}: they hold NaN or infinity")
     found = np.zeros(values.shape, np.uint8)
     shares = np.arange(1, QUANTILES) / QUANTILES
     for unit, column in enumerate(values.T):
@@ -51,8 +53,10 @@ def mutual_information(a: np.ndarray, b: np.ndarray, corrected: bool = True) -> 
 
     corrected: by Miller & Madow's term; a pair with none in common may then fall below 0. Raises
     ShapeError for different numbers of samples, SettingError for 2^24 of them or more, which the
-    products could not count.
+    products could not count, DtypeError for what is not the uint8 of `codes`.
     """
+    if a.dtype != np.uint8 or b.dtype != np.uint8:
+        raise DtypeError(f"mutual information of {a.dtype} and {b.dtype}: give what `codes` gives")
     if a.ndim != 2 or b.ndim != 2 or len(a) != len(b) or not len(a):
         raise ShapeError(f"codes {a.shape} and {b.shape}: give (n, U) and (n, V), the same samples")
     if len(a) >= _EXACT:

@@ -51,12 +51,14 @@ def lasso(
     alpha 0 is least squares (the smallest solution where several are as good). tolerance: of the
     duality gap at which coordinate descent stops.
 
-    Raises SettingError for an alpha below 0, ShapeError for columns that are not there,
-    MissingExtraError without scikit-learn.
+    Raises SettingError for an alpha below 0 or not finite, ShapeError for columns that are not
+    there, MissingExtraError without scikit-learn.
     """
     sources, targets = _columns(moments, sources), _columns(moments, targets)
-    if not len(alphas) or min(alphas) < 0:
-        raise SettingError(f"lasso got alphas={list(alphas)}; give at least one, none below 0")
+    if not len(alphas) or not all(0 <= alpha < np.inf for alpha in alphas):
+        raise SettingError(
+            f"lasso got alphas={list(alphas)}; give at least one, all finite and none below 0"
+        )
     found = np.zeros((len(alphas), len(targets), len(sources)))
     live = np.flatnonzero(moments.alive[sources])
     used = np.concatenate([sources[live], targets])
@@ -101,9 +103,15 @@ def losses(maps: SparseMaps, fitted: Moments, held: Moments | None = None) -> np
 
     fitted: the moments that standardised the units; held None: the same data. Exact, since the
     error is linear in them: with z = (v - mean) / std and r = y_z - w' x_z,
-    E r^2 = var r + (E r)^2. A dead target counts as NaN.
+    E r^2 = var r + (E r)^2. A dead target counts as NaN. Raises ShapeError for moments of other
+    columns, or of no rows.
     """
     held = fitted if held is None else held
+    if held.mean.shape != fitted.mean.shape or not held.count:
+        raise ShapeError(
+            f"losses on moments of {held.count} rows of {len(held.mean)} columns; the maps were "
+            f"fitted on {len(fitted.mean)} columns"
+        )
     used = np.concatenate([maps.sources, maps.targets])
     scale = fitted.std[used]
     scale = np.where(scale > 0, scale, np.inf)
@@ -120,7 +128,8 @@ def losses(maps: SparseMaps, fitted: Moments, held: Moments | None = None) -> np
 
 def _columns(moments: Moments, given: Sequence[int] | np.ndarray) -> np.ndarray:
     columns, known = np.asarray(given), np.arange(len(moments.mean))
-    if columns.ndim != 1 or not len(columns) or not np.isin(columns, known).all():
+    whole = columns.dtype.kind in "iu"  # a mask would read as columns 0 and 1
+    if columns.ndim != 1 or not len(columns) or not whole or not np.isin(columns, known).all():
         raise ShapeError(
             f"columns of shape {columns.shape} out of moments of {len(known)}; "
             "give the numbers of some"

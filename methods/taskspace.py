@@ -15,18 +15,23 @@ from typing import Literal
 
 import numpy as np
 
-from ..kernels.errors import MissingExtraError, ShapeError, unknown_name
+from ..kernels.errors import LabelError, MissingExtraError, ShapeError, unknown_name
+from .correlation import centred
 
 OVER = ("rows", "all")
+WINDOW = 7  # pixels a side, of SSIM
 
 
 def class_means(x: np.ndarray, y: np.ndarray, classes: int) -> np.ndarray:
     """The mean image of each class, (C, D) float64, of x (N, ...) flattened with labels y (N,).
 
-    Raises ShapeError where x and y differ in number, and for a class without images.
+    Raises ShapeError where x and y differ in number, and for a class without images; LabelError
+    for labels that are no whole numbers from 0.
     """
-    if len(x) != len(y):
-        raise ShapeError(f"mean images of {len(x)} images with {len(y)} labels; give as many")
+    if y.shape != (len(x),):
+        raise ShapeError(f"mean images of {len(x)} images with labels {y.shape}; give as many")
+    if y.dtype.kind not in "iu" or (y.size and y.min() < 0):
+        raise LabelError(f"mean images by labels of {y.dtype}: give whole numbers from 0")
     counts = np.bincount(y, minlength=classes)
     if len(counts) > classes or not counts.all():
         raise ShapeError(
@@ -41,13 +46,14 @@ def class_means(x: np.ndarray, y: np.ndarray, classes: int) -> np.ndarray:
 def correlations(rows: np.ndarray) -> np.ndarray:
     """Pearson's correlation of each two of the last axis's vectors: (..., n, D) to (..., n, n).
 
-    In float64; NaN where a vector is constant. Raises ShapeError for a single vector.
+    In float64; NaN where a vector is constant. Raises ShapeError for a single vector, and for
+    vectors without values.
     """
-    if rows.ndim < 2:
+    if rows.ndim < 2 or not rows.shape[-1]:
         raise ShapeError(f"correlations of an array of shape {rows.shape}; give rows (..., n, D)")
-    centred = rows - rows.mean(axis=-1, keepdims=True, dtype=np.float64)
-    norm = np.sqrt((centred * centred).sum(axis=-1, keepdims=True))
-    unit = np.divide(centred, norm, out=np.full_like(centred, np.nan), where=norm > 0)
+    apart = centred(rows)
+    norm = np.sqrt((apart * apart).sum(axis=-1, keepdims=True))
+    unit = np.divide(apart, norm, out=np.full_like(apart, np.nan), where=norm > 0)
     return unit @ unit.swapaxes(-1, -2)
 
 
@@ -79,15 +85,19 @@ def standardised(values: np.ndarray, over: Literal["rows", "all"] = "all") -> np
 def ssim(a: np.ndarray, b: np.ndarray) -> float:
     """Structural similarity of two images (H, W, C) in [0, 1], a window of 7 x 7; 1 if equal.
 
-    Raises ShapeError for images of different shapes or without channels, MissingExtraError.
+    Raises ShapeError for images of different shapes, without channels or smaller than the window,
+    MissingExtraError.
     """
-    if a.shape != b.shape or a.ndim != 3:
-        raise ShapeError(f"SSIM of images {a.shape} and {b.shape}; give two of one (H, W, C)")
+    if a.shape != b.shape or a.ndim != 3 or min(a.shape[:2]) < WINDOW or not a.shape[2]:
+        raise ShapeError(
+            f"SSIM of images {a.shape} and {b.shape}; give two of one (H, W, C), {WINDOW} x "
+            f"{WINDOW} pixels or more"
+        )
     try:
         from skimage.metrics import structural_similarity  # noqa: PLC0415
     except ImportError:
         raise MissingExtraError("scikit-image", "analysis", "structural similarity") from None
-    return float(structural_similarity(a, b, data_range=1.0, channel_axis=-1))
+    return float(structural_similarity(a, b, win_size=WINDOW, data_range=1.0, channel_axis=-1))
 
 
 def ssim_to_means(

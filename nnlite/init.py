@@ -18,8 +18,10 @@ Initialiser = Callable[[np.random.Generator, np.ndarray, "np.ndarray | None", in
 
 def generator(*key: int) -> np.random.Generator:
     """A Philox generator keyed by up to three whole numbers, each its own independent stream."""
-    words = [k % 2**64 for k in key] + [0] * (3 - len(key))
-    return np.random.Generator(np.random.Philox(counter=[0, 0, 0, words[2]], key=words[:2]))
+    # uint64 said outright: NumPy makes float64 of a list with words above and below 2^63
+    words = np.array([k % 2**64 for k in key] + [0] * (3 - len(key)), np.uint64)
+    counter = np.array([0, 0, 0, words[2]], np.uint64)
+    return np.random.Generator(np.random.Philox(counter=counter, key=words[:2]))
 
 
 def _uniform(rng: np.random.Generator, array: np.ndarray, bound: float) -> None:

@@ -144,5 +144,11 @@ def test_wrong_questions(images):
         Moments.nothing(2).merge(Moments.nothing(3))
     with pytest.raises(errors.ShapeError, match="rows"):
         Moments.of(np.zeros((0, 3)))
+    for value in (np.nan, np.inf):
+        with pytest.raises(errors.NonFiniteError, match="NaN or infinity"):
+            Moments.of(np.array([[1, 2], [value, 3]]))
+    for ask in (moments, lambda nets, x: sample(nets, x, unit_layers(net))):
+        with pytest.raises(errors.SettingError, match="no network"):
+            ask([], images)
     with pytest.raises(errors.ShapeError, match="co-moments"):
         Moments(1, np.zeros(2), np.zeros((3, 3)))

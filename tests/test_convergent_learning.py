@@ -7,11 +7,11 @@ import csv
 import numpy as np
 import pytest
 from rich.console import Console
-from weightspace.bench import data
+from weightspace.bench import data, style
 from weightspace.bench.data import Dataset
 from weightspace.bench.studies import STUDIES, StudyPlan, convergent_tables, run_study
 from weightspace.bench.studies.page import write_page
-from weightspace.kernels.errors import SettingError, UnknownNameError
+from weightspace.kernels.errors import MissingExtraError, SettingError, UnknownNameError
 from weightspace.methods.activations import unit_layers
 from weightspace.nnlite import Network
 
@@ -66,11 +66,28 @@ def test_a_small_study_from_end_to_end(images, tmp_path):
 
 def test_settings_are_checked_before_anything_runs():
     study = STUDIES["convergent-learning"]
-    for wrong, error in (("networks=1", SettingError), ("keep_methods=ewd", UnknownNameError)):
+    wrongs = ("networks=1", "limit=0", "fit_limit=-1", "cluster_size=1", "alphas=none",
+              "alphas=0", "alphas=-0.1,0.1", "keep_methods=ewd")  # fmt: skip
+    for wrong in wrongs:
         made = study.with_settings([wrong])
-        with pytest.raises(error, match=r"two or more|ewc"):
+        error = UnknownNameError if "ewd" in wrong else SettingError
+        with pytest.raises(error, match=r"two or more|at least|one above|ewc"):
             made.parts(made.settings)
     assert len(study.parts(study.with_settings(["keep_methods=none"]).settings)) == 6
+
+
+@pytest.mark.parametrize(
+    ("name", "module"),
+    [("task-space", "skimage"), ("task-space", "scipy"), ("convergent-learning", "sklearn")],
+)
+def test_a_missing_package_is_named_before_anything_runs(name, module, monkeypatch, tmp_path):
+    find = style.importlib.util.find_spec
+    monkeypatch.setattr(
+        style.importlib.util, "find_spec", lambda asked: None if asked == module else find(asked)
+    )
+    with pytest.raises(MissingExtraError, match=r"weightspace\[analysis\]"):
+        run_study(StudyPlan(STUDIES[name], "cpu", [0], tmp_path / "out"), Console(quiet=True))
+    assert not (tmp_path / "out").exists()
 
 
 def match(layer, kind, scores):

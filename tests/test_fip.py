@@ -167,6 +167,15 @@ def test_a_path_without_objective_leaves_the_outputs_alone(net, x, rng):
     assert shares[0] > 0.9
 
 
+def test_a_path_that_ends_early_keeps_its_end(net, x):
+    """Its objective has no gradient after the third step."""
+    left = iter([1.0, 1.0, 1.0])
+    pull = np.ones_like(net.theta)
+    walk = fip.path(net, x, lambda _: next(left, 0.0) * pull, steps=9, keep_every=2)
+    assert list(walk.at) == [0, 2, 3] and len(walk.steps) == 3
+    np.testing.assert_array_equal(walk.weights[-1], net.theta)
+
+
 @pytest.mark.parametrize("how", ["cg", "woodbury", "sampled"])
 def test_a_path_goes_down_its_objective(net, x, how, rng):
     target = net.theta + 0.1 * rng.normal(size=net.num_parameters)

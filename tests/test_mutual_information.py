@@ -65,6 +65,10 @@ def test_wrong_samples():
         mutual_information(np.zeros((3, 2), np.uint8), np.zeros((4, 2), np.uint8))
     with pytest.raises(errors.ShapeError, match="samples of U"):
         codes(np.zeros(3))
+    with pytest.raises(errors.NonFiniteError, match="NaN"):
+        codes(np.array([[0.5], [np.nan]]))
+    with pytest.raises(errors.DtypeError, match="codes"):
+        mutual_information(np.zeros((3, 2)), np.zeros((3, 2)))
     many = np.broadcast_to(np.uint8(0), (2**24, 1))
     with pytest.raises(errors.SettingError, match="exact"):
         mutual_information(many, many)

@@ -30,7 +30,7 @@ from weightspace.nnlite import (
     models,
     optim,
 )
-from weightspace.nnlite.init import INITIALISERS
+from weightspace.nnlite.init import INITIALISERS, generator
 
 N, K, INPUTS = 7, 5, 13
 STEP = 1e-6  # of central differences: the error is of the order STEP**2 + eps / STEP
@@ -341,6 +341,14 @@ def test_a_layers_weights_do_not_depend_on_the_others():
     assert np.array_equal(
         short.layout.view(short.theta, "0.weight"), long.layout.view(long.theta, "0.weight")
     )
+
+
+def test_every_whole_number_is_a_key_of_its_own():
+    """Also those that a float64 would round, and those below 0."""
+    keys = [-1, -2, -3, 2**63, 2**63 + 1, 2**64 - 5]
+    words = [word for k in keys for word in ((k, 1), (1, k), (1, 1, k))]
+    drawn = {float(generator(*word).random()) for word in words}
+    assert len(drawn) == len(words)
 
 
 def test_models_have_their_parameter_counts():

@@ -122,6 +122,9 @@ def test_resume_skips_what_is_done_and_refuses_other_settings(tmp_path):
     assert contents(tmp_path / "r" / "naive") == before
     with pytest.raises(errors.CheckpointError, match="other settings"):
         run(tmp_path / "r", "-m", "naive", "--resume", "--set", "lr=0.5")
+    (tmp_path / "r/naive/seed-0/summary.json").write_text('{"acc": 0.')
+    with pytest.raises(errors.CheckpointError, match=r"summary\.json is damaged"):
+        run(tmp_path / "r", "-m", "naive", "--resume")
 
 
 def test_a_refused_resume_leaves_the_stopped_run_as_it_was(tmp_path):

@@ -73,10 +73,12 @@ def test_ends_of_the_path(rng):
 
 def test_wrong_questions(rng):
     found = Moments.of(rng.normal(size=(20, 3)))
-    with pytest.raises(errors.SettingError, match="alphas"):
-        lasso(found, [0], [1], [-0.1])
-    with pytest.raises(errors.SettingError, match="alphas"):
-        lasso(found, [0], [1], [])
-    for wrong in ([3], [], [[0]]):
+    for alphas in ([-0.1], [], [0.1, np.nan], [np.inf]):
+        with pytest.raises(errors.SettingError, match="alphas"):
+            lasso(found, [0], [1], alphas)
+    for wrong in ([3], [], [[0]], [True, False, True]):
         with pytest.raises(errors.ShapeError, match="columns"):
             lasso(found, wrong, [1], [0.1])
+    for other in (Moments.nothing(3), Moments.of(rng.normal(size=(5, 2)))):
+        with pytest.raises(errors.ShapeError, match="fitted on 3 columns"):
+            losses(lasso(found, [0], [1], [0.0]), found, other)

@@ -21,7 +21,7 @@ from weightspace.bench.cli import app
 from weightspace.bench.data import Dataset
 from weightspace.bench.data.validation import HeldOut
 from weightspace.bench.experiments import get_preset
-from weightspace.bench.sweep import Dask, Executor, Pool, SweepPlan, read_axes, run_sweep
+from weightspace.bench.sweep import Dask, Executor, Pool, SweepPlan, figures, read_axes, run_sweep
 from weightspace.bench.sweep import executors as executors_module
 from weightspace.bench.sweep.results import at_the_edge, choose
 from weightspace.bench.sweep.space import candidates, read_random
@@ -110,6 +110,16 @@ def test_draws_depend_on_nothing_but_seed_key_and_number():
     assert {whole.draw(0, number) for number in range(60)} == {"3", "4", "5"}
     named = read_random("activation=choice:relu:tanh")
     assert {named.draw(0, number) for number in range(20)} == {"relu", "tanh"}
+
+
+@pytest.mark.parametrize(
+    "given", ["uniform:1000000:1000001", "log:0.99999:1", "uniform:-1.0001:-1"]
+)
+def test_draws_from_a_narrow_range_differ_and_stay_in_it(given):
+    axis = read_random(f"lr={given}")
+    values = [float(axis.draw(0, number)) for number in range(20)]
+    lo, hi = (float(end) for end in axis.source[1:])
+    assert len(set(values)) == 20 and lo <= min(values) < max(values) <= hi
 
 
 def test_the_methods_are_those_whose_keys_are_swept():
@@ -344,10 +354,12 @@ def test_ctrl_c_on_the_command_line_leaves_a_sweep_to_resume(images, tmp_path):
 def test_a_damaged_result_is_named(serial, images, tmp_path):
     out = tmp_path / "r"
     sweep(tiny(axes=read_axes(["ewc.lam=1,2"], []), trials=1), out, images)
-    victim = next((out / "trials").iterdir())
-    victim.write_text("{")
-    with pytest.raises(errors.CheckpointError, match=victim.name):
-        sweep(tiny(axes=read_axes(["ewc.lam=1,2"], []), trials=1), out, images, resume=True)
+    clock, victim = out / "timings.jsonl", next((out / "trials").iterdir())
+    for path, text in ((clock, '{"id": '), (victim, "{"), (victim, '{"result": 3}')):
+        path.write_text(text)
+        with pytest.raises(errors.CheckpointError, match=path.name):
+            sweep(tiny(axes=read_axes(["ewc.lam=1,2"], []), trials=1), out, images, resume=True)
+        path.unlink()
 
 
 # ---- what goes wrong ---------------------------------------------------------------------------
@@ -422,6 +434,8 @@ def test_workers_of_another_version_or_with_other_data_are_noticed(serial, image
         (["--random", "lr=log:0:2"], errors.SettingError, "both above 0"),
         (["--random", "lr=uniform:2:1"], errors.SettingError, "LO below HI"),
         (["--random", "steps=int:1.5:3"], errors.SettingError, "whole numbers"),
+        (["--grid", "lr=1,1.0"], errors.SettingError, "are the same settings"),
+        (["--grid", "lr=1,nan"], errors.SettingError, "a finite one"),
         (["--grid", "lr=1,2", "-m", "ewk"], errors.UnknownNameError, "Did you mean 'ewc'"),
         (["--grid", "lr=1,2", "--resume", "--overwrite"], errors.SettingError, "contradict"),
         (["--grid", "lr=1,2", "--dask", "tcp://x", "--workers", "2"], errors.SettingError, "pool"),
@@ -433,6 +447,22 @@ def test_bad_requests_are_named(tmp_path, arguments, error, message):
     assert isinstance(result.exception, error), result.exception
     assert message in str(result.exception)
     assert not (tmp_path / "r").exists()
+
+
+def test_a_study_is_not_swept_and_a_file_is_no_folder(tmp_path):
+    result = CliRunner().invoke(app, ["sweep", "task-space", "--grid", "lr=1,2"])
+    assert "'task-space' is a study" in str(result.exception)
+    (tmp_path / "r").touch()
+    with pytest.raises(errors.SettingError, match="is a file"):
+        sweep(tiny(), tmp_path / "r", None)
+
+
+def test_methods_that_share_a_panel_may_have_other_names():
+    kin = read_axes(["ewc.which=last,random", "mas.which=random,first"], [])
+    names = figures._names(kin)
+    assert names == ["last", "random", "first"]
+    assert [figures._place(text, names) for text in kin[1].values] == [1, 2]
+    assert not figures._names(read_axes(["ewc.lam=1,10"], ["si.lam=log:1:9"]))
 
 
 def test_the_command_writes_its_folder_and_says_what_it_chose(images, tmp_path):

@@ -97,6 +97,12 @@ def test_parts_may_be_chosen(tmp_path, images):
         ("parts=pairs", errors.SettingError, "isolated"),
         ("threshold=1.5", errors.SettingError, "threshold"),
         ("every=0", errors.SettingError, "every"),
+        ("ssim_images=0", errors.SettingError, "ssim_images=0: at least 1"),
+        ("sets=orig", errors.SettingError, "at least two"),
+        ("sets=orig,inv,orig", errors.SettingError, "different"),
+        ("schemes=none", errors.SettingError, "schemes=none"),
+        ("lams=0,0.0", errors.SettingError, "different"),
+        ("parts=none", errors.SettingError, "no parts"),
         ("sets=orig,invert", errors.UnknownNameError, "inv"),
         ("schemes=orig+rot91", errors.UnknownNameError, "rot90"),
         ("optimizer=adadelta", errors.UnknownNameError, "adam"),
@@ -117,6 +123,15 @@ def test_pairs_miss_the_networks_they_start_from(tmp_path, images):
     config.write_text(config.read_text().replace('["isolated"]', '["isolated", "pairs"]'))
     with pytest.raises(errors.CheckpointError, match="isolated"):
         run(tmp_path, "parts=isolated,pairs", resume=True)
+
+
+def test_a_damaged_part_is_named(tmp_path, images):
+    run(tmp_path, "parts=sequence")
+    part = tmp_path / "out" / "seed-0" / "sequence.jsonl"
+    for text in (part.read_text()[:30], "3\n"):
+        part.write_text(text)
+        with pytest.raises(errors.CheckpointError, match=r"sequence\.jsonl is damaged"):
+            run(tmp_path, "parts=sequence", resume=True)
 
 
 def test_a_stopwatch_leaves_tests_out(blob_tasks, monkeypatch):

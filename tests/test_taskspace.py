@@ -9,7 +9,7 @@ import pytest
 from weightspace.bench import data, streams
 from weightspace.bench.streams import manipulated
 from weightspace.kernels import errors
-from weightspace.methods import dyads, importance, interference, taskspace
+from weightspace.methods import correlation, dyads, importance, interference, taskspace
 from weightspace.methods.fip import Metric
 from weightspace.nnlite import models
 
@@ -22,9 +22,12 @@ def test_mean_images_are_means_of_each_class(rng):
     assert means.dtype == np.float64
     for c in range(3):
         np.testing.assert_allclose(means[c], x[y == c].mean(axis=0).ravel(), rtol=1e-6)
-    for labels, classes in ((y[:-1], 3), (y, 4), (y, 2)):
+    for labels, classes in ((y[:-1], 3), (y, 4), (y, 2), (y[:, None], 3)):
         with pytest.raises(errors.ShapeError, match="mean images"):
             taskspace.class_means(x, labels, classes)
+    for labels in (y - 1, y / 2):
+        with pytest.raises(errors.LabelError, match="whole numbers"):
+            taskspace.class_means(x, labels, 3)
 
 
 def test_correlations_are_numpys(rng):
@@ -37,8 +40,19 @@ def test_correlations_are_numpys(rng):
         np.testing.assert_allclose(tasks[c], np.corrcoef(means[:, c]), atol=1e-12)
     constant = np.vstack([means[0], np.ones(20)])
     assert np.isnan(taskspace.correlations(constant)[-1]).all()
-    with pytest.raises(errors.ShapeError, match="rows"):
-        taskspace.correlations(means[0, 0])
+    for wrong in (means[0, 0], means[0, :, :0]):
+        with pytest.raises(errors.ShapeError, match="rows"):
+            taskspace.correlations(wrong)
+
+
+@pytest.mark.parametrize("value", [0.1, 1 / 3, 1e6 + 0.1])
+def test_rounding_is_no_variation(rng, value):
+    """The mean of so many equal numbers is not always that number."""
+    for count in (3, 784, 10_007):
+        varied = rng.random(count)
+        assert np.isnan(correlation.pearson(np.full(count, value), varied))
+        r = taskspace.correlations(np.stack([np.full(count, value), varied]))
+        assert np.isnan(r[0]).all() and r[1, 1] == pytest.approx(1)
 
 
 def test_z_scores_of_rows_and_of_all(rng):
@@ -84,8 +98,9 @@ def test_structure_of_an_image_with_itself_is_whole(rng):
     between = taskspace.ssim_between(np.stack([means, means[::-1]]), (9, 8, 1))
     np.testing.assert_allclose(between[:, 0, 1], taskspace.ssim(a, b))
     np.testing.assert_allclose(between, between.swapaxes(1, 2))
-    with pytest.raises(errors.ShapeError, match="SSIM"):
-        taskspace.ssim(a[..., 0], a[..., 0])
+    for wrong in (a[..., 0], a[:, :6], a[..., :0]):
+        with pytest.raises(errors.ShapeError, match="7 x 7"):
+            taskspace.ssim(wrong, wrong)
 
 
 def test_ward_joins_what_is_near_first(rng):

@@ -199,7 +199,9 @@ def typed_value(key: str, value: Any, declared: Any) -> Any:
         return None
     if float in allowed and type(value) is int:
         return float(value)
-    if type(value) not in allowed or (type(value) is float and not math.isfinite(value)):
+    if type(value) is float and float in allowed and not math.isfinite(value):
+        raise SettingError(f"--set {key}={value}: expected float, a finite one")
+    if type(value) not in allowed:
         wanted = " or ".join(kind.__name__ for kind in allowed)
         raise SettingError(f"--set {key}={value}: expected {wanted}, got {type(value).__name__}")
     return value

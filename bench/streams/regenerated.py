@@ -24,7 +24,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...kernels.errors import MissingExtraError, SettingError
+from ...kernels.errors import MissingExtraError, SettingError, unknown_name
 from ...nnlite.init import generator
 
 NAMES = ("basic", "rotated", "back-rand", "back-image", *(f"noise{k}" for k in range(1, 7)))
@@ -41,10 +41,17 @@ Draw = Callable[[np.ndarray, Callable[[int], np.random.Generator]], np.ndarray]
 
 @dataclass(frozen=True)
 class Regenerated:
-    """The set `name` as a pair of transforms: `train` and `test`, each of its own randomness."""
+    """The set `name` as a pair of transforms: `train` and `test`, each of its own randomness.
+
+    Raises UnknownNameError.
+    """
 
     name: str
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.name not in NAMES:
+            raise unknown_name("regenerated set", self.name, NAMES)
 
     def train(self, images: np.ndarray) -> np.ndarray:
         """uint8 training images (N, H, W, C), the first N of the set, changed."""

@@ -32,6 +32,7 @@ from ...nnlite.optim import Adam
 from .. import data as data_sets
 from ..networks import find_model
 from ..streams.normalise import check_normalise, to_float
+from ..style import require
 from .convergent_figures import PLACES, draw
 from .convergent_keeping import keeping
 from .convergent_tables import tell
@@ -41,6 +42,11 @@ KINDS = ("trained", "shuffled", "untrained")
 CLUSTERS: tuple[Kind, ...] = ("spectral", "hierarchical")
 _MATCHINGS = (("semi", semi_matching), ("bipartite", bipartite_matching))
 SHOWN = 6  # images that move a unit most
+# the least that a setting may be; a cluster of one unit would be no group
+LEAST = {
+    "steps": 1, "batch_size": 1, "limit": 2, "fit_limit": 2, "targets": 0, "positions": 1,
+    "cluster_size": 2, "keep_classes": 1, "keep_steps": 1, "keep_limit": 2,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -320,13 +326,23 @@ def _most(
 def parts(settings: Settings) -> Sequence[Part]:
     """In the order in which they need each other.
 
-    Raises SettingError for fewer than two networks, UnknownNameError for a method that is none.
+    Raises SettingError for fewer than two networks and for numbers that lead nowhere,
+    UnknownNameError for a method that is none, MissingExtraError before networks are trained.
     """
     if settings.networks < 2:
         raise SettingError(f"networks={settings.networks}: units are compared between two or more")
+    for key, least in LEAST.items():
+        if getattr(settings, key) < least:
+            raise SettingError(f"{key}={getattr(settings, key)}: at least {least}")
+    if min(settings.alphas, default=-1) < 0 or not any(settings.alphas):
+        raise SettingError(
+            f"alphas={','.join(map(str, settings.alphas)) or 'none'}: none below 0, one above it"
+        )
     for method in settings.keep_methods:
         if method not in METHODS:
             raise unknown_name("method", method, METHODS)
+    require("scipy", "analysis", "matching")
+    require("scikit-learn", "analysis", "LASSO", "sklearn")
     return (
         Part("networks", train),
         Part("matching", match),

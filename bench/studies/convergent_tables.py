@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from rich.table import Table
 
+from ..tables import titled
 from .study import Row
 
 # the authors' validation losses, from their logs: L1 (of a sum over the layer's units) -> loss
@@ -188,13 +189,6 @@ def _information(rows: Sequence[Row]) -> Claim:
 # ---- tables --------------------------------------------------------------------------------------
 
 
-def _table(title: str, heads: Sequence[str]) -> Table:
-    table = Table(title=title, title_justify="left", header_style="bold")
-    for number, head in enumerate(heads):
-        table.add_column(head, justify="right" if number else "left")
-    return table
-
-
 def _number(value: float, digits: int = 3) -> str:
     return f"{value:.{digits}f}" if np.isfinite(value) else "–"
 
@@ -207,7 +201,7 @@ def tell(rows: Sequence[Row]) -> Sequence[Table]:
 
 def _matching(rows: Sequence[Row]) -> Table:
     shares = [100 * row["accuracy"] for row in select(rows, ask="network")]
-    table = _table(
+    table = titled(
         f"mean correlation of matched units; networks of {min(shares):.1f} to {max(shares):.1f} %",
         ("layer", "units", "own best", "one to one", "shuffled", "untrained", "MI: same", "MI: r"),
     )
@@ -228,7 +222,7 @@ def _matching(rows: Sequence[Row]) -> Table:
 
 def _maps(rows: Sequence[Row]) -> Table:
     heads = ("alpha", *layers(rows))
-    table = _table("sparse maps: loss on test images (weights not zero)", heads)
+    table = titled("sparse maps: loss on test images (weights not zero)", heads)
     for alpha in alphas(rows):
         cells = []
         for layer in layers(rows):
@@ -242,7 +236,7 @@ def _beside(rows: Sequence[Row]) -> Table:
     """The authors' losses beside ours, read off our path at the same alpha."""
     named = [layer for layer in PUBLISHED if layer in layers(rows)]
     heads = [head for layer in named for head in (f"{layer}: alpha", "paper", "ours")]
-    table = _table(
+    table = titled(
         "sparse maps of the paper (AlexNet, ImageNet) at alpha = L1 x units", ["L1", *heads]
     )
     strengths = alphas(rows)
@@ -261,7 +255,7 @@ def _beside(rows: Sequence[Row]) -> Table:
 
 
 def _clusters(rows: Sequence[Row]) -> Table:
-    table = _table(
+    table = titled(
         "clusters of the units of both networks; R² of a unit of net 1 by net 0's",
         ("layer", "by", "k", "mixed", "balance", "2+:2+", "its group", "best one", "others"),
     )
@@ -277,9 +271,7 @@ def _clusters(rows: Sequence[Row]) -> Table:
 
 
 def _claims(rows: Sequence[Row]) -> Table:
-    table = Table(title="published claims", title_justify="left", header_style="bold")
-    for head in ("claim", "here", "verdict"):
-        table.add_column(head)
+    table = titled("published claims", ("claim", "here", "verdict"), left=3)
     for found in claims(rows):
         table.add_row(found.claim, found.measured, found.verdict)
     return table
@@ -291,7 +283,7 @@ def _keeping(rows: Sequence[Row]) -> Table:
     names = [layer["layer"] for layer in select(rows, ask="keep")[0]["layers"]]
     heads = ("method", "first task %", "all %", *names)
     title = f"after {last} tasks, on the first: correlation with itself (share matched to itself)"
-    table = _table(title, heads)
+    table = titled(title, heads)
     for method in methods(rows):
         mine = select(rows, ask="keep", method=method, learnt=last)
         cells = [

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from rich.table import Table
 
+from ..tables import titled
 from .study import Row
 
 LABELS = {
@@ -86,19 +87,12 @@ def as_csv(rows: Sequence[Row]) -> str:
     return text.getvalue()
 
 
-def _table(title: str, heads: Sequence[str]) -> Table:
-    table = Table(title=title, title_justify="left", header_style="bold")
-    for number, head in enumerate(heads):
-        table.add_column(head, justify="right" if number else "left")
-    return table
-
-
 def _percent(value: float, error: float | None = None) -> str:
     return f"{100 * value:.1f}" + (f" ± {100 * error:.1f}" if error is not None else "")
 
 
 def _main(rows: Sequence[Row]) -> Table:
-    table = _table(
+    table = titled(
         f"accuracy %, members' mean / ensemble, epsilon {stated(rows):g}/255", ("kind", *COLUMNS)
     )
     records = {(r["kind"], r["attack"], r["part"]): r for r in summary(rows)}
@@ -112,7 +106,7 @@ def _main(rows: Sequence[Row]) -> Table:
 
 
 def _surrogates(rows: Sequence[Row]) -> Table:
-    table = _table("the attacked networks themselves, %", ("network", "clean", "attacked"))
+    table = titled("the attacked networks themselves, %", ("network", "clean", "attacked"))
     for name in ("separate", "start"):
         clean = by_seed(select(rows, ask="clean", kind=name))
         hit = by_seed(select(rows, ask="transfer", surrogate=name, kind=name, epsilon=stated(rows)))
@@ -124,7 +118,7 @@ def _strength(rows: Sequence[Row]) -> Table:
     """White-box accuracy by how hard the attack tries."""
     tries = list(dict.fromkeys((r["steps"], r["restarts"]) for r in rows if r["ask"] == "strength"))
     heads = [f"{steps} steps" + (f" x {n}" if n > 1 else "") for steps, n in tries]
-    table = _table("is the attack at its end? white-box accuracy %", ("target", *heads))
+    table = titled("is the attack at its end? white-box accuracy %", ("target", *heads))
     for kind in ("start", *kinds(rows)):
         cells = [
             by_seed(select(rows, ask="strength", kind=kind, steps=steps, restarts=n)).mean()
@@ -136,7 +130,7 @@ def _strength(rows: Sequence[Row]) -> Table:
 
 def _scores(rows: Sequence[Row]) -> Table:
     heads = ("coherence", "mean cosine", "with separate", "with start", "distance from start")
-    table = _table("input gradients, and how far members lie from the start", ("kind", *heads))
+    table = titled("input gradients, and how far members lie from the start", ("kind", *heads))
 
     for kind in kinds(rows):
         chosen = select(rows, ask="coherence", kind=kind)

@@ -11,6 +11,7 @@ import numpy as np
 from rich.table import Table
 
 from ...nnlite.files import write_whole
+from ..tables import mean_and_error
 from .study import Row
 
 ORDER = (
@@ -46,13 +47,6 @@ def at_level(rows: Sequence[Row], method: str, level: float) -> list[Row]:
         rounds = [r for r in mine if r["seed"] == seed and r["sparsity"] <= level + 1e-6]
         last += [max(rounds, key=lambda row: row["sparsity"])] if rounds else []
     return last
-
-
-def mean_and_error(values: Sequence[float]) -> tuple[float, float]:
-    """Mean and standard error; NaN for the error of one value."""
-    count = len(values)
-    error = float(np.std(values, ddof=1) / np.sqrt(count)) if count > 1 else float("nan")
-    return float(np.mean(values)), error
 
 
 def percent(values: Sequence[float]) -> str:

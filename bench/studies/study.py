@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from ...kernels.errors import unknown_name
+from ...kernels.errors import CheckpointError, SettingError, unknown_name
 from ...nnlite.files import write_whole
 from ..experiments.preset import parse_value, split_assignment, typed_value
 from ..folders import claim_for
@@ -124,10 +124,12 @@ class Done(NamedTuple):
 
 
 def run_study(plan: StudyPlan, console: Console) -> Done:
-    """Do what is planned and draw it. Raises the errors of its parts."""
-    claim_for(plan.out, "study", "config.toml", _asked(plan), plan.resume, plan.overwrite)
+    """Do what is planned and draw it. Raises the errors of its parts, SettingError for none."""
     study = plan.study
-    parts = study.parts(study.settings)
+    parts = study.parts(study.settings)  # bad settings are named before OUT is touched
+    if not parts:
+        raise SettingError(f"'{study.name}' has no parts to run with these settings")
+    claim_for(plan.out, "study", "config.toml", _asked(plan), plan.resume, plan.overwrite)
     rows: list[Row] = []
     with make_progress(console) as progress:
         for seed in plan.seeds:
@@ -160,9 +162,15 @@ def _one_part(work: Work, part: Part) -> list[Row]:
 
 
 def read_rows(path: Path) -> Iterator[Row]:
-    """The rows that a part wrote."""
-    for line in path.read_text().splitlines():
-        yield json.loads(line)
+    """The rows that a part wrote. Raises CheckpointError for a damaged file."""
+    for line in path.read_text(errors="replace").splitlines():
+        try:
+            row = json.loads(line)
+        except ValueError:
+            row = None
+        if not isinstance(row, dict):
+            raise CheckpointError(f"{path} is damaged; remove it, and --resume does that part anew")
+        yield row
 
 
 def _asked(plan: StudyPlan) -> str:

@@ -20,10 +20,11 @@ import numpy as np
 from ...kernels.errors import SettingError, unknown_name
 from ...methods import taskspace
 from ...nnlite.checkpoint import save_arrays
+from ..style import require
 from . import task_space_figures as figures
 from . import task_space_tables as tables
 from .study import Part, Row, Study, Work
-from .task_space_lab import PARTS, Lab, Settings, Stopwatch
+from .task_space_lab import COUNTS, PARTS, Lab, Settings, Stopwatch
 from .task_space_pairs import pairs
 from .task_space_schemes import iterative
 
@@ -86,18 +87,29 @@ def sequence(work: Work) -> Iterator[Row]:
 def parts(settings: Settings) -> Sequence[Part]:
     """The parts that the settings name, in the order of PARTS.
 
-    Raises UnknownNameError for one that is none, SettingError for settings that lead nowhere.
+    Raises UnknownNameError for one that is none, SettingError for settings that lead nowhere,
+    MissingExtraError for packages that only the figures would miss otherwise.
     """
     for name in settings.parts:
         if name not in PARTS:
             raise unknown_name("part of task-space", name, PARTS)
     if "pairs" in settings.parts and "isolated" not in settings.parts:
         raise SettingError("parts: 'pairs' starts from the networks of 'isolated'; name both")
-    if not 0 < settings.threshold <= 1 or min(settings.every, settings.rounds) < 1:
-        raise SettingError(
-            f"threshold={settings.threshold} (above 0, at most 1), every={settings.every}, "
-            f"rounds={settings.rounds} (at least 1)"
-        )
+    if not 0 < settings.threshold <= 1:
+        raise SettingError(f"threshold={settings.threshold}: above 0, at most 1")
+    for key in COUNTS:
+        if getattr(settings, key) < 1:
+            raise SettingError(f"{key}={getattr(settings, key)}: at least 1")
+    for key in ("sets", "schemes", "lams"):
+        given = getattr(settings, key)
+        if len(given) < 1 + (key == "sets") or len(set(given)) < len(given):
+            raise SettingError(
+                f"{key}={','.join(map(str, given)) or 'none'}: give different ones, at least "
+                f"{'two' if key == 'sets' else 'one'}"
+            )
+    require("scipy", "analysis", "task-space")
+    if "correlations" in settings.parts:
+        require("scikit-image", "analysis", "structural similarity", "skimage")
     made = (compare, isolated, sequence, iterative, pairs)
     return [
         Part(name, run) for name, run in zip(PARTS, made, strict=True) if name in settings.parts

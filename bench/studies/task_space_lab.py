@@ -22,6 +22,10 @@ from ..streams import manipulated
 from .study import Work
 
 PARTS = ("correlations", "isolated", "sequence", "iterative", "pairs")
+COUNTS = (
+    "batch_size", "steps", "pair_steps", "every", "visit_steps", "rounds", "samples",
+    "gram_samples", "ssim_images",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import numpy as np
 from rich.table import Table
 
 from ...nnlite.files import write_whole
+from ..tables import titled
 from . import task_space_numbers as numbers
 from .study import Row
 from .task_space_claims import judged
@@ -33,15 +34,8 @@ def tell(rows: Sequence[Row]) -> list[Table]:
     return [table for make in made if (table := make(rows)) is not None]
 
 
-def _table(title: str, *columns: str, left: int = 1) -> Table:
-    table = Table(title=title, title_justify="left")
-    for number, name in enumerate(columns):
-        table.add_column(name, justify="left" if number < left else "right")
-    return table
-
-
 def _claims(rows: Sequence[Row]) -> Table:
-    table = _table("published claims", "claim", "verdict", "here", left=3)
+    table = titled("published claims", ("claim", "verdict", "here"), left=3)
     for line in judged(rows):
         table.add_row(*line)
     return table
@@ -52,10 +46,10 @@ def _predictors(rows: Sequence[Row]) -> Table | None:
     told = numbers.predictions(found) if found is not None else {}
     if found is None or not told:
         return None
-    table = _table(
+    table = titled(
         f"what tells forgetting, over {len(found)} ordered pairs",
-        "known before B is learnt", "Pearson", "95 %", "Spearman", "R2", "within A",
-        "|r| more than pixels",
+        ("known before B is learnt", "Pearson", "95 %", "Spearman", "R2", "within A",
+         "|r| more than pixels"),
     )  # fmt: skip
     for key, verdict in told.items():
         line, (more, low, high) = verdict.line, verdict.more
@@ -75,7 +69,7 @@ def _sequence(rows: Sequence[Row]) -> Table | None:
         return None
     (names, ours), pair = found, numbers.beside_published(rows)
     title = "naive sequence: test accuracy, %" + (" (published)" if pair is not None else "")
-    table = _table(title, "after", *names)
+    table = titled(title, ("after", *names))
     for task, name in enumerate(names):
         cells = [f"{100 * value:.0f}" for value in ours[task]]
         if pair is not None:
@@ -89,7 +83,9 @@ def _isolated(rows: Sequence[Row]) -> Table | None:
     names = list(dict.fromkeys(row["set"] for row in numbers.of(rows, "isolated")))
     if not names:
         return None
-    table = _table("each set alone", "set", "accuracy %", "steps to its threshold", "SSIM to means")
+    table = titled(
+        "each set alone", ("set", "accuracy %", "steps to its threshold", "SSIM to means")
+    )
     steps = numbers.scratch(rows)
     for name in names:
         accuracy = numbers.averaged(numbers.of(rows, "isolated", set=name), "accuracy")
@@ -106,9 +102,9 @@ def _schemes(rows: Sequence[Row]) -> Table | None:
     if not found:
         return None
     lams = sorted({row["lam"] for row in numbers.of(rows, "visit")})
-    table = _table(
+    table = titled(
         "schemes: mean accuracy over tasks at the end of rounds, %; after the last in brackets",
-        "scheme", *(f"SI {lam:g}" if lam else "naive" for lam in lams),
+        ("scheme", *(f"SI {lam:g}" if lam else "naive" for lam in lams)),
     )  # fmt: skip
     for scheme in found:
         through = numbers.by_lam(rows, scheme, numbers.throughout)
@@ -125,9 +121,9 @@ def _times(rows: Sequence[Row]) -> Table | None:
     found = numbers.pairs(rows)
     if found is None:
         return None
-    table = _table(
+    table = titled(
         "time to threshold on B, by how A and B correlate",
-        "pairs", "number", "steps, median", "most", "ms, median", "most", "never reached",
+        ("pairs", "number", "steps, median", "most", "ms, median", "most", "never reached"),
     )  # fmt: skip
     for name, mine in numbers.by_likeness(found).items():
         steps, seconds = (found[key][mine] for key in ("steps_to", "seconds_to"))
@@ -145,9 +141,9 @@ def _weights(rows: Sequence[Row]) -> Table | None:
     if not found:
         return None
     layers = len(found[0]["correlation"])
-    table = _table(
+    table = titled(
         "weights after rounds, beside those of the first round that was kept",
-        "scheme", "round", "norm", "distance", *(f"r, layer {i + 1}" for i in range(layers)),
+        ("scheme", "round", "norm", "distance", *(f"r, layer {i + 1}" for i in range(layers))),
     )  # fmt: skip
     for scheme, number in dict.fromkeys((row["scheme"], row["round"]) for row in found):
         mine = numbers.of(found, "weights", scheme=scheme, round=number)

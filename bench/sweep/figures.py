@@ -10,7 +10,7 @@ from typing import Any
 from ..style import COLOURS, close, pyplot
 from .plan import Candidate, SweepPlan
 from .results import Choice, Results, scores
-from .space import Axis, number
+from .space import Axis
 
 _WIDE = 3  # panels in a row
 Points = list[tuple[Candidate, float]]
@@ -38,7 +38,7 @@ def draw(plan: SweepPlan, choices: Sequence[Choice], results: Results, target: P
             for choice in choices:
                 if axis.method in (None, choice.method):
                     mine = [one for one in found if one[0].label == choice.label]
-                    _draw_line(axes, axis, mine, choice, looks[choice.label])
+                    _draw_line(axes, axis, _names(kin), mine, choice, looks[choice.label])
         for choice in choices:
             if choice.validation is not None and choice.candidate and not choice.candidate.settings:
                 level = 100 * choice.validation.mean
@@ -53,17 +53,23 @@ def draw(plan: SweepPlan, choices: Sequence[Choice], results: Results, target: P
     return close(plt, figure, target)
 
 
-def _place(axis: Axis, text: str) -> float:
+def _names(kin: Sequence[Axis]) -> list[str]:
+    """The values of axes that share a panel, each once, where they are names; none for numbers."""
+    if not any(axis.names for axis in kin):
+        return []
+    return list(dict.fromkeys(text for axis in kin for text in axis.texts))
+
+
+def _place(text: str, names: Sequence[str]) -> float:
     """Where a value lies: numbers where they are, names one after another."""
-    value = number(text)
-    if value is not None and not axis.names:
-        return value
-    options = axis.values or axis.source[1:]
-    return float(options.index(text))
+    return float(names.index(text) if names else text)
 
 
-def _draw_line(axes: Any, axis: Axis, mine: Points, choice: Choice, colour: str) -> None:
-    at = [(_place(axis, c.settings[axis.key]), 100 * acc) for c, acc in mine if not math.isnan(acc)]
+def _draw_line(
+    axes: Any, axis: Axis, names: Sequence[str], mine: Points, choice: Choice, colour: str
+) -> None:
+    found = [(c.settings[axis.key], 100 * acc) for c, acc in mine if not math.isnan(acc)]
+    at = [(_place(text, names), acc) for text, acc in found]
     if not at:
         return
     axes.plot(*zip(*at, strict=True), "o", color=colour, ms=4, alpha=0.65, mew=0)
@@ -71,15 +77,14 @@ def _draw_line(axes: Any, axis: Axis, mine: Points, choice: Choice, colour: str)
         best = {x: max(acc for place, acc in at if place == x) for x, _ in sorted(at)}
         axes.plot(list(best), list(best.values()), color=colour, lw=1.6)
     if choice.candidate is not None and choice.validation is not None:
-        x = _place(axis, choice.candidate.settings[axis.key])
+        x = _place(choice.candidate.settings[axis.key], names)
         axes.plot(x, 100 * choice.validation.mean, "o", ms=10, mfc="none", mec=colour, mew=1.8)
 
 
 def _label(axes: Any, name: str, kin: Sequence[Axis]) -> None:
     axes.set_xlabel(name)
-    if any(axis.names for axis in kin):
-        options = kin[0].values or kin[0].source[1:]
-        axes.set_xticks(range(len(options)), options)
+    if names := _names(kin):
+        axes.set_xticks(range(len(names)), names)
         axes.margins(x=0.15)
     elif all(axis.log for axis in kin):
         axes.set_xscale("log")

@@ -72,8 +72,14 @@ class SweepPlan:
             )
         HeldOut(self.validation, self.folds - 1)
         object.__setattr__(self, "methods", chosen)
+        seen: dict[tuple[str, str], Candidate] = {}
         for candidate in self.candidates():  # what is wrong is said before anything runs
-            self.trial(candidate, self.seed, None).identity()
+            key = candidate.label, self.trial(candidate, self.seed, None).identity()
+            if seen.setdefault(key, candidate) is not candidate:
+                raise SettingError(
+                    f"{candidate.label}: {seen[key].told()} and {candidate.told()} are the same "
+                    "settings; give each once"
+                )
 
     def candidates(self) -> list[Candidate]:
         """Everything to choose from: method by method, line by line, in the order of the axes."""

@@ -13,10 +13,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from rich.table import Table
 
 from ...kernels.errors import DataError
+from ..tables import mean_and_error
 from .plan import Candidate, SweepPlan
 from .space import number
 from .trials import Record, Trial
@@ -33,13 +33,12 @@ class Scores:
     @property
     def mean(self) -> float:
         """Over all runs: NaN if any is."""
-        return float(np.mean(self.values))
+        return mean_and_error(self.values)[0]
 
     @property
     def error(self) -> float:
         """The standard error of the mean, NaN for one run."""
-        n = len(self.values)
-        return float(np.std(self.values, ddof=1) / math.sqrt(n)) if n > 1 else math.nan
+        return mean_and_error(self.values)[1]
 
 
 @dataclass(frozen=True)

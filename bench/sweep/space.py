@@ -56,10 +56,14 @@ class Axis:
         return len(values) == len(found) and max(values) >= 20 * min(values)
 
     @property
+    def texts(self) -> tuple[str, ...]:
+        """The values of a grid or a choice; of another distribution, its ends."""
+        return self.values or self.source[1:]
+
+    @property
     def names(self) -> bool:
         """Whether its values are names, not numbers."""
-        texts = self.values or self.source[1:]
-        return any(number(text) is None for text in texts)
+        return any(number(text) is None for text in self.texts)
 
     def draw(self, seed: int, count: int) -> str:
         """Draw number `count`, from a counter: it depends on no other axis and no other draw."""
@@ -72,7 +76,9 @@ class Axis:
         if kind == "int":
             return str(int(lo) + int(u * (hi - lo + 1)))
         value = lo * (hi / lo) ** u if kind == "log" else lo + u * (hi - lo)
-        return f"{value:.4g}"  # what is told is what was set
+        # what is told is what was set: four digits, and more where the ends differ in later ones
+        later = int(math.log10(max(abs(lo), abs(hi)) / (hi - lo)))
+        return f"{value:.{4 + max(0, later)}g}"
 
 
 def number(text: str) -> float | None:

@@ -26,7 +26,7 @@ from ..progress import make_progress
 from .executors import Executor
 from .plan import SweepPlan
 from .results import Choice, Row, as_csv, as_jsonl, choose, rows
-from .trials import Record, Trial, run_trial
+from .trials import STATUSES, Record, Trial, run_trial
 
 
 @dataclass
@@ -41,12 +41,19 @@ class _Folder:
         """Take up what an earlier run left. Raises CheckpointError for a file that is no result."""
         for path in sorted((self.out / "trials").glob("*.json")):
             try:
-                self.results[path.stem] = json.loads(path.read_text())["result"]
+                found = json.loads(path.read_text())
+                whole = found["id"] == path.stem and found["result"]["status"] in STATUSES
             except (ValueError, KeyError, TypeError):
-                raise CheckpointError(f"{path} holds no result; remove it and resume") from None
+                whole = False
+            if not whole:
+                raise CheckpointError(f"{path} holds no result; remove it and resume")
+            self.results[path.stem] = found["result"]
         clock = self.out / "timings.jsonl"
-        if clock.exists():
-            self.timings = [json.loads(line) for line in clock.read_text().splitlines()]
+        try:
+            lines = clock.read_text().splitlines() if clock.exists() else []
+            self.timings = [json.loads(line) for line in lines]
+        except ValueError:
+            raise CheckpointError(f"{clock} is damaged; remove it and resume") from None
 
     def keep(self, trial: Trial, answer: Record) -> None:
         """Write a result, then its time."""

@@ -28,6 +28,7 @@ from ..experiments import variants as spread
 from ..runs import learn, make_stream, plain
 
 Record = dict[str, Any]
+STATUSES = ("ok", "diverged", "failed")
 # errors that say something about the place and nothing about the settings: they end a sweep
 _OF_THE_PLACE = (DataNotFoundError, DeviceError, MissingExtraError, StorageError, WorkerError)
 

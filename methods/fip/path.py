@@ -150,6 +150,9 @@ def path(
             at.append(number)
         if watch is not None:
             watch(number, net)
+    if at[-1] != len(taken):  # it ended early, between two that are kept
+        kept.append(get(net.theta).copy())
+        at.append(len(taken))
     return Path(np.stack(kept), np.array(at), tuple(taken))
 
 
