@@ -340,11 +340,10 @@ def test_ctrl_c_on_the_command_line_leaves_a_sweep_to_resume(images, tmp_path):
         "--out", str(out), *(word for one in TINY for word in ("--set", one)),
         "--set", "steps=200000",
     ]  # fmt: skip
-    running = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        # a shell's background jobs ignore Ctrl-C, and so would what they start
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )  # fmt: skip
+    # a shell's background jobs ignore Ctrl-C, and so would what they start
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    signal.signal(signal.SIGINT, before)
     while not (out / "sweep.toml").exists():
         assert running.poll() is None, running.communicate()
         time.sleep(0.02)
