@@ -46,11 +46,12 @@ class Settings:
 
 
 class _Keeper(Observer):
-    """Keeps the weights while the second task is learnt."""
+    """Keeps the weights, and what goes with them, while the second task is learnt."""
 
     def __init__(self, work: Work, net: Network, every: int) -> None:
         self.work, self.net, self.every = work, net, every
         self.thetas: list[np.ndarray] = []
+        self.states: list[dict[str, np.ndarray]] = []
         self.at: list[int] = []
         self._first = 0
 
@@ -67,12 +68,19 @@ class _Keeper(Observer):
 
     def evaluated(self, evaluation: Evaluation) -> None:
         if evaluation.task == 0:  # the first task has just been learnt
-            self.thetas, self.at = [], []
+            self.thetas, self.states, self.at = [], [], []
             self._keep(0)
 
     def _keep(self, at: int) -> None:
         self.thetas.append(self.net.device.get(self.net.theta).copy())
+        self.states.append({name: array.copy() for name, array in self.net.state.items()})
         self.at.append(at)
+
+    def put_back(self, number: int) -> None:
+        """Make the network what it was: weights and running statistics."""
+        self.net.theta[:] = self.net.device.put(self.thetas[number])
+        for name, array in self.states[number].items():
+            self.net.state[name][...] = array
 
 
 def _preset(settings: Settings) -> Preset:
@@ -104,7 +112,7 @@ def _lines(work: Work) -> Iterator[Row]:
         yield from _walk(label, net, keeper, stream, settings.samples, places[at:])
         at += len(keeper.thetas)
     net, keeper = next(iter(walks.values()))
-    net.theta[:] = net.device.put(keeper.thetas[0])
+    keeper.put_back(0)
     values = fip.Metric(net, stream.tasks[0].load_train()[0][: settings.samples]).spectrum()
     yield {
         "kind": "spectrum", "values": values.tolist(), "samples": settings.samples,
@@ -119,14 +127,14 @@ def _walk(
     tests = [task.load_test() for task in stream]
     x = stream.tasks[0].load_train()[0][:samples]
     weights = outputs = 0.0
-    net.theta[:] = net.device.put(keeper.thetas[0])
+    keeper.put_back(0)
     metric = fip.Metric(net, x)
     for number, (step, theta) in enumerate(zip(keeper.at, keeper.thetas, strict=True)):
         moved = net.device.put(theta) - net.theta
         metric.move()
         weights += float(np.sqrt(inner(net, moved, moved)))
         outputs += metric.length(moved)
-        net.theta += moved
+        keeper.put_back(number)
         if number in (0, len(keeper.at) // 2, len(keeper.at) - 1):
             yield {"kind": "answers", "label": label, "step": step, "mean": _answers(net, tests)}
         yield {
