@@ -6,6 +6,9 @@ import numpy as np
 import pytest
 from rich.console import Console
 from weightspace.bench.studies import STUDIES, StudyPlan, run_study
+from weightspace.bench.studies.fip_geometry import Keeper
+from weightspace.methods.result import Evaluation
+from weightspace.nnlite import BatchNorm2d, Conv2d, Flatten, Linear, Network
 
 pytest.importorskip("mlxtend")
 
@@ -27,3 +30,21 @@ def test_walks_answers_and_spectrum(tmp_path):
     assert 1 <= spectrum["effective_rank"] <= 4 * 20
     assert {path.name for path in done.figures} == {"path.png", "metric.png", "answers.png"}
     assert all(path.stat().st_size > 5_000 for path in done.figures)
+
+
+def test_what_is_kept_is_the_whole_network(rng):
+    """Weights and running statistics: under those of later, a network answers something else."""
+    layers = [Conv2d(3, 3), BatchNorm2d(), Flatten(), Linear(4)]
+    net = Network(layers, (6, 6, 1), "reference", "float64", seed=0)
+    keeper = Keeper(None, net, every=1)
+    x = rng.normal(size=(5, 6, 6, 1))
+    keeper.evaluated(Evaluation(0, 0, np.zeros(1)))
+    first = net.forward(x)
+    net.theta += 0.1
+    for array in net.state.values():
+        array[...] = array + 0.5
+    keeper.stepped(1, 1, 0.0)
+    later = net.forward(x)
+    for number, expected in ((0, first), (1, later)):
+        keeper.put_back(number)
+        np.testing.assert_array_equal(net.forward(x), expected)

@@ -45,7 +45,7 @@ class Settings:
     lr: float = 0.01
 
 
-class _Keeper(Observer):
+class Keeper(Observer):
     """Keeps the weights, and what goes with them, while the second task is learnt."""
 
     def __init__(self, work: Work, net: Network, every: int) -> None:
@@ -95,10 +95,10 @@ def _lines(work: Work) -> Iterator[Row]:
     settings = work.settings
     preset = _preset(settings)
     stream = make_stream(preset, work.seed, work.data_dir)
-    walks: dict[str, tuple[Network, _Keeper]] = {}
+    walks: dict[str, tuple[Network, Keeper]] = {}
     for variant in variants(preset, ["naive", "fip"]):
         net = make_network(preset, stream, work.backend, work.seed)
-        keeper = _Keeper(work, net, settings.every)
+        keeper = Keeper(work, net, settings.every)
         fit(
             net, stream, variant.build(), optimizer=SGD(settings.lr, preset.momentum or 0.0),
             steps=settings.steps, batch_size=preset.batch_size, seed=work.seed, observer=keeper,
@@ -121,7 +121,7 @@ def _lines(work: Work) -> Iterator[Row]:
 
 
 def _walk(
-    label: str, net: Network, keeper: _Keeper, stream: Stream, samples: int, places: np.ndarray
+    label: str, net: Network, keeper: Keeper, stream: Stream, samples: int, places: np.ndarray
 ) -> Iterator[Row]:
     """A row for each kept weight: where it lies, how far it is, what it can."""
     tests = [task.load_test() for task in stream]
