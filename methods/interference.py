@@ -86,15 +86,23 @@ def metric_share(
 
     trace: of G, if known; in "softmax-fisher" it is the sum of the true Fisher's diagonal.
     """
-    metric = Metric(net, x, space, own=False)
-    if trace is None and space == "softmax-fisher":
-        trace = float(net.device.get(fisher(net, x)).sum(dtype=np.float64))
-    elif trace is None:
-        trace = float(np.trace(net.device.get(metric.gram()).astype(np.float64)))
+    if trace is None:
+        trace = _trace(net, x, space)
+    return _share(net, v, Metric(net, x, space, own=False).squared_length(v), trace)
+
+
+def _trace(net: Network, x: np.ndarray, space: Space) -> float:
+    """tr G, G the metric on x (N, ...)."""
+    if space == "softmax-fisher":
+        return float(net.device.get(fisher(net, x)).sum(dtype=np.float64))
+    gram = Metric(net, x, space, own=False).gram()
+    return float(np.trace(net.device.get(gram).astype(np.float64)))
+
+
+def _share(net: Network, v: np.ndarray, squared_length: float, trace: float) -> float:
+    """v' G v / |v|^2 tr G, given v' G v; NaN where v or G is 0."""
     squared = inner(net, v, v)
-    if not trace > 0 or not squared > 0:
-        return float("nan")
-    return metric.squared_length(v) / (squared * trace)
+    return squared_length / (squared * trace) if trace > 0 and squared > 0 else float("nan")
 
 
 class Probe:
@@ -109,9 +117,10 @@ class Probe:
     ) -> None:
         self.net, self.gram, self.space = net, gram, space
         self.x, self.gradient, self.fisher = self._ask(a)
-        self.trace: float | None = None
-        if space == "softmax-fisher":
+        if space == "softmax-fisher":  # then the diagonal at hand is the metric's
             self.trace = float(net.device.get(self.fisher).sum(dtype=np.float64))
+        else:
+            self.trace = _trace(net, self.x, space)
 
     def _ask(self, arrays: Arrays) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The inputs, the mean loss's gradient (P,) and the Fisher diagonal (P,)."""
@@ -123,11 +132,11 @@ class Probe:
         """MEASURES of task B's x (M, *input_shape), y (M,), by name."""
         net, get = self.net, self.net.device.get
         x, gradient, other = self._ask(b)
-        share = metric_share(net, self.x, gradient, self.trace, self.space)
+        squared = Metric(net, self.x, self.space, own=False).squared_length(gradient)
         return {
             "gradient cosine": gradient_cosine(net, self.gradient, gradient),
             "Fisher overlap": fisher_overlap(get(self.fisher), get(other)),
             "metric overlap": metric_overlap(net, self.x[: self.gram], x[: self.gram], self.space),
-            "metric share": share,
-            "metric length": Metric(net, self.x, self.space, own=False).length(gradient),
+            "metric share": _share(net, gradient, squared, self.trace),
+            "metric length": float(np.sqrt(squared)),
         }
