@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from ..kernels.errors import DataError
-from ..nnlite.files import write_whole
 from . import bench_figures, machine, records, startup
 from .kernels import title
-from .report import fill_template, image
+from .report import image, write_html
 
 Record = Mapping[str, Any]
 
@@ -39,15 +38,7 @@ def write_page(files: Sequence[Path], target: Path) -> Path:
         f"commit {(here['commit'] or 'unknown')[:10]}{', changed' if here['dirty'] else ''}; "
         f"{found[-1]['date'][:10]}",
     ]
-    page = fill_template(
-        "page.html",
-        title="weightspace bench",
-        lead="".join(f'<p class="lead">{html.escape(line)}</p>' for line in lead),
-        body="".join(sections),
-        versions=html.escape(", ".join(f"{n} {v}" for n, v in here["versions"].items())),
-    )
-    write_whole(target, page)
-    return target
+    return write_html(target, "weightspace bench", lead, "".join(sections), here["versions"])
 
 
 # ---- pieces -------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from string import Template
@@ -21,6 +21,21 @@ def fill_template(name: str, **parts: str) -> str:
     folder = resources.files(__package__) / "templates"
     style = (folder / "style.css").read_text()
     return Template((folder / name).read_text()).substitute(parts, style=style)
+
+
+def write_html(
+    target: Path, title: str, lead: Sequence[str], body: str, versions: Mapping[str, str]
+) -> Path:
+    """A page of its own at `target`: plain text for title, lead (a paragraph each) and versions."""
+    page = fill_template(
+        "page.html",
+        title=html.escape(title),
+        lead="".join(f'<p class="lead">{html.escape(text)}</p>' for text in lead),
+        body=body,
+        versions=html.escape(", ".join(f"{name} {v}" for name, v in versions.items())),
+    )
+    write_whole(target, page)
+    return target
 
 
 def image(path: Path, alt: str) -> str:
@@ -108,11 +123,11 @@ def write_report(folders: Sequence[Path], target: Path) -> Path:
     costs = draw_pareto(lines, target.parent / "figures" / "pareto.png")
     streams = list(dict.fromkeys(s["stream"] for s in summaries))
     parameters = sorted({s["parameters"] for s in summaries})
-    lead = "".join(f'<p class="lead">{html.escape(text)}</p>' for text in streams)
-    lead += f'<p class="lead">{", ".join(f"{p:,}" for p in parameters)} parameters; '
-    lead += f"backend {', '.join(sorted({s['backend'] for s in summaries}))}; "
-    lead += f"{summaries[0]['steps']:,} steps a run</p>"
-    versions = ", ".join(f"{name} {v}" for name, v in summaries[0]["versions"].items())
+    sizes = (
+        f"{', '.join(f'{p:,}' for p in parameters)} parameters; "
+        f"backend {', '.join(sorted({s['backend'] for s in summaries}))}; "
+        f"{summaries[0]['steps']:,} steps a run"
+    )
     body = fill_template(
         "report.html",
         table=_table(lines),
@@ -121,12 +136,5 @@ def write_report(folders: Sequence[Path], target: Path) -> Path:
         extras=_section("Kept and learnt", kept) + _extras(summaries),
         runs="".join(_run_block(s) for s in summaries),
     )
-    page = fill_template(
-        "page.html",
-        title=html.escape(", ".join(dict.fromkeys(s["experiment"] for s in summaries))),
-        lead=lead,
-        body=body,
-        versions=html.escape(versions),
-    )
-    write_whole(target, page)
-    return target
+    title = ", ".join(dict.fromkeys(s["experiment"] for s in summaries))
+    return write_html(target, title, [*streams, sizes], body, summaries[0]["versions"])

@@ -9,8 +9,8 @@ from pathlib import Path
 from rich.table import Table
 from rich.text import Text
 
-from ...nnlite.files import write_whole
-from ..report import fill_template, image
+from .. import report
+from ..report import image
 from ..runs import versions
 from .study import Row, Study
 
@@ -37,13 +37,4 @@ def write_page(study: Study, rows: Sequence[Row], figures: Sequence[Path], folde
     body += "".join(image(path, path.stem) for path in figures)
     body += "".join(f"<p><small>{html.escape(note)}</small></p>" for note in study.notes)
     body += f"<h2>Settings</h2><pre>{html.escape((folder / 'config.toml').read_text())}</pre>"
-    page = fill_template(
-        "page.html",
-        title=html.escape(study.name),
-        lead=f'<p class="lead">{html.escape(study.summary)}</p>',
-        body=body,
-        versions=html.escape(", ".join(f"{name} {v}" for name, v in versions().items())),
-    )
-    target = folder / "report.html"
-    write_whole(target, page)
-    return target
+    return report.write_html(folder / "report.html", study.name, [study.summary], body, versions())

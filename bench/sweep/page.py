@@ -8,8 +8,8 @@ from pathlib import Path
 
 from rich.table import Table
 
-from ...nnlite.files import write_whole
-from ..report import fill_template, image
+from .. import report
+from ..report import image
 from ..runs import versions
 from ..studies.page import table_html
 from .plan import SweepPlan
@@ -26,12 +26,5 @@ def write_page(
         items = "".join(f"<li>{html.escape(line)}</li>" for line in failed)
         body += f"<h2>Came to nothing</h2><ul>{items}</ul>"
     body += f"<h2>Asked for</h2><pre>{html.escape(plan.asked())}</pre>"
-    page = fill_template(
-        "page.html",
-        title=html.escape(f"sweep of {plan.experiment}"),
-        lead="",
-        body=body,
-        versions=html.escape(", ".join(f"{name} {v}" for name, v in versions().items())),
-    )
-    write_whole(out / "report.html", page)
-    return out / "report.html"
+    title = f"sweep of {plan.experiment}"
+    return report.write_html(out / "report.html", title, [], body, versions())
