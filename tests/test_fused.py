@@ -28,8 +28,9 @@ def separate(a, b, c):
 @pytest.mark.parametrize("real", [np.float32, np.float64])
 def test_fma_rounds_once(real):
     a = real(1) + np.finfo(real).eps  # a^2 = 1 + 2 eps + eps^2, whose last term a product loses
-    assert fused(a, a, -separate(a, a, real(0))) == np.finfo(real).eps ** 2
-    assert separate(a, a, -separate(a, a, real(0))) == 0
+    product = a * a
+    assert fused(a, a, -product) == np.finfo(real).eps ** 2
+    assert separate(a, a, -product) == 0
 
 
 def test_fma_refuses_mixed_types():
