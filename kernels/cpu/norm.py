@@ -7,15 +7,16 @@ in 64 parts, whatever the number of threads, and added up in their order.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 
 from ..codes import IDENTITY, LEAKY_RELU, RELU
 from .activations import activation_backward, apply, pull
+from .jit import kernel
 from .simd import fill, lanes_in, load_part, store_part, where_positive
 from .tiles import BLOCK, parallel, pieces, serial
 
 PARTS = 64  # of the rows, each with its own sums (2, C)
-exact = njit(cache=True, error_model="numpy")  # every operation rounds, as NumPy's do
+exact = kernel()  # every operation rounds, as NumPy's do
 
 
 @serial

@@ -6,17 +6,12 @@ the same bits. The shapes were chosen by timing OpenBLAS on them (a Zen 5 core, 
 
 from __future__ import annotations
 
-from numba import njit
+from .jit import inlined, parallel, serial
 
 BLOCK = 8192  # elements of a flat vector one thread takes at a time: 32 KiB of float32
 ROWS = 8  # samples per piece where the work is by row
 
-# How every kernel is compiled. `contract` is the one fastmath flag: a*b+c in one rounding, NaN and
-# infinity keep their meaning. The numpy error model lets x / 0 be inf: the check that Python's
-# model puts in front of each division keeps the loop from being vectorised.
-serial = njit(cache=True, fastmath={"contract"}, error_model="numpy")
-parallel = njit(cache=True, fastmath={"contract"}, error_model="numpy", parallel=True)
-inlined = njit(cache=True, fastmath={"contract"}, error_model="numpy", inline="always")
+__all__ = ["BLOCK", "ROWS", "forward_tile", "inlined", "parallel", "pieces", "serial", "square_tile"]
 
 
 @serial

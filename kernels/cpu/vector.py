@@ -6,11 +6,10 @@ Sums are vectorised, so they may be reordered (`reassoc`); the order is still th
 
 from __future__ import annotations
 
-from numba import njit
-
+from .jit import kernel
 from .tiles import serial
 
-reordered = njit(cache=True, fastmath={"contract", "reassoc", "nsz"}, error_model="numpy")
+reordered = kernel(fastmath={"contract", "reassoc", "nsz"})
 
 
 @reordered
