@@ -6,26 +6,18 @@ kernel is current if every source file its file imports from is as it was, and t
 that compiles it; a folder is named after both. Numba's index of a function can be torn by two
 processes that compile two of its variants at once; here a variant has files of its own.
 
-Folders, the first that is named or known:
-- $NUMBA_CACHE_DIR/weightspace, as for all of Numba;
-- $WEIGHTSPACE_CACHE;
-- the user's cache: $XDG_CACHE_HOME or ~/.cache (Linux), ~/Library/Caches (macOS), %LOCALAPPDATA%.
-What is there is read even if it cannot be written (an image that `weightspace warmup` has filled).
-What is missing then goes to the user's cache, else to a temporary folder, else nowhere, and is
-compiled again by the next process.
+Files lie in `kernels` under the folder that `places` finds; $NUMBA_CACHE_DIR, which moves all of
+Numba's, goes before. A folder that cannot be written is read, as an image has it that was filled by
+`weightspace warmup`.
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import shutil
-import stat
 import sys
-import tempfile
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -38,25 +30,35 @@ from numba.core import config
 from numba.core.caching import IndexDataCacheFile, _Cache
 from numba.core.compiler import CompileResult
 
+from ..places import places, say, say_where
+
 KEPT = 4  # versions of a module's kernels that stay when a new one comes
 _IMPORT = re.compile(r"^ *from (\.+)(\w*) import ([\w, ]*)", re.MULTILINE)
-_SETTINGS = (  # of Numba, that change machine code but not its own key
-    "OPT", "LOOP_VECTORIZE", "SLP_VECTORIZE", "BOUNDSCHECK", "DEBUGINFO_DEFAULT", "LLVM_PASS_TIMINGS",
-)  # fmt: skip
+# of Numba, all that changes machine code and is not in its own key
+_SETTINGS = ("OPT", "LOOP_VECTORIZE", "SLP_VECTORIZE", "BOUNDSCHECK", "DEBUGINFO_DEFAULT")
+
+
+@cache
+def _source(file: Path) -> tuple[str, frozenset[Path]]:
+    """A hash of a source file, and the files of this package that it imports from."""
+    text = file.read_bytes()
+    found = set()
+    for dots, module, names in _IMPORT.findall(text.decode()):
+        folder = file.parents[len(dots) - 1]
+        for part in [module] if module else names.replace(" ", "").split(","):
+            path = folder / f"{part}.py"
+            if path.is_file():
+                found.add(path)
+    return hashlib.sha256(text).hexdigest(), frozenset(found)
 
 
 def sources(file: Path) -> list[Path]:
-    """A source file and all that it imports from this package, and those import in turn; sorted."""
-    found, waiting = set(), [file]
+    """A source file, all that it imports from this package, and what those import; sorted."""
+    found: set[Path] = set()
+    waiting = {file}
     while waiting:
-        here = waiting.pop()
-        if here in found:
-            continue
-        found.add(here)
-        for dots, module, names in _IMPORT.findall(here.read_text(encoding="utf-8")):
-            folder = here.parents[len(dots) - 1]
-            parts = [module] if module else [name.strip() for name in names.split(",")]
-            waiting += [path for part in parts if (path := folder / f"{part}.py").is_file()]
+        found |= waiting
+        waiting = {path for here in waiting for path in _source(here)[1]} - found
     return sorted(found)
 
 
@@ -65,63 +67,17 @@ def stamp(file: Path) -> str:
     """A hash of all that decides the machine code of the kernels in `file`, but for the CPU."""
     versions = (numba.__version__, llvmlite.__version__, np.__version__, sys.version)
     settings = [(name, getattr(config, name, None)) for name in _SETTINGS]
-    total = hashlib.sha256(repr((versions, settings)).encode())
-    for path in sources(file):
-        total.update(f"\0{path.name}\0".encode())
-        total.update(path.read_bytes())
-    return total.hexdigest()[:20]
+    code = [(path.name, _source(path)[0]) for path in sources(file)]
+    return hashlib.sha256(repr((versions, settings, code)).encode()).hexdigest()[:20]
 
 
-@cache
-def places() -> tuple[list[Path], Path | None]:
-    """Folders to read compiled kernels from, and the one to write them to, if there is any."""
-    read: list[Path] = []
-    for folder in _candidates():
-        if _usable(folder):
-            return [*read, folder], folder
-        read.append(folder)
-    return read, None
+def folders() -> tuple[list[Path], Path | None]:
+    """Where compiled kernels are read from, and where they are written, if anywhere."""
+    return places("kernels", _named())
 
 
-def _candidates() -> Iterator[Path]:
-    numbas, ours = config.CACHE_DIR, os.environ.get("WEIGHTSPACE_CACHE")
-    if numbas:
-        yield Path(numbas, "weightspace")
-    elif ours:
-        yield Path(ours)
-    if sys.platform == "win32":
-        users = os.environ.get("LOCALAPPDATA", "")
-    elif sys.platform == "darwin":
-        users = os.path.expanduser("~/Library/Caches")
-    else:
-        users = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    if os.path.isabs(users):  # without a home, "~" stays
-        yield Path(users, "weightspace", "kernels")
-    try:
-        owner = os.getuid() if hasattr(os, "getuid") else "kernels"
-        yield Path(tempfile.gettempdir(), f"weightspace-{owner}")
-    except FileNotFoundError:  # no temporary folder at all
-        return
-
-
-def _usable(folder: Path) -> bool:
-    """Whether `folder` can be written, and by this user alone where others write beside it."""
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        about = folder.lstat()
-    except OSError:
-        return False
-    if hasattr(os, "getuid") and folder.parent == Path(tempfile.gettempdir()):
-        theirs = about.st_uid != os.getuid() or about.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
-        if theirs or not stat.S_ISDIR(about.st_mode):
-            return False
-    return os.access(folder, os.W_OK | os.X_OK)
-
-
-@cache
-def say(about: str) -> None:
-    """One line, once a process."""
-    warnings.warn(about, stacklevel=2)
+def _named() -> str:
+    return str(Path(config.CACHE_DIR, "weightspace")) if config.CACHE_DIR else ""
 
 
 class KernelCache(_Cache):
@@ -133,14 +89,17 @@ class KernelCache(_Cache):
     def __init__(self, function: Callable[..., Any]) -> None:
         assert function.__closure__ is None, "a kernel's code must follow from its source alone"
         code = function.__code__
-        self._source = Path(code.co_filename)
+        source = Path(code.co_filename)
+        self._module = source.stem
+        self._stamp = stamp(source)  # of the code that is running: an upgrade may come after
         self._name = f"{function.__qualname__}-{code.co_firstlineno}"
         self._enabled = True
 
     @property
     def cache_path(self) -> str:
         """The folder that this kernel's files would be written to."""
-        return str(self._folder(places()[1] or Path()))
+        place = folders()[1]
+        return str(self._folder(place)) if place else ""
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         """The variant for argument types `sig`; None if it must be compiled."""
@@ -148,7 +107,7 @@ class KernelCache(_Cache):
             return None
         target_context.refresh()
         key = self._key(sig, target_context.codegen())
-        for place in places()[0]:
+        for place in folders()[0]:
             try:
                 data = self._file(place, key).load(key)
                 if data is not None:
@@ -161,20 +120,15 @@ class KernelCache(_Cache):
         """Keep a variant that was just compiled."""
         if not self._enabled:
             return
-        read, place = places()
-        if place is None or len(read) > 1:
-            where = f"they go to {place}" if place else "each process compiles them again"
-            say(
-                f"compiled kernels cannot be kept in {read[0] if read else 'any folder'}: {where}. "
-                "Let $WEIGHTSPACE_CACHE name a folder that can be written"
-            )
+        say_where("kernels", _named())
+        place = folders()[1]
         if place is None:
             return
         folder, key = self._folder(place), self._key(sig, data.codegen)
         try:
             if not folder.is_dir():
                 folder.mkdir(parents=True, exist_ok=True)
-                _forget(place, self._source.stem)
+                _forget(place, self._module)
             self._file(place, key).save(key, data._reduce())
         except OSError as wrong:
             say(f"a compiled kernel cannot be kept in {folder}: {wrong.strerror}")
@@ -187,12 +141,12 @@ class KernelCache(_Cache):
 
     def flush(self) -> None:
         """Forget this kernel's variants."""
-        folder = self._folder(places()[1] or Path())
-        for file in folder.glob(f"{self._name}-*"):
+        place = folders()[1]
+        for file in self._folder(place).glob(f"{self._name}-*") if place else ():
             file.unlink(missing_ok=True)
 
     def _folder(self, place: Path) -> Path:
-        return place / f"{self._source.stem}-{stamp(self._source)}"
+        return place / f"{self._module}-{self._stamp}"
 
     def _key(self, sig: Any, codegen: Any) -> tuple[str, ...]:
         """Names the argument types, the CPU that is compiled for, and the one that compiles."""
@@ -206,7 +160,9 @@ class KernelCache(_Cache):
 
 def _forget(place: Path, module: str) -> None:
     """Remove what earlier versions of a module left, but for the newest few."""
-    old = [path for path in place.glob(f"{module}-*") if re.fullmatch(r"\w+-[0-9a-f]{20}", path.name)]
+    old = [
+        path for path in place.glob(f"{module}-*") if re.fullmatch(r"\w+-[0-9a-f]{20}", path.name)
+    ]
     for path in sorted(old, key=_age)[KEPT:]:
         shutil.rmtree(path, ignore_errors=True)
 

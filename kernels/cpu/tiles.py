@@ -11,7 +11,16 @@ from .jit import inlined, parallel, serial
 BLOCK = 8192  # elements of a flat vector one thread takes at a time: 32 KiB of float32
 ROWS = 8  # samples per piece where the work is by row
 
-__all__ = ["BLOCK", "ROWS", "forward_tile", "inlined", "parallel", "pieces", "serial", "square_tile"]
+__all__ = [
+    "BLOCK",
+    "ROWS",
+    "forward_tile",
+    "inlined",
+    "parallel",
+    "pieces",
+    "serial",
+    "square_tile",
+]
 
 
 @serial
