@@ -177,9 +177,16 @@ def _forked() -> None:
 
 
 def link(module: llvm.ModuleRef) -> None:
-    """Give a kernel's module its door: `OURS` in place of `THEIRS`, and all that it calls."""
+    """Give a kernel's module its door: `OURS` in place of `THEIRS`, and all that it calls.
+
+    Numba has compiled the function that calls `THEIRS` on its own before: were the copy here not
+    made internal, the linker would take that one, in the process that compiles and in no other.
+    """
     names = {function.name for function in module.functions}
     if THEIRS in names:
+        for function in module.functions:
+            if not function.is_declaration and f"@{THEIRS}(" in str(function):
+                function.linkage = "internal"
         module.get_function(THEIRS).name = OURS
     if not names.isdisjoint({THEIRS, OURS, "weightspace_enter"}):
         module.link_in(llvm.parse_assembly(SOURCE))
