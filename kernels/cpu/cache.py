@@ -129,7 +129,9 @@ class KernelCache(_Cache):
             if not folder.is_dir():
                 folder.mkdir(parents=True, exist_ok=True)
                 _forget(place, self._module)
-            self._file(place, key).save(key, data._reduce())
+            file = self._file(place, key)
+            file.flush()  # what is there may be damaged, and is not read
+            file.save(key, data._reduce())
         except OSError as wrong:
             say(f"a compiled kernel cannot be kept in {folder}: {wrong.strerror}")
 
