@@ -93,7 +93,8 @@ def _register(name: str, signature: Any) -> types.ExternalFunction:
 def _product(scalar: types.Type) -> Any:
     """The signature of `cblas_?gemm`; matrices are passed as integer addresses."""
     i, p = types.int32, types.uintp
-    return types.void(i, i, i, i, i, i, scalar, p, i, p, i, scalar, p, i)
+    void: Any = types.void
+    return void(i, i, i, i, i, i, scalar, p, i, p, i, scalar, p, i)
 
 
 _sgemm = _register("cblas_sgemm", _product(types.float32))

@@ -77,7 +77,8 @@ def folders() -> tuple[list[Path], Path | None]:
 
 
 def _named() -> str:
-    return str(Path(config.CACHE_DIR, "weightspace")) if config.CACHE_DIR else ""
+    folder = config.CACHE_DIR  # type: ignore[attr-defined]
+    return str(Path(folder, "weightspace")) if folder else ""
 
 
 class KernelCache(_Cache):

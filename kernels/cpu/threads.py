@@ -34,7 +34,7 @@ def load_thread_pool() -> None:
 
 def require_compiler() -> None:
     """Raise SettingError where Numba was told not to compile: no kernel runs as Python."""
-    if config.DISABLE_JIT:
+    if config.DISABLE_JIT:  # type: ignore[attr-defined]
         raise SettingError(
             "NUMBA_DISABLE_JIT is set, and the backend 'cpu' is compiled by Numba: unset it, or "
             "use backend='reference', which is plain NumPy"
