@@ -42,7 +42,7 @@ def _places(part: str, first: str) -> tuple[list[Path], Path | None]:
 
 def _candidates(first: str) -> Iterator[Path]:
     if first:
-        yield Path(first)
+        yield Path(first).absolute()
     if sys.platform == "win32":
         users = os.environ.get("LOCALAPPDATA", "")
     elif sys.platform == "darwin":
@@ -70,12 +70,13 @@ def _user() -> int | str:
 
 def _usable(folder: Path) -> bool:
     """Whether `folder` can be written; among temporary files, by this user alone."""
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    private = folder == _temporary()
+    try:  # other places keep to the umask: another user may run what root has put in an image
+        folder.mkdir(mode=0o700 if private else 0o777, parents=True, exist_ok=True)
         about = folder.lstat()
     except OSError:
         return False
-    if folder == _temporary() and hasattr(os, "getuid"):
+    if private and hasattr(os, "getuid"):
         others = about.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
         if not stat.S_ISDIR(about.st_mode) or about.st_uid != os.getuid() or others:
             return False

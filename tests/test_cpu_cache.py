@@ -161,6 +161,17 @@ def test_a_few_old_versions_are_kept(package):
     assert len(left) == 5 and "outer-mine" in left and f"outer-{6:020x}" in left
 
 
+@pytest.mark.skipif(os.name == "nt", reason="permissions are POSIX's here")
+def test_another_user_can_read_what_an_image_holds(package):
+    before = os.umask(0o022)
+    try:
+        package.ask()
+    finally:
+        os.umask(before)
+    assert all(path.stat().st_mode & 0o004 for path in package.cache.rglob("*"))
+    assert package.cache.stat().st_mode & 0o005 == 0o005
+
+
 def test_places_in_order(monkeypatch, tmp_path):
     monkeypatch.setenv("WEIGHTSPACE_CACHE", str(tmp_path / "named"))
     assert places.places("part")[1] == tmp_path / "named" / "part"

@@ -93,14 +93,13 @@ def _register(name: str, signature: Any) -> types.ExternalFunction:
 def _product(scalar: types.Type) -> Any:
     """The signature of `cblas_?gemm`; matrices are passed as integer addresses."""
     i, p = types.int32, types.uintp
-    void: Any = types.void
-    return void(i, i, i, i, i, i, scalar, p, i, p, i, scalar, p, i)
+    return types.void(i, i, i, i, i, i, scalar, p, i, p, i, scalar, p, i)
 
 
 _sgemm = _register("cblas_sgemm", _product(types.float32))
 _dgemm = _register("cblas_dgemm", _product(types.float64))
 _threads = _register("openblas_get_num_threads", types.int32())
-_set_threads = _register("openblas_set_num_threads", types.void(types.int32))
+_set_threads: Any = _register("openblas_set_num_threads", types.void(types.int32))
 
 
 def _gemm(one, trans_a, trans_b, m, n, k, a, lda, b, ldb, beta, c, ldc):
