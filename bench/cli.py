@@ -203,14 +203,14 @@ def report(
 
 @app.command()
 def warmup() -> None:
-    """Compile the cpu kernels into Numba's cache, so that first steps start at once."""
+    """Compile the cpu kernels ahead and keep them on disk, so that first steps start at once."""
     from ..kernels import get_backend
     from .warmup import warmup as compile_all
 
     get_backend("cpu")  # says which extra is missing, before anything else does
     console.print("compiling the cpu kernels (float32):")
     seconds = compile_all(console)
-    console.print(f"done in {seconds:.1f} s; they are cached for the next start", highlight=False)
+    console.print(f"done in {seconds:.1f} s", highlight=False)
 
 
 @data_app.command(name="list")

@@ -88,10 +88,14 @@ def image_jobs(dtype: str = "float32") -> dict[str, Callable[[], object]]:
 
 
 def warmup(console: Console, dtype: str = "float32") -> float:
-    """Compile everything into Numba's cache on disk; returns the seconds it took."""
+    """Compile everything into the cache on disk, and say where it is; returns the seconds."""
+    from ..kernels.cpu.cache import folders
+
     begun = time.perf_counter()
     for name, job in {**jobs(dtype), **image_jobs(dtype)}.items():
         started = time.perf_counter()
         job()
         console.print(f"  {name:<30} {time.perf_counter() - started:6.2f} s", highlight=False)
+    kept = folders()[1] or "memory alone: there is no folder that can be written"
+    console.print(f"kept in {kept}", highlight=False, soft_wrap=True)
     return time.perf_counter() - begun

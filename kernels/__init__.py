@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 import shutil
 from typing import Any
 
@@ -46,6 +47,8 @@ def _usable(name: str) -> bool:
         return shutil.which("g++") is not None
     if not all(importlib.util.find_spec(package) for package in _BACKENDS[name][2]):
         return False
+    if name == "cpu" and os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0"):
+        return False
     if name == "cuda":
         try:
             get_backend(name)
@@ -58,7 +61,8 @@ def get_backend(name: str) -> Backend:
     """The backend `name`: a module, or an object, holding one function a kernel.
 
     Raises UnknownNameError for a name that is none, MissingExtraError (it names the extra) for a
-    backend whose packages are not installed, DeviceError for "cuda" where no GPU answers.
+    backend whose packages are not installed, DeviceError for "cuda" where no GPU answers,
+    SettingError for "cpu" where Numba is told not to compile.
     """
     if name not in _BACKENDS:
         raise unknown_name("backend", name, _BACKENDS)

@@ -33,7 +33,10 @@ class Device(Protocol):
         """An array filled with `value`."""
 
     def put(self, array: Any) -> Any:
-        """`array` on this device, contiguous: itself if it is there already."""
+        """`array` on this device, contiguous: itself if it is there already.
+
+        It is for reading: what was read-only may be of a kind that can be written.
+        """
 
     def get(self, array: Any) -> np.ndarray:
         """`array` as a NumPy array; waits for the work that makes it."""
@@ -54,6 +57,27 @@ class Device(Protocol):
         """
 
 
+class _Writable:
+    """The memory of an array, as NumPy's array interface describes it, without "read-only"."""
+
+    def __init__(self, array: np.ndarray) -> None:
+        described = array.__array_interface__
+        self.__array_interface__ = {**described, "data": (described["data"][0], False)}
+        self.array = array  # keeps the memory
+
+
+def _plain(array: np.ndarray) -> np.ndarray:
+    """An array of the kind that compiled kernels know.
+
+    Others are types of their own, for which each kernel would be compiled again (20 to 50 s).
+    Read-only memory (np.load with mmap_mode="r", a frozen array) is looked at as if it could be
+    written, and not copied: no kernel writes into what it is given to read.
+    """
+    if not array.flags.aligned:
+        return array.copy()
+    return np.asarray(_Writable(array))
+
+
 class NumpyDevice:
     """Ordinary memory."""
 
@@ -63,7 +87,11 @@ class NumpyDevice:
     empty = staticmethod(np.empty)
     zeros = staticmethod(np.zeros)
     full = staticmethod(np.full)
-    put = staticmethod(np.ascontiguousarray)
+
+    @staticmethod
+    def put(array: Any) -> np.ndarray:
+        array = np.ascontiguousarray(array)
+        return array if array.flags.behaved else _plain(array)
 
     @staticmethod
     def get(array: Any) -> np.ndarray:

@@ -63,9 +63,14 @@ def sharded(
     """`question(net, x, y, **settings)`, one of QUESTIONS, in shards: a NumPy array of net.dtype.
 
     x (N, ...), y (N,): anything that can be sliced, as a memory-mapped array; a shard at a time is
-    read, when the map asks for it. map(function, messages): any that keeps the order, as
-    `ProcessPoolExecutor.map`; function takes bytes and gives bytes. settings: plain values and
-    arrays that hold for all samples.
+    read, when the map asks for it. map(function, messages): any that keeps the order; function
+    takes bytes and gives bytes. settings: plain values and arrays that hold for all samples.
+
+        with ProcessPoolExecutor(4, mp_context=get_context("spawn")) as pool:  # multiprocessing's
+            sharded(fisher, net, x, map=pool.map)
+
+    Below `if __name__ == "__main__":`, since a spawned process imports the script. Forked processes
+    give the same bits, each on one thread.
 
     Raises SettingError for a network whose samples do not stand alone (batch statistics in mode
     "eval") and for labels that nobody asked for, UnknownNameError for a question that is none,

@@ -1,7 +1,7 @@
 """The `cpu` backend: Numba over a private BLAS. `kernels.reference` says what each kernel means."""
 
 from ..device import NUMPY
-from . import threads  # noqa: F401  (first: it loads the thread pool, with its settings)
+from . import threads  # noqa: F401  (first: it asks for a compiler, and loads the thread pool)
 from .activations import (
     activation_backward,
     activation_forward,

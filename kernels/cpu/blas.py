@@ -4,7 +4,9 @@ Why a BLAS of our own. NumPy's and SciPy's OpenBLAS belong to the whole process:
 and their choice of instruction set are not ours to change, and their own threading gives other bits
 for another number of threads. So the `cpu` backend loads a private copy of OpenBLAS (the PyPI
 package scipy-openblas32), tells it to stay single-threaded, and cuts every product into fixed tiles
-that a `prange` hands out: the bits do not depend on how many threads there are.
+that a `prange` hands out: the bits do not depend on how many threads there are. Others find it
+among the loaded libraries and give it threads (threadpoolctl, and scikit-learn through it): each
+product takes them away again.
 
 On a CPU with AVX-512 we name OpenBLAS's SkylakeX kernels ourselves. Left alone it chooses by CPU
 name, or by an OPENBLAS_CORETYPE that was set for the rest of the process, and may land on its AVX2
@@ -81,18 +83,23 @@ _library.scipy_openblas_get_corename.restype = ctypes.c_char_p
 CORE = _library.scipy_openblas_get_corename().decode()
 
 
-def _register(name: str, scalar: types.Type) -> types.ExternalFunction:
-    """Make `cblas_?gemm` callable from Numba; matrices are passed as integer addresses."""
-    address = ctypes.cast(getattr(_library, f"scipy_cblas_{name}"), ctypes.c_void_p).value
-    symbol = f"weightspace_cblas_{name}"
-    llvm.add_symbol(symbol, address)
+def _register(name: str, signature: Any) -> types.ExternalFunction:
+    """Make a function of the library callable from Numba."""
+    address = ctypes.cast(getattr(_library, f"scipy_{name}"), ctypes.c_void_p).value
+    llvm.add_symbol(f"weightspace_{name}", address)
+    return types.ExternalFunction(f"weightspace_{name}", signature)
+
+
+def _product(scalar: types.Type) -> Any:
+    """The signature of `cblas_?gemm`; matrices are passed as integer addresses."""
     i, p = types.int32, types.uintp
-    signature = types.void(i, i, i, i, i, i, scalar, p, i, p, i, scalar, p, i)
-    return types.ExternalFunction(symbol, signature)
+    return types.void(i, i, i, i, i, i, scalar, p, i, p, i, scalar, p, i)
 
 
-_sgemm = _register("sgemm", types.float32)
-_dgemm = _register("dgemm", types.float64)
+_sgemm = _register("cblas_sgemm", _product(types.float32))
+_dgemm = _register("cblas_dgemm", _product(types.float64))
+_threads = _register("openblas_get_num_threads", types.int32())
+_set_threads: Any = _register("openblas_set_num_threads", types.void(types.int32))
 
 
 def _gemm(one, trans_a, trans_b, m, n, k, a, lda, b, ldb, beta, c, ldc):
@@ -105,6 +112,8 @@ def _gemm_of_dtype(one, trans_a, trans_b, m, n, k, a, lda, b, ldb, beta, c, ldc)
     symbol: Any = _sgemm if one == types.float32 else _dgemm
 
     def call(one, trans_a, trans_b, m, n, k, a, lda, b, ldb, beta, c, ldc):
+        if _threads() != 1:
+            _set_threads(1)
         symbol(_ROW_MAJOR, trans_a, trans_b, m, n, k, one, a, lda, b, ldb, beta, c, ldc)
 
     return call

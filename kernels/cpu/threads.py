@@ -11,6 +11,10 @@ from __future__ import annotations
 
 import os
 
+from numba.core import config
+
+from ..errors import SettingError
+
 _SPIN = "GOMP_SPINCOUNT"
 
 
@@ -28,4 +32,14 @@ def load_thread_pool() -> None:
             del os.environ[_SPIN]
 
 
+def require_compiler() -> None:
+    """Raise SettingError where Numba was told not to compile: no kernel runs as Python."""
+    if config.DISABLE_JIT:  # type: ignore[attr-defined]
+        raise SettingError(
+            "NUMBA_DISABLE_JIT is set, and the backend 'cpu' is compiled by Numba: unset it, or "
+            "use backend='reference', which is plain NumPy"
+        )
+
+
+require_compiler()
 load_thread_pool()

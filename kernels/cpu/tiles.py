@@ -6,18 +6,21 @@ the same bits. The shapes were chosen by timing OpenBLAS on them (a Zen 5 core, 
 
 from __future__ import annotations
 
-from numba import njit
+from .jit import inlined, parallel, serial
 
 BLOCK = 8192  # elements of a flat vector one thread takes at a time: 32 KiB of float32
 ROWS = 8  # samples per piece where the work is by row
 
-# How every kernel is compiled. No fastmath: each operation rounds as it is written, and what is
-# fused says so (`fused.fma`), so that bits do not depend on how LLVM optimises. The numpy error
-# model lets x / 0 be inf: the check that Python's model puts in front of each division keeps the
-# loop from being vectorised.
-serial = njit(cache=True, error_model="numpy")
-parallel = njit(cache=True, error_model="numpy", parallel=True)
-inlined = njit(cache=True, error_model="numpy", inline="always")
+__all__ = [
+    "BLOCK",
+    "ROWS",
+    "forward_tile",
+    "inlined",
+    "parallel",
+    "pieces",
+    "serial",
+    "square_tile",
+]
 
 
 @serial

@@ -17,6 +17,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..places import places, say_where
 from .errors import CompileError, MissingCompilerError
 
 SOURCES = Path(__file__).resolve().parent / "cpp"
@@ -60,11 +61,14 @@ MODES = tuple(KERNEL_FLAGS)
 
 
 def cache_folder() -> Path:
-    """Where compiled kernels are kept, made if need be; $WEIGHTSPACE_CACHE moves it."""
-    home = os.environ.get("WEIGHTSPACE_CACHE")
-    base = Path(home) if home else Path.home() / ".cache" / "weightspace"
-    folder = base / "cuda_host"
-    folder.mkdir(parents=True, exist_ok=True)
+    """Where `places` keeps compiled kernels. Raises CompileError where there is no folder."""
+    say_where("cuda_host")
+    folder = places("cuda_host")[1]
+    if folder is None:
+        raise CompileError(
+            "there is no folder for the kernels that g++ compiles: set WEIGHTSPACE_CACHE to one "
+            "that can be written"
+        )
     return folder
 
 

@@ -1,0 +1,234 @@
+"""The door between Python and the kernels' machine code, and between it and the worker threads.
+
+What a kernel computes may depend on nothing that its caller's thread happens to be set to. So every
+call from Python goes through `weightspace_enter` and `weightspace_leave`:
+
+- arithmetic is IEEE's, with subnormal numbers, whatever the thread's floating-point control says
+  (torch.set_flush_denormal, a library compiled with -ffast-math), and that is as it was afterwards;
+- small work stays on the calling thread: to wake another takes longer than the work.
+
+And every `prange` goes through `weightspace_parallel_for`, in place of Numba's own entrance to the
+pool. Workers compute in the same arithmetic. The calling thread does the work alone, piece by piece
+and with the same bits, where the pool cannot be used: with one thread, in a process that was forked
+(GNU OpenMP's threads are not there, and Numba would end the process), and while another thread is
+in a pool that takes only one at a time ("workqueue").
+
+The few functions are text in LLVM's language, linked into each kernel and cached with it. `ALONE`
+and `ONE_AT_A_TIME` are told to them in the array `pool`, by name.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import llvmlite.binding as llvm
+from llvmlite import ir
+from numba.core import types
+from numba.core.callwrapper import PyCallWrapper
+from numba.np.ufunc import parallel as numba_threads
+
+SMALL = 32_768  # elements of all arrays of a call, below which one thread does it
+THEIRS, OURS = "numba_parallel_for", "weightspace_parallel_for"
+
+# pool[0]: how the pool may be used; pool[1]: whether a thread is in it
+SHARED, ALONE, ONE_AT_A_TIME = range(3)
+pool = (ctypes.c_int32 * 2)(SHARED, 0)
+
+_X86 = """
+declare void @llvm.x86.sse.stmxcsr(i8*)
+declare void @llvm.x86.sse.ldmxcsr(i8*)
+define linkonce_odr i64 @weightspace_arithmetic(i64 %new) {
+  %room = alloca i32
+  %at = bitcast i32* %room to i8*
+  call void @llvm.x86.sse.stmxcsr(i8* %at)
+  %old = load i32, i32* %room
+  %word = trunc i64 %new to i32
+  store i32 %word, i32* %room
+  call void @llvm.x86.sse.ldmxcsr(i8* %at)
+  %result = zext i32 %old to i64
+  ret i64 %result
+}
+"""
+_ARM = """
+declare i64 @llvm.aarch64.get.fpcr()
+declare void @llvm.aarch64.set.fpcr(i64)
+define linkonce_odr i64 @weightspace_arithmetic(i64 %new) {
+  %old = call i64 @llvm.aarch64.get.fpcr()
+  call void @llvm.aarch64.set.fpcr(i64 %new)
+  %result = and i64 %old, 4294967295
+  ret i64 %result
+}
+"""
+_OTHER = """
+define linkonce_odr i64 @weightspace_arithmetic(i64 %new) {
+  ret i64 %new
+}
+"""
+_DOOR = """
+@weightspace_pool = external global [2 x i32]
+declare i64 @get_num_threads()
+declare void @set_num_threads(i64)
+declare void @weightspace_pool_for(i8*, i8*, i8*, i8*, i8*, i64, i64, i64)
+
+define linkonce_odr i64 @weightspace_enter(i64 %work) {
+  %mode = call i64 @weightspace_arithmetic(i64 {DEFAULT})
+  %threads = call i64 @get_num_threads()
+  %small = icmp ult i64 %work, {SMALL}
+  br i1 %small, label %alone, label %done
+alone:
+  call void @set_num_threads(i64 1)
+  br label %done
+done:
+  %high = shl i64 %threads, 32
+  %before = or i64 %high, %mode
+  ret i64 %before
+}
+
+define linkonce_odr void @weightspace_leave(i64 %before) {
+  %threads = lshr i64 %before, 32
+  call void @set_num_threads(i64 %threads)
+  %mode = and i64 %before, 4294967295
+  call i64 @weightspace_arithmetic(i64 %mode)
+  ret void
+}
+
+define linkonce_odr void @weightspace_task(i8* %args, i8* %sizes, i8* %steps, i8* %data) {
+  %before = call i64 @weightspace_arithmetic(i64 {DEFAULT})
+  %at = bitcast i8* %data to void (i8*, i8*, i8*, i8*)**
+  %task = load void (i8*, i8*, i8*, i8*)*, void (i8*, i8*, i8*, i8*)** %at
+  call void %task(i8* %args, i8* %sizes, i8* %steps, i8* null)
+  call i64 @weightspace_arithmetic(i64 %before)
+  ret void
+}
+
+define linkonce_odr void @weightspace_parallel_for(
+    i8* %task, i8* %args, i8* %sizes, i8* %steps, i8* %data, i64 %inner, i64 %count, i64 %threads
+) {
+  %told = alloca i8*
+  store i8* %task, i8** %told
+  %first = getelementptr [2 x i32], [2 x i32]* @weightspace_pool, i64 0, i64 0
+  %second = getelementptr [2 x i32], [2 x i32]* @weightspace_pool, i64 0, i64 1
+  %single = icmp ule i64 %threads, 1
+  br i1 %single, label %alone, label %choose
+choose:
+  %use = load volatile i32, i32* %first
+  switch i32 %use, label %together [
+    i32 {ALONE}, label %alone
+    i32 {ONE_AT_A_TIME}, label %try
+  ]
+try:
+  %seen = cmpxchg i32* %second, i32 0, i32 1 acq_rel monotonic
+  %free = extractvalue { i32, i1 } %seen, 1
+  br i1 %free, label %together, label %alone
+alone:
+  %direct = bitcast i8* %task to void (i8*, i8*, i8*, i8*)*
+  call void %direct(i8* %args, i8* %sizes, i8* %steps, i8* %data)
+  ret void
+together:
+  %mine = phi i1 [ false, %choose ], [ true, %try ]
+  %entrance = bitcast void (i8*, i8*, i8*, i8*)* @weightspace_task to i8*
+  %note = bitcast i8** %told to i8*
+  call void @weightspace_pool_for(i8* %entrance, i8* %args, i8* %sizes, i8* %steps, i8* %note,
+                                  i64 %inner, i64 %count, i64 %threads)
+  br i1 %mine, label %release, label %end
+release:
+  store atomic i32 0, i32* %second release, align 4
+  br label %end
+end:
+  ret void
+}
+"""
+
+
+def source(machine: str) -> str:
+    """The functions of the door for a machine, as LLVM's triples name it."""
+    if machine in ("x86_64", "amd64"):
+        control, default = _X86, 0x1F80  # rounding to nearest, subnormals, no traps
+    elif machine.startswith(("aarch64", "arm64")):
+        control, default = _ARM, 0
+    else:
+        control, default = _OTHER, 0
+    names = {"DEFAULT": default, "SMALL": SMALL, "ALONE": ALONE, "ONE_AT_A_TIME": ONE_AT_A_TIME}
+    door = _DOOR
+    for name, value in names.items():
+        door = door.replace(f"{{{name}}}", str(value))
+    return control + door
+
+
+SOURCE = source(llvm.get_process_triple().split("-")[0].lower())
+
+
+def install() -> None:
+    """Start Numba's pool, say how it may be used, and make both known to compiled code by name."""
+    numba_threads._launch_threads()
+    if numba_threads.threading_layer() == "workqueue":
+        pool[0] = ONE_AT_A_TIME
+    llvm.add_symbol("weightspace_pool", ctypes.addressof(pool))
+    llvm.add_symbol("weightspace_pool_for", llvm.address_of_symbol(THEIRS))
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=_forked)
+
+
+def _forked() -> None:
+    pool[0] = ALONE
+
+
+def link(module: llvm.ModuleRef) -> None:
+    """Give a kernel's module its door: `OURS` in place of `THEIRS`, and all that it calls.
+
+    Numba has compiled the function that calls `THEIRS` on its own before: were the copy here not
+    made internal, the linker would take that one, in the process that compiles and in no other.
+    """
+    names = {function.name for function in module.functions}
+    if THEIRS in names:
+        for function in module.functions:
+            if not function.is_declaration and f"@{THEIRS}(" in str(function):
+                function.linkage = "internal"
+        module.get_function(THEIRS).name = OURS
+    if not names.isdisjoint({THEIRS, OURS, "weightspace_enter"}):
+        module.link_in(llvm.parse_assembly(SOURCE))
+
+
+def wrap(context: Any, module: ir.Module, fndesc: Any, env: Any, helper: Any, gil: bool) -> None:
+    """Build what Python calls (CPython's calling convention) into `module`, with the door in it.
+
+    The arguments are those of Numba's `create_cpython_wrapper`.
+    """
+    kind = context.call_conv.get_function_type(fndesc.restype, fndesc.argtypes)
+    kernel = ir.Function(module, kind, fndesc.llvm_func_name)
+    wrapper, _ = PyCallWrapper(context, module, kernel, fndesc, env, helper, gil).build()
+    word = ir.IntType(64)
+    enter = ir.Function(module, ir.FunctionType(word, [word]), "weightspace_enter")
+    leave = ir.Function(module, ir.FunctionType(ir.VoidType(), [word]), "weightspace_leave")
+    calls = [
+        instruction
+        for block in wrapper.blocks
+        for instruction in block.instructions
+        if isinstance(instruction, ir.CallInstr) and instruction.callee is kernel
+    ]
+    for call in calls:  # one
+        builder = ir.IRBuilder(call.parent)
+        builder.position_before(call)
+        work: Any = ir.Constant(word, 0)
+        for size in _sizes(context, fndesc.argtypes, call.args[2:]):
+            work = builder.add(work, size)
+        before = builder.call(enter, [work])
+        builder.position_after(call)
+        builder.call(leave, [before])
+
+
+def _sizes(context: Any, kinds: Any, given: Any) -> Iterator[ir.Value]:
+    """How many elements each array among a kernel's arguments has; Numba passes structs flat."""
+    at = 0
+    for kind in kinds:
+        model = context.data_model_manager[kind]
+        if isinstance(kind, types.Array):
+            yield given[at + model.get_field_position("nitems")]
+        at += _leaves(model.get_argument_type())
+
+
+def _leaves(kind: Any) -> int:
+    return sum(map(_leaves, kind)) if isinstance(kind, tuple) else 1
