@@ -25,7 +25,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from ..kernels.errors import MissingExtraError, SettingError, unknown_name
+from ..kernels.errors import SettingError, unknown_name
 from ..nnlite import (
     Activation,
     AdaptiveAvgPool2d,
@@ -50,6 +50,7 @@ from ..nnlite import (
 from ..nnlite.init import generator
 from ..nnlite.layout import Shape
 from .base import Method
+from .linear import orthogonal, product
 
 Kind = Literal["binary", "complex", "onepower", "rotation", "rotation-block", "permutation"]
 Schedule = Literal["task", "step"]
@@ -282,7 +283,7 @@ def _fold(kind: str, weight: np.ndarray, c: np.ndarray | None) -> np.ndarray:
     if c is None:
         return weight
     if kind in _TURNED:
-        return weight @ c
+        return product(weight, c)
     if kind in _COMPLEX:
         re, im = weight[:, 0], weight[:, 1]
         return np.stack([re * c[0] - im * c[1], re * c[1] + im * c[0]], axis=1)
@@ -292,7 +293,7 @@ def _fold(kind: str, weight: np.ndarray, c: np.ndarray | None) -> np.ndarray:
 def _unfold(kind: str, weight: np.ndarray, c: np.ndarray) -> np.ndarray:
     """W C^-1, for contexts that turn but do not stretch."""
     if kind in _TURNED:
-        return weight @ c.T
+        return product(weight, c.T)
     if kind in _COMPLEX:
         return _fold(kind, weight, np.stack([c[0], -c[1]]))
     return weight * c
@@ -302,14 +303,11 @@ def _unfold(kind: str, weight: np.ndarray, c: np.ndarray) -> np.ndarray:
 
 
 def _haar(rng: np.random.Generator, size: int) -> np.ndarray:
-    """An orthogonal matrix, uniform over all of them (Haar; scipy.stats.ortho_group)."""
-    if size == 1:
-        return np.ones((1, 1))
-    try:
-        from scipy.stats import ortho_group  # noqa: PLC0415
-    except ImportError:
-        raise MissingExtraError("scipy", "demo", "drawing rotations") from None
-    return ortho_group.rvs(size, random_state=rng)
+    """An orthogonal matrix, uniform over all of them (Haar): the draw of scipy.stats.ortho_group.
+
+    Of a Gaussian matrix's Q R, R's diagonal above 0 (Mezzadri 2007), whatever threads a BLAS has.
+    """
+    return np.ones((1, 1)) if size == 1 else orthogonal(rng.normal(size=(size, size)))
 
 
 def _blocks(size: int) -> list[int]:

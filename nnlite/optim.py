@@ -45,8 +45,8 @@ _LEAST, _MOST = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max
 class Optimizer:
     """The base: `moments` names the arrays (P,) it keeps between steps.
 
-    Every setting is a number. A rate, or what is added to a divisor, is above 0, and float32 can tell
-    it from 0 and infinity: with eps = 0 a weight whose gradient is 0 would step by 0/0. A
+    Every setting is a number. A rate, or what is added to a divisor, is above 0, and float32 can
+    tell it from 0 and infinity: with eps = 0 a weight whose gradient is 0 would step by 0/0. A
     share of what was before (momentum, beta, alpha) lies in [0, 1): at 1 nothing new ever counts,
     and Adam's correction 1 - beta^t is 0. Raises SettingError for anything else.
     """

@@ -23,7 +23,8 @@ import numpy as np
 
 from ...kernels.errors import SettingError, unknown_name
 from ...nnlite import Network
-from ..vectors import inner
+from ..linear import eigenvectors, product
+from ..vectors import inner, norm, scaled
 from .metric import Metric, Space
 from .solve import HOWS, How, conjugate_gradients, random_direction, sampled, solve
 
@@ -84,7 +85,7 @@ def principal(weights: np.ndarray, count: int = 3) -> tuple[np.ndarray, np.ndarr
             f"{len(weights)} weights have {len(weights) - 1} components, not {count}"
         )
     centred = weights.astype(np.float64) - weights.mean(axis=0, dtype=np.float64)
-    values, vectors = np.linalg.eigh(centred @ centred.T)
+    values, vectors = eigenvectors(product(centred, centred.T))
     values = np.maximum(values[::-1], 0)
     coordinates = vectors[:, ::-1][:, :count] * np.sqrt(values[:count])
     signs = np.sign(coordinates[-1]) + (coordinates[-1] == 0)  # the end has positive coordinates
@@ -144,7 +145,7 @@ def path(
             walk.go_back(net, metric)
             metric.move()
         gone = net.theta - start
-        taken.append(Step(length, output, solves, float(np.sqrt(inner(net, gone, gone)))))
+        taken.append(Step(length, output, solves, norm(net, gone)))
         if number % keep_every == 0 or number == steps:
             kept.append(get(net.theta).copy())
             at.append(number)
@@ -181,10 +182,11 @@ class _Directions:
             more = {"iterations": self.iterations, "start": guess}
         found = solve(metric, v, self.mu, self.how, **more)
         self.before = found.x
-        size = np.sqrt(inner(net, found.x, found.x))
+        x, _ = scaled(net, found.x)
+        size = norm(net, x)
         if size == 0:
             return None, found.iterations
-        return found.x * net.dtype.type(-self.length / size), found.iterations
+        return x * net.dtype.type(-self.length / size), found.iterations
 
     def go_back(self, net: Network, metric: Metric) -> None:
         """One damped Gauss-Newton step towards the outputs of the start."""
@@ -204,7 +206,8 @@ class _Directions:
         elif self.before is None:
             v = -random_direction(net, 1.0, self.seed, 0)
         else:  # go on; scaled so that mu keeps its meaning
-            v = self.before / net.dtype.type(np.sqrt(inner(net, self.before, self.before)))
+            x, _ = scaled(net, self.before)
+            v = x / net.dtype.type(norm(net, x))
         if self.anchor:
             v = v + metric.pull(self._away(metric)) * net.dtype.type(self.anchor)
         return v
