@@ -115,7 +115,7 @@ def project(
     margin: float | np.ndarray = 0.0,
     ridge: float | np.ndarray = 0.0,
 ) -> np.ndarray:
-    """GEM's v (V,) = argmin 1/2 v' (gram + ridge I) v + inner' v, v >= margin, in float64.
+    """GEM's v (V,) = argmin 1/2 v' (gram + ridge I) v + inner' v, v >= margin, float64.
 
     gram (V, V) = G G', inner (V,) = G g; margin and ridge may be one a task. With u = v - margin >= 0 this is a non-negative least
     squares problem in normal equations, solved exactly by Lawson & Hanson's active set.
