@@ -22,6 +22,7 @@ from .base import TaskEnd
 from .importance import fisher, mas, sig
 from .mas import MAS
 from .penalty import choose_samples
+from .settings import POSITIVE, limited
 from .si import consolidate
 
 IMPORTANCES = ("FIS", "MAS", "SI", "SIG", "MAS^2")
@@ -91,6 +92,7 @@ class ImportanceProbe(MAS):
 
     name: ClassVar[str] = "importance-probe"
     on_host: ClassVar[frozenset[str]] = frozenset({"tables"})
+    limits = limited(xi=POSITIVE)
     xi: float = 0.1
 
     def start(self, net: Network, optimizer: Optimizer) -> None:
