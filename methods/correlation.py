@@ -22,6 +22,7 @@ from .base import TaskEnd
 from .importance import fisher, mas, sig
 from .mas import MAS
 from .penalty import choose_samples
+from .settings import POSITIVE, limited
 from .si import consolidate
 from .vectors import near_one
 
@@ -93,6 +94,7 @@ class ImportanceProbe(MAS):
 
     name: ClassVar[str] = "importance-probe"
     on_host: ClassVar[frozenset[str]] = frozenset({"tables"})
+    limits = limited(xi=POSITIVE)
     xi: float = 0.1
 
     def start(self, net: Network, optimizer: Optimizer) -> None:

@@ -22,6 +22,7 @@ from ..nnlite.optim import Optimizer
 from ..nnlite.workspace import Mode
 from .linear import least_squares
 from .rehearsal import Rehearsal
+from .settings import COUNT, NOT_NEGATIVE, limited
 from .vectors import exponents, inner_products, times_power
 
 
@@ -56,12 +57,9 @@ class GEM(_Projection):
 
     name = "gem"
     convention = "gradient projected to <z, g_k> >= 0 for every old task, v >= margin"
+    limits = limited(margin=NOT_NEGATIVE, ridge=NOT_NEGATIVE)
     margin: float = 0.5
     ridge: float = 1e-3
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self._check_not_negative("margin", "ridge")
 
     def adjust(self, net: Network, grad: np.ndarray) -> None:
         memory = self.memory
@@ -89,11 +87,8 @@ class AGEM(_Projection):
 
     name = "agem"
     convention = "gradient projected to <z, r> >= 0, r over a batch from the memory of all tasks"
+    limits = limited(batch=COUNT)
     batch: int = 256
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self._check_whole("batch")
 
     def adjust(self, net: Network, grad: np.ndarray) -> None:
         if not self.memory.tasks:

@@ -21,11 +21,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 
-from ..kernels.errors import SettingError, unknown_name
+from ..kernels.errors import SettingError
 from ..nnlite import (
     Activation,
     AdaptiveAvgPool2d,
@@ -51,6 +51,7 @@ from ..nnlite.init import generator
 from ..nnlite.layout import Shape
 from .base import Method
 from .linear import orthogonal, product
+from .settings import COUNT, limited
 
 Kind = Literal["binary", "complex", "onepower", "rotation", "rotation-block", "permutation"]
 Schedule = Literal["task", "step"]
@@ -83,6 +84,7 @@ class Superposition(Method):
     convention = "one set of weights for all tasks, inputs of each layer multiplied by contexts"
     on_host = frozenset({"number"})  # that of the context which is set
     asks_task = True
+    limits = limited(every=COUNT, period=COUNT)
     kind: Kind = "binary"
     schedule: Schedule = "task"
     every: int = 100
@@ -92,12 +94,7 @@ class Superposition(Method):
     learned: bool = False
 
     def __post_init__(self) -> None:
-        if self.kind not in get_args(Kind):
-            raise unknown_name("kind of context", self.kind, get_args(Kind))
-        if self.schedule not in get_args(Schedule):
-            raise unknown_name("schedule", self.schedule, get_args(Schedule))
-        if self.every < 1 or self.period < 1:
-            raise SettingError(f"every={self.every}, period={self.period}: both are at least 1")
+        super().__post_init__()
         if self.mix and (self.kind not in _COMPLEX or self.schedule != "step"):
             raise SettingError("mix=true needs a complex kind and schedule='step'")
         if self.learned and self.kind != "binary":
