@@ -112,8 +112,9 @@ def project(
 ) -> np.ndarray:
     """GEM's v (V,) = argmin 1/2 v' (gram + ridge I) v + inner' v, v >= margin, float64.
 
-    gram (V, V) = G G', inner (V,) = G g; margin and ridge may be one a task. With u = v - margin >= 0 this is a non-negative least
-    squares problem in normal equations, solved exactly by Lawson & Hanson's active set.
+    gram (V, V) = G G', inner (V,) = G g; margin and ridge may be one a task. With u = v - margin
+    >= 0 this is a non-negative least squares problem in normal equations, solved exactly by Lawson
+    & Hanson's active set.
 
     Raises ShapeError for arrays that do not fit each other.
     """

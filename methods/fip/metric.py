@@ -24,7 +24,7 @@ import numpy as np
 from ...kernels.errors import SettingError, ShapeError, unknown_name
 from ...nnlite import Network
 from ...nnlite.net import Saved
-from ..importance import probabilities
+from ..importance import check_softmax, fisher_rows, probabilities
 from ..lanczos import lanczos
 from ..linear import eigenvalues
 from ..vectors import inner, scaled
@@ -61,10 +61,13 @@ class Metric:
             raise unknown_name("space", space, SPACES)
         if len(x) == 0:
             raise ShapeError("a metric needs at least one sample; it got none")
+        if space != "logits":
+            check_softmax(net, f"a metric in space '{space}' (there is 'logits', too)")
         self.source, self.space = net, space
         self.net = net.like() if own else net
         self.x = self.net.device.put(x)
         self._masks = _groups(net, active, len(x))
+        self._room = room
         batch = self.net.batch_within(room)
         self._parts = [slice(lo, lo + batch) for lo in range(0, len(x), batch)]
         if len(self._parts) > 1 and self.net.chain.couples("eval"):
@@ -138,6 +141,13 @@ class Metric:
                 self.net.ops.softmax_backward(p, one, made[c])
         return made
 
+    def _factors(self, p: Any, logits: np.ndarray) -> Iterator[np.ndarray]:
+        """The rows of `_factor`, as many at a time as there is room for."""
+        if self.space == "softmax-fisher":
+            yield from fisher_rows(self.net, p, self.net.plan(len(p)), self._room)
+        else:
+            yield self._factor(p, logits)
+
     # ---- products ----------------------------------------------------------------------------
 
     def product(self, v: np.ndarray) -> np.ndarray:
@@ -198,7 +208,8 @@ class Metric:
         """g's diagonal (P,), by sums of squares: no matrix is formed. The trace is its sum."""
         total = self.net.device.zeros((self.net.num_parameters,), self.net.dtype)
         for _, saved, p in self._passes():
-            self.net.accumulate(saved, self._factor(p, saved.outputs), total, 2)
+            for part in self._factors(p, saved.outputs):
+                self.net.accumulate(saved, part, total, 2)
         total /= self.net.dtype.type(self.n)
         return total
 

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from ...kernels.errors import SettingError, unknown_name
+from ...kernels.errors import DivergedError, NonFiniteError, SettingError, unknown_name
 from ...nnlite import Network
 from ..linear import eigenvectors, product
 from ..vectors import inner, norm, scaled
@@ -119,7 +119,8 @@ def path(
     conjugate gradients; None: no way back. keep_every: steps between the weights that are kept (the
     first and the last always are). watch(step, net) is called after each step.
 
-    Raises SettingError or UnknownNameError for settings outside this.
+    Raises SettingError or UnknownNameError for settings outside this, DivergedError naming the step
+    where it leads to NaN or infinity; theta is then that of the step before.
     """
     if how not in HOWS:
         raise unknown_name("solver", how, HOWS)
@@ -138,8 +139,13 @@ def path(
         u, solves = walk.direction(net, metric, number)
         if u is None:
             break  # nothing pulls any more
-        net.theta += u
         output = metric.length(u)
+        if not np.isfinite(output):
+            raise DivergedError(
+                f"step {number} of the path would move the outputs by {output}: take shorter steps "
+                f"(now {length}), or a larger mu (now {mu})"
+            )
+        net.theta += u
         metric.move()
         if nu is not None:
             walk.go_back(net, metric)
@@ -234,6 +240,8 @@ def refine(
     metric = Metric(net, x, space)
     weights = weights.copy()
     lowest = energy(net, x, weights, mu, space)
+    if not np.isfinite(lowest):
+        raise NonFiniteError(f"the path's energy is {lowest}: no other can be lower")
     for _ in range(rounds):
         proposed = weights.copy()
         for i in range(1, len(weights) - 1):

@@ -19,7 +19,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from ...kernels.errors import SettingError, unknown_name
+from ...kernels.errors import NonFiniteError, SettingError, unknown_name
 from ...nnlite.init import generator
 from .. import linear
 from ..vectors import inner, norm, scaled, times_power
@@ -57,6 +57,8 @@ def conjugate_gradients(
     size = np.sqrt(dot(v, v))
     if size == 0:
         return Solution(np.zeros_like(v), 0, 0.0)
+    if not np.isfinite(size):
+        return Solution(v.copy(), 0, float("nan"))  # not 0, which would say that nothing pulls
     shift = v.dtype.type(mu)
     x = np.zeros_like(v) if start is None else times_power(start, -scale).copy()
     r = v.copy() if start is None else v - metric.product(x) - shift * x
@@ -116,14 +118,18 @@ def sampled(
     The paper's stochastic sampler on the epsilon-ball. Among P weights a random direction has next
     to nothing of v in it, which is why the solvers above exist. number: of the step, for the draws.
     """
-    best, lowest = None, np.inf
+    if candidates < 1:
+        raise SettingError(f"sampled got candidates={candidates}; it needs one at least")
+    best, lowest = v, np.inf
     for candidate in range(candidates):
         u = random_direction(metric.net, length, seed, number * candidates + candidate)
         value = metric.squared_length(u) + beta * inner(metric.net, u, v)
+        if not np.isfinite(value):
+            raise NonFiniteError(
+                f"candidate {candidate} moves the outputs by {value}: none is best"
+            )
         if value < lowest:
             best, lowest = u, value
-    if best is None:
-        raise SettingError(f"sampled got candidates={candidates}; it needs one at least")
     return best
 
 
