@@ -25,8 +25,11 @@ def check_finite(scores: np.ndarray, who: str) -> None:
 
 def log_softmax(outputs: np.ndarray) -> np.ndarray:
     """log p (..., K) of logits (..., K), on the host."""
-    shifted = outputs - outputs.max(axis=-1, keepdims=True)
-    return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+    top = outputs.argmax(axis=-1)[..., None]
+    shifted = outputs - np.take_along_axis(outputs, top, axis=-1)
+    others = np.exp(shifted)
+    np.put_along_axis(others, top, 0, axis=-1)  # whose 1 would hide them
+    return shifted - np.log1p(others.sum(axis=-1, keepdims=True))
 
 
 class Ensemble:
