@@ -6,6 +6,7 @@ from . import (
     context_choice,
     diversity,
     dyads,
+    evaluate,
     fip,
     importance,
     interference,
@@ -23,10 +24,11 @@ from .attack import PGD
 from .base import Joint, Method, Naive, TaskEnd
 from .correlation import ImportanceProbe
 from .ensemble import Ensemble
+from .evaluate import accuracy
 from .ewc import EWC
 from .fge import Cycle, train_fge
 from .fip import FIP
-from .fit import Interrupted, Observer, accuracy, fit
+from .fit import Interrupted, Observer, fit
 from .gem import AGEM, GEM
 from .lwf import LwF
 from .mas import MAS
@@ -109,6 +111,7 @@ __all__ = [
     "context_choice",
     "diversity",
     "dyads",
+    "evaluate",
     "fip",
     "fit",
     "importance",

@@ -18,6 +18,8 @@ from ..nnlite import Network
 from ..nnlite.init import generator
 from ..nnlite.layers import Activation, BatchNorm2d, Conv2d, Dropout, Linear, Residual
 from .ensemble import Ensemble
+from .evaluate import parts
+from .importance import ROOM
 from .moments import Moments
 
 Pool = Literal["positions", "mean"]
@@ -166,9 +168,7 @@ def _batches(
     if not len(x) or (order is not None and np.shape(order) != (len(x),)):
         given = "" if order is None else f" in an order of shape {np.shape(order)}"
         raise ShapeError(f"{len(x)} inputs{given}: give at least one, and a place for each")
-    size = Ensemble(nets).batch(200)
-    for lo in range(0, len(x), size):
-        mine = slice(lo, lo + size)
+    for mine in parts(Ensemble(nets).nets, len(x), 200, ROOM):
         other = x[mine] if order is None else x[order[mine]]
         each = [unit_rows(net, other if k else x[mine], layers) for k, net in enumerate(nets)]
         yield [list(rows) for rows in zip(*each, strict=True)]

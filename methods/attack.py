@@ -21,10 +21,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..kernels.errors import SettingError
+from ..kernels.errors import NonFiniteError, SettingError
 from ..nnlite import Network
 from ..nnlite.init import generator
-from .ensemble import Ensemble, log_softmax
+from .ensemble import Ensemble, check_finite, log_softmax
+from .importance import check_softmax
 
 Level = float | Sequence[float] | np.ndarray  # of all channels, or one a channel
 _SURELY_WRONG = 1e6  # no -log p of a float32 softmax comes near it
@@ -71,17 +72,25 @@ def ascent(nets: Sequence[Network], x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """d/dx of -log mean_v p_v(y | x), each sample's times some positive number: like x.
 
     For what knows signs or angles only; it does not vanish where a network is sure. Mode "eval".
+    Raises SettingError for a network without a softmax, NonFiniteError for one that has diverged.
     """
+    for net in nets:
+        check_softmax(net, "an attack's gradient")
     return _climb(nets, x, y)[1]
 
 
 def _climb(
-    nets: Sequence[Network], x: np.ndarray, y: np.ndarray, back: bool = True
+    nets: Sequence[Network], x: np.ndarray, y: np.ndarray, back: bool = True, step: int = 0
 ) -> tuple[_Look, Any]:
-    """`_look` at x (n, ...) and, with `back`, the ascent direction there."""
+    """`_look` at x (n, ...) and, with `back`, the ascent direction there.
+
+    Raises NonFiniteError for a member whose outputs are none, naming it and the `step`.
+    """
     passes = [net.trace(x) for net in nets]
     device = nets[0].device
     outputs = np.stack([device.get(saved.outputs) for saved in passes])  # a few numbers a sample
+    for number, scores in enumerate(outputs):
+        check_finite(scores, f"attacked network {number} of {len(nets)}, at step {step}")
     look, total = _look(outputs, y), None
     if back:
         for net, saved, cotangent in zip(nets, passes, look.cotangents, strict=True):
@@ -126,6 +135,8 @@ class PGD:
             raise SettingError(f"PGD got pixels from lo={self.lo} to hi={self.hi}; lo is below hi")
         if np.min(self.deviation) <= 0 or not np.isfinite(self.deviation).all():
             raise SettingError(f"PGD got deviation={self.deviation}; each must be above 0")
+        if not np.isfinite(self.mean).all():
+            raise SettingError(f"PGD got mean={self.mean}; each must be finite")
 
     @property
     def step(self) -> float:
@@ -135,19 +146,21 @@ class PGD:
     def run(self, target: Network | Ensemble, x: np.ndarray, y: np.ndarray) -> Attacked:
         """Attack `target` at x (N, *input_shape) with true classes y (N,) int64.
 
-        x lies on the host, and what is found as well. Raises SettingError for inputs outside the
-        range of pixels, or of a channel number that mean and deviation do not fit; the network's
-        errors for x and y that it cannot take.
+        x lies on the host, and what is found as well; samples that need each other (batch
+        statistics) are attacked together. Raises NonFiniteError for a target that has diverged or
+        inputs that are not finite; SettingError for a network without a softmax, for inputs outside
+        the range of pixels, or of a channel number that mean and deviation do not fit; the
+        network's errors for x and y that it cannot take.
         """
         ensemble = target if isinstance(target, Ensemble) else Ensemble([target])
+        for net in ensemble.nets:
+            check_softmax(net, "what an attack raises, -log p of the true class,")
         ensemble.nets[0].loss.check(y, (len(x), ensemble.nets[0].num_outputs))
         box = self._box(x)
         worst = Attacked(x.copy(), np.full(len(x), -np.inf), np.ones(len(x), bool))
-        size = ensemble.batch()
         for restart in range(self.restarts):
             start = self._start(x, restart, box)
-            for lo in range(0, len(x), size):
-                rows = slice(lo, lo + size)
+            for rows in ensemble.parts(len(x)):
                 part = Attacked(*(array[rows] for array in worst))
                 self._descend(ensemble.nets, start[rows], y[rows], box.at(rows), part)
         return worst
@@ -166,6 +179,8 @@ class PGD:
         mean, deviation = self._level(self.mean, x), self._level(self.deviation, x)
         low, high = ((edge - mean) / deviation for edge in (self.lo, self.hi))
         slack = 1e-5 * (high - low)
+        if not np.isfinite(x).all():
+            raise NonFiniteError("PGD got inputs with NaN or infinity: they lie in no ball")
         if (x < low - slack).any() or (x > high + slack).any():
             raise SettingError(
                 f"PGD got inputs from {x.min():.4g} to {x.max():.4g}, outside the range of pixels "
@@ -188,7 +203,7 @@ class PGD:
         """Walk from x (n, ...) and keep the worst point of each sample in `worst`, in place."""
         device = nets[0].device
         for number in range(self.steps + 1):
-            look, dx = _climb(nets, x, y, back=number < self.steps)
+            look, dx = _climb(nets, x, y, number < self.steps, number)
             before = worst.loss + _SURELY_WRONG * ~worst.right
             better = look.loss + _SURELY_WRONG * ~look.right > before
             for kept, found in zip(worst, (x, look.loss, look.right), strict=True):

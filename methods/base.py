@@ -6,6 +6,7 @@ arrays and puts them back, so a method that keeps all its state there resumes to
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar
 
@@ -14,6 +15,7 @@ import numpy as np
 from ..kernels.device import NUMPY, Device
 from ..nnlite import Network
 from ..nnlite.optim import Optimizer, Streams
+from .settings import Limit, check_settings, limited
 from .tasks import Arrays, Task
 
 
@@ -32,6 +34,9 @@ class TaskEnd:
 class Method:
     """The base of all methods, and by itself the naive one: plain fine-tuning.
 
+    A sub-class declares its settings as fields, and in `limits` what those that are numbers may be;
+    `methods.settings` checks them as it is made.
+
     `convention` says in a line what lam multiplies and which gradient is used; it is printed with
     every result, since a lam means nothing without it.
     """
@@ -41,7 +46,11 @@ class Method:
     joint: ClassVar[bool] = False  # train on all tasks together, as an upper bound
     asks_task: ClassVar[bool] = False  # a test must say which task it is
     on_host: ClassVar[frozenset[str]] = frozenset()  # arrays that no kernel reads
+    limits: ClassVar[Mapping[str, Limit]] = limited()
     arrays: dict[str, np.ndarray] = field(default_factory=dict, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        check_settings(self, self.name)
 
     def settings(self) -> dict[str, Any]:
         """The method's name and settings, for a config file."""

@@ -12,7 +12,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ..kernels.errors import NonFiniteError
 from ..nnlite import Network
+from .evaluate import outputs
 from .superposition import Superposition
 
 
@@ -21,12 +23,18 @@ def outputs_under(
 ) -> np.ndarray:
     """The outputs (candidates, N, K) float64 for x under each context; net: what `wrap` gave.
 
-    The network is left under the last candidate.
+    The network is left under the last candidate. Raises NonFiniteError where an output is not
+    finite, since the least entropy of such is none.
     """
     rows = []
     for number in candidates:
         method.select(net, number, None)
-        rows.append(np.float64(net.device.get(net.forward(x))))
+        found = [np.float64(net.device.get(part)) for _, part in outputs(net, x)]
+        rows.append(np.concatenate(found))
+        if not np.isfinite(rows[-1]).all():
+            raise NonFiniteError(
+                f"under context {number} outputs are NaN or infinite: the network has diverged"
+            )
     return np.array(rows)
 
 

@@ -22,7 +22,9 @@ from .base import TaskEnd
 from .importance import fisher, mas, sig
 from .mas import MAS
 from .penalty import choose_samples
+from .settings import POSITIVE, limited
 from .si import consolidate
+from .vectors import near_one
 
 IMPORTANCES = ("FIS", "MAS", "SI", "SIG", "MAS^2")
 PAIRS = tuple(combinations(IMPORTANCES, 2))
@@ -40,9 +42,10 @@ def pearson(a: np.ndarray, b: np.ndarray) -> float:
         raise ShapeError(
             f"correlation of shapes {a.shape} and {b.shape}; give two equal vectors of some values"
         )
-    u, v = centred(a), centred(b)
-    norm = np.sqrt((u @ u) * (v @ v))
-    return float(u @ v / norm) if norm > 0 else float("nan")
+    u, v = near_one(centred(a)), near_one(centred(b))
+    # sums in NumPy's own order: that of a BLAS would depend on its threads
+    norm = np.sqrt((u * u).sum() * (v * v).sum())
+    return float((u * v).sum() / norm) if norm > 0 else float("nan")
 
 
 def centred(rows: np.ndarray) -> np.ndarray:
@@ -91,6 +94,7 @@ class ImportanceProbe(MAS):
 
     name: ClassVar[str] = "importance-probe"
     on_host: ClassVar[frozenset[str]] = frozenset({"tables"})
+    limits = limited(xi=POSITIVE)
     xi: float = 0.1
 
     def start(self, net: Network, optimizer: Optimizer) -> None:
@@ -118,8 +122,9 @@ class ImportanceProbe(MAS):
         }
         sums = {key: value + self.arrays.get(f"sum.{key}", 0) for key, value in new.items()}
         self.arrays |= {f"sum.{key}": value for key, value in sums.items()}
-        sums["MAS^2"] = sums["MAS"] ** 2
-        table = correlate({k: net.device.get(v) for k, v in sums.items()}, net.layout)[None]
+        found = {key: net.device.get(value) for key, value in sums.items()}
+        found["MAS^2"] = near_one(found["MAS"]) ** 2  # a correlation has no scale
+        table = correlate(found, net.layout)[None]
         self.arrays["tables"] = (
             np.concatenate([self.arrays["tables"], table]) if "tables" in self.arrays else table
         )

@@ -14,12 +14,11 @@ from .ensemble import Ensemble
 
 def activation_norms(net: Network, x: np.ndarray) -> np.ndarray:
     """The L2 norm of each layer's output for each of x (N, *input_shape): (layers, N) float64."""
-    size = Ensemble([net]).batch()
     parts = []
-    for lo in range(0, len(x), size):
+    for part in Ensemble([net]).parts(len(x)):
         rows = [
             np.linalg.norm(np.float64(net.device.get(y)).reshape(len(y), -1), axis=1)
-            for y in net.activations(x[lo : lo + size])
+            for y in net.activations(x[part])
         ]
         parts.append(np.array(rows))
     return np.concatenate(parts, axis=1)
@@ -46,10 +45,9 @@ def input_directions(nets: Sequence[Network], x: np.ndarray, y: np.ndarray) -> n
     """Each member's gradient of its own loss by the input, at unit length: (V, N, D) float64."""
     found = []
     for net in nets:
-        size = Ensemble([net]).batch()
         parts = [
-            net.device.get(ascent([net], x[lo : lo + size], y[lo : lo + size]))
-            for lo in range(0, len(x), size)
+            net.device.get(ascent([net], x[part], y[part])).copy()
+            for part in Ensemble([net]).parts(len(x))
         ]
         rows = np.float64(np.concatenate(parts)).reshape(len(x), -1)
         length = np.linalg.norm(rows, axis=1, keepdims=True)

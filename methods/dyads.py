@@ -57,8 +57,12 @@ def weighted_pearson(x: np.ndarray, y: np.ndarray, weights: np.ndarray) -> np.nd
     total = weights.sum(axis=1)
     share = np.divide(weights, total[:, None], where=total[:, None] > 0,
                       out=np.full(weights.shape, np.nan))  # fmt: skip
-    mx, my = share @ x, share @ y
-    xy, xx, yy = share @ (x * y) - mx * my, share @ (x * x) - mx**2, share @ (y * y) - my**2
+
+    def mean(values: np.ndarray) -> np.ndarray:
+        return np.einsum("dn,n->d", share, values)  # no BLAS, whose threads change bits
+
+    mx, my = mean(x), mean(y)
+    xy, xx, yy = mean(x * y) - mx * my, mean(x * x) - mx**2, mean(y * y) - my**2
     scale = xx * yy
     known = (xx > 1e-12 * x.var()) & (yy > 1e-12 * y.var())
     root = np.sqrt(scale, where=known, out=np.ones_like(scale))

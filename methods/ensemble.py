@@ -7,15 +7,29 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from ..kernels.device import Device
-from ..kernels.errors import SettingError
+from ..kernels.errors import NonFiniteError, SettingError
 from ..nnlite import Network
-from .importance import BATCH, ROOM, probabilities
+from .evaluate import outputs, parts
+from .importance import BATCH, ROOM, check_softmax, probabilities
+
+
+def check_finite(scores: np.ndarray, who: str) -> None:
+    """Raise NonFiniteError where scores (n, K) are not finite: the largest of them says nothing."""
+    wrong = int((~np.isfinite(scores)).any(axis=1).sum())
+    if wrong:
+        raise NonFiniteError(
+            f"{who}: its outputs are NaN or infinite for {wrong} of {len(scores)} samples; it has "
+            "diverged, or was given such weights or inputs: leave it out"
+        )
 
 
 def log_softmax(outputs: np.ndarray) -> np.ndarray:
     """log p (..., K) of logits (..., K), on the host."""
-    shifted = outputs - outputs.max(axis=-1, keepdims=True)
-    return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+    top = outputs.argmax(axis=-1)[..., None]
+    shifted = outputs - np.take_along_axis(outputs, top, axis=-1)
+    others = np.exp(shifted)
+    np.put_along_axis(others, top, 0, axis=-1)  # whose 1 would hide them
+    return shifted - np.log1p(others.sum(axis=-1, keepdims=True))
 
 
 class Ensemble:
@@ -51,19 +65,24 @@ class Ensemble:
         """Where the members compute."""
         return self.nets[0].device
 
-    def batch(self, most: int = BATCH) -> int:
-        """Samples that a pass through all members takes at a time, at least 1."""
-        return min(most, *(net.batch_within(ROOM) for net in self.nets))
+    def parts(self, n: int) -> list[slice]:
+        """n samples cut into those that pass through all members together: `evaluate.parts`."""
+        return parts(self.nets, n, BATCH, ROOM)
 
     def member_probabilities(self, x: np.ndarray) -> Iterator[np.ndarray]:
-        """Each member's softmax (N, K) for x (N, *input_shape), a NumPy array."""
-        size = self.batch()
-        for net in self.nets:
-            parts = [
-                self.device.get(probabilities(net, net.trace(x[lo : lo + size]).outputs))
-                for lo in range(0, len(x), size)
-            ]
-            yield np.concatenate(parts)
+        """Each member's softmax (N, K) for x (N, *input_shape), a NumPy array.
+
+        Raises SettingError for a network without a softmax, NonFiniteError for one that has
+        diverged, naming it; and what `evaluate.outputs` raises.
+        """
+        for number, net in enumerate(self.nets):
+            check_softmax(net, f"the answer of an ensemble's member {number}")
+        for number, net in enumerate(self.nets):
+            found = []
+            for _, scores in outputs(net, x, BATCH, ROOM):
+                check_finite(scores, f"member {number} of {len(self.nets)}")
+                found.append(self.device.get(probabilities(net, scores)))
+            yield np.concatenate(found)
 
     def probabilities(self, x: np.ndarray) -> np.ndarray:
         """The mean softmax (N, K) for x (N, *input_shape), a NumPy array."""
@@ -75,4 +94,5 @@ class Ensemble:
 
     def accuracy(self, x: np.ndarray, y: np.ndarray) -> float:
         """The fraction of samples that the mean softmax has right; y (N,) int64."""
+        self.nets[0].loss.check(y, (len(x), self.nets[0].num_outputs))
         return float((self.predict(x) == y).mean())

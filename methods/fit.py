@@ -20,7 +20,6 @@ import numpy as np
 from ..kernels.errors import (
     CheckpointError,
     DivergedError,
-    LabelError,
     NonFiniteError,
     SettingError,
     ShapeError,
@@ -31,13 +30,13 @@ from ..nnlite.optim import Adam, Optimizer
 from ..nnlite.step import TrainingStep
 from .base import Method, Naive, TaskEnd
 from .batches import Batches
+from .evaluate import accuracy, check_active, check_classifies
 from .result import Evaluation, Result
 from .tasks import Arrays, Stream, Task, as_tasks
 
 # augment(x, key) -> x of the same shape: key is (seed, task, step), from which all draws follow.
 # What it returns may lie on the host, or on the device, there always at the same place.
 Augment = Callable[[np.ndarray, tuple[int, int, int]], np.ndarray]
-EVALUATION_BYTES = 1 << 29  # what an evaluation batch may hold
 
 
 class Observer:
@@ -84,24 +83,6 @@ class _Progress:
     count: int  # optimizer steps since its moments were last zero
 
 
-def accuracy(
-    net: Network, x: np.ndarray, y: np.ndarray, active: np.ndarray | None = None, batch: int = 1000
-) -> float:
-    """The fraction of samples whose largest (active) output is the label's.
-
-    At most `batch` samples a pass, fewer where their buffers would take more than half a GiB.
-    """
-    right = 0
-    batch = min(batch, net.batch_within(EVALUATION_BYTES))
-    y = net.device.put(y)
-    for lo in range(0, len(x), batch):
-        outputs = net.trace(x[lo : lo + batch]).outputs
-        if active is not None:
-            outputs = np.where(net.mask(active), outputs, -np.inf)
-        right = right + (outputs.argmax(axis=1) == y[lo : lo + batch]).sum()
-    return int(right) / len(x)
-
-
 def _checked(task: Task, part: str, arrays: Arrays, net: Network) -> Arrays:
     """A task's arrays as the network needs them; a named error says what is wrong with them."""
     x, y = arrays
@@ -117,11 +98,8 @@ def _checked(task: Task, part: str, arrays: Arrays, net: Network) -> Arrays:
             f"(first: row {rows[0]})"
         )
     net.loss.check(y, (len(x), net.num_outputs))
-    if task.active is not None and not task.active[y].all():
-        outside = int(y[~task.active[y]][0])
-        raise LabelError(
-            f"task '{task.name}': label {outside} is not among the classes it declares active"
-        )
+    if task.active is not None:
+        check_active(y, task.active, net)
     return np.ascontiguousarray(x, net.dtype), y
 
 
@@ -184,6 +162,7 @@ def fit(
     DivergedError (it names the step) when a loss is not finite, leaving the last checkpoint as it
     was; CheckpointError; Interrupted at Ctrl-C.
     """
+    check_classifies(net, "fit measures accuracy, which")
     every = as_tasks(tasks)
     method = method or Naive()
     trainer = _Trainer(
@@ -418,4 +397,4 @@ class _Trainer:
         )  # fmt: skip
 
 
-__all__ = ["Interrupted", "Observer", "accuracy", "fit"]
+__all__ = ["Interrupted", "Observer", "fit"]

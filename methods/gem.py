@@ -20,8 +20,10 @@ from ..kernels.errors import ShapeError
 from ..nnlite import Network
 from ..nnlite.optim import Optimizer
 from ..nnlite.workspace import Mode
+from .linear import least_squares
 from .rehearsal import Rehearsal
-from .vectors import inner_products
+from .settings import COUNT, NOT_NEGATIVE, limited
+from .vectors import exponents, inner_products, times_power
 
 
 @dataclass
@@ -55,12 +57,9 @@ class GEM(_Projection):
 
     name = "gem"
     convention = "gradient projected to <z, g_k> >= 0 for every old task, v >= margin"
+    limits = limited(margin=NOT_NEGATIVE, ridge=NOT_NEGATIVE)
     margin: float = 0.5
     ridge: float = 1e-3
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self._check_not_negative("margin", "ridge")
 
     def adjust(self, net: Network, grad: np.ndarray) -> None:
         memory = self.memory
@@ -70,11 +69,15 @@ class GEM(_Projection):
         for k, row in enumerate(rows[:-1]):
             memory.loss_gradient(net, memory.of_task(k), row, mode=self.mode)
         rows[-1][...] = grad
+        e = exponents(net, rows)
+        rows = times_power(rows, -e)
         products = inner_products(net, rows, rows)
         if (products[-1, :-1] >= 0).all() or not np.isfinite(products).all():
             return  # where they are not finite training has diverged, as `fit` is about to say
-        weights = project(products[:-1, :-1], products[-1, :-1], self.margin, self.ridge)
-        for weight, row in zip(weights, rows[:-1], strict=True):
+        # z / 2^e_g = g' + sum_k w_k g_k' of the scaled rows g', with w_k = v_k 2^(e_k - e_g)
+        margin, ridge = np.ldexp(self.margin, e[:-1] - e[-1]), np.ldexp(self.ridge, -2 * e[:-1])
+        weights = project(products[:-1, :-1], products[-1, :-1], margin, ridge)
+        for weight, row in zip(np.ldexp(weights, e[-1]), rows[:-1], strict=True):
             grad += net.dtype.type(weight) * row
 
 
@@ -84,11 +87,8 @@ class AGEM(_Projection):
 
     name = "agem"
     convention = "gradient projected to <z, r> >= 0, r over a batch from the memory of all tasks"
+    limits = limited(batch=COUNT)
     batch: int = 256
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self._check_whole("batch")
 
     def adjust(self, net: Network, grad: np.ndarray) -> None:
         if not self.memory.tasks:
@@ -96,25 +96,42 @@ class AGEM(_Projection):
         rows = self._vectors(net, 2)
         self.memory.loss_gradient(net, self._draw(self.batch), rows[0], mode=self.mode)
         rows[1][...] = grad
+        e = exponents(net, rows)
+        rows = times_power(rows, -e)
         products = inner_products(net, rows, rows)
-        if products[1, 0] < 0:
-            grad -= net.dtype.type(products[1, 0] / products[0, 0]) * rows[0]
+        if products[1, 0] < 0:  # r's own scale is not needed: it cancels
+            part = np.ldexp(products[1, 0] / products[0, 0], e[1])
+            grad -= net.dtype.type(part) * rows[0]
 
 
 def project(
-    gram: np.ndarray, inner: np.ndarray, margin: float = 0.0, ridge: float = 0.0
+    gram: np.ndarray,
+    inner: np.ndarray,
+    margin: float | np.ndarray = 0.0,
+    ridge: float | np.ndarray = 0.0,
 ) -> np.ndarray:
-    """GEM's v (V,) = argmin 1/2 v' (gram + ridge I) v + inner' v  s.t. v >= margin, in float64.
+    """GEM's v (V,) = argmin 1/2 v' (gram + ridge I) v + inner' v, v >= margin, float64.
 
-    gram (V, V) = G G', inner (V,) = G g. With u = v - margin >= 0 this is a non-negative least
-    squares problem in normal equations, solved exactly by Lawson & Hanson's active set.
+    gram (V, V) = G G', inner (V,) = G g; margin and ridge may be one a task. With u = v - margin
+    >= 0 this is a non-negative least squares problem in normal equations, solved exactly by Lawson
+    & Hanson's active set.
 
     Raises ShapeError for arrays that do not fit each other.
     """
     if gram.shape != (len(inner), len(inner)):
         raise ShapeError(f"GEM's dual got a gram of {gram.shape} and {len(inner)} inner products")
-    p = (gram + gram.T) / 2 + ridge * np.eye(len(inner))
-    return margin + _least(p, inner + margin * p.sum(axis=1))
+    p = (gram + gram.T) / 2 + np.diag(np.broadcast_to(ridge, inner.shape))
+    q = inner + (p * margin).sum(axis=1)
+    scale = _scale(np.diag(p))
+    return margin + scale * _least(p * scale * scale[:, None], q * scale)
+
+
+def _scale(diagonal: np.ndarray) -> np.ndarray:
+    """Powers of two (V,) that bring a diagonal (V,) near 1, where it spans more than 2^40."""
+    used = diagonal[diagonal > 0]
+    if not used.size or used.max() < 2.0**40 * used.min():
+        return np.ones_like(diagonal)
+    return np.ldexp(1.0, -(np.frexp(np.where(diagonal > 0, diagonal, 1.0))[1] // 2))
 
 
 def _least(p: np.ndarray, q: np.ndarray) -> np.ndarray:
@@ -122,14 +139,14 @@ def _least(p: np.ndarray, q: np.ndarray) -> np.ndarray:
     u, free = np.zeros_like(q), np.zeros(len(q), bool)
     small = 1e-12 * np.abs(q).max(initial=0)
     for _ in range(10 * len(q)):  # it ends long before; rounding must not make it go round
-        descent = np.where(free, -np.inf, -(p @ u + q))
+        descent = np.where(free, -np.inf, -((p * u).sum(axis=1) + q))
         best = int(descent.argmax())
         if descent[best] <= small:
             break
         free[best] = True
         while True:
             s = np.zeros_like(u)
-            s[free] = np.linalg.lstsq(p[np.ix_(free, free)], -q[free], rcond=None)[0]
+            s[free] = least_squares(p[np.ix_(free, free)], -q[free])
             outside = free & (s <= 0)
             if not outside.any():
                 break

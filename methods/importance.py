@@ -16,19 +16,20 @@ SI's importance is a path integral and lives in the optimizer step (`methods.SI`
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Literal
 
 import numpy as np
 
-from ..kernels.errors import SettingError, ShapeError, unknown_name
+from ..kernels.errors import NonFiniteError, SettingError, ShapeError, unknown_name
 from ..nnlite import Network
 from ..nnlite.init import generator
 from ..nnlite.losses import CrossEntropy
+from .settings import NOT_NEGATIVE, whole
 
 FisherKind = Literal["true", "sampled", "empirical"]
-# cotangent(logits (n, K), first row, last row) -> (n, K) or (V, n, K)
-Cotangent = Callable[[np.ndarray, int, int], np.ndarray]
+# cotangent(logits (n, K), first row, last row) -> (n, K) or (V, n, K), or such, one after another
+Cotangent = Callable[[np.ndarray, int, int], np.ndarray | Iterator[np.ndarray]]
 BATCH = 256  # samples per pass: memory does not depend on how many there are in all
 ROOM = 1 << 28  # bytes that a pass may hold: large networks take fewer samples at a time
 
@@ -39,22 +40,50 @@ def mean_power(
     """1/N sum over n, u of |J_n^T u|**power, (P,): every gradient-based importance.
 
     cotangent(logits, lo, hi) gives the cotangents of samples lo..hi. Memory depends on `batch`,
-    never on N.
+    never on N. Raises NonFiniteError where the network has diverged.
     """
-    if len(x) == 0:
-        raise ShapeError("an importance needs at least one sample; it got none")
+    batch = _batch(net, x, batch)
     total = net.device.zeros((net.num_parameters,), net.dtype)
-    batch = min(batch, net.batch_within(ROOM))
     for lo in range(0, len(x), batch):
         hi = min(lo + batch, len(x))
         saved = net.trace(x[lo:hi])
-        net.accumulate(saved, cotangent(saved.outputs, lo, hi), total, power)
+        found = cotangent(saved.outputs, lo, hi)
+        for part in found if isinstance(found, Iterator) else (found,):
+            net.accumulate(saved, part, total, power)
     total /= net.dtype.type(len(x))
-    return total
+    return _finite(total)
+
+
+def _batch(net: Network, x: np.ndarray, batch: int) -> int:
+    """Samples a pass: at most `batch`, and no more than ROOM allows."""
+    if len(x) == 0:
+        raise ShapeError("an importance needs at least one sample; it got none")
+    return min(whole("an importance's batch", batch), net.batch_within(ROOM))
+
+
+def _finite(importance: np.ndarray) -> np.ndarray:
+    """The importance itself. Raises NonFiniteError where it is not finite."""
+    wrong = int((~np.isfinite(importance)).sum())
+    if wrong:
+        raise NonFiniteError(
+            f"the importance of {wrong} of {len(importance)} parameters is NaN or infinite: the "
+            "network has diverged, or was given such weights or inputs"
+        )
+    return importance
+
+
+def check_softmax(net: Network, what: str) -> None:
+    """Raise SettingError unless a softmax of the outputs, which `what` needs, has a meaning."""
+    if not isinstance(net.loss, CrossEntropy):
+        raise SettingError(
+            f"{what} is of the softmax of a network's outputs, which the loss 'cross_entropy' "
+            f"trains; this network's loss is '{net.loss_name}': its outputs are no logits"
+        )
 
 
 def probabilities(net: Network, logits: np.ndarray, active: np.ndarray | None = None) -> np.ndarray:
-    """softmax(logits) (n, K) over the active classes."""
+    """softmax(logits) (n, K) over the active classes. Raises SettingError for a regression."""
+    check_softmax(net, "a probability")
     p = np.empty_like(logits)
     net.ops.softmax(logits, net.mask(active), p)
     return p
@@ -64,9 +93,33 @@ def label_cotangent(
     net: Network, logits: np.ndarray, labels: np.ndarray, active: np.ndarray | None = None
 ) -> np.ndarray:
     """p - e_y (n, K), y the labels (n,): cross-entropy's cotangent at the logits, per sample."""
+    check_softmax(net, "cross-entropy's cotangent")
     loss, cotangent = net.device.empty((len(logits),), logits.dtype), np.empty_like(logits)
     net.ops.softmax_cross_entropy(logits, net.device.put(labels), net.mask(active), loss, cotangent)
     return cotangent
+
+
+def fisher_rows(net: Network, p: np.ndarray, others: int, room: int = ROOM) -> Iterator[np.ndarray]:
+    """sqrt(p_c) (e_c - p) of p (n, K), (V, n, K): as many classes c at a time as `room` allows.
+
+    The stack and what pulling it back takes must fit beside the `others` bytes of the pass itself.
+    """
+    n, classes = p.shape
+    each = n * (net.plan(2) - net.plan(1) + classes * net.dtype.itemsize)
+    at_once = min(max((room - others) // each, 1), classes)
+    factor = net.device.empty((at_once, n, classes), p.dtype)
+    if at_once == classes:
+        net.ops.softmax_fisher_factor(p, factor)
+        yield factor
+        return
+    for lo in range(0, classes, at_once):
+        part = factor[: min(at_once, classes - lo)]
+        for c, row in enumerate(part, start=lo):
+            # (diag p - p p^T) u with u = e_c / sqrt(p_c)
+            u = net.device.zeros(p.shape, p.dtype)
+            u[:, c] = np.where(p[:, c] > 0, 1 / np.sqrt(np.where(p[:, c] > 0, p[:, c], 1)), 0)
+            net.ops.softmax_backward(p, u, row)
+        yield part
 
 
 def fisher(
@@ -86,15 +139,16 @@ def fisher(
     "empirical": the true labels `y` (N,) int64; away from the optimum no estimate of the Fisher.
     first: the number of x[0] among all samples, where x is a part of them: it has that one's draw.
 
-    Raises SettingError when "empirical" gets no labels, UnknownNameError for another kind.
+    Raises SettingError when "empirical" gets no labels, for a network without a softmax (loss
+    "squared_error"), for a batch below 1 or a first below 0; UnknownNameError for another kind;
+    NonFiniteError where the network has diverged.
     """
+    check_softmax(net, "the Fisher information")
+    first = whole("fisher's first", first, NOT_NEGATIVE)
     if kind == "true":
 
         def cotangent(logits, lo, hi):
-            p = probabilities(net, logits, active)
-            factor = net.device.empty((logits.shape[1], *logits.shape), logits.dtype)
-            net.ops.softmax_fisher_factor(p, factor)
-            return factor
+            return fisher_rows(net, probabilities(net, logits, active), net.plan(hi - lo))
 
     elif kind == "sampled":
         draws = generator(seed, 0x5A3D).random(first + len(x))[first:]
@@ -129,9 +183,11 @@ def mas(
     """Memory Aware Synapses (Aljundi 2018): 1/N sum_n |d ||f(x_n)||^2 / d theta|, (P,).
 
     f is the softmax (Kutalev 2022) or the logits (the network's output, as Aljundi writes it); no
-    labels. The absolute value is taken per sample. Raises UnknownNameError for another output.
+    labels. The absolute value is taken per sample. Of a regression's network the "logits" are
+    defined. Raises UnknownNameError for another output, SettingError for a softmax there is not.
     """
     if output == "softmax":
+        check_softmax(net, "MAS of output='softmax' (there is 'logits', too)")
 
         def cotangent(logits, lo, hi):
             p = probabilities(net, logits, active)
@@ -152,20 +208,20 @@ def mas(
 def sig(net: Network, x: np.ndarray, batch: int = BATCH) -> np.ndarray:
     """Total absolute signal (Kutalev 2020, arXiv 2005.07107), (P,), a mean over the samples x.
 
-    A weight: |w_oi| mean_n |x_i(n)|. A bias: mean_n |its unit's output|; for the head's units that
-    is the softmax. Forward passes only.
+    A weight: |w_oi| mean_n |x_i(n)|. A bias: mean_n |its unit's output|; for a classifier's head
+    that is the softmax. Forward passes only. Raises NonFiniteError where the network has diverged.
     """
-    if len(x) == 0:
-        raise ShapeError("an importance needs at least one sample; it got none")
+    batch = _batch(net, x, batch)
     total = net.device.zeros((net.num_parameters,), net.dtype)
     head = net.device.zeros((net.num_outputs,), net.dtype)
-    batch = min(batch, net.batch_within(ROOM))
+    classifies = isinstance(net.loss, CrossEntropy)
     for lo in range(0, len(x), batch):
         saved = net.trace(x[lo : lo + batch])
         net.signal(saved, total)
-        head += probabilities(net, saved.outputs).sum(axis=0)
+        if classifies:
+            head += probabilities(net, saved.outputs).sum(axis=0)
     bias = f"{len(net.layers) - 1}.bias"
-    if bias in net.layout:
+    if classifies and bias in net.layout:
         net.layout.view(total, bias)[...] = head
     total /= net.dtype.type(len(x))
-    return total
+    return _finite(total)

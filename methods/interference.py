@@ -29,7 +29,7 @@ from .fip import Metric
 from .fip.metric import Space
 from .importance import fisher
 from .tasks import Arrays
-from .vectors import inner, inner_products
+from .vectors import cosine, inner, near_one, scaled
 
 MEASURES = ("gradient cosine", "Fisher overlap", "metric overlap", "metric share", "metric length")
 
@@ -38,10 +38,7 @@ def gradient_cosine(net: Network, a: np.ndarray, b: np.ndarray) -> float:
     """The cosine of two gradients (P,); NaN where one is 0. Raises ShapeError for other shapes."""
     if not a.shape == b.shape == net.theta.shape:
         raise ShapeError(f"cosine of gradients {a.shape} and {b.shape}; give two of the network's")
-    rows = np.stack([a, b])
-    products = inner_products(net, rows, rows)
-    norm = np.sqrt(products[0, 0] * products[1, 1])
-    return float(np.clip(products[0, 1] / norm, -1, 1)) if norm > 0 else float("nan")
+    return cosine(net, a, b)
 
 
 def fisher_overlap(a: np.ndarray, b: np.ndarray) -> float:
@@ -51,7 +48,7 @@ def fisher_overlap(a: np.ndarray, b: np.ndarray) -> float:
     """
     if a.shape != b.shape or a.ndim != 1:
         raise ShapeError(f"overlap of Fisher diagonals {a.shape} and {b.shape}; give two (P,)")
-    a, b = a.astype(np.float64), b.astype(np.float64)
+    a, b = near_one(a.astype(np.float64)), near_one(b.astype(np.float64))
     norm = np.sqrt(a.sum() * b.sum())
     return float(min(np.sqrt(a * b).sum() / norm, 1.0)) if norm > 0 else float("nan")
 
@@ -64,7 +61,7 @@ def metric_overlap(
     From the Gram matrix of both together, (N + M) K rows: few samples will do, and must.
     """
     both = Metric(net, np.concatenate([a, b]), space, own=False)
-    gram = net.device.get(both.gram()).astype(np.float64)
+    gram = near_one(net.device.get(both.gram()).astype(np.float64))
     k, n = net.num_outputs, len(a) + len(b)
     blocks = gram.reshape(k, n, k, n)
     of_a, of_b = slice(None, len(a)), slice(len(a), None)
@@ -88,6 +85,7 @@ def metric_share(
     """
     if trace is None:
         trace = _trace(net, x, space)
+    v, _ = scaled(net, v)  # the share is of a direction
     return _share(net, v, Metric(net, x, space, own=False).squared_length(v), trace)
 
 

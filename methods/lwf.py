@@ -7,16 +7,15 @@ says about each new batch, softened by a temperature, is a second target.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import get_args
 
 import numpy as np
 
-from ..kernels.errors import SettingError, unknown_name
 from ..nnlite import Network
 from ..nnlite.optim import Optimizer
 from ..nnlite.workspace import Mode
 from .base import Method, TaskEnd
 from .importance import probabilities
+from .settings import NOT_NEGATIVE, POSITIVE, limited
 
 
 @dataclass
@@ -38,18 +37,10 @@ class LwF(Method):
     name = "lwf"
     convention = "lam sum over old heads of the cross-entropy to softmax(z_old/T) at T, no T^2"
     on_host = frozenset({"classes"})
+    limits = limited(lam=NOT_NEGATIVE, temperature=POSITIVE)
     lam: float = 1.0
     temperature: float = 2.0
     mode: Mode = "train"
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.lam < np.inf or not 0 < self.temperature < np.inf:
-            raise SettingError(
-                f"lwf got lam={self.lam}, temperature={self.temperature}; lam is 0 or more, the "
-                "temperature above 0"
-            )
-        if self.mode not in get_args(Mode):
-            raise unknown_name("mode", self.mode, get_args(Mode))
 
     def start(self, net: Network, optimizer: Optimizer) -> None:
         self._teacher: Network | None = None

@@ -29,6 +29,7 @@ from ..nnlite import Network
 from ..nnlite.init import generator
 from ..nnlite.workspace import Mode
 from .base import TaskEnd
+from .evaluate import outputs
 from .importance import BATCH, ROOM
 from .penalty import choose_samples
 
@@ -202,11 +203,6 @@ class Memory:
 def logits(net: Network, x: np.ndarray) -> np.ndarray:
     """The outputs (N, K) for x in mode "eval", an array of their own.
 
-    At most 256 samples a pass; where a sample's output depends on the batch it is in
-    (`BatchNorm2d(statistics="batch")`), all of them, as far as memory allows.
+    At most 256 samples a pass, where each stands alone. Raises what `evaluate.outputs` raises.
     """
-    batch = net.batch_within(ROOM)
-    if not net.chain.couples("eval"):
-        batch = min(batch, BATCH)
-    parts = [net.forward(x[lo : lo + batch]) for lo in range(0, len(x), batch)]
-    return np.concatenate(parts)
+    return np.concatenate([part.copy() for _, part in outputs(net, x, BATCH, ROOM)])

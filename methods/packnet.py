@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..kernels.errors import SettingError
 from ..nnlite import Network
 from ..nnlite.optim import Optimizer, Streams
 from .base import Method, TaskEnd
+from .settings import SHARE_BELOW_1, limited
 from .tasks import Task
 
 
@@ -37,15 +37,9 @@ class PackNet(Method):
     )
     on_host = frozenset({"owner", "begun"})
     asks_task = True
+    limits = limited(prune=SHARE_BELOW_1, retrain=SHARE_BELOW_1)
     prune: float = 0.75
     retrain: float = 1 / 3
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.prune < 1 or not 0 <= self.retrain < 1:
-            raise SettingError(
-                f"packnet got prune={self.prune}, retrain={self.retrain}; both are shares, at "
-                "least 0 and below 1"
-            )
 
     def start(self, net: Network, optimizer: Optimizer) -> None:
         self.arrays["owner"] = np.zeros(net.num_parameters, np.int16)

@@ -24,15 +24,14 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from ..kernels.errors import SettingError, unknown_name
 from ..nnlite import Network
 from ..nnlite.init import generator
 from ..nnlite.optim import Optimizer, Streams
 from .base import Method, TaskEnd
+from .settings import COUNT, NOT_NEGATIVE, SHARE, limited
 from .tasks import Arrays
 
 PenaltyKind = Literal["separate", "merged", "online", "latest"]
-PENALTIES = ("separate", "merged", "online", "latest")
 
 
 def choose_samples(end: TaskEnd, samples: int | None, which: str, key: int = 0xF15) -> Arrays:
@@ -59,22 +58,13 @@ class QuadraticPenalty(Method):
     """
 
     half: ClassVar[bool] = False
+    limits = limited(lam=NOT_NEGATIVE, gamma=SHARE, samples=COUNT)
     lam: float = 1.0
     penalty: PenaltyKind = "latest"
     gamma: float = 1.0
     stabilised: bool = False
     samples: int | None = None
     which: Literal["random", "last"] = "random"
-
-    def __post_init__(self) -> None:
-        if self.lam < 0:
-            raise SettingError(f"{self.name} got lam={self.lam}; a penalty's weight is 0 or more")
-        if self.penalty not in PENALTIES:
-            raise unknown_name("penalty", self.penalty, PENALTIES)
-        if self.which not in ("random", "last"):
-            raise unknown_name("choice of samples", self.which, ("random", "last"))
-        if not 0 <= self.gamma <= 1:
-            raise SettingError(f"{self.name} got gamma={self.gamma}; it must lie in 0..1")
 
     def importance(self, net: Network, x: np.ndarray, y: np.ndarray, end: TaskEnd) -> np.ndarray:
         """F_t (P,) for the task just learnt."""

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import get_args
 
 import numpy as np
 
-from ..kernels.errors import SettingError, unknown_name
 from ..nnlite import Network
 from ..nnlite.workspace import Mode
 from .base import Method, TaskEnd
 from .memory import HOST, Memory
+from .settings import COUNT, limited
 
 _KEY = 0x2EAD  # draws from the memory have random streams of their own
 
@@ -29,23 +28,9 @@ class Rehearsal(Method):
     """
 
     on_host = HOST | {"clock"}
+    limits = limited(memories=COUNT)
     memories: int = 256
     mode: Mode = "train"
-
-    def __post_init__(self) -> None:
-        self._check_whole("memories")
-        if self.mode not in get_args(Mode):
-            raise unknown_name("mode", self.mode, get_args(Mode))
-
-    def _check_whole(self, name: str) -> None:
-        value = getattr(self, name)
-        if value < 1:
-            raise SettingError(f"{self.name} got {name}={value}; it must be at least 1")
-
-    def _check_not_negative(self, *names: str) -> None:
-        for name in names:
-            if not 0 <= getattr(self, name) < np.inf:
-                raise SettingError(f"{self.name} got {name}={getattr(self, name)}; it is 0 or more")
 
     @property
     def memory(self) -> Memory:

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..kernels.errors import SettingError
 from ..nnlite import Network
 from .base import TaskEnd
 from .rehearsal import Rehearsal
+from .settings import NOT_NEGATIVE, SHARE, limited
 
 
 @dataclass
@@ -36,12 +36,8 @@ class Replay(_FromMemory):
 
     name = "replay"
     convention = "(1-share) batch gradient + share memory gradient, share = m/(n+m) unless set"
+    limits = limited(share=SHARE)
     share: float | None = None
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.share is not None and not 0 <= self.share <= 1:
-            raise SettingError(f"replay got share={self.share}; it must lie in 0..1, or be None")
 
     def adjust(self, net: Network, grad: np.ndarray) -> None:
         if not self.memory.tasks:
@@ -65,12 +61,9 @@ class DERPP(_FromMemory):
 
     name = "derpp"
     convention = "batch loss + alpha MSE(logits, stored; mean over outputs) + beta CE of the memory"
+    limits = limited(alpha=NOT_NEGATIVE, beta=NOT_NEGATIVE)
     alpha: float = 0.5
     beta: float = 0.5
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self._check_not_negative("alpha", "beta")
 
     def _store(self, net: Network, end: TaskEnd) -> None:
         self.memory.add(net, end, self.memories, outputs=True)

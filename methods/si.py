@@ -7,13 +7,10 @@ from typing import Literal
 
 import numpy as np
 
-from ..kernels.errors import SettingError, unknown_name
 from ..nnlite import Network
 from ..nnlite.optim import Optimizer, Streams
 from .base import Method, TaskEnd
-
-CLAMPS = ("sum", "task", "none")
-GRADIENTS = ("loss", "total")
+from .settings import NOT_NEGATIVE, POSITIVE, limited
 
 
 @dataclass
@@ -32,18 +29,11 @@ class SI(Method):
 
     name = "si"
     convention = "lam sum Omega (theta-anchor)^2, Omega = path integral of the loss gradient"
+    limits = limited(lam=NOT_NEGATIVE, xi=POSITIVE)
     lam: float = 0.1
     xi: float = 0.1
     clamp: Literal["sum", "task", "none"] = "sum"
     gradient: Literal["loss", "total"] = "loss"
-
-    def __post_init__(self) -> None:
-        if self.lam < 0 or not self.xi > 0:
-            raise SettingError(f"si got lam={self.lam}, xi={self.xi}; lam >= 0 and xi > 0")
-        if self.clamp not in CLAMPS:
-            raise unknown_name("clamp", self.clamp, CLAMPS)
-        if self.gradient not in GRADIENTS:
-            raise unknown_name("gradient", self.gradient, GRADIENTS)
 
     def start(self, net: Network, optimizer: Optimizer) -> None:
         self.arrays["path"] = np.zeros_like(net.theta)

@@ -7,12 +7,12 @@ from typing import Literal
 
 import numpy as np
 
-from ..kernels.errors import SettingError, unknown_name
 from ..nnlite import Network
 from ..nnlite.optim import Streams
 from .base import Method, TaskEnd
 from .importance import sig
 from .penalty import QuadraticPenalty, choose_samples
+from .settings import COUNT, NOT_NEGATIVE, limited
 
 
 @dataclass
@@ -37,19 +37,12 @@ class WVA(Method):
 
     name = "wva"
     convention = "step times 1/(1+lam S) or exp(-lam S), S = mean absolute signal, no anchor"
+    limits = limited(lam=NOT_NEGATIVE, samples=COUNT)
     lam: float = 1.0
     rule: Literal["inverse", "exp"] = "inverse"
     on: Literal["step", "gradient"] = "step"
     samples: int | None = None
     which: Literal["random", "last"] = "random"
-
-    def __post_init__(self) -> None:
-        if self.lam < 0:
-            raise SettingError(f"wva got lam={self.lam}; it must be 0 or more")
-        if self.rule not in ("inverse", "exp"):
-            raise unknown_name("rule", self.rule, ("inverse", "exp"))
-        if self.on not in ("step", "gradient"):
-            raise unknown_name("target", self.on, ("step", "gradient"))
 
     def streams(self) -> Streams:
         return Streams(gain=self.arrays.get("gain") if self.on == "step" else None)

@@ -21,11 +21,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 
-from ..kernels.errors import MissingExtraError, SettingError, unknown_name
+from ..kernels.errors import SettingError
 from ..nnlite import (
     Activation,
     AdaptiveAvgPool2d,
@@ -50,6 +50,8 @@ from ..nnlite import (
 from ..nnlite.init import generator
 from ..nnlite.layout import Shape
 from .base import Method
+from .linear import orthogonal, product
+from .settings import COUNT, limited
 
 Kind = Literal["binary", "complex", "onepower", "rotation", "rotation-block", "permutation"]
 Schedule = Literal["task", "step"]
@@ -82,6 +84,7 @@ class Superposition(Method):
     convention = "one set of weights for all tasks, inputs of each layer multiplied by contexts"
     on_host = frozenset({"number"})  # that of the context which is set
     asks_task = True
+    limits = limited(every=COUNT, period=COUNT)
     kind: Kind = "binary"
     schedule: Schedule = "task"
     every: int = 100
@@ -91,12 +94,7 @@ class Superposition(Method):
     learned: bool = False
 
     def __post_init__(self) -> None:
-        if self.kind not in get_args(Kind):
-            raise unknown_name("kind of context", self.kind, get_args(Kind))
-        if self.schedule not in get_args(Schedule):
-            raise unknown_name("schedule", self.schedule, get_args(Schedule))
-        if self.every < 1 or self.period < 1:
-            raise SettingError(f"every={self.every}, period={self.period}: both are at least 1")
+        super().__post_init__()
         if self.mix and (self.kind not in _COMPLEX or self.schedule != "step"):
             raise SettingError("mix=true needs a complex kind and schedule='step'")
         if self.learned and self.kind != "binary":
@@ -282,7 +280,7 @@ def _fold(kind: str, weight: np.ndarray, c: np.ndarray | None) -> np.ndarray:
     if c is None:
         return weight
     if kind in _TURNED:
-        return weight @ c
+        return product(weight, c)
     if kind in _COMPLEX:
         re, im = weight[:, 0], weight[:, 1]
         return np.stack([re * c[0] - im * c[1], re * c[1] + im * c[0]], axis=1)
@@ -292,7 +290,7 @@ def _fold(kind: str, weight: np.ndarray, c: np.ndarray | None) -> np.ndarray:
 def _unfold(kind: str, weight: np.ndarray, c: np.ndarray) -> np.ndarray:
     """W C^-1, for contexts that turn but do not stretch."""
     if kind in _TURNED:
-        return weight @ c.T
+        return product(weight, c.T)
     if kind in _COMPLEX:
         return _fold(kind, weight, np.stack([c[0], -c[1]]))
     return weight * c
@@ -302,14 +300,11 @@ def _unfold(kind: str, weight: np.ndarray, c: np.ndarray) -> np.ndarray:
 
 
 def _haar(rng: np.random.Generator, size: int) -> np.ndarray:
-    """An orthogonal matrix, uniform over all of them (Haar; scipy.stats.ortho_group)."""
-    if size == 1:
-        return np.ones((1, 1))
-    try:
-        from scipy.stats import ortho_group  # noqa: PLC0415
-    except ImportError:
-        raise MissingExtraError("scipy", "demo", "drawing rotations") from None
-    return ortho_group.rvs(size, random_state=rng)
+    """An orthogonal matrix, uniform over all of them (Haar): the draw of scipy.stats.ortho_group.
+
+    Of a Gaussian matrix's Q R, R's diagonal above 0 (Mezzadri 2007), whatever threads a BLAS has.
+    """
+    return np.ones((1, 1)) if size == 1 else orthogonal(rng.normal(size=(size, size)))
 
 
 def _blocks(size: int) -> list[int]:

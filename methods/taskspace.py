@@ -17,6 +17,7 @@ import numpy as np
 
 from ..kernels.errors import LabelError, MissingExtraError, ShapeError, unknown_name
 from .correlation import centred
+from .vectors import near_one
 
 OVER = ("rows", "all")
 WINDOW = 7  # pixels a side, of SSIM
@@ -52,9 +53,10 @@ def correlations(rows: np.ndarray) -> np.ndarray:
     if rows.ndim < 2 or not rows.shape[-1]:
         raise ShapeError(f"correlations of an array of shape {rows.shape}; give rows (..., n, D)")
     apart = centred(rows)
+    apart = near_one(apart)
     norm = np.sqrt((apart * apart).sum(axis=-1, keepdims=True))
     unit = np.divide(apart, norm, out=np.full_like(apart, np.nan), where=norm > 0)
-    return unit @ unit.swapaxes(-1, -2)
+    return np.einsum("...id,...jd->...ij", unit, unit)  # no BLAS, whose threads change bits
 
 
 def digit_correlations(means: np.ndarray) -> np.ndarray:

@@ -17,6 +17,7 @@ from typing import Literal, NamedTuple, get_args
 import numpy as np
 
 from ..kernels.errors import MissingExtraError, SettingError, ShapeError, unknown_name
+from .linear import solve
 from .moments import Moments
 
 Kind = Literal["spectral", "hierarchical"]
@@ -135,7 +136,7 @@ def explained(
             continue
         a = a if sources is None else sources[a]
         cross = r[np.ix_(a, b)]
-        solved = np.linalg.solve(r[np.ix_(a, a)] + _RIDGE * np.eye(len(a)), cross)
+        solved = solve(r[np.ix_(a, a)] + _RIDGE * np.eye(len(a)), cross)
         whole += list((cross * solved).sum(axis=0))
         single += list((cross**2).max(axis=0))
     return np.array(whole), np.array(single)

@@ -11,6 +11,7 @@ from ..kernels.errors import SettingError
 from ..nnlite import ContextLinear, Layer, Linear, Network
 from ..nnlite.init import generator
 from ..nnlite.layout import Shape
+from .settings import SHARE_BELOW_1, limited
 from .si import SI
 from .superposition import is_context
 
@@ -36,12 +37,8 @@ class XdG(SI):
     convention = "hidden units gated by task (known at test); lam sum Omega (theta-anchor)^2 as si"
     on_host = frozenset({"gate"})  # the number of the task whose gates are set
     asks_task = True
+    limits = limited(gated=SHARE_BELOW_1)
     gated: float = 0.8
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not 0 <= self.gated < 1:
-            raise SettingError(f"xdg got gated={self.gated}; a share of units, at least 0, below 1")
 
     def wrap(self, net: Network) -> Network:
         """A network of the same weights whose hidden units have gates, all open."""

@@ -6,7 +6,8 @@ checkpoint stores them by name.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
+from numbers import Real
 from typing import Any, ClassVar
 
 import numpy as np
@@ -38,17 +39,35 @@ class Streams:
 
 
 _NO_STREAMS = Streams()
+_LEAST, _MOST = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
 
 
 class Optimizer:
-    """The base: `moments` names the arrays (P,) it keeps between steps."""
+    """The base: `moments` names the arrays (P,) it keeps between steps.
+
+    Every setting is a number. A rate, or what is added to a divisor, is above 0, and float32 can
+    tell it from 0 and infinity: with eps = 0 a weight whose gradient is 0 would step by 0/0. A
+    share of what was before (momentum, beta, alpha) lies in [0, 1): at 1 nothing new ever counts,
+    and Adam's correction 1 - beta^t is 0. Raises SettingError for anything else.
+    """
 
     moments: ClassVar[tuple[str, ...]] = ()
     lr: float
 
-    def _check(self) -> None:
-        if not self.lr > 0:
-            raise SettingError(f"{type(self).__name__} got lr={self.lr}; it must be above 0")
+    def __post_init__(self) -> None:
+        for field in fields(self):  # type: ignore[arg-type]  # sub-classes are dataclasses
+            value = getattr(self, field.name)
+            if isinstance(value, np.generic):  # a NumPy scalar: no file could hold it
+                value = value.item()
+                object.__setattr__(self, field.name, value)
+            positive = field.name in ("lr", "eps")
+            number = isinstance(value, Real) and not isinstance(value, bool)
+            if not number or not (_LEAST <= value <= _MOST if positive else 0 <= value < 1):
+                allowed = f"a number above 0, {_LEAST:.2g} to {_MOST:.2g}"
+                raise SettingError(
+                    f"{type(self).__name__} got {field.name}={value!r}; give "
+                    f"{allowed if positive else 'a number from 0 to below 1'}"
+                )
 
     def state(self, size: int, dtype: Any, device: Device = NUMPY) -> dict[str, np.ndarray]:
         """Fresh moments, zero, for vectors of length `size`, in the memory of `device`."""
@@ -81,9 +100,6 @@ class SGD(Optimizer):
     lr: float = 0.01
     momentum: float = 0.0
 
-    def __post_init__(self) -> None:
-        self._check()
-
     def state(self, size: int, dtype: Any, device: Device = NUMPY) -> dict[str, np.ndarray]:
         return {"velocity": device.zeros((size,), dtype)} if self.momentum else {}
 
@@ -105,9 +121,6 @@ class Adam(Optimizer):
     beta2: float = 0.999
     eps: float = 1e-8
 
-    def __post_init__(self) -> None:
-        self._check()
-
     def step(self, ops, theta, grad, state, count, streams=_NO_STREAMS) -> None:
         ops.adam_update(
             theta, grad, state["m"], state["v"],
@@ -123,9 +136,6 @@ class RMSprop(Optimizer):
     lr: float = 1e-3
     alpha: float = 0.99
     eps: float = 1e-8
-
-    def __post_init__(self) -> None:
-        self._check()
 
     def step(self, ops, theta, grad, state, count, streams=_NO_STREAMS) -> None:
         ops.rmsprop_update(

@@ -114,7 +114,7 @@ def test_the_same_seed_finds_the_same_inputs(setting):
 def test_what_is_found_does_not_depend_on_the_batches(setting, monkeypatch):
     net, x, y = setting
     whole = PGD(EPS, steps=3).run(net, x, y)
-    monkeypatch.setattr(Ensemble, "batch", lambda self: 7)
+    monkeypatch.setattr("weightspace.methods.ensemble.BATCH", 7)
     np.testing.assert_allclose(PGD(EPS, steps=3).run(net, x, y).x, whole.x, atol=1e-5)
 
 

@@ -16,6 +16,7 @@ from ...methods import PGD, Ensemble, Task, accuracy, diversity, fip, fit, train
 from ...methods.adp import ADP
 from ...methods.fge import Cycle
 from ...methods.tasks import Arrays
+from ...methods.vectors import norm
 from ...nnlite import Network
 from ...nnlite.optim import Adam
 from .. import data as data_sets
@@ -139,9 +140,9 @@ def _keep(work: Work, kind: str, nets: Sequence[Network], images: _Images) -> It
         net.save(work.folder / f"{kind}-{number}.safetensors")
         away = None
         if start is not None:
-            away = float(np.linalg.norm(net.device.get(net.theta - start.theta)))
+            away = norm(net, net.theta - start.theta)
         yield {"ask": "clean", "kind": kind, "member": number, "away": away,
-               "length": float(np.linalg.norm(net.device.get(net.theta))),
+               "length": norm(net, net.theta),
                "accuracy": accuracy(net, *images.test)}  # fmt: skip
     if kind not in SURROGATES:
         yield {"ask": "clean", "kind": kind, "member": None, "away": None, "length": None,

@@ -12,6 +12,7 @@ import numpy as np
 
 from ...methods import SI, Observer, Task, accuracy
 from ...methods.correlation import pearson, weight_layers
+from ...methods.vectors import norm
 from ...nnlite import Network
 from ...nnlite.checkpoint import save_arrays
 from .study import Row, Work
@@ -84,8 +85,7 @@ def _weights(lab: Lab, scheme: str, watch: _Visits) -> Iterator[Row]:
         arrays[f"{number}.pixels"] = np.abs(views[layers[0]]).mean(axis=0)
         yield {
             "kind": "weights", "scheme": scheme, "round": number,
-            "norm": float(np.linalg.norm(theta)),
-            "moved": float(np.linalg.norm(theta - first_kept)),
+            "norm": norm(net, theta), "moved": norm(net, theta - first_kept),
             "correlation": [pearson(views[name].ravel(),
                                     net.layout.view(first_kept, name).ravel()) for name in layers],
         }  # fmt: skip

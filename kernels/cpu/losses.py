@@ -130,17 +130,31 @@ def softmax(logits, active, p):
 
 @parallel
 def softmax_backward(p, u, dz):
+    half = p.dtype.type(0.5)
     for b in prange(pieces(p.shape[0], ROWS)):
         for n in range(b * ROWS, min((b + 1) * ROWS, p.shape[0])):
-            mean = p.dtype.type(0)
+            mean, origin = p.dtype.type(0), p.dtype.type(0)
             for k in range(p.shape[1]):
-                mean = fma(p[n, k], u[n, k], mean)
+                if p[n, k] > half:
+                    origin = u[n, k]
             for k in range(p.shape[1]):
-                dz[n, k] = p[n, k] * (u[n, k] - mean)
+                mean = fma(p[n, k], u[n, k] - origin, mean)
+            for k in range(p.shape[1]):
+                dz[n, k] = p[n, k] * (u[n, k] - origin - mean)
 
 
 def softmax_tangent(p, tz, tp):
     softmax_backward(p, tz, tp)
+
+
+@serial
+def _sum_without(p, c):
+    """The sum of a row p (K,) but for entry c."""
+    total = p.dtype.type(0)
+    for k in range(p.size):
+        if k != c:
+            total += p[k]
+    return total
 
 
 @serial
@@ -150,7 +164,10 @@ def _factor_rows(p, c, factor):
         root = np.sqrt(p[r, c])
         for k in range(p.shape[1]):
             factor[r, k] = -root * p[r, k]
-        factor[r, c] += root
+        if p[r, c] > p.dtype.type(0.5):
+            factor[r, c] = root * _sum_without(p[r], c)
+        else:
+            factor[r, c] += root
 
 
 @parallel
@@ -163,13 +180,26 @@ def softmax_fisher_factor(p, factor):
         _factor_rows(p[lo:hi], c, factor[c, lo:hi])
 
 
+@serial
+def _minus_log1p(q):
+    """-log(1 - q) for q in 0..1/2, exact near 0 too (Kahan)."""
+    one = type(q)(1)
+    rest = one - q
+    return q if rest == one else log(rest) * (q / (rest - one))
+
+
 @parallel
 def softmax_cross_entropy(logits, labels, active, loss, dlogits):
+    half = logits.dtype.type(0.5)
     for b in prange(pieces(logits.shape[0], LANES)):
         lo, hi = b * LANES, min((b + 1) * LANES, logits.shape[0])
         _softmax_rows(logits[lo:hi], active, dlogits[lo:hi], labels[lo:hi], loss[lo:hi])
         for n in range(lo, hi):
-            dlogits[n, labels[n]] -= 1
+            if dlogits[n, labels[n]] > half:
+                q = _sum_without(dlogits[n], labels[n])
+                dlogits[n, labels[n]], loss[n] = -q, _minus_log1p(q)
+            else:
+                dlogits[n, labels[n]] -= 1
 
 
 @parallel

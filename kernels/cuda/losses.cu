@@ -104,7 +104,8 @@ __device__ void softmax_of(Team team, int K, const Z& z, const bool* active, con
 }
 
 // d = softmax(z) - e_label; the loss is returned. A label that names no active class has no loss:
-// the answer is NaN, in d too. d may be z where one thread works alone.
+// the answer is NaN, in d too. d may be z where one thread works alone. Of a label's p above 1/2
+// p - 1 is minus the sum of the others, and the loss -log1p of that: 1 - p would be rounding.
 template <typename T, class Team, class Z, class D>
 __device__ T cross_entropy_of(Team team, int K, const Z& z, long long label, const bool* active,
                               const D& d)
@@ -113,19 +114,31 @@ __device__ T cross_entropy_of(Team team, int K, const Z& z, long long label, con
     const bool known = label >= 0 && label < K && active[label];
     const T loss = known ? log(scale.total) - (z[label] - scale.peak) : not_a_number<T>();
     const T factor = known ? T(1) / scale.total : not_a_number<T>();
-    for (int k = Team::first(); k < K; k += Team::STEP)
-        d[k] = scale.share(k, z[k]) * factor - (k == label ? T(1) : T(0));
-    return loss;
+    const bool sure = known && scale.share(label, z[label]) * factor > T(0.5);
+    T others = T(0);
+    for (int k = Team::first(); k < K; k += Team::STEP) {
+        const T p = scale.share(k, z[k]) * factor;
+        if (k != label) others += p;
+        d[k] = k == label ? p - T(1) : p;
+    }
+    others = Team::sum(others);
+    if (!sure) return loss;
+    if (label % Team::STEP == Team::first()) d[label] = -others;
+    return -log1p(-others);
 }
 
-// dz = p (u - p.u); dz may be u.
+// dz = p (w - p.w), w = u less its entry at the class above 1/2, if there is one: p sums to 1, so it
+// makes no difference but to rounding, which would be all that is left there. dz may be u.
 template <typename T, class Team, class P, class U, class D>
 __device__ void jacobian_of(Team, int K, const P& p, const U& u, const D& dz)
 {
-    T mean = T(0);
-    for (int k = Team::first(); k < K; k += Team::STEP) mean += p[k] * u[k];
+    T origin = T(0), mean = T(0);
+    for (int k = Team::first(); k < K; k += Team::STEP)
+        if (p[k] > T(0.5)) origin = u[k];
+    origin = Team::sum(origin);
+    for (int k = Team::first(); k < K; k += Team::STEP) mean += p[k] * (u[k] - origin);
     mean = Team::sum(mean);
-    for (int k = Team::first(); k < K; k += Team::STEP) dz[k] = p[k] * (u[k] - mean);
+    for (int k = Team::first(); k < K; k += Team::STEP) dz[k] = p[k] * (u[k] - origin - mean);
 }
 
 // ---- kernels: *_narrow by tiles, *_wide by warps ------------------------------------------------
@@ -216,8 +229,15 @@ __global__ void softmax_fisher_factor(int rows, int K, int N, const T* __restric
         const int c = at.whole;
         const T* shares = p + (long long)at.rest * K;
         const T root = sqrt(shares[c]);
-        for (int k = place_index(); k < K; k += place_count())
-            factor[(long long)row * K + k] = root * ((k == c ? T(1) : T(0)) - shares[k]);
+        for (int k = place_index(); k < K; k += place_count()) {
+            T left = (k == c ? T(1) : T(0)) - shares[k];
+            if (k == c && shares[c] > T(0.5)) {  // 1 - p would be rounding: the sum of the others
+                left = T(0);
+                for (int j = 0; j < K; ++j)
+                    if (j != c) left += shares[j];
+            }
+            factor[(long long)row * K + k] = root * left;
+        }
     }
 }
 

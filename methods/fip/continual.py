@@ -27,7 +27,7 @@ from typing import Literal
 
 import numpy as np
 
-from ...kernels.errors import SettingError, unknown_name
+from ...kernels.errors import SettingError
 from ...nnlite import Network
 from ...nnlite.optim import Optimizer
 from ...nnlite.workspace import Mode
@@ -35,12 +35,12 @@ from ..base import TaskEnd
 from ..importance import probabilities
 from ..memory import Memory
 from ..rehearsal import Rehearsal
+from ..settings import COUNT, NOT_NEGATIVE, POSITIVE, limited
 from .distance import bhattacharyya
 from .metric import Metric, Space
 from .solve import conjugate_gradients
 
 StepKind = Literal["anchor", "metric", "both"]
-STEPS = ("anchor", "metric", "both")
 
 
 @dataclass
@@ -61,6 +61,7 @@ class FIP(Rehearsal):
         "v + strength grad mean BD(answers, stored answers), then mu (g + mu I)^-1; "
         "v the mean gradient of the new task"
     )
+    limits = limited(batch=NOT_NEGATIVE, strength=NOT_NEGATIVE, mu=POSITIVE, iterations=COUNT)
     memories: int = 500
     mode: Mode = "eval"
     batch: int = 100
@@ -72,12 +73,6 @@ class FIP(Rehearsal):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.step not in STEPS:
-            raise unknown_name("kind of step", self.step, STEPS)
-        self._check_whole("iterations")
-        self._check_not_negative("batch", "strength")
-        if self.mu is not None and not 0 < self.mu < np.inf:
-            raise SettingError(f"fip got mu={self.mu}; it must be above 0")
         if self.mu is None and self.step != "anchor" and not self.strength:
             raise SettingError("fip got strength=0, which says nothing of mu: set mu")
 

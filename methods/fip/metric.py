@@ -21,11 +21,13 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ...kernels.errors import MissingExtraError, SettingError, ShapeError, unknown_name
+from ...kernels.errors import SettingError, ShapeError, unknown_name
 from ...nnlite import Network
 from ...nnlite.net import Saved
-from ..importance import probabilities
-from ..vectors import inner
+from ..importance import check_softmax, fisher_rows, probabilities
+from ..lanczos import lanczos
+from ..linear import eigenvalues
+from ..vectors import inner, scaled
 
 Space = Literal["softmax-fisher", "logits", "softmax"]
 SPACES = ("softmax-fisher", "logits", "softmax")
@@ -59,10 +61,13 @@ class Metric:
             raise unknown_name("space", space, SPACES)
         if len(x) == 0:
             raise ShapeError("a metric needs at least one sample; it got none")
+        if space != "logits":
+            check_softmax(net, f"a metric in space '{space}' (there is 'logits', too)")
         self.source, self.space = net, space
         self.net = net.like() if own else net
         self.x = self.net.device.put(x)
         self._masks = _groups(net, active, len(x))
+        self._room = room
         batch = self.net.batch_within(room)
         self._parts = [slice(lo, lo + batch) for lo in range(0, len(x), batch)]
         if len(self._parts) > 1 and self.net.chain.couples("eval"):
@@ -136,6 +141,13 @@ class Metric:
                 self.net.ops.softmax_backward(p, one, made[c])
         return made
 
+    def _factors(self, p: Any, logits: np.ndarray) -> Iterator[np.ndarray]:
+        """The rows of `_factor`, as many at a time as there is room for."""
+        if self.space == "softmax-fisher":
+            yield from fisher_rows(self.net, p, self.net.plan(len(p)), self._room)
+        else:
+            yield self._factor(p, logits)
+
     # ---- products ----------------------------------------------------------------------------
 
     def product(self, v: np.ndarray) -> np.ndarray:
@@ -167,18 +179,21 @@ class Metric:
 
     def squared_length(self, v: np.ndarray) -> float:
         """v' g v, by forward passes alone."""
+        v, e = scaled(self.net, v)
         total = 0.0
         for _, saved, p in self._passes():
             u = self.net.push(saved, v)
             total += float((u * self._middle(p, u)).sum(dtype=np.float64))
-        return max(total, 0.0) / self.n
+        return float(np.ldexp(max(total, 0.0) / self.n, 2 * e))
 
     def length(self, v: np.ndarray) -> float:
         """sqrt(v' g v): how far the outputs move along v."""
-        return float(np.sqrt(self.squared_length(v)))
+        v, e = scaled(self.net, v)
+        return float(np.ldexp(np.sqrt(self.squared_length(v)), e))
 
     def rayleigh(self, v: np.ndarray) -> float:
         """v' g v / v' v: squared output velocity for each unit of squared weight speed."""
+        v, _ = scaled(self.net, v)
         return self.squared_length(v) / max(inner(self.net, v, v), np.finfo(np.float64).tiny)
 
     def outputs(self) -> np.ndarray:
@@ -193,7 +208,8 @@ class Metric:
         """g's diagonal (P,), by sums of squares: no matrix is formed. The trace is its sum."""
         total = self.net.device.zeros((self.net.num_parameters,), self.net.dtype)
         for _, saved, p in self._passes():
-            self.net.accumulate(saved, self._factor(p, saved.outputs), total, 2)
+            for part in self._factors(p, saved.outputs):
+                self.net.accumulate(saved, part, total, 2)
         total /= self.net.dtype.type(self.n)
         return total
 
@@ -238,26 +254,33 @@ class Metric:
     def spectrum(self, count: int | None = None) -> np.ndarray:
         """Eigenvalues of g, largest first, in float64.
 
-        All that can differ from 0 from the Gram matrix where it has at most EXACT rows; else the
-        `count` largest (64 unless told) by Lanczos on products. Raises MissingExtraError where
-        scipy is missing.
+        The `count` largest, or None: all that can differ from 0, from the Gram matrix where it has
+        at most EXACT rows, or from g itself where that has; else by Lanczos on products (64 unless
+        told). Raises SettingError for a count below 1, or one that is neither.
         """
+        size = self.net.num_parameters
+        if count is not None and not 1 <= count <= min(self.rows, size):
+            raise SettingError(
+                f"spectrum got count={count}; of {self.rows} rows and {size} weights 1 to "
+                f"{min(self.rows, size)} eigenvalues can differ from 0, None is all of them"
+            )
         if self.rows <= EXACT:
-            values = np.linalg.eigvalsh(self.net.device.get(self.gram()).astype(np.float64))[::-1]
-            return np.maximum(values if count is None else values[:count], 0)
-        try:
-            from scipy.sparse.linalg import LinearOperator, eigsh  # noqa: PLC0415
-        except ImportError:
-            raise MissingExtraError("scipy", "demo", "the spectrum of a large metric") from None
-        size, get = self.net.num_parameters, self.net.device.get
+            values = eigenvalues(self.net.device.get(self.gram()).astype(np.float64))[::-1]
+        elif size <= EXACT:
+            values = eigenvalues(self.net.device.get(self.dense()).astype(np.float64))[::-1]
+        else:
+            values = self._largest(count or 64)
+        return np.maximum(values[:count], 0)
+
+    def _largest(self, count: int) -> np.ndarray:
+        """The `count` largest eigenvalues, by Lanczos; all orthogonal to those before."""
+        get, put = self.net.device.get, self.net.device.put
 
         def product(v: np.ndarray) -> np.ndarray:
-            return get(self.product(v.reshape(-1).astype(self.net.dtype))).astype(np.float64)
+            return get(self.product(put(v.astype(self.net.dtype)))).astype(np.float64)
 
-        operator = LinearOperator((size, size), matvec=product, dtype=np.float64)
-        start = np.ones(size) / np.sqrt(size)  # the same at every call
-        values = eigsh(operator, k=count or 64, v0=start, return_eigenvectors=False)
-        return np.maximum(np.sort(values)[::-1], 0)
+        tolerance = max(1e-12, 16 * float(np.finfo(self.net.dtype).eps))
+        return lanczos(product, self.net.num_parameters, count, tolerance)
 
 
 def _groups(net: Network, active: np.ndarray | None, n: int) -> list[tuple[slice, np.ndarray]]:

@@ -21,9 +21,10 @@ from typing import Any
 
 import numpy as np
 
-from ...kernels.errors import SettingError, unknown_name
+from ...kernels.errors import DivergedError, NonFiniteError, SettingError, unknown_name
 from ...nnlite import Network
-from ..vectors import inner
+from ..linear import eigenvectors, product
+from ..vectors import inner, norm, scaled
 from .metric import Metric, Space
 from .solve import HOWS, How, conjugate_gradients, random_direction, sampled, solve
 
@@ -84,7 +85,7 @@ def principal(weights: np.ndarray, count: int = 3) -> tuple[np.ndarray, np.ndarr
             f"{len(weights)} weights have {len(weights) - 1} components, not {count}"
         )
     centred = weights.astype(np.float64) - weights.mean(axis=0, dtype=np.float64)
-    values, vectors = np.linalg.eigh(centred @ centred.T)
+    values, vectors = eigenvectors(product(centred, centred.T))
     values = np.maximum(values[::-1], 0)
     coordinates = vectors[:, ::-1][:, :count] * np.sqrt(values[:count])
     signs = np.sign(coordinates[-1]) + (coordinates[-1] == 0)  # the end has positive coordinates
@@ -118,7 +119,8 @@ def path(
     conjugate gradients; None: no way back. keep_every: steps between the weights that are kept (the
     first and the last always are). watch(step, net) is called after each step.
 
-    Raises SettingError or UnknownNameError for settings outside this.
+    Raises SettingError or UnknownNameError for settings outside this, DivergedError naming the step
+    where it leads to NaN or infinity; theta is then that of the step before.
     """
     if how not in HOWS:
         raise unknown_name("solver", how, HOWS)
@@ -137,14 +139,19 @@ def path(
         u, solves = walk.direction(net, metric, number)
         if u is None:
             break  # nothing pulls any more
-        net.theta += u
         output = metric.length(u)
+        if not np.isfinite(output):
+            raise DivergedError(
+                f"step {number} of the path would move the outputs by {output}: take shorter steps "
+                f"(now {length}), or a larger mu (now {mu})"
+            )
+        net.theta += u
         metric.move()
         if nu is not None:
             walk.go_back(net, metric)
             metric.move()
         gone = net.theta - start
-        taken.append(Step(length, output, solves, float(np.sqrt(inner(net, gone, gone)))))
+        taken.append(Step(length, output, solves, norm(net, gone)))
         if number % keep_every == 0 or number == steps:
             kept.append(get(net.theta).copy())
             at.append(number)
@@ -181,10 +188,11 @@ class _Directions:
             more = {"iterations": self.iterations, "start": guess}
         found = solve(metric, v, self.mu, self.how, **more)
         self.before = found.x
-        size = np.sqrt(inner(net, found.x, found.x))
+        x, _ = scaled(net, found.x)
+        size = norm(net, x)
         if size == 0:
             return None, found.iterations
-        return found.x * net.dtype.type(-self.length / size), found.iterations
+        return x * net.dtype.type(-self.length / size), found.iterations
 
     def go_back(self, net: Network, metric: Metric) -> None:
         """One damped Gauss-Newton step towards the outputs of the start."""
@@ -204,7 +212,8 @@ class _Directions:
         elif self.before is None:
             v = -random_direction(net, 1.0, self.seed, 0)
         else:  # go on; scaled so that mu keeps its meaning
-            v = self.before / net.dtype.type(np.sqrt(inner(net, self.before, self.before)))
+            x, _ = scaled(net, self.before)
+            v = x / net.dtype.type(norm(net, x))
         if self.anchor:
             v = v + metric.pull(self._away(metric)) * net.dtype.type(self.anchor)
         return v
@@ -231,6 +240,8 @@ def refine(
     metric = Metric(net, x, space)
     weights = weights.copy()
     lowest = energy(net, x, weights, mu, space)
+    if not np.isfinite(lowest):
+        raise NonFiniteError(f"the path's energy is {lowest}: no other can be lower")
     for _ in range(rounds):
         proposed = weights.copy()
         for i in range(1, len(weights) - 1):

@@ -19,9 +19,10 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from ...kernels.errors import SettingError, unknown_name
+from ...kernels.errors import NonFiniteError, SettingError, unknown_name
 from ...nnlite.init import generator
-from ..vectors import inner
+from .. import linear
+from ..vectors import inner, norm, scaled, times_power
 from .metric import Metric
 
 How = Literal["cg", "woodbury", "dense", "sampled"]
@@ -52,11 +53,14 @@ def conjugate_gradients(
     """
     _check_mu(mu)
     dot = partial(inner, metric.net)
+    v, scale = scaled(metric.net, v)  # the system is linear: so is x
     size = np.sqrt(dot(v, v))
     if size == 0:
         return Solution(np.zeros_like(v), 0, 0.0)
+    if not np.isfinite(size):
+        return Solution(v.copy(), 0, float("nan"))  # not 0, which would say that nothing pulls
     shift = v.dtype.type(mu)
-    x = np.zeros_like(v) if start is None else start.copy()
+    x = np.zeros_like(v) if start is None else times_power(start, -scale).copy()
     r = v.copy() if start is None else v - metric.product(x) - shift * x
     d, squared = r.copy(), dot(r, r)
     done = 0
@@ -70,7 +74,7 @@ def conjugate_gradients(
         d *= v.dtype.type(squared / before)
         d += r
         done += 1
-    return Solution(x, done, float(np.sqrt(squared) / size))
+    return Solution(times_power(x, scale), done, float(np.sqrt(squared) / size))
 
 
 def woodbury(metric: Metric, v: np.ndarray, mu: float) -> Solution:
@@ -79,7 +83,7 @@ def woodbury(metric: Metric, v: np.ndarray, mu: float) -> Solution:
     device = metric.net.device
     gram = device.get(metric.gram()).astype(np.float64)
     gram[np.diag_indices_from(gram)] += mu
-    inside = np.linalg.solve(gram, device.get(metric.half(v)).astype(np.float64))
+    inside = linear.solve(gram, device.get(metric.half(v)).astype(np.float64))
     x = (v - metric.half_transposed(device.put(inside))) / v.dtype.type(mu)
     return Solution(x, 1, _residual(metric, v, mu, x))
 
@@ -90,14 +94,14 @@ def dense(metric: Metric, v: np.ndarray, mu: float) -> Solution:
     device = metric.net.device
     matrix = device.get(metric.dense()).astype(np.float64)
     matrix[np.diag_indices_from(matrix)] += mu
-    x = device.put(np.linalg.solve(matrix, device.get(v).astype(np.float64)).astype(v.dtype))
+    x = device.put(linear.solve(matrix, device.get(v).astype(np.float64)).astype(v.dtype))
     return Solution(x, 1, _residual(metric, v, mu, x))
 
 
 def _residual(metric: Metric, v: np.ndarray, mu: float, x: np.ndarray) -> float:
     r = v - metric.product(x) - v.dtype.type(mu) * x
-    size = max(inner(metric.net, v, v), np.finfo(np.float64).tiny)
-    return float(np.sqrt(inner(metric.net, r, r) / size))
+    size = norm(metric.net, v)
+    return norm(metric.net, r) / size if size else 0.0
 
 
 def sampled(
@@ -114,21 +118,26 @@ def sampled(
     The paper's stochastic sampler on the epsilon-ball. Among P weights a random direction has next
     to nothing of v in it, which is why the solvers above exist. number: of the step, for the draws.
     """
-    best, lowest = None, np.inf
+    if candidates < 1:
+        raise SettingError(f"sampled got candidates={candidates}; it needs one at least")
+    best, lowest = v, np.inf
     for candidate in range(candidates):
         u = random_direction(metric.net, length, seed, number * candidates + candidate)
         value = metric.squared_length(u) + beta * inner(metric.net, u, v)
+        if not np.isfinite(value):
+            raise NonFiniteError(
+                f"candidate {candidate} moves the outputs by {value}: none is best"
+            )
         if value < lowest:
             best, lowest = u, value
-    if best is None:
-        raise SettingError(f"sampled got candidates={candidates}; it needs one at least")
     return best
 
 
 def random_direction(net: Any, length: float, seed: int, number: int) -> np.ndarray:
     """Direction `number` (P,) of that length, uniform over the sphere, by Philox(seed)."""
     u = generator(seed, _KEY, number).normal(size=net.num_parameters)
-    return net.device.put((u * (length / np.linalg.norm(u))).astype(net.dtype))
+    size = np.sqrt((u * u).sum())  # not by a BLAS, whose threads would change bits
+    return net.device.put((u * (length / size)).astype(net.dtype))
 
 
 def solve(metric: Metric, v: np.ndarray, mu: float, how: How = "cg", **settings: Any) -> Solution:

@@ -30,6 +30,7 @@ from ..batches import Batches
 from ..fit import Augment
 from ..importance import label_cotangent, probabilities
 from ..pruning import Magnitude, check_sparsity, slower
+from ..vectors import norm, scaled
 from .distance import bhattacharyya
 
 At = Literal["projection", "weights"]
@@ -240,8 +241,9 @@ class _Walk:
             return
         if streams.gain is not None:
             self.grad *= streams.gain
-        norm = np.maximum(np.linalg.norm(self.grad), np.finfo(net.dtype).tiny)
-        self.w -= net.dtype.type(self.settings.length * factor) * self.grad / norm
+        grad, _ = scaled(net, self.grad)
+        size = net.dtype.type(norm(net, grad) or 1)
+        self.w -= net.dtype.type(self.settings.length * factor) * grad / size
 
     def projected(self) -> Network:
         """The network at P_p(w), p the final one; `mask` is its mask from then on."""
@@ -259,7 +261,7 @@ class _Walk:
             )
         kept = self.mask
         self.net.theta[...] = self.w * self.settings.rule.mask(self.net, self.sparsity, self.w)
-        away = float(np.linalg.norm(self.w - self.net.theta))
+        away = norm(self.net, self.w - self.net.theta)
         seen = None if watch is None else float(watch(self.net))
         self.mask = kept
         now = self.sparsity if step > self.settles_at else self.share(step - 1)

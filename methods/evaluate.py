@@ -1,0 +1,104 @@
+"""Evaluation: a network's outputs over a data set, and the accuracy they come to.
+
+One place decides how many samples share a pass. Where each stands alone (mode "eval", running
+statistics) that is a matter of memory; where they do not (`BatchNorm2d(statistics="batch")`) a
+sample's outputs are those among all the others, so all of them share one, or nothing is answered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from ..kernels.errors import LabelError, NonFiniteError, SettingError, ShapeError
+from ..nnlite import Network
+from ..nnlite.losses import CrossEntropy
+
+ROOM = 1 << 29  # bytes that a pass may hold where samples stand alone
+TOGETHER = 1 << 33  # and where they need each other
+
+
+def parts(
+    nets: Network | Sequence[Network], n: int, batch: int = 1000, room: int = ROOM
+) -> list[slice]:
+    """Samples 0..n-1, cut into those that share a pass in mode "eval" of each of `nets`.
+
+    At most `batch`, fewer where their buffers would take more than `room` bytes. All of them where
+    a network's samples do not stand alone; SettingError where they would take over 8 GiB.
+    """
+    nets = [nets] if isinstance(nets, Network) else nets
+    if n and any(net.chain.couples("eval") for net in nets):
+        needed = max(net.plan(n) for net in nets)
+        if needed > TOGETHER:
+            raise SettingError(
+                f"BatchNorm2d(statistics='batch') answers {n} samples in one pass, since each "
+                f"depends on all; that takes {needed / 2**30:.1f} GiB, more than "
+                f"{TOGETHER / 2**30:.0f}: give fewer samples, or use statistics='running'"
+            )
+        return [slice(0, n)]
+    size = min(batch, *(net.batch_within(room) for net in nets))
+    return [slice(lo, min(lo + size, n)) for lo in range(0, n, size)]
+
+
+def outputs(
+    net: Network, x: np.ndarray, batch: int = 1000, room: int = ROOM
+) -> Iterator[tuple[slice, np.ndarray]]:
+    """The outputs (n, K) in mode "eval" of each of `parts` of x (N, *input_shape), with its slice.
+
+    They lie on the device, in a buffer that the next pass overwrites. Raises what `parts` and
+    `Network.trace` raise.
+    """
+    for part in parts(net, len(x), batch, room):
+        yield part, net.trace(x[part]).outputs
+
+
+def check_classifies(net: Network, what: str) -> None:
+    """Raise SettingError unless the outputs of `net` are scores of classes, as `what` needs."""
+    if not isinstance(net.loss, CrossEntropy):
+        raise SettingError(
+            f"{what} is the share of samples whose largest output is their class's, which the loss "
+            f"'cross_entropy' trains for; this network's loss is '{net.loss_name}': its outputs "
+            "are no scores of classes, so compare them with the targets instead"
+        )
+
+
+def accuracy(
+    net: Network, x: np.ndarray, y: np.ndarray, active: np.ndarray | None = None, batch: int = 1000
+) -> float:
+    """The fraction of samples whose largest (active) output is the label's.
+
+    x (N, *input_shape), y (N,) int64; see `outputs` for batch. Raises SettingError for a network
+    that is no classifier, NonFiniteError where an output is not finite (the largest of them says
+    nothing), LabelError for a label that is not active, and what the network raises for x and y.
+    """
+    check_classifies(net, "accuracy")
+    if not len(x):
+        raise ShapeError("the accuracy on no samples is not defined; give at least one")
+    net.loss.check(y, (len(x), net.num_outputs))
+    if active is not None:
+        check_active(y, active, net)
+    right, ruined = 0, 0
+    y = net.device.put(y)
+    for part, scores in outputs(net, x, batch):
+        ruined = ruined + (~np.isfinite(scores)).any(axis=1).sum()
+        allowed = scores if active is None else np.where(net.mask(active), scores, -np.inf)
+        right = right + (allowed.argmax(axis=1) == y[part]).sum()
+    if int(ruined):
+        raise NonFiniteError(
+            f"the network's outputs are NaN or infinite for {int(ruined)} of {len(x)} samples, "
+            "which have no largest one: it has diverged, or was given such weights or inputs"
+        )
+    return int(right) / len(x)
+
+
+def check_active(y: np.ndarray, active: np.ndarray, net: Network) -> None:
+    """Raise LabelError where a label of y (N,) on the host is not among the `active` (K,) bools."""
+    net.mask(active)  # says what is wrong with it
+    if not isinstance(y, np.ndarray) or not isinstance(active, np.ndarray) or active[y].all():
+        return
+    outside = y[~active[y]]
+    raise LabelError(
+        f"{len(outside)} of {len(y)} labels (the first: {outside[0]}) are not among the active "
+        f"classes {np.flatnonzero(active).tolist()}"
+    )
