@@ -60,7 +60,7 @@ def get_backend(name: str) -> Backend:
     Raises UnknownNameError for a name that is none, MissingExtraError (it names the extra) for a
     backend whose packages are not installed, DeviceError for "cuda" where no GPU answers.
     """
-    if name not in _BACKENDS:
+    if not isinstance(name, str) or name not in _BACKENDS:
         raise unknown_name("backend", name, _BACKENDS)
     module, maker, packages, extra = _BACKENDS[name]
     for package in packages:

@@ -7,6 +7,7 @@ weights do not depend on which other layers the network has.
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable
 
 import numpy as np
@@ -17,9 +18,12 @@ Initialiser = Callable[[np.random.Generator, np.ndarray, "np.ndarray | None", in
 
 
 def generator(*key: int) -> np.random.Generator:
-    """A Philox generator keyed by up to three whole numbers, each its own independent stream."""
+    """A Philox generator keyed by up to three whole numbers, each its own independent stream.
+
+    NumPy's numbers and Python's of one value are one key.
+    """
     # uint64 said outright: NumPy makes float64 of a list with words above and below 2^63
-    words = np.array([k % 2**64 for k in key] + [0] * (3 - len(key)), np.uint64)
+    words = np.array([operator.index(k) % 2**64 for k in key] + [0] * (3 - len(key)), np.uint64)
     counter = np.array([0, 0, 0, words[2]], np.uint64)
     return np.random.Generator(np.random.Philox(counter=counter, key=words[:2]))
 
@@ -66,6 +70,6 @@ INITIALISERS: dict[str, Initialiser] = {
 
 def get_initialiser(name: str) -> Initialiser:
     """The initialiser `name`. Raises UnknownNameError, suggesting the nearest."""
-    if name not in INITIALISERS:
+    if not isinstance(name, str) or name not in INITIALISERS:
         raise unknown_name("initialiser", name, INITIALISERS)
     return INITIALISERS[name]

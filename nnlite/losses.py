@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -14,11 +15,16 @@ from .workspace import Scope
 class Loss:
     """A loss answers with each sample's value and its cotangent at the network's outputs."""
 
-    def check(self, y: np.ndarray, outputs: Shape) -> None:
-        """Raise a named error when targets `y` do not fit outputs of shape (N, K).
+    name: ClassVar[str]
 
-        The values of an array on a GPU are not looked at, since that would wait for it; a label
-        outside the classes makes the loss NaN there.
+    def check(
+        self, y: Any, outputs: Shape, dtype: Any = None, active: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Targets `y` as kernels take them; a named error if they do not fit outputs (N, K).
+
+        dtype: the network's. active (K,) bool: the classes in play, or None. The values of an array
+        on a GPU are not looked at, since that would wait for it; a label that is none, or of a
+        class that is not in play, makes the loss NaN there.
         """
         raise NotImplementedError
 
@@ -31,22 +37,34 @@ class Loss:
 
 @dataclass(frozen=True)
 class CrossEntropy(Loss):
-    """Softmax cross-entropy with whole-number labels (N,), over the `active` classes alone."""
+    """Softmax cross-entropy with whole-number labels (N,), over the `active` classes alone.
 
-    def check(self, y: np.ndarray, outputs: Shape) -> None:
+    Labels: an array of any whole-number dtype, a list of whole numbers, or what NumPy makes such an
+    array of (a tensor on the CPU, a column of a data frame); on a GPU, int64.
+    """
+
+    name: ClassVar[str] = "cross_entropy"
+
+    def check(self, y, outputs, dtype=None, active=None):
         n, classes = outputs
-        if getattr(y, "shape", None) != (n,):
-            raise ShapeError(f"labels have shape {_shape(y)}; {n} samples need shape ({n},)")
-        if y.dtype != np.int64:
-            raise DtypeError(f"labels are {y.dtype}; give whole numbers as int64")
+        y = _whole_numbers(y)
+        if y.shape != (n,):
+            raise ShapeError(f"labels have shape {y.shape}; {n} samples need shape ({n},)")
         if not isinstance(y, np.ndarray):
-            return
+            return y
         # seen unsigned, a negative label is a huge one: one pass finds both ends
         if int(y.view(np.uint64).max()) >= classes:
             raise LabelError(
                 f"labels run from {y.min()} to {y.max()}; this network has {classes} outputs, "
                 f"so they must lie in 0..{classes - 1}"
             )
+        if isinstance(active, np.ndarray) and np.count_nonzero(active[y]) < n:
+            outside = np.unique(y[~active[y]])
+            raise LabelError(
+                f"labels {outside[:5].tolist()} are of classes that `active` takes out of play "
+                f"(it leaves {np.flatnonzero(active)[:10].tolist()}): such a sample has no loss"
+            )
+        return y
 
     def value_and_cotangent(self, k, outputs, y, active):
         loss, cotangent = k.take("loss", outputs.shape[:1]), k.take("cotangent", outputs.shape)
@@ -54,31 +72,58 @@ class CrossEntropy(Loss):
         return loss, cotangent
 
 
+def _whole_numbers(y: Any) -> np.ndarray:
+    """Labels as int64, where it is plain what they are. Raises DtypeError or ShapeError."""
+    if type(y) is not np.ndarray:
+        if isinstance(y, np.ma.MaskedArray):
+            raise DtypeError("labels are a masked array, whose mask would be lost; leave rows out")
+        try:
+            y = np.asarray(y)
+        except (TypeError, ValueError, RuntimeError) as wrong:  # ragged lists, arrays on a GPU
+            if isinstance(dtype := getattr(y, "dtype", None), np.dtype) and dtype == np.int64:
+                return y
+            raise DtypeError(
+                f"labels are a {type(y).__name__} that makes no array of int64 ({wrong}); give "
+                "whole numbers, one a sample"
+            ) from None
+    if y.dtype == np.int64:
+        return y
+    if y.dtype.kind not in "iu":
+        raise DtypeError(
+            f"labels are {y.dtype}; give whole numbers: .astype(np.int64) converts them, if that "
+            "is what they mean"
+        )
+    return y.astype(np.int64)
+
+
 @dataclass(frozen=True)
 class SquaredError(Loss):
     """1/2 ||f - t||^2 per sample, targets (N, K) of the network's dtype; `active` plays no part."""
 
-    def check(self, y: np.ndarray, outputs: Shape) -> None:
-        if getattr(y, "shape", None) != outputs:
-            raise ShapeError(f"targets have shape {_shape(y)}; the outputs have {outputs}")
+    name: ClassVar[str] = "squared_error"
+
+    def check(self, y, outputs, dtype=None, active=None):
+        shape = getattr(y, "shape", None)
+        if shape != outputs:
+            given = f"are a {type(y).__name__}" if shape is None else f"have shape {shape}"
+            raise ShapeError(f"targets {given}; the outputs have {outputs}")
+        if dtype is not None and y.dtype != dtype:
+            raise DtypeError(f"targets are {y.dtype}; this network computes in {dtype}")
+        return y
 
     def value_and_cotangent(self, k, outputs, y, active):
-        if y.dtype != outputs.dtype:
-            raise DtypeError(f"targets are {y.dtype}; this network computes in {outputs.dtype}")
         loss, cotangent = k.take("loss", outputs.shape[:1]), k.take("cotangent", outputs.shape)
         k.ops.squared_error(outputs, y, loss, cotangent)
         return loss, cotangent
 
 
-def _shape(y: object) -> object:
-    return getattr(y, "shape", f"none (a {type(y).__name__})")
+LOSSES: dict[str, type[Loss]] = {loss.name: loss for loss in (CrossEntropy, SquaredError)}
 
 
-LOSSES: dict[str, type[Loss]] = {"cross_entropy": CrossEntropy, "squared_error": SquaredError}
-
-
-def get_loss(name: str) -> Loss:
-    """The loss `name`. Raises UnknownNameError, suggesting the nearest."""
-    if name not in LOSSES:
+def get_loss(name: str | Loss) -> Loss:
+    """The loss `name`, or itself if it is one. Raises UnknownNameError, suggesting the nearest."""
+    if isinstance(name, Loss) and LOSSES.get(name.name) is type(name):
+        return name
+    if not isinstance(name, str) or name not in LOSSES:
         raise unknown_name("loss", name, LOSSES)
     return LOSSES[name]()

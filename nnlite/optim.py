@@ -138,7 +138,7 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {"sgd": SGD, "adam": Adam, "rmsprop": R
 
 def get_optimizer(name: str, **settings: Any) -> Optimizer:
     """The optimizer `name` with `settings`. Raises UnknownNameError or SettingError."""
-    if name not in OPTIMIZERS:
+    if not isinstance(name, str) or name not in OPTIMIZERS:
         raise unknown_name("optimizer", name, OPTIMIZERS)
     try:
         return OPTIMIZERS[name](**settings)

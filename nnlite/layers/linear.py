@@ -8,11 +8,12 @@ from typing import NamedTuple
 import numpy as np
 
 from ...kernels.codes import IDENTITY
-from ...kernels.errors import SettingError, ShapeError
+from ...kernels.errors import ShapeError
+from ..checks import flag, settle, whole
 from ..init import Initialiser
 from ..layout import Shape
 from ..workspace import Buffer, Scope
-from .activation import Activated, check_activation
+from .activation import Activated, slope_of
 from .base import Views, add_gram
 
 
@@ -37,9 +38,12 @@ class Linear(Activated):
     bias: bool = True
 
     def __post_init__(self) -> None:
-        if self.units < 1:
-            raise SettingError(f"Linear got units={self.units}; a layer has at least one")
-        check_activation(self.activation, self.slope)
+        settle(
+            self,
+            units=whole("Linear", "units", self.units, 1),
+            slope=slope_of(self.activation, self.slope),
+            bias=flag("Linear", "bias", self.bias),
+        )
 
     def output_shape(self, input_shape: Shape) -> Shape:
         if len(input_shape) != 1:
