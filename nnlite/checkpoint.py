@@ -24,14 +24,14 @@ from .init import get_initialiser
 from .layers import LAYERS, Layer, Sequential
 from .layout import Shape
 from .losses import get_loss
-from .net import Network, network_dtype
+from .net import Network, architecture, network_dtype
 
 FORMAT = "weightspace-1"
 KEY = "weightspace"
 Path = str | os.PathLike[str]
 # what a description of a network says, and how each of it is looked at
 _SETTINGS: dict[str, Callable[[Any], Any]] = {
-    "layers": lambda given: tuple(_build_layer(layer) for layer in given),
+    "layers": lambda given: [_build_layer(layer) for layer in given],
     "input_shape": sample_shape,
     "dtype": network_dtype,
     "seed": lambda given: whole("a checkpoint", "seed", given),
@@ -192,20 +192,20 @@ def _build_layer(about: Any, depth: int = 1) -> Layer:
     return LAYERS[kind](**settings)
 
 
-def described(about: Any, source: Path) -> tuple[tuple[Layer, ...], Shape, np.dtype]:
+def described(about: Any, source: Path) -> tuple[Sequential, Shape, np.dtype]:
     """Layers, input shape and dtype of the network that `describe_network` described.
 
     Nothing of their size is made. Raises CheckpointError for a description of none.
     """
     try:
         found: dict[str, Any] = {name: look(about[name]) for name, look in _SETTINGS.items()}
-        Sequential(found["layers"]).output_shape(found["input_shape"])
+        chain, shape = architecture(found["layers"], found["input_shape"])
     except (WeightspaceError, KeyError, TypeError) as wrong:
         why = f"it does not say its {wrong}" if type(wrong) is KeyError else wrong
         raise CheckpointError(
             f"{source} describes no network that this version can build: {why}"
         ) from None
-    return found["layers"], found["input_shape"], found["dtype"]
+    return chain, shape, found["dtype"]
 
 
 def _places(net: Network) -> dict[str, np.ndarray]:
@@ -276,8 +276,10 @@ def build_network(about: dict[str, Any], backend: str, source: Path) -> Network:
 
     Raises CheckpointError.
     """
-    layers, shape, dtype = described(about, source)
-    return Network(layers, shape, backend, str(dtype), about["seed"], about["init"], about["loss"])
+    chain, shape, dtype = described(about, source)
+    return Network(
+        chain.layers, shape, backend, str(dtype), about["seed"], about["init"], about["loss"]
+    )
 
 
 def network_from(
@@ -287,8 +289,7 @@ def network_from(
 
     A description that the arrays do not bear out is refused before anything of its size is made.
     """
-    layers, shape, dtype = described(about, source)
-    _check_arrays(Sequential(layers), shape, dtype, arrays, source)
+    _check_arrays(*described(about, source), arrays, source)
     net = build_network(about, backend, source)
     restore_parameters(net, arrays, source)
     return net

@@ -30,7 +30,7 @@ def whole(owner: str, what: str, given: Any, least: int | None = None) -> int:
         number = None
     if number is None or (least is not None and number < least):
         bound = "" if least is None else f" of at least {least}"
-        raise SettingError(f"{owner} got {what}={given!r}; give a whole number{bound}")
+        raise SettingError(f"{owner} got {what}={given!r:.80}; give a whole number{bound}")
     return number
 
 
@@ -42,14 +42,14 @@ def real(owner: str, what: str, given: Any) -> float:
     except OverflowError:  # of a whole number
         number = math.inf
     if not math.isfinite(number):
-        raise SettingError(f"{owner} got {what}={given!r}; give a finite number")
+        raise SettingError(f"{owner} got {what}={given!r:.80}; give a finite number")
     return number
 
 
 def flag(owner: str, what: str, given: Any) -> bool:
     """`given` as a bool, be it Python's or NumPy's. Raises SettingError."""
     if not isinstance(given, bool | np.bool_):
-        raise SettingError(f"{owner} got {what}={given!r}; give True or False")
+        raise SettingError(f"{owner} got {what}={given!r:.80}; give True or False")
     return bool(given)
 
 
@@ -67,7 +67,7 @@ def sample_shape(given: Any) -> Shape:
         shape = ()
     if not shape or min(shape) < 1:
         raise ShapeError(
-            f"input_shape is {given!r}; give the shape of one sample, whole numbers of at least 1: "
+            f"input_shape is {given!r:.80}; give that of one sample, whole numbers of at least 1: "
             "(784,), or (28, 28, 1) for images"
         )
     return shape

@@ -122,7 +122,7 @@ LOSSES: dict[str, type[Loss]] = {loss.name: loss for loss in (CrossEntropy, Squa
 
 def get_loss(name: str | Loss) -> Loss:
     """The loss `name`, or itself if it is one. Raises UnknownNameError, suggesting the nearest."""
-    if isinstance(name, Loss) and LOSSES.get(name.name) is type(name):
+    if isinstance(name, Loss) and type(name) in LOSSES.values():
         return name
     if not isinstance(name, str) or name not in LOSSES:
         raise unknown_name("loss", name, LOSSES)

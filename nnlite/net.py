@@ -94,8 +94,8 @@ class Network:
         init: str = "uniform_fan_in",
         loss: str = "cross_entropy",
     ) -> None:
-        self.layers = _layers(layers)
-        self.input_shape = sample_shape(input_shape)
+        self.chain, self.input_shape = architecture(layers, input_shape)
+        self.layers = self.chain.layers
         self.backend, self.seed, self.init = backend, whole("a Network", "seed", seed), init
         self.dtype = network_dtype(dtype)
         self.ops = get_backend(backend)
@@ -103,14 +103,7 @@ class Network:
         self.loss = get_loss(loss)
         self.loss_name = self.loss.name
 
-        self.chain = Sequential(self.layers)
-        outputs = self.chain.output_shape(self.input_shape)
-        if len(outputs) != 1:
-            raise ShapeError(
-                f"the last layer gives samples of shape {outputs}; a network's outputs are flat, "
-                "(K,): end it with a Linear layer"
-            )
-        self.num_outputs = outputs[0]
+        (self.num_outputs,) = self.chain.output_shape(self.input_shape)
         self.layout = Layout(self.chain.parameters(self.input_shape))
         # where each parameter lies: looked up once, since every step splits a gradient
         self._parts = [
@@ -653,11 +646,21 @@ class Network:
         return frame
 
 
-def _layers(given: Sequence[Layer]) -> tuple[Layer, ...]:
-    found = layers_of("a Network", given)
-    if not found:
+def architecture(layers: Sequence[Layer], input_shape: Shape) -> tuple[Sequential, Shape]:
+    """Layers as one chain, and the shape of one sample; nothing of a network's size is made.
+
+    Raises SettingError or ShapeError for layers that make no network.
+    """
+    chain, shape = Sequential(layers_of("a Network", layers)), sample_shape(input_shape)
+    if not chain.layers:
         raise SettingError("a Network needs at least one layer; it got none")
-    return found
+    outputs = chain.output_shape(shape)
+    if len(outputs) != 1:
+        raise ShapeError(
+            f"the last layer gives samples of shape {outputs}; a network's outputs are flat, "
+            "(K,): end it with a Linear layer"
+        )
+    return chain, shape
 
 
 def network_dtype(given: Any) -> np.dtype:

@@ -26,7 +26,7 @@ from .checkpoint import (
     save_arrays,
 )
 from .checks import check_input
-from .layers import Linear, Sequential
+from .layers import Linear
 from .layout import Layout, Shape
 from .net import Network
 from .workspace import EachThread, Workspace
@@ -133,6 +133,11 @@ class SparseNetwork:
         """The share of parameters that are zero."""
         return 1 - self.nonzeros / self.num_parameters
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the calling thread's buffers; they grow with the largest batch, and stay."""
+        return self._each.mine.nbytes
+
     def forward(self, x: np.ndarray) -> np.ndarray:
         """The outputs (N, K) for x (N, *input_shape), a new array. Raises what Network does."""
         if self.head is None:
@@ -180,8 +185,8 @@ class SparseNetwork:
 
         Raises StorageError.
         """
-        layers, shape, _ = described(self.about, path)
-        layout = Layout(Sequential(layers).parameters(shape))
+        chain, shape, _ = described(self.about, path)
+        layout = Layout(chain.parameters(shape))
         arrays = {f"state.{name}": array for name, array in self._state().items()}
         for name, rows in self._parameters().items():
             arrays |= _packed(name, rows, layout.shape(name))
@@ -196,8 +201,7 @@ class SparseNetwork:
                 f"{path} holds a '{about.get('kind')}', not a sparse network: Network.load reads "
                 "a 'network'"
             )
-        layers, shape, dtype = described(about, path)
-        chain = Sequential(layers)
+        chain, shape, dtype = described(about, path)
         _check_packed(chain.parameters(shape), dtype, arrays, path)
         check_state(chain, shape, dtype, arrays, path)
         net = build_network(about, backend, path)

@@ -32,7 +32,7 @@ def layers_of(owner: str, given: Any) -> tuple[Layer, ...]:
         if not isinstance(layer, Layer):
             kind = isinstance(layer, type)
             hint = f"an object of it: {layer.__name__}(...)" if kind else "objects of nnlite.layers"
-            raise SettingError(f"{owner} got {layer!r} as a layer; give {hint}")
+            raise SettingError(f"{owner} got {layer!r:.80} as a layer; give {hint}")
     return found
 
 

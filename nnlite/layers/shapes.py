@@ -16,7 +16,7 @@ def pair(owner: str, what: str, given: Pair, least: int) -> tuple[int, int]:
         return whole(owner, what, rows, least), whole(owner, what, columns, least)
     except (SettingError, ValueError):
         raise SettingError(
-            f"{owner} got {what}={given!r}; give a whole number of at least {least}, or a pair "
+            f"{owner} got {what}={given!r:.80}; give a whole number of at least {least}, or a pair "
             "(rows, columns) of them"
         ) from None
 
