@@ -104,8 +104,7 @@ def train_adp(
     if steps < 1 or batch_size < 1:
         raise SettingError(f"train_adp got steps={steps}, batch_size={batch_size}: both >= 1")
     device = members[0].device
-    x, y = train
-    train = x, members[0].loss.check(y, (len(x), members[0].num_outputs), members[0].dtype)
+    members[0].loss.check(train[1], (len(train[0]), members[0].num_outputs))
     batches = Batches(members[0].ops, [train], batch_size, seed, 0xAD)
     moments = [optimizer.state(net.num_parameters, net.dtype, device) for net in members]
     losses = np.empty(steps)

@@ -140,8 +140,7 @@ class PGD:
         errors for x and y that it cannot take.
         """
         ensemble = target if isinstance(target, Ensemble) else Ensemble([target])
-        first = ensemble.nets[0]
-        y = first.loss.check(y, (len(x), first.num_outputs), first.dtype)
+        ensemble.nets[0].loss.check(y, (len(x), ensemble.nets[0].num_outputs))
         box = self._box(x)
         worst = Attacked(x.copy(), np.full(len(x), -np.inf), np.ones(len(x), bool))
         size = ensemble.batch()

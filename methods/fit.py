@@ -116,7 +116,7 @@ def _checked(task: Task, part: str, arrays: Arrays, net: Network) -> Arrays:
             f"task '{task.name}': {len(rows)} of {len(x)} {part} inputs hold NaN or infinity "
             f"(first: row {rows[0]})"
         )
-    y = net.loss.check(y, (len(x), net.num_outputs), net.dtype)
+    net.loss.check(y, (len(x), net.num_outputs))
     if task.active is not None and not task.active[y].all():
         outside = int(y[~task.active[y]][0])
         raise LabelError(

@@ -64,7 +64,7 @@ def label_cotangent(
     net: Network, logits: np.ndarray, labels: np.ndarray, active: np.ndarray | None = None
 ) -> np.ndarray:
     """p - e_y (n, K), y the labels (n,): cross-entropy's cotangent at the logits, per sample."""
-    labels = CrossEntropy().check(labels, logits.shape, active=active)
+    labels = CrossEntropy().targets(labels, logits.shape, active=active)
     loss, cotangent = net.device.empty((len(logits),), logits.dtype), np.empty_like(logits)
     net.ops.softmax_cross_entropy(logits, net.device.put(labels), net.mask(active), loss, cotangent)
     return cotangent
@@ -110,7 +110,7 @@ def fisher(
     elif kind == "empirical":
         if y is None:
             raise SettingError("the empirical Fisher needs the labels y; give them, or kind='true'")
-        labels = CrossEntropy().check(y, (len(x), net.num_outputs), active=active)
+        labels = CrossEntropy().targets(y, (len(x), net.num_outputs), active=active)
 
         def cotangent(logits, lo, hi):
             return label_cotangent(net, logits, labels[lo:hi], active)

@@ -18,10 +18,7 @@ Initialiser = Callable[[np.random.Generator, np.ndarray, "np.ndarray | None", in
 
 
 def generator(*key: int) -> np.random.Generator:
-    """A Philox generator keyed by up to three whole numbers, each its own independent stream.
-
-    NumPy's numbers and Python's of one value are one key.
-    """
+    """A Philox generator keyed by up to three whole numbers, each its own independent stream."""
     # uint64 said outright: NumPy makes float64 of a list with words above and below 2^63
     words = np.array([operator.index(k) % 2**64 for k in key] + [0] * (3 - len(key)), np.uint64)
     counter = np.array([0, 0, 0, words[2]], np.uint64)

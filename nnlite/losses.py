@@ -18,15 +18,22 @@ class Loss:
     name: ClassVar[str]
 
     def check(
-        self, y: Any, outputs: Shape, dtype: Any = None, active: np.ndarray | None = None
-    ) -> np.ndarray:
-        """Targets `y` as kernels take them; a named error if they do not fit outputs (N, K).
+        self, y: np.ndarray, outputs: Shape, dtype: Any = None, active: np.ndarray | None = None
+    ) -> None:
+        """Raise a named error when targets `y` do not fit outputs of shape (N, K).
 
         dtype: the network's. active (K,) bool: the classes in play, or None. The values of an array
         on a GPU are not looked at, since that would wait for it; a label that is none, or of a
         class that is not in play, makes the loss NaN there.
         """
         raise NotImplementedError
+
+    def targets(
+        self, y: Any, outputs: Shape, dtype: Any = None, active: np.ndarray | None = None
+    ) -> np.ndarray:
+        """`y` as kernels take it, checked; what `check` would refuse may do where it is plain."""
+        self.check(y, outputs, dtype, active)
+        return y
 
     def value_and_cotangent(
         self, k: Scope, outputs: np.ndarray, y: np.ndarray, active: np.ndarray
@@ -39,19 +46,23 @@ class Loss:
 class CrossEntropy(Loss):
     """Softmax cross-entropy with whole-number labels (N,), over the `active` classes alone.
 
-    Labels: an array of any whole-number dtype, a list of whole numbers, or what NumPy makes such an
-    array of (a tensor on the CPU, a column of a data frame); on a GPU, int64.
+    `targets` takes them as an array of any whole-number dtype, a list of whole numbers, or what
+    NumPy makes such an array of (a tensor on the CPU, a column of a data frame); on a GPU, int64.
     """
 
     name: ClassVar[str] = "cross_entropy"
 
     def check(self, y, outputs, dtype=None, active=None):
         n, classes = outputs
-        y = _whole_numbers(y)
-        if y.shape != (n,):
-            raise ShapeError(f"labels have shape {y.shape}; {n} samples need shape ({n},)")
+        if getattr(y, "shape", None) != (n,):
+            raise ShapeError(f"labels have shape {_shape(y)}; {n} samples need shape ({n},)")
+        if y.dtype != np.int64:
+            raise DtypeError(
+                f"labels are {y.dtype}; give whole numbers as int64: .astype(np.int64) makes them, "
+                "if that is what they mean"
+            )
         if not isinstance(y, np.ndarray):
-            return y
+            return
         # seen unsigned, a negative label is a huge one: one pass finds both ends
         if int(y.view(np.uint64).max()) >= classes:
             raise LabelError(
@@ -64,7 +75,9 @@ class CrossEntropy(Loss):
                 f"labels {outside[:5].tolist()} are of classes that `active` takes out of play "
                 f"(it leaves {np.flatnonzero(active)[:10].tolist()}): such a sample has no loss"
             )
-        return y
+
+    def targets(self, y, outputs, dtype=None, active=None):
+        return super().targets(_whole_numbers(y), outputs, dtype, active)
 
     def value_and_cotangent(self, k, outputs, y, active):
         loss, cotangent = k.take("loss", outputs.shape[:1]), k.take("cotangent", outputs.shape)
@@ -72,28 +85,18 @@ class CrossEntropy(Loss):
         return loss, cotangent
 
 
-def _whole_numbers(y: Any) -> np.ndarray:
-    """Labels as int64, where it is plain what they are. Raises DtypeError or ShapeError."""
+def _whole_numbers(y: Any) -> Any:
+    """Whole numbers of any kind as int64; anything else as it is, for `check` to name."""
     if type(y) is not np.ndarray:
         if isinstance(y, np.ma.MaskedArray):
             raise DtypeError("labels are a masked array, whose mask would be lost; leave rows out")
         try:
             y = np.asarray(y)
-        except (TypeError, ValueError, RuntimeError) as wrong:  # ragged lists, arrays on a GPU
-            if isinstance(dtype := getattr(y, "dtype", None), np.dtype) and dtype == np.int64:
-                return y
-            raise DtypeError(
-                f"labels are a {type(y).__name__} that makes no array of int64 ({wrong}); give "
-                "whole numbers, one a sample"
-            ) from None
-    if y.dtype == np.int64:
-        return y
-    if y.dtype.kind not in "iu":
-        raise DtypeError(
-            f"labels are {y.dtype}; give whole numbers: .astype(np.int64) converts them, if that "
-            "is what they mean"
-        )
-    return y.astype(np.int64)
+        except (TypeError, ValueError, RuntimeError):  # ragged lists, arrays on a GPU
+            return y
+    if y.dtype != np.int64 and y.dtype.kind in "iu":
+        return y.astype(np.int64)
+    return y
 
 
 @dataclass(frozen=True)
@@ -103,18 +106,19 @@ class SquaredError(Loss):
     name: ClassVar[str] = "squared_error"
 
     def check(self, y, outputs, dtype=None, active=None):
-        shape = getattr(y, "shape", None)
-        if shape != outputs:
-            given = f"are a {type(y).__name__}" if shape is None else f"have shape {shape}"
-            raise ShapeError(f"targets {given}; the outputs have {outputs}")
+        if getattr(y, "shape", None) != outputs:
+            raise ShapeError(f"targets have shape {_shape(y)}; the outputs have {outputs}")
         if dtype is not None and y.dtype != dtype:
             raise DtypeError(f"targets are {y.dtype}; this network computes in {dtype}")
-        return y
 
     def value_and_cotangent(self, k, outputs, y, active):
         loss, cotangent = k.take("loss", outputs.shape[:1]), k.take("cotangent", outputs.shape)
         k.ops.squared_error(outputs, y, loss, cotangent)
         return loss, cotangent
+
+
+def _shape(y: object) -> object:
+    return getattr(y, "shape", f"none (a {type(y).__name__})")
 
 
 LOSSES: dict[str, type[Loss]] = {loss.name: loss for loss in (CrossEntropy, SquaredError)}

@@ -609,7 +609,7 @@ class Network:
     def _loss(self, x, y, active, mode: Mode = "eval"):
         x = self._check_input(x)
         mask = self.mask(active)
-        y = self.loss.check(y, (len(x), self.num_outputs), self.dtype, active)
+        y = self.loss.targets(y, (len(x), self.num_outputs), self.dtype, active)
         saved = self._trace(x, mode)
         loss, cotangent = self.loss.value_and_cotangent(
             saved.frame.loss, saved.outputs, self.device.put(y), mask

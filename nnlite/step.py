@@ -94,7 +94,7 @@ class TrainingStep:
     def _queue(self, x: np.ndarray, y: np.ndarray, count: int) -> None:
         net, device = self.net, self.net.device
         if not device.owns(y):  # once it is on the device, nobody waits to look at it
-            y = net.loss.check(y, (len(x), net.num_outputs), net.dtype, self._active)
+            y = net.loss.targets(y, (len(x), net.num_outputs), net.dtype, self._active)
         x, y = self._placed("x", x), self._placed("y", y)
         draw = net.draws
         if self._moves != net.workspace.moves:  # graphs remember where buffers were
