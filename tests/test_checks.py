@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from weightspace.kernels import errors, get_backend
+from weightspace.kernels import available, errors, get_backend
 from weightspace.methods import importance
 from weightspace.nnlite import (
     AdaptiveAvgPool2d,
@@ -29,6 +29,12 @@ from weightspace.nnlite.optim import SGD, Adam, RMSprop, Streams
 from weightspace.nnlite.step import TrainingStep
 
 N, K, INPUTS = 7, 5, 13
+
+
+@pytest.fixture(params=[name for name in available(study=True) if name != "cuda"])
+def backend(request) -> str:
+    """Every backend that computes here, "cuda-host" in the place of a GPU's."""
+    return request.param
 
 
 @pytest.fixture
@@ -366,3 +372,11 @@ def test_a_layout_looks_at_its_vector():
     net = Network([Linear(K)], (INPUTS,), "reference")
     with pytest.raises(errors.ShapeError, match="this layout's"):
         net.layout.view(np.zeros(net.num_parameters + 1), "0.bias")
+
+
+def test_stacked_directions_are_pushed_where_the_network_lies(net, x, rng):
+    v, get = rng.normal(size=(3, net.num_parameters)), net.device.get
+    saved = net.trace(x)
+    alone = [get(net.push(saved, one)) for one in v]
+    np.testing.assert_allclose(get(net.push_many(saved, v)), alone, atol=1e-12)
+    assert get(net.second(saved, v[0])).shape == (N, K)

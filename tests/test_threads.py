@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from weightspace.kernels import errors
+from weightspace.kernels import available, errors
 from weightspace.methods import importance
 from weightspace.nnlite import (
     BatchNorm2d,
@@ -26,6 +26,14 @@ from weightspace.nnlite import (
 )
 
 K = 4
+
+
+@pytest.fixture(params=[name for name in available(study=True) if name != "cuda"])
+def backend(request) -> str:
+    """Every backend that computes here, "cuda-host" in the place of a GPU's."""
+    return request.param
+
+
 NETS = {
     "dense": ([Linear(70, "relu"), Linear(30, "tanh"), Linear(K)], (20,)),
     "images": (
