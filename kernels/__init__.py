@@ -64,7 +64,7 @@ def get_backend(name: str) -> Backend:
     backend whose packages are not installed, DeviceError for "cuda" where no GPU answers,
     SettingError for "cpu" where Numba is told not to compile.
     """
-    if name not in _BACKENDS:
+    if not isinstance(name, str) or name not in _BACKENDS:
         raise unknown_name("backend", name, _BACKENDS)
     module, maker, packages, extra = _BACKENDS[name]
     for package in packages:

@@ -92,9 +92,12 @@ class MissingExtraError(WeightspaceError, ImportError):
         self.package, self.extra = package, extra
 
 
-def unknown_name(kind: str, given: str, known: Iterable[str]) -> UnknownNameError:
+def unknown_name(kind: str, given: object, known: Iterable[str]) -> UnknownNameError:
     """Build the error for a name that is not known, with the nearest known one as a hint."""
     choices = sorted(known)
+    if not isinstance(given, str):
+        of = type(given).__name__
+        return UnknownNameError(f"a {kind} is asked for by name, not a {of}: {', '.join(choices)}")
     near = difflib.get_close_matches(given, choices, n=1, cutoff=0.4)
     hint = f" Did you mean '{near[0]}'?" if near else ""
     return UnknownNameError(f"unknown {kind} '{given}'.{hint} Known: {', '.join(choices)}")

@@ -94,6 +94,7 @@ def label_cotangent(
 ) -> np.ndarray:
     """p - e_y (n, K), y the labels (n,): cross-entropy's cotangent at the logits, per sample."""
     check_softmax(net, "cross-entropy's cotangent")
+    labels = CrossEntropy().targets(labels, logits.shape, active=active)
     loss, cotangent = net.device.empty((len(logits),), logits.dtype), np.empty_like(logits)
     net.ops.softmax_cross_entropy(logits, net.device.put(labels), net.mask(active), loss, cotangent)
     return cotangent
@@ -163,10 +164,10 @@ def fisher(
     elif kind == "empirical":
         if y is None:
             raise SettingError("the empirical Fisher needs the labels y; give them, or kind='true'")
-        CrossEntropy().check(y, (len(x), net.num_outputs))
+        labels = CrossEntropy().targets(y, (len(x), net.num_outputs), active=active)
 
         def cotangent(logits, lo, hi):
-            return label_cotangent(net, logits, y[lo:hi], active)
+            return label_cotangent(net, logits, labels[lo:hi], active)
 
     else:
         raise unknown_name("Fisher", kind, ("true", "sampled", "empirical"))

@@ -11,19 +11,36 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from dataclasses import fields
+from collections.abc import Callable
+from dataclasses import MISSING, fields
 from typing import Any
 
 import numpy as np
 
-from ..kernels.errors import CheckpointError
+from ..kernels.errors import CheckpointError, SettingError, WeightspaceError
+from .checks import sample_shape, whole
 from .files import write_whole
-from .layers import LAYERS, Layer
-from .net import Network
+from .init import get_initialiser
+from .layers import LAYERS, Layer, Sequential
+from .layout import Shape
+from .losses import get_loss
+from .net import Network, architecture, network_dtype
 
 FORMAT = "weightspace-1"
 KEY = "weightspace"
 Path = str | os.PathLike[str]
+# what a description of a network says, and how each of it is looked at
+_SETTINGS: dict[str, Callable[[Any], Any]] = {
+    "layers": lambda given: [_build_layer(layer) for layer in given],
+    "input_shape": sample_shape,
+    "dtype": network_dtype,
+    "seed": lambda given: whole("a checkpoint", "seed", given),
+    "init": get_initialiser,
+    "loss": get_loss,
+}
+_DEPTH = 50  # of layers within layers: no network is built so, and each is a call within a call
+# element types of safetensors that NumPy has not
+_FOREIGN = {"BF16": "bfloat16", "F8_E4M3": "float8", "F8_E5M2": "float8", "F8_E8M0": "float8"}
 
 
 def _digest(arrays: dict[str, np.ndarray], about: dict[str, Any]) -> str:
@@ -40,9 +57,23 @@ def pack_arrays(arrays: dict[str, np.ndarray], about: dict[str, Any]) -> bytes:
     """Named arrays and a JSON-able description as the bytes of a safetensors file."""
     from safetensors.numpy import save  # noqa: PLC0415  (keeps the import of nnlite light)
 
-    whole = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    record = {"format": FORMAT, "sha256": _digest(whole, about), "about": about}
-    return save(whole, {KEY: json.dumps(record, sort_keys=True)})
+    plain = {name: _plain(name, array) for name, array in arrays.items()}
+    record = {"format": FORMAT, "sha256": _digest(plain, about), "about": about}
+    return save(plain, {KEY: json.dumps(record, sort_keys=True)})
+
+
+def _plain(name: str, array: Any) -> np.ndarray:
+    """An array as safetensors stores it right: in C order (0-d stays so) and little-endian.
+
+    Raises SettingError for one whose elements are no numbers.
+    """
+    found = np.asarray(array, order="C")
+    if found.dtype.kind not in "biufc" or found.dtype.itemsize > 8:
+        raise SettingError(
+            f"array '{name}' is {found.dtype}, which a checkpoint cannot hold: it takes bools, "
+            "whole numbers, floats and complex64, of 8 bytes at most"
+        )
+    return found.astype(found.dtype.newbyteorder("<"), copy=False)
 
 
 def unpack_arrays(data: bytes, source: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -51,10 +82,13 @@ def unpack_arrays(data: bytes, source: Path) -> tuple[dict[str, np.ndarray], dic
     from safetensors.numpy import load  # noqa: PLC0415
 
     try:
+        header = _json(data[8 : 8 + int.from_bytes(data[:8], "little")])
+        _check_types(header, source)
         arrays = load(data)
-        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
         metadata = header.get("__metadata__", {})
-    except (SafetensorError, ValueError, TypeError, KeyError) as wrong:
+    except CheckpointError:
+        raise
+    except (SafetensorError, ValueError, TypeError, KeyError, AttributeError) as wrong:
         raise CheckpointError(
             f"{source} is not a readable checkpoint ({wrong}); it may be cut short: use an older "
             "one"
@@ -62,8 +96,9 @@ def unpack_arrays(data: bytes, source: Path) -> tuple[dict[str, np.ndarray], dic
     if KEY not in metadata:
         raise CheckpointError(f"{source} is a safetensors file, but was not written by weightspace")
     try:
-        record = json.loads(metadata[KEY])
-        fits = record["sha256"] == _digest(arrays, record["about"])
+        record = _json(metadata[KEY])
+        fits = isinstance(record["about"], dict)
+        fits = fits and record["sha256"] == _digest(arrays, record["about"])
     except (ValueError, KeyError, TypeError):
         record, fits = {}, False
     if record.get("format", FORMAT) != FORMAT:
@@ -73,6 +108,25 @@ def unpack_arrays(data: bytes, source: Path) -> tuple[dict[str, np.ndarray], dic
     if not fits:
         raise CheckpointError(f"{source} is damaged: its checksum does not fit; use an older one")
     return arrays, record["about"]
+
+
+def _json(text: str | bytes) -> Any:
+    """What a JSON text says. Raises ValueError for any other, and for one nested beyond reason."""
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("its description is nested too deep") from None
+
+
+def _check_types(header: dict[str, Any], source: Path) -> None:
+    """Raise CheckpointError for arrays of a type that NumPy has not."""
+    for name, entry in header.items():
+        kind = entry.get("dtype")
+        if name != "__metadata__" and kind in _FOREIGN:
+            raise CheckpointError(
+                f"{source} holds {_FOREIGN[kind]} arrays ('{name}' is {kind}), which NumPy has "
+                "not: convert them to float32 with what wrote them"
+            )
 
 
 def save_arrays(path: Path, arrays: dict[str, np.ndarray], about: dict[str, Any]) -> None:
@@ -115,16 +169,43 @@ def describe_network(net: Network) -> dict[str, Any]:
     }
 
 
-def _build_layer(about: dict[str, Any]) -> Layer:
+def _build_layer(about: Any, depth: int = 1) -> Layer:
+    """The layer that `_describe_layer` described. Raises CheckpointError or what it raises."""
+    if depth > _DEPTH:
+        raise CheckpointError(f"its layers are nested more than {_DEPTH} deep")
+    if not isinstance(about, dict):
+        raise CheckpointError(f"{about!r:.80} stands where a layer is described")
     settings = dict(about)
     kind = settings.pop("kind", None)
-    if kind not in LAYERS:
-        raise CheckpointError(f"the checkpoint names a layer '{kind}' that this version lacks")
+    if not isinstance(kind, str) or kind not in LAYERS:
+        raise CheckpointError(f"it names a layer {kind!r:.80} that this version lacks")
+    known = fields(LAYERS[kind])  # type: ignore[arg-type]
+    needed = {field.name for field in known if field.default is MISSING}
+    for name in (needed - set(settings)) | (set(settings) - {field.name for field in known}):
+        has = "has" if name in settings else "lacks"
+        raise CheckpointError(f"its {kind} {has} a setting '{name:.80}'")
     for name, value in settings.items():
         if isinstance(value, list):  # a pair of numbers, or the layers inside this one
-            parts = (_build_layer(part) if isinstance(part, dict) else part for part in value)
-            settings[name] = tuple(parts)
+            settings[name] = tuple(
+                _build_layer(part, depth + 1) if isinstance(part, dict) else part for part in value
+            )
     return LAYERS[kind](**settings)
+
+
+def described(about: Any, source: Path) -> tuple[Sequential, Shape, np.dtype]:
+    """Layers, input shape and dtype of the network that `describe_network` described.
+
+    Nothing of their size is made. Raises CheckpointError for a description of none.
+    """
+    try:
+        found: dict[str, Any] = {name: look(about[name]) for name, look in _SETTINGS.items()}
+        chain, shape = architecture(found["layers"], found["input_shape"])
+    except (WeightspaceError, KeyError, TypeError) as wrong:
+        why = f"it does not say its {wrong}" if type(wrong) is KeyError else wrong
+        raise CheckpointError(
+            f"{source} describes no network that this version can build: {why}"
+        ) from None
+    return chain, shape, found["dtype"]
 
 
 def _places(net: Network) -> dict[str, np.ndarray]:
@@ -145,19 +226,44 @@ def named_parameters(net: Network) -> dict[str, np.ndarray]:
 
 def restore_parameters(net: Network, arrays: dict[str, np.ndarray], path: Path) -> None:
     """Put theta and state back. Raises CheckpointError, changing nothing, where they do not fit."""
-    ours = _places(net)
-    for name, view in (named_parameters(net) if net.moded else ours).items():
-        found = arrays.get(name)
-        if found is None or found.shape != view.shape or found.dtype != view.dtype:
-            has = "nothing" if found is None else f"{found.dtype} {found.shape}"
-            raise CheckpointError(
-                f"{path} was written for another network: {name} should be "
-                f"{view.dtype} {view.shape}, it has {has}"
-            )
+    _check_arrays(net.chain, net.input_shape, net.dtype, arrays, path)
     if net.moded:
         net.draws = int(arrays["draws"][0])
-    for name, view in ours.items():
+    for name, view in _places(net).items():
         view[...] = net.device.put(arrays[name])
+
+
+def _check_arrays(
+    chain: Sequential, shape: Shape, dtype: np.dtype, arrays: dict[str, np.ndarray], path: Path
+) -> None:
+    """Raise CheckpointError unless `arrays` hold theta, state and draws of a network of `chain`."""
+    for name, size in chain.parameters(shape).items():
+        _check_array(arrays, f"theta.{name}", size, dtype, path)
+    check_state(chain, shape, dtype, arrays, path)
+    if chain.moded():
+        _check_array(arrays, "draws", (1,), np.dtype(np.int64), path)
+        if arrays["draws"][0] < 0:
+            raise CheckpointError(f"{path} counts {arrays['draws'][0]} draws; there are none below")
+
+
+def check_state(
+    chain: Sequential, shape: Shape, dtype: np.dtype, arrays: dict[str, np.ndarray], path: Path
+) -> None:
+    """Raise CheckpointError unless `arrays` hold what `chain` keeps beside theta."""
+    for name, (size, _) in chain.state(shape).items():
+        _check_array(arrays, f"state.{name}", size, dtype, path)
+
+
+def _check_array(
+    arrays: dict[str, np.ndarray], name: str, shape: Shape, dtype: np.dtype, path: Path
+) -> None:
+    found = arrays.get(name)
+    if found is None or found.shape != tuple(shape) or found.dtype != dtype:
+        has = "nothing" if found is None else f"{found.dtype} {found.shape}"
+        raise CheckpointError(
+            f"{path} was written for another network: {name} should be {dtype} {tuple(shape)}, "
+            f"it has {has}"
+        )
 
 
 def save_network(net: Network, path: Path) -> None:
@@ -165,24 +271,26 @@ def save_network(net: Network, path: Path) -> None:
     save_arrays(path, named_parameters(net), {"kind": "network", **describe_network(net)})
 
 
-def build_network(about: dict[str, Any], backend: str) -> Network:
-    """A network of the architecture that `describe_network` described, with its first weights."""
+def build_network(about: dict[str, Any], backend: str, source: Path) -> Network:
+    """A network of the architecture that `describe_network` described, with its first weights.
+
+    Raises CheckpointError.
+    """
+    chain, shape, dtype = described(about, source)
     return Network(
-        [_build_layer(layer) for layer in about["layers"]],
-        input_shape=tuple(about["input_shape"]),
-        backend=backend,
-        dtype=about["dtype"],
-        seed=about["seed"],
-        init=about["init"],
-        loss=about["loss"],
+        chain.layers, shape, backend, str(dtype), about["seed"], about["init"], about["loss"]
     )
 
 
 def network_from(
     arrays: dict[str, np.ndarray], about: dict[str, Any], backend: str, source: Path
 ) -> Network:
-    """The network that arrays and description of `source` hold. Raises CheckpointError."""
-    net = build_network(about, backend)
+    """The network that arrays and description of `source` hold. Raises CheckpointError.
+
+    A description that the arrays do not bear out is refused before anything of its size is made.
+    """
+    _check_arrays(*described(about, source), arrays, source)
+    net = build_network(about, backend, source)
     restore_parameters(net, arrays, source)
     return net
 
@@ -190,10 +298,16 @@ def network_from(
 def load_network(path: Path, backend: str = "cpu") -> Network:
     """The network in `path`, on `backend`. Raises CheckpointError."""
     arrays, about = load_arrays(path)
-    if about.get("kind") == "sparse-network":
+    kind = about.get("kind")
+    if kind == "sparse-network":
         raise CheckpointError(f"{path} holds a sparse network: SparseNetwork.load reads it")
-    if about.get("kind") != "network":
+    if kind == "run" and "network" in about:
+        return network_from(arrays, about["network"], backend, path)
+    if kind == "run":
         raise CheckpointError(
-            f"{path} holds a '{about.get('kind')}', not a network; resume a run with --resume"
+            f"{path} holds a run, with its network's weights but not its layers: make the network "
+            "as the run did, then net.restore(path) reads them (the run goes on with --resume)"
         )
+    if kind != "network":
+        raise CheckpointError(f"{path} holds {kind!r:.80}, not a network: load_arrays reads it")
     return network_from(arrays, about, backend, path)

@@ -67,6 +67,6 @@ INITIALISERS: dict[str, Initialiser] = {
 
 def get_initialiser(name: str) -> Initialiser:
     """The initialiser `name`. Raises UnknownNameError, suggesting the nearest."""
-    if name not in INITIALISERS:
+    if not isinstance(name, str) or name not in INITIALISERS:
         raise unknown_name("initialiser", name, INITIALISERS)
     return INITIALISERS[name]

@@ -54,8 +54,15 @@ class Layout:
         return self._find(name)[0]
 
     def view(self, vector: np.ndarray, name: str) -> np.ndarray:
-        """The part of `vector` (..., P) that belongs to `name`, reshaped, sharing memory."""
+        """The part of `vector` (..., P) that belongs to `name`, reshaped, sharing memory.
+
+        Raises UnknownNameError or ShapeError.
+        """
         start, shape = self._find(name)
+        if vector.shape[-1:] != (self.size,):
+            raise ShapeError(
+                f"a vector of shape {vector.shape}; this layout's are (..., {self.size})"
+            )
         return vector[..., start : start + math.prod(shape)].reshape(*vector.shape[:-1], *shape)
 
     def views(self, vector: np.ndarray) -> dict[str, np.ndarray]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -14,13 +15,25 @@ from .workspace import Scope
 class Loss:
     """A loss answers with each sample's value and its cotangent at the network's outputs."""
 
-    def check(self, y: np.ndarray, outputs: Shape) -> None:
+    name: ClassVar[str]
+
+    def check(
+        self, y: np.ndarray, outputs: Shape, dtype: Any = None, active: np.ndarray | None = None
+    ) -> None:
         """Raise a named error when targets `y` do not fit outputs of shape (N, K).
 
-        The values of an array on a GPU are not looked at, since that would wait for it; a label
-        outside the classes makes the loss NaN there.
+        dtype: the network's. active (K,) bool: the classes in play, or None. The values of an array
+        on a GPU are not looked at, since that would wait for it; a label that is none, or of a
+        class that is not in play, makes the loss NaN there.
         """
         raise NotImplementedError
+
+    def targets(
+        self, y: Any, outputs: Shape, dtype: Any = None, active: np.ndarray | None = None
+    ) -> np.ndarray:
+        """`y` as kernels take it, checked; what `check` would refuse may do where it is plain."""
+        self.check(y, outputs, dtype, active)
+        return y
 
     def value_and_cotangent(
         self, k: Scope, outputs: np.ndarray, y: np.ndarray, active: np.ndarray
@@ -31,14 +44,23 @@ class Loss:
 
 @dataclass(frozen=True)
 class CrossEntropy(Loss):
-    """Softmax cross-entropy with whole-number labels (N,), over the `active` classes alone."""
+    """Softmax cross-entropy with whole-number labels (N,), over the `active` classes alone.
 
-    def check(self, y: np.ndarray, outputs: Shape) -> None:
+    `targets` takes them as an array of any whole-number dtype, a list of whole numbers, or what
+    NumPy makes such an array of (a tensor on the CPU, a column of a data frame); on a GPU, int64.
+    """
+
+    name: ClassVar[str] = "cross_entropy"
+
+    def check(self, y, outputs, dtype=None, active=None):
         n, classes = outputs
         if getattr(y, "shape", None) != (n,):
             raise ShapeError(f"labels have shape {_shape(y)}; {n} samples need shape ({n},)")
         if y.dtype != np.int64:
-            raise DtypeError(f"labels are {y.dtype}; give whole numbers as int64")
+            raise DtypeError(
+                f"labels are {y.dtype}; give whole numbers as int64: .astype(np.int64) makes them, "
+                "if that is what they mean"
+            )
         if not isinstance(y, np.ndarray):
             return
         # seen unsigned, a negative label is a huge one: one pass finds both ends
@@ -47,6 +69,15 @@ class CrossEntropy(Loss):
                 f"labels run from {y.min()} to {y.max()}; this network has {classes} outputs, "
                 f"so they must lie in 0..{classes - 1}"
             )
+        if isinstance(active, np.ndarray) and np.count_nonzero(active[y]) < n:
+            outside = np.unique(y[~active[y]])
+            raise LabelError(
+                f"labels {outside[:5].tolist()} are of classes that `active` takes out of play "
+                f"(it leaves {np.flatnonzero(active)[:10].tolist()}): such a sample has no loss"
+            )
+
+    def targets(self, y, outputs, dtype=None, active=None):
+        return super().targets(_whole_numbers(y), outputs, dtype, active)
 
     def value_and_cotangent(self, k, outputs, y, active):
         loss, cotangent = k.take("loss", outputs.shape[:1]), k.take("cotangent", outputs.shape)
@@ -54,17 +85,33 @@ class CrossEntropy(Loss):
         return loss, cotangent
 
 
+def _whole_numbers(y: Any) -> Any:
+    """Whole numbers of any kind as int64; anything else as it is, for `check` to name."""
+    if type(y) is not np.ndarray:
+        if isinstance(y, np.ma.MaskedArray):
+            raise DtypeError("labels are a masked array, whose mask would be lost; leave rows out")
+        try:
+            y = np.asarray(y)
+        except (TypeError, ValueError, RuntimeError):  # ragged lists, arrays on a GPU
+            return y
+    if y.dtype != np.int64 and y.dtype.kind in "iu":
+        return y.astype(np.int64)
+    return y
+
+
 @dataclass(frozen=True)
 class SquaredError(Loss):
     """1/2 ||f - t||^2 per sample, targets (N, K) of the network's dtype; `active` plays no part."""
 
-    def check(self, y: np.ndarray, outputs: Shape) -> None:
+    name: ClassVar[str] = "squared_error"
+
+    def check(self, y, outputs, dtype=None, active=None):
         if getattr(y, "shape", None) != outputs:
             raise ShapeError(f"targets have shape {_shape(y)}; the outputs have {outputs}")
+        if dtype is not None and y.dtype != dtype:
+            raise DtypeError(f"targets are {y.dtype}; this network computes in {dtype}")
 
     def value_and_cotangent(self, k, outputs, y, active):
-        if y.dtype != outputs.dtype:
-            raise DtypeError(f"targets are {y.dtype}; this network computes in {outputs.dtype}")
         loss, cotangent = k.take("loss", outputs.shape[:1]), k.take("cotangent", outputs.shape)
         k.ops.squared_error(outputs, y, loss, cotangent)
         return loss, cotangent
@@ -74,11 +121,13 @@ def _shape(y: object) -> object:
     return getattr(y, "shape", f"none (a {type(y).__name__})")
 
 
-LOSSES: dict[str, type[Loss]] = {"cross_entropy": CrossEntropy, "squared_error": SquaredError}
+LOSSES: dict[str, type[Loss]] = {loss.name: loss for loss in (CrossEntropy, SquaredError)}
 
 
-def get_loss(name: str) -> Loss:
-    """The loss `name`. Raises UnknownNameError, suggesting the nearest."""
-    if name not in LOSSES:
+def get_loss(name: str | Loss) -> Loss:
+    """The loss `name`, or itself if it is one. Raises UnknownNameError, suggesting the nearest."""
+    if isinstance(name, Loss) and type(name) in LOSSES.values():
+        return name
+    if not isinstance(name, str) or name not in LOSSES:
         raise unknown_name("loss", name, LOSSES)
     return LOSSES[name]()

@@ -9,8 +9,9 @@ cotangents for the true Fisher, or a tangent and then a cotangent for a metric p
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,7 +19,6 @@ import numpy as np
 from ..kernels import get_backend
 from ..kernels.device import Device
 from ..kernels.errors import (
-    DtypeError,
     ModeError,
     NonFiniteError,
     OutOfMemoryError,
@@ -26,22 +26,30 @@ from ..kernels.errors import (
     ShapeError,
     StaleError,
 )
+from .checks import check_array, check_cotangent, check_input, check_out, sample_shape, whole
 from .init import generator, get_initialiser
 from .layers import Layer, Sequential
+from .layers.base import layers_of
 from .layout import Layout, Shape
 from .losses import get_loss
-from .workspace import Mode, Run, Scope, Workspace
+from .state import State
+from .workspace import EachThread, Frame, Mode, Workspace
 
 _DTYPES = ("float32", "float64")
+_ASSIGNED = ("theta", "draws")  # the public names that may be assigned; all else is decided once
 
 
 class Saved(NamedTuple):
-    """One forward pass: its number, its outputs, and what each layer kept of it."""
+    """One forward pass: its number, its outputs, and what each layer kept of it.
+
+    It belongs to the thread that ran it, in whose buffers it lies.
+    """
 
     generation: int
-    outputs: np.ndarray  # (N, K), a buffer that the next pass overwrites
+    outputs: np.ndarray  # (N, K), a buffer that the thread's next pass overwrites
     layers: tuple[Any, ...]
     mode: Mode
+    frame: Frame
 
     @property
     def n(self) -> int:
@@ -54,10 +62,11 @@ class Network:
 
     layers: `nnlite.layers` objects, first to last. input_shape: of one sample. backend: a name that
     `kernels.available()` lists. dtype: "float32" or "float64". seed and init decide theta's first
-    value. loss: "cross_entropy" (int64 labels) or "squared_error".
+    value. loss: "cross_entropy" (whole numbers as labels) or "squared_error".
 
-    theta (P,) is an ordinary array: assign into it (`net.theta[:] = ...`) to move the network.
-    state holds what persists beside it, by name: BatchNorm2d's running statistics.
+    theta (P,) is an ordinary array: write into it to move the network. `net.theta = v` copies v
+    into it. state holds what persists beside it, by name, and behaves likewise: BatchNorm2d's
+    running statistics. All other attributes are decided here; assigning one raises SettingError.
 
     Arrays live on the backend's `device`: on a GPU, theta, gradients and outputs are CuPy's. Every
     verb takes NumPy arrays as well, and moves them; `net.device.get(array)` brings one back.
@@ -65,6 +74,12 @@ class Network:
     mode, where a verb takes it: "train" uses and follows batch statistics and drops units; "eval"
     changes nothing. It matters to networks with such layers only. Questions are asked in "eval"
     unless told otherwise; loss_and_grad must be told which, where it matters.
+
+    Any number of threads may ask at once: each has buffers of its own, made when it first asks and
+    gone with it, and theta, state and draws are shared. Passes in mode "train" take turns. Who
+    moves theta or state while others ask must keep them waiting himself.
+
+    Copies (`like`, copy, pickle) share no memory with the original.
 
     Raises SettingError, UnknownNameError or ShapeError for layers that do not fit.
     """
@@ -79,26 +94,16 @@ class Network:
         init: str = "uniform_fan_in",
         loss: str = "cross_entropy",
     ) -> None:
-        if not layers:
-            raise SettingError("a Network needs at least one layer; it got none")
-        if str(dtype) not in _DTYPES:
-            raise SettingError(f"dtype {dtype!r}: a Network computes in {' or '.join(_DTYPES)}")
-        self.layers = tuple(layers)
-        self.input_shape = tuple(int(size) for size in input_shape)
-        self.backend, self.seed, self.init, self.loss_name = backend, int(seed), init, loss
-        self.dtype = np.dtype(dtype)
+        self.chain, self.input_shape = architecture(layers, input_shape)
+        self.layers = self.chain.layers
+        self.backend, self.seed, self.init = backend, whole("a Network", "seed", seed), init
+        self.dtype = network_dtype(dtype)
         self.ops = get_backend(backend)
         self.device: Device = self.ops.device
         self.loss = get_loss(loss)
+        self.loss_name = self.loss.name
 
-        self.chain = Sequential(self.layers)
-        outputs = self.chain.output_shape(self.input_shape)
-        if len(outputs) != 1:
-            raise ShapeError(
-                f"the last layer gives samples of shape {outputs}; a network's outputs are flat, "
-                "(K,): end it with a Linear layer"
-            )
-        self.num_outputs = outputs[0]
+        (self.num_outputs,) = self.chain.output_shape(self.input_shape)
         self.layout = Layout(self.chain.parameters(self.input_shape))
         # where each parameter lies: looked up once, since every step splits a gradient
         self._parts = [
@@ -107,19 +112,37 @@ class Network:
             for lo, shape in ((self.layout.offset(name), self.layout.shape(name)),)
         ]
         starts = self.chain.state(self.input_shape)
-        self.state = {
-            name: self.device.put(np.full(shape, start, self.dtype))
-            for name, (shape, start) in starts.items()
-        }
+        arrays = {name: self.device.zeros(shape, self.dtype) for name, (shape, _) in starts.items()}
+        self.state = State(arrays, self.dtype, self.device)
         self._starts = {name: start for name, (_, start) in starts.items()}
-        self.workspace = Workspace(self.dtype, self.device)
-        self._run = Run(seed=self.seed)
-        self._scope = Scope(self.ops, self.workspace, "", _nested(self.state), self._run)
-        self._loss_scope = Scope(self.ops, self.workspace, "loss")
+        # no method of this object among them, which would keep its memory until the next collection
+        make = partial(Frame, self.ops, self.dtype, _nested(arrays), self.seed)
+        self._each, self._frame = EachThread(make), make
+        self._spare: list[Frame] = []  # frames of `activations` that have ended
+        self._turn = threading.Lock()  # of passes in mode "train"
         self._masks: dict[bytes, np.ndarray] = {}
-        self.theta = self.device.zeros((self.layout.size,), self.dtype)
-        self._own = self._split(self.theta)
+        self._theta = self.device.zeros((self.layout.size,), self.dtype)
+        self._own = self._split(self._theta)
         self.initialise(self.seed)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Refuse what would do nothing: layers, kernels and buffers were chosen already."""
+        if name[0] != "_" and name not in _ASSIGNED and hasattr(self, name):
+            raise SettingError(
+                f"{name} of a Network is decided when it is made, and assigning it would change "
+                "nothing: make another Network (theta, draws and entries of state can be assigned)"
+            )
+        object.__setattr__(self, name, value)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """As what made it and host arrays, for copy, pickle and who uses them."""
+        get = self.device.get
+        made = (
+            self.layers, self.input_shape, self.backend, str(self.dtype), self.seed, self.init,
+            self.loss_name,
+        )  # fmt: skip
+        state = {name: get(array) for name, array in self.state.items()}
+        return _made_again, (made, get(self.theta), state, self.draws)
 
     # ---- parameters ------------------------------------------------------------------------
 
@@ -129,13 +152,28 @@ class Network:
         return self.layout.size
 
     @property
+    def theta(self) -> np.ndarray:
+        """The parameters (P,), of which each layer sees its part; assigning copies into it."""
+        return self._theta
+
+    @theta.setter
+    def theta(self, v: np.ndarray) -> None:
+        if v is not self._theta:  # `net.theta -= ...` has changed it already
+            self._theta[...] = self._vector(v, "theta")
+
+    @property
+    def workspace(self) -> Workspace:
+        """The calling thread's buffers."""
+        return self._each.mine.workspace
+
+    @property
     def draws(self) -> int:
         """Passes in mode "train" so far; random layers draw by their number."""
-        return self._run.draw
+        return self._draws
 
     @draws.setter
     def draws(self, count: int) -> None:
-        self._run.draw = int(count)
+        self._draws = whole("a Network", "draws", count, 0)
 
     @property
     def moded(self) -> bool:
@@ -150,12 +188,13 @@ class Network:
         init = get_initialiser(self.init)
         drawn = np.zeros(self.layout.size, self.dtype)  # the same numbers on every device
         views = self._split(drawn)
+        seed = whole("initialise", "seed", seed)
         for index, layer in enumerate(self.layers):
             layer.initialise(generator(seed, index), views.get(str(index), {}), init)
         self.theta[...] = self.device.put(drawn)
         for name, start in self._starts.items():
-            whole = np.full(self.state[name].shape, start, self.dtype)
-            self.state[name][...] = self.device.put(whole)
+            value = start() if callable(start) else start
+            self.state[name] = np.full(self.state[name].shape, value, self.dtype)
         self.draws = 0
 
     def _split(self, vector: np.ndarray) -> dict[str, Any]:
@@ -173,12 +212,9 @@ class Network:
         if out is None:
             return self.device.empty((self.num_parameters,), self.dtype)
         self.layout.check(out, what, self.dtype)
-        if not self.device.owns(out) or not out.flags.c_contiguous:
-            raise ShapeError(
-                f"{what} must be contiguous and in the memory of '{self.device.name}': results "
-                "are written into it"
-            )
-        return out
+        if out is self._theta:
+            raise SettingError(f"{what} would be written over theta while it is asked: give a copy")
+        return check_out(out, what, self.device)
 
     def _vector(self, v: np.ndarray, what: str) -> np.ndarray:
         self.layout.check(v, what, self.dtype)
@@ -186,15 +222,8 @@ class Network:
 
     def like(self) -> Network:
         """A second network of the same layers, settings, theta and state, sharing no memory."""
-        twin = Network(
-            self.layers, self.input_shape, self.backend, str(self.dtype), self.seed, self.init,
-            self.loss_name,
-        )  # fmt: skip
-        twin.theta[:] = self.theta
-        for name, array in self.state.items():
-            twin.state[name][...] = array
-        twin.draws = self.draws
-        return twin
+        make, values = self.__reduce__()
+        return make(*values)
 
     def mask(self, active: np.ndarray | None = None) -> np.ndarray:
         """The classes in play as (K,) bools on the device; None means all.
@@ -221,37 +250,47 @@ class Network:
 
         Raises ShapeError or DtypeError for an x that does not fit, SettingError for another mode.
         """
-        x = self._begin(x, mode)
-        with self._roomy(len(x)):
-            outputs, kept = self.chain.forward(self._scope, self._own, x)
-        self._finish(mode)
-        return Saved(self.workspace.generation, outputs, kept, mode)
+        return self._trace(self._check_input(x), mode)
 
-    def _begin(self, x: np.ndarray, mode: Mode) -> np.ndarray:
+    def _trace(self, x: np.ndarray, mode: Mode) -> Saved:
+        frame = self._each.mine
+        outputs, kept = self._pass(frame, self.chain.forward, x, mode)
+        return Saved(frame.workspace.generation, outputs, kept, mode, frame)
+
+    def _pass(self, frame: Frame, verb: Callable[..., Any], x: np.ndarray, mode: Mode, *more: Any):
+        """A forward pass of x, checked, in `frame`: verb(k, p, x, *more) of the chain."""
         if mode not in ("eval", "train"):
             raise SettingError(f"mode is {mode!r}; a pass runs in mode 'eval' or 'train'")
-        x = self._check_input(x)
-        self.workspace.generation += 1
-        self._run.mode = mode
-        return x
-
-    def _finish(self, mode: Mode) -> None:
-        if mode == "train":
-            self.draws += 1
+        frame.workspace.generation += 1
+        frame.run.mode = mode
+        if mode == "eval":
+            return self._roomy(len(x), verb, frame.scope, self._own, x, *more)
+        with self._turn:  # two at once would share a draw, and tear the running statistics
+            frame.run.draw = self._draws
+            found = self._roomy(len(x), verb, frame.scope, self._own, x, *more)
+            self._draws += 1
+        return found
 
     def pull(
         self, saved: Saved, dy: np.ndarray, out: np.ndarray | None = None, beta: float = 0.0
     ) -> np.ndarray:
         """The cotangent dy (N, K) pulled back to theta: out = beta out + J^T dy, (P,)."""
         self._check_saved(saved)
+        dy = self._check_cotangent(dy, saved.n)
+        if beta and out is None:
+            raise SettingError(f"pull got beta={beta} and no out: there is nothing to add to")
         out = self._out(out, "the gradient")
-        self._backward(saved, self.device.put(dy), self._split(out), beta, want_dx=False)
+        if beta not in (0, 1):  # layers know these two
+            out *= self.dtype.type(beta)
+            beta = 1.0
+        self._backward(saved, dy, self._split(out), beta, want_dx=False)
         return out
 
     def pull_input(self, saved: Saved, dy: np.ndarray) -> np.ndarray:
         """The cotangent dy (N, K) pulled back to the inputs: (N, *input_shape), a buffer."""
         self._check_saved(saved)
-        dx = self._backward(saved, self.device.put(dy), None, 0.0, want_dx=True)
+        dy = self._check_cotangent(dy, saved.n)
+        dx = self._backward(saved, dy, None, 0.0, want_dx=True)
         assert dx is not None
         return dx
 
@@ -259,7 +298,7 @@ class Network:
         self, saved: Saved, v: np.ndarray | None = None, tx: np.ndarray | None = None
     ) -> np.ndarray:
         """The tangent v (P,) of theta, and tx of the inputs, pushed to the outputs: (N, K)."""
-        self._check_saved(saved)
+        frame = self._check_saved(saved)
         if v is None and tx is None:
             raise SettingError("push needs a direction: v (P,), tx like the inputs, or both")
         directions = None
@@ -267,8 +306,9 @@ class Network:
             directions = self._split(self._vector(v, "the tangent"))
         if tx is not None:
             tx = self._check_input(tx, saved.n)
-        with self._roomy(saved.n):
-            ty = self.chain.tangent(self._scope, self._own, saved.layers, directions, tx)
+        ty = self._roomy(
+            saved.n, self.chain.tangent, frame.scope, self._own, saved.layers, directions, tx
+        )
         return np.zeros_like(saved.outputs) if ty is None else ty.copy()
 
     def push_many(self, saved: Saved, v: np.ndarray) -> np.ndarray:
@@ -276,12 +316,11 @@ class Network:
 
         A dense layer takes all of them in wide products; other layers one after another.
         """
-        self._check_saved(saved)
-        v = self._stack(v)
-        with self._roomy(len(v) * saved.n):
-            ty = self.chain.tangents(
-                self._scope, self._own, saved.layers, self._split(v), None, len(v)
-            )
+        frame, v = self._check_saved(saved), self._stack(v)
+        ty = self._roomy(
+            len(v) * saved.n, self.chain.tangents, frame.scope, self._own, saved.layers,
+            self._split(v), None, len(v),
+        )  # fmt: skip
         return self.device.zeros((len(v), *saved.outputs.shape), self.dtype) if ty is None else ty
 
     def pull_many(self, saved: Saved, dy: np.ndarray) -> np.ndarray:
@@ -301,11 +340,9 @@ class Network:
 
     def _stack(self, v: np.ndarray) -> np.ndarray:
         """Directions (V, P) on the device, checked."""
-        if getattr(v, "ndim", 0) != 2 or not len(v):
-            raise ShapeError(
-                f"directions have shape {np.shape(v)}; give (V, {self.num_parameters})"
-            )
-        self.layout.check(v[0], "a direction", self.dtype)
+        check_array(v, "directions", self.dtype, self.device)
+        if v.ndim != 2 or v.shape[1] != self.num_parameters or not len(v):
+            raise ShapeError(f"directions have shape {v.shape}; give (V, {self.num_parameters})")
         return self.device.put(v)
 
     def gram(self, saved: Saved, dy: np.ndarray) -> np.ndarray:
@@ -328,10 +365,11 @@ class Network:
 
         A second-order forward pass. Raises ModeError where BatchNorm2d uses batch statistics.
         """
-        self._check_saved(saved)
+        frame = self._check_saved(saved)
         directions = self._split(self._vector(v, "the direction"))
-        with self._roomy(saved.n):
-            _, tyy = self.chain.second(self._scope, self._own, saved.layers, directions, None, None)
+        _, tyy = self._roomy(
+            saved.n, self.chain.second, frame.scope, self._own, saved.layers, directions, None, None
+        )
         return np.zeros_like(saved.outputs) if tyy is None else tyy.copy()
 
     def accumulate(self, saved: Saved, dy: np.ndarray, out: np.ndarray, power: int) -> None:
@@ -351,10 +389,10 @@ class Network:
 
     def signal(self, saved: Saved, out: np.ndarray) -> None:
         """out (P,) += each parameter's absolute signal, summed over the samples (SIG)."""
-        self._check_saved(saved)
+        frame = self._check_saved(saved)
         self._check_per_sample(saved, "signal")
         views = self._split(self._out(out, "the accumulator"))
-        self.chain.signal(self._scope, self._own, saved.layers, views)
+        self.chain.signal(frame.scope, self._own, saved.layers, views)
 
     # ---- answers for a batch -----------------------------------------------------------------
 
@@ -365,11 +403,22 @@ class Network:
     def activations(self, x: np.ndarray) -> Iterator[np.ndarray]:
         """The output (N, ...) of each of `layers` in turn, first to last, in mode "eval".
 
-        Each is a buffer that the next pass overwrites: copy what is to be kept.
+        Each is an array of its own, and any number of these may be open at once.
         """
-        x = self._begin(x, "eval")
-        with self._roomy(len(x)):
-            yield from self.chain.outputs(self._scope, self._own, x)
+        return self._outputs(self._check_input(x))
+
+    def _outputs(self, x: np.ndarray) -> Iterator[np.ndarray]:
+        """`activations`, in a frame of its own: other passes may run before it goes on."""
+        try:
+            frame = self._spare.pop()
+        except IndexError:
+            frame = self._frame()
+        try:
+            outputs = self._pass(frame, self.chain.outputs, x, "eval")
+            for _ in self.layers:
+                yield self._roomy(len(x), next, outputs).copy()
+        finally:
+            self._spare.append(frame)
 
     def loss_and_grad(
         self,
@@ -411,11 +460,12 @@ class Network:
         The losses are a buffer on the device. draw (1,) int64 there: the number of this pass, by
         which random layers draw, in place of `draws`.
         """
-        self._run.clock = draw
+        run = self._each.mine.run
+        run.clock = draw
         try:
             return self._mean_gradient(x, y, out, active, "train")[0]
         finally:
-            self._run.clock = None
+            run.clock = None
 
     def losses(self, x: np.ndarray, y: np.ndarray, active: np.ndarray | None = None) -> np.ndarray:
         """Each sample's loss, (N,)."""
@@ -428,16 +478,15 @@ class Network:
         its weights are still in cache.
         """
         directions = self._split(self._vector(v, "the tangent"))
-        x = self._begin(x, mode)
-        with self._roomy(len(x)):
-            y, ty = self.chain.forward_tangent(self._scope, self._own, x, directions, None)
-        self._finish(mode)
+        x, verb = self._check_input(x), self.chain.forward_tangent
+        y, ty = self._pass(self._each.mine, verb, x, mode, directions, None)
         return np.zeros_like(y) if ty is None else ty.copy()
 
     def vjp(self, x: np.ndarray, u: np.ndarray, mode: Mode = "eval") -> np.ndarray:
         """J^T u: the outputs' cotangent u (N, K) pulled back to theta, (P,)."""
-        saved = self.trace(x, mode)
-        return self.pull(saved, self._check_cotangent(u, saved.n))
+        x = self._check_input(x)
+        u = self._check_cotangent(u, len(x))  # before a pass in mode "train" has moved statistics
+        return self.pull(self._trace(x, mode), u)
 
     def sample_grads(
         self, x: np.ndarray, y: np.ndarray, active: np.ndarray | None = None
@@ -467,8 +516,7 @@ class Network:
 
         Optimizer moments come on top: one vector of theta's size each.
         """
-        if batch < 1:
-            raise SettingError(f"plan got batch={batch}; a batch has at least one sample")
+        batch = whole("plan", "batch", batch, 1)
         held = batch * (1 + self.num_outputs) * self.dtype.itemsize  # the loss and its cotangent
         shared = {"flow": 0, "work": 0}
         buffers = self.chain.buffers(self.ops, self.input_shape, batch, want_dx=False)
@@ -492,9 +540,21 @@ class Network:
 
         save_network(self, path)
 
+    def restore(self, path: Any) -> None:
+        """Put theta and state of a checkpoint back, be it a network's or a run's, and its draws.
+
+        Raises CheckpointError, changing nothing, where they belong to another network.
+        """
+        from .checkpoint import load_arrays, restore_parameters  # noqa: PLC0415
+
+        restore_parameters(self, load_arrays(path)[0], path)
+
     @staticmethod
     def load(path: Any, backend: str = "cpu") -> Network:
-        """The network that `save` wrote. Raises CheckpointError for any other file."""
+        """The network that `save` wrote. Raises CheckpointError for any other file.
+
+        A run's checkpoint holds no layers: build its network, and `restore` reads the rest.
+        """
         from .checkpoint import load_network  # noqa: PLC0415
 
         return load_network(path, backend)
@@ -503,24 +563,24 @@ class Network:
 
     def _backward(self, saved, dy, views, beta, want_dx):
         """Pull dy back through the chain, in the pass's own mode."""
-        self._run.mode = saved.mode
-        with self._roomy(len(dy)):
-            return self.chain.backward(
-                self._scope, self._own, saved.layers, dy, views, beta, want_dx=want_dx
-            )
+        frame = saved.frame
+        frame.run.mode = saved.mode
+        backward = partial(self.chain.backward, want_dx=want_dx)
+        return self._roomy(len(dy), backward, frame.scope, self._own, saved.layers, dy, views, beta)
 
     def _walk_back(self, saved, dy, views, visit) -> None:
         """Call visit(layer, k, p, out, kept, dy) at each layer, last to first."""
-        with self._roomy(len(dy)):
-            self.chain.walk_back(
-                self._scope, self._own, views, saved.layers, dy, visit, want_dx=False
-            )
+        walk_back = partial(self.chain.walk_back, want_dx=False)
+        self._roomy(
+            len(dy), walk_back, saved.frame.scope, self._own, views, saved.layers, dy, visit
+        )
 
     def _stacked(self, saved: Saved, dy: np.ndarray, what: str) -> np.ndarray:
         """dy (N, K) or (V, N, K) as (V, N, K) on the device, for a question about each sample."""
         self._check_saved(saved)
         self._check_per_sample(saved, what)
-        return self.device.put(dy).reshape(-1, saved.n, self.num_outputs)
+        dy = self._check_cotangent(dy, saved.n, stacked=True)
+        return dy.reshape(-1, saved.n, self.num_outputs)
 
     def _ask_stacked(self, saved: Saved, stacked: np.ndarray, views, ask) -> None:
         """`_walk_back` for cotangents (V, N, K): ask gets each layer's as (V, N, ...)."""
@@ -536,11 +596,10 @@ class Network:
         cotangent *= self.dtype.type(1 / saved.n)  # the one place where the mean is taken
         return loss, self.pull(saved, cotangent, out)
 
-    @contextmanager
-    def _roomy(self, n: int) -> Iterator[None]:
-        """Let a device that has no room say what n samples ask for."""
+    def _roomy(self, n: int, verb: Callable[..., Any], *arguments: Any) -> Any:
+        """verb(*arguments); a device that has no room is let say what n samples ask for."""
         try:
-            yield
+            return verb(*arguments)
         except OutOfMemoryError as wrong:
             raise OutOfMemoryError(
                 f"{wrong}. A training step of {n} samples asks for {self.plan(n) / 2**20:.1f} MiB "
@@ -548,10 +607,12 @@ class Network:
             ) from None
 
     def _loss(self, x, y, active, mode: Mode = "eval"):
-        saved = self.trace(x, mode)
-        self.loss.check(y, saved.outputs.shape)
+        x = self._check_input(x)
+        mask = self.mask(active)
+        y = self.loss.targets(y, (len(x), self.num_outputs), self.dtype, active)
+        saved = self._trace(x, mode)
         loss, cotangent = self.loss.value_and_cotangent(
-            self._loss_scope, saved.outputs, self.device.put(y), self.mask(active)
+            saved.frame.loss, saved.outputs, self.device.put(y), mask
         )
         return saved, loss, cotangent
 
@@ -566,45 +627,62 @@ class Network:
     def _check_input(self, x: np.ndarray, n: int | None = None) -> np.ndarray:
         return check_input(x, self.input_shape, self.dtype, self.device, n)
 
-    def _check_cotangent(self, u: np.ndarray, n: int) -> np.ndarray:
-        if getattr(u, "shape", None) != (n, self.num_outputs):
-            raise ShapeError(
-                f"the cotangent has shape {np.shape(u)}; {n} samples of {self.num_outputs} outputs "
-                f"need ({n}, {self.num_outputs})"
-            )
-        if u.dtype != self.dtype:
-            raise DtypeError(f"the cotangent is {u.dtype}; this network computes in {self.dtype}")
-        return u
+    def _check_cotangent(self, u: np.ndarray, n: int, stacked: bool = False) -> np.ndarray:
+        return check_cotangent(u, (n, self.num_outputs), self.dtype, self.device, stacked)
 
-    def _check_saved(self, saved: Saved) -> None:
-        if saved.generation != self.workspace.generation:
+    def _check_saved(self, saved: Saved) -> Frame:
+        """The frame of a pass that may still be asked. Raises StaleError for any other."""
+        frame: Frame = self._each.mine
+        if not isinstance(saved, Saved) or saved.frame is not frame:
+            raise StaleError(
+                "this is no pass of this network in this thread: a pass lies in the buffers of the "
+                "thread that ran it, and only there it can be asked; call trace() here"
+            )
+        if saved.generation != frame.workspace.generation:
             raise StaleError(
                 f"this pass is number {saved.generation}, but the network has since run number "
-                f"{self.workspace.generation}, which wrote over its buffers: call trace() again"
+                f"{frame.workspace.generation}, which wrote over its buffers: call trace() again"
             )
+        return frame
 
 
-def check_input(
-    x: np.ndarray, shape: Shape, dtype: np.dtype, device: Device, n: int | None = None
-) -> np.ndarray:
-    """x on the device, if it is samples (N, *shape) of `dtype`, `n` of them where that is given.
+def architecture(layers: Sequence[Layer], input_shape: Shape) -> tuple[Sequential, Shape]:
+    """Layers as one chain, and the shape of one sample; nothing of a network's size is made.
 
-    Raises ShapeError or DtypeError for anything else.
+    Raises SettingError or ShapeError for layers that make no network.
     """
-    if not isinstance(x, np.ndarray) and not device.owns(x):
-        raise DtypeError(f"inputs must be a NumPy array, not {type(x).__name__}")
-    if x.shape[1:] != shape or len(x) == 0 or (n is not None and len(x) != n):
-        rows = "at least one sample" if n is None else f"{n} samples"
+    chain, shape = Sequential(layers_of("a Network", layers)), sample_shape(input_shape)
+    if not chain.layers:
+        raise SettingError("a Network needs at least one layer; it got none")
+    outputs = chain.output_shape(shape)
+    if len(outputs) != 1:
         raise ShapeError(
-            f"inputs have shape {x.shape}; this network takes (N, "
-            f"{', '.join(map(str, shape))}) with {rows}"
+            f"the last layer gives samples of shape {outputs}; a network's outputs are flat, "
+            "(K,): end it with a Linear layer"
         )
-    if x.dtype != dtype:
-        raise DtypeError(
-            f"inputs are {x.dtype}; this network computes in {dtype}: convert them once "
-            f"with .astype('{dtype}')"
-        )
-    return device.put(x)
+    return chain, shape
+
+
+def network_dtype(given: Any) -> np.dtype:
+    """The dtype that a name or NumPy's type names. Raises SettingError for one not computed in."""
+    try:
+        name = "none" if given is None else np.dtype(given).name
+    except TypeError:
+        name = repr(given)
+    if name not in _DTYPES:
+        raise SettingError(f"dtype {name}: a Network computes in {' or '.join(_DTYPES)}")
+    return np.dtype(name)
+
+
+def _made_again(
+    made: tuple[Any, ...], theta: np.ndarray, state: dict[str, np.ndarray], draws: int
+) -> Network:
+    """What `Network.__reduce__` took apart."""
+    net = Network(*made)
+    net.theta = theta
+    net.state.update(state)
+    net.draws = draws
+    return net
 
 
 def _nested(arrays: dict[str, np.ndarray]) -> dict[str, Any]:

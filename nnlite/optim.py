@@ -14,7 +14,7 @@ import numpy as np
 
 from ..kernels import Backend
 from ..kernels.device import NUMPY, Device
-from ..kernels.errors import SettingError, unknown_name
+from ..kernels.errors import DtypeError, SettingError, ShapeError, unknown_name
 
 
 @dataclass
@@ -40,6 +40,25 @@ class Streams:
 
 _NO_STREAMS = Streams()
 _LEAST, _MOST = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
+
+
+def _check_vectors(
+    theta: np.ndarray, grad: np.ndarray, state: dict[str, np.ndarray], streams: Streams
+) -> None:
+    """Raise ShapeError or DtypeError unless all that a step reads and writes is like theta (P,)."""
+    shape, dtype, tail = theta.shape, theta.dtype, streams
+    if len(shape) != 1 or not theta.flags.c_contiguous or not getattr(theta.flags, "writeable", 1):
+        raise ShapeError(f"theta is {shape}; a step writes into it: (P,), contiguous, writable")
+    named = (("grad", grad), *state.items(), ("omega", tail.omega), ("anchor", tail.anchor),
+             ("path", tail.path), ("gain", tail.gain))  # fmt: skip
+    for name, vector in named:
+        if vector is None:
+            continue
+        if getattr(vector, "shape", None) != shape or not vector.flags.c_contiguous:
+            given = getattr(vector, "shape", type(vector).__name__)
+            raise ShapeError(f"{name} is {given}; a step needs it contiguous, like theta, {shape}")
+        if vector.dtype != dtype:
+            raise DtypeError(f"{name} is {vector.dtype}; theta is {dtype}: they must be alike")
 
 
 class Optimizer:
@@ -104,6 +123,7 @@ class SGD(Optimizer):
         return {"velocity": device.zeros((size,), dtype)} if self.momentum else {}
 
     def step(self, ops, theta, grad, state, count, streams=_NO_STREAMS) -> None:
+        _check_vectors(theta, grad, state, streams)
         if self.momentum:
             velocity = state["velocity"]
             ops.momentum_update(theta, grad, velocity, self.lr, self.momentum, *streams.tail)
@@ -122,6 +142,7 @@ class Adam(Optimizer):
     eps: float = 1e-8
 
     def step(self, ops, theta, grad, state, count, streams=_NO_STREAMS) -> None:
+        _check_vectors(theta, grad, state, streams)
         ops.adam_update(
             theta, grad, state["m"], state["v"],
             self.lr, self.beta1, self.beta2, self.eps, count, *streams.tail,
@@ -138,6 +159,7 @@ class RMSprop(Optimizer):
     eps: float = 1e-8
 
     def step(self, ops, theta, grad, state, count, streams=_NO_STREAMS) -> None:
+        _check_vectors(theta, grad, state, streams)
         ops.rmsprop_update(
             theta, grad, state["square"], self.lr, self.alpha, self.eps, *streams.tail
         )
@@ -148,7 +170,7 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {"sgd": SGD, "adam": Adam, "rmsprop": R
 
 def get_optimizer(name: str, **settings: Any) -> Optimizer:
     """The optimizer `name` with `settings`. Raises UnknownNameError or SettingError."""
-    if name not in OPTIMIZERS:
+    if not isinstance(name, str) or name not in OPTIMIZERS:
         raise unknown_name("optimizer", name, OPTIMIZERS)
     try:
         return OPTIMIZERS[name](**settings)

@@ -11,17 +11,29 @@ from __future__ import annotations
 import math
 import os
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from ..kernels.errors import CheckpointError, SettingError
-from .checkpoint import build_network, describe_network, load_arrays, save_arrays
+from .checkpoint import (
+    build_network,
+    check_state,
+    describe_network,
+    described,
+    load_arrays,
+    save_arrays,
+)
+from .checks import check_input
 from .layers import Linear
-from .layout import Shape
-from .net import Network, check_input
+from .layout import Layout, Shape
+from .net import Network
+from .workspace import EachThread, Workspace
 
 KIND = "sparse-network"
+# a file may describe a network of so many bytes, or so many times its own: more is no pruned one
+_WHOLE, _SPARSEST = 1 << 30, 10_000
 Path = str | os.PathLike[str]
 
 
@@ -81,8 +93,8 @@ class SparseNetwork:
     """A network's answers from its weights that are not zero.
 
     net: the pruned network; every exact zero of its theta is left out. Dense memory is kept for the
-    layers alone that run dense. Raises SettingError for a network without a dense layer at its end,
-    which would gain nothing.
+    layers alone that run dense. Any number of threads may ask at once. Raises SettingError for a
+    network without a dense layer at its end, which would gain nothing.
     """
 
     def __init__(self, net: Network) -> None:
@@ -106,7 +118,10 @@ class SparseNetwork:
             for at, layer in enumerate(net.layers)
             if at >= split and isinstance(layer, Linear)
         ]
-        self._rooms: dict[tuple[int, int], Any] = {}
+        self._each = EachThread(partial(Workspace, self.dtype, self.device))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return SparseNetwork, (self.to_network(),)
 
     def _layer(self, name: str, linear: Linear, views: dict[str, np.ndarray]) -> _Layer:
         rows, put = Rows.of(views[f"{name}.weight"]), self.device.put
@@ -118,29 +133,27 @@ class SparseNetwork:
         """The share of parameters that are zero."""
         return 1 - self.nonzeros / self.num_parameters
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the calling thread's buffers; they grow with the largest batch, and stay."""
+        return self._each.mine.nbytes
+
     def forward(self, x: np.ndarray) -> np.ndarray:
         """The outputs (N, K) for x (N, *input_shape), a new array. Raises what Network does."""
         if self.head is None:
             x = check_input(x, self.input_shape, self.dtype, self.device)
         else:
             x = self.head.trace(x).outputs
-        now = self.device.put(x.T)
-        for number, layer in enumerate(self.layers):
-            y = self._room(number, layer.linear.units, len(x))
+        now, workspace = self.device.put(x.T), self._each.mine
+        for layer in self.layers:
+            y = workspace.take((layer.name, "y"), (layer.linear.units, len(x)))
             layer.forward(self.ops, now, y)
             now = y
         return now.T.copy()
 
-    def _room(self, number: int, units: int, samples: int) -> Any:
-        """A layer's sums (units, samples), made once for each number of samples."""
-        key = number, samples
-        if key not in self._rooms:
-            self._rooms[key] = self.device.empty((units, samples), self.dtype)
-        return self._rooms[key]
-
     def to_network(self) -> Network:
         """The ordinary network of the same answers, zeros and all: a new one, which can learn."""
-        net = build_network(self.about, self.backend)
+        net = build_network(self.about, self.backend, "a sparse network")
         theta = np.zeros(net.num_parameters, net.dtype)
         views = net.layout.views(theta)
         for name, rows in self._parameters().items():
@@ -172,7 +185,8 @@ class SparseNetwork:
 
         Raises StorageError.
         """
-        layout = build_network(self.about, "reference").layout
+        chain, shape, _ = described(self.about, path)
+        layout = Layout(chain.parameters(shape))
         arrays = {f"state.{name}": array for name, array in self._state().items()}
         for name, rows in self._parameters().items():
             arrays |= _packed(name, rows, layout.shape(name))
@@ -187,14 +201,16 @@ class SparseNetwork:
                 f"{path} holds a '{about.get('kind')}', not a sparse network: Network.load reads "
                 "a 'network'"
             )
-        net = build_network(about, backend)
+        chain, shape, dtype = described(about, path)
+        _check_packed(chain.parameters(shape), dtype, arrays, path)
+        check_state(chain, shape, dtype, arrays, path)
+        net = build_network(about, backend, path)
         theta = np.zeros(net.num_parameters, net.dtype)
         for name, view in net.layout.views(theta).items():
             view[...] = _unpacked(name, view.shape, net.dtype, arrays, path)
-        for name, array in net.state.items():
-            found = _found(arrays, f"state.{name}", net.dtype, path, array.shape)
-            array[...] = net.device.put(found)
-        net.theta[...] = net.device.put(theta)
+        net.theta = theta
+        for name in net.state:
+            net.state[name] = arrays[f"state.{name}"]
         return SparseNetwork(net)
 
 
@@ -233,6 +249,22 @@ def _packed(name: str, rows: Rows, shape: Shape) -> dict[str, np.ndarray]:
     if sum(array.nbytes for array in kept.values()) < whole:
         return kept
     return {f"theta.{name}": rows.whole(_matrix(shape)).reshape(shape)}
+
+
+def _check_packed(
+    parameters: dict[str, Shape], dtype: np.dtype, arrays: dict[str, np.ndarray], path: Path
+) -> None:
+    """Raise CheckpointError for arrays that cannot be those parameters, making none."""
+    for name, shape in parameters.items():
+        if f"theta.{name}" in arrays:
+            _found(arrays, f"theta.{name}", dtype, path, shape)
+        else:
+            _found(arrays, f"counts.{name}", None, path, (_matrix(shape)[0],))
+    whole = sum(map(math.prod, parameters.values())) * dtype.itemsize
+    if whole > max(_WHOLE, _SPARSEST * sum(array.nbytes for array in arrays.values())):
+        raise CheckpointError(
+            f"{path} describes a network of {whole >> 20} MiB, of which it holds next to nothing"
+        )
 
 
 def _unpacked(

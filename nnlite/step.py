@@ -41,6 +41,7 @@ class TrainingStep:
         self.net, self.optimizer, self.moments = net, optimizer, moments
         self.streams, self.adjust = streams or Streams(), adjust
         self.active = None if active is None else net.mask(active)
+        self._active = active  # as it was given: labels from the host are looked at there
         self.grad = net.device.empty((net.num_parameters,), net.dtype)
         self._waiting: list[float] = []  # losses that are known already
         self._queued = 0  # losses that are still the device's
@@ -92,6 +93,8 @@ class TrainingStep:
 
     def _queue(self, x: np.ndarray, y: np.ndarray, count: int) -> None:
         net, device = self.net, self.net.device
+        if not device.owns(y):  # once it is on the device, nobody waits to look at it
+            y = net.loss.targets(y, (len(x), net.num_outputs), net.dtype, self._active)
         x, y = self._placed("x", x), self._placed("y", y)
         draw = net.draws
         if self._moves != net.workspace.moves:  # graphs remember where buffers were

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -149,3 +150,26 @@ class Scope:
     def work(self, size: int) -> np.ndarray:
         """Shared scratch (size,) for one kernel call."""
         return self._workspace.take((SHARED, "work"), (size,))
+
+
+class Frame:
+    """What one thread's passes work in: buffers, the pass that runs, and the scopes over both.
+
+    state: the network's persistent arrays, nested as its layers are. They and theta are shared by
+    all frames; nothing else is.
+    """
+
+    __slots__ = ("loss", "run", "scope", "workspace")
+
+    def __init__(self, ops: Backend, dtype: np.dtype, state: Mapping[str, Any], seed: int) -> None:
+        self.workspace = Workspace(dtype, ops.device)
+        self.run = Run(seed=seed)
+        self.scope = Scope(ops, self.workspace, "", state, self.run)
+        self.loss = Scope(ops, self.workspace, "loss")
+
+
+class EachThread(threading.local):
+    """`mine`: what `make` made when this thread first asked for it; it is gone with the thread."""
+
+    def __init__(self, make: Callable[[], Any]) -> None:
+        self.mine = make()

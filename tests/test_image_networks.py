@@ -93,7 +93,7 @@ def test_training_follows_the_batch(backend, batch):
     net.loss_and_grad(x, y, mode="train")
     z = Network((*net.layers[:1], Flatten(), Linear(1)), (8, 8, 2), backend, "float64", 2)
     z.trace(x)
-    maps = z._scope.child("0").take("y", (12, 8, 8, 8)).reshape(-1, 8)
+    maps = z._each.mine.scope.child("0").take("y", (12, 8, 8, 8)).reshape(-1, 8)
     assert relative_error(net.state["1.mean"], 0.1 * maps.mean(0)) <= tolerance("float64", 768)
     expected = 0.9 + 0.1 * maps.var(0, ddof=1)
     assert relative_error(net.state["1.var"], expected) <= tolerance("float64", 768)

@@ -381,7 +381,7 @@ BAD = {
     "float32 inputs": (lambda x, y: (x.astype("f"), y), errors.DtypeError, "astype"),
     "whole-number inputs": (lambda x, y: (x.astype(int), y), errors.DtypeError, "astype"),
     "too few labels": (lambda x, y: (x, y[:-1]), errors.ShapeError, "labels"),
-    "int32 labels": (lambda x, y: (x, y.astype("int32")), errors.DtypeError, "int64"),
+    "labels of floats": (lambda x, y: (x, y.astype("float32")), errors.DtypeError, "whole numbers"),
     "label too large": (lambda x, y: (x, y + K), errors.LabelError, f"0..{K - 1}"),
     "negative label": (lambda x, y: (x, y - K), errors.LabelError, "labels run from"),
     "NaN": (lambda x, y: (np.where(x == x[2], np.nan, x), y), errors.NonFiniteError, "row 2"),
@@ -399,7 +399,7 @@ def test_bad_input_is_named(backend, batch, case):
 @pytest.mark.parametrize(
     ("build", "error", "message"),
     [
-        (lambda: Linear(0), errors.SettingError, "at least one"),
+        (lambda: Linear(0), errors.SettingError, "at least 1"),
         (lambda: Linear(3, "rleu"), errors.UnknownNameError, "Did you mean 'relu'"),
         (lambda: Linear(3, "leaky_relu", -0.1), errors.SettingError, "above 0"),
         (lambda: Network([], (3,)), errors.SettingError, "at least one layer"),

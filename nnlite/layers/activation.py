@@ -10,6 +10,7 @@ import numpy as np
 
 from ...kernels.codes import ACTIVATIONS, IDENTITY
 from ...kernels.errors import SettingError, unknown_name
+from ..checks import real, settle
 from ..layout import Shape
 from ..workspace import Buffer, Scope
 from .base import Layer, own
@@ -24,13 +25,18 @@ def curvature(name: str, y: np.ndarray) -> np.ndarray | None:
     return None
 
 
-def check_activation(name: str, slope: float) -> None:
-    """Raise UnknownNameError for a name that is none, SettingError for a slope it cannot have."""
-    if name not in ACTIVATIONS:
+def slope_of(name: str, slope: float) -> float:
+    """The slope of an activation, as a float.
+
+    Raises UnknownNameError for a name that is none, SettingError for a slope it cannot have.
+    """
+    if not isinstance(name, str) or name not in ACTIVATIONS:
         raise unknown_name("activation", name, ACTIVATIONS)
+    slope = real(name, "slope", slope)
     if name == "leaky_relu" and not slope > 0:
         # the derivative is read off the sign of the output, which needs this
         raise SettingError(f"leaky_relu got slope={slope}; it must be above 0")
+    return slope
 
 
 class Activated(Layer):
@@ -83,7 +89,7 @@ class Activation(Layer):
     slope: float = 0.01
 
     def __post_init__(self) -> None:
-        check_activation(self.name, self.slope)
+        settle(self, slope=slope_of(self.name, self.slope))
 
     @property
     def _act(self) -> int:

@@ -7,20 +7,33 @@ returned. `dp` and `out` are views of the same names into some other vector of l
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
 from ...kernels import Backend
 from ...kernels.codes import IDENTITY
+from ...kernels.errors import SettingError
 from ..init import Initialiser
 from ..layout import Shape
 from ..workspace import Buffer, Mode, Scope
 
+Start = float | np.ndarray | Callable[[], np.ndarray]  # of state, see `Layer.state`
 Views = Mapping[str, Any]  # name -> array, or for a composite layer, part -> its own views
 # visit(layer, k, p, out, saved, dy): asked at each layer on the way back
 Visit = Callable[["Layer", Scope, Views, Views, Any, np.ndarray], None]
+
+
+def layers_of(owner: str, given: Any) -> tuple[Layer, ...]:
+    """`given` as a tuple of layers. Raises SettingError for what is none."""
+    found = tuple(given) if isinstance(given, Iterable) else (given,)
+    for layer in found:
+        if not isinstance(layer, Layer):
+            kind = isinstance(layer, type)
+            hint = f"an object of it: {layer.__name__}(...)" if kind else "objects of nnlite.layers"
+            raise SettingError(f"{owner} got {layer!r:.80} as a layer; give {hint}")
+    return found
 
 
 def own(array: Any) -> Any:
@@ -62,10 +75,10 @@ class Layer:
         """Name and shape of each parameter, in the order they have in theta."""
         return {}
 
-    def state(self, input_shape: Shape) -> dict[str, tuple[Shape, float | np.ndarray]]:
+    def state(self, input_shape: Shape) -> dict[str, tuple[Shape, Start]]:
         """Name, shape and first value of what persists between passes beside theta.
 
-        The value is a number, or an array that broadcasts to the shape.
+        The value is a number, an array that broadcasts to the shape, or a function that makes one.
         """
         return {}
 

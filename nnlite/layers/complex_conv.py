@@ -14,11 +14,12 @@ from typing import NamedTuple
 import numpy as np
 
 from ...kernels.codes import IDENTITY
-from ...kernels.errors import ShapeError
+from ...kernels.errors import SettingError, ShapeError
+from ..checks import flag, settle
 from ..init import glorot_deviation
 from ..layout import Shape
 from ..workspace import Buffer, Scope
-from .base import Layer, Views
+from .base import Layer, Start, Views
 from .conv import Conv2d
 from .shapes import image
 
@@ -44,6 +45,12 @@ class ComplexConv2d(Conv2d):
     bias: bool = False
     real_input: bool = False
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        settle(self, real_input=flag("ComplexConv2d", "real_input", self.real_input))
+        if self.bias:
+            raise SettingError("ComplexConv2d got bias=True; it has none: leave bias out")
+
     @property
     def _maps(self) -> int:
         return 2 * self.filters
@@ -54,7 +61,7 @@ class ComplexConv2d(Conv2d):
             channels = _half("ComplexConv2d", channels)
         return {"weight": (self.filters, 2, *self.size, channels)}  # type: ignore[misc]
 
-    def state(self, input_shape: Shape) -> dict[str, tuple[Shape, float | np.ndarray]]:
+    def state(self, input_shape: Shape) -> dict[str, tuple[Shape, Start]]:
         _, *shape = self.parameters(input_shape)["weight"]
         return {"context": (tuple(shape), np.array([1.0, 0.0]).reshape(2, 1, 1, 1))}
 

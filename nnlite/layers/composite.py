@@ -11,10 +11,11 @@ import numpy as np
 
 from ...kernels.codes import IDENTITY
 from ...kernels.errors import SettingError, ShapeError
+from ..checks import settle
 from ..layout import Shape
 from ..workspace import Buffer, Scope
-from .activation import Activated, check_activation, curvature
-from .base import Layer, Views
+from .activation import Activated, curvature, slope_of
+from .base import Layer, Start, Views, layers_of
 
 _NOTHING: dict[str, Any] = {}
 
@@ -26,7 +27,7 @@ class Sequential(Layer):
     layers: tuple[Layer, ...]
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "layers", tuple(self.layers))  # a list will do
+        object.__setattr__(self, "layers", layers_of("Sequential", self.layers))
 
     @cached_property
     def _named(self) -> tuple[tuple[str, Layer], ...]:
@@ -50,7 +51,7 @@ class Sequential(Layer):
             for inner, shape in layer.parameters(given).items()
         }
 
-    def state(self, input_shape: Shape) -> dict[str, tuple[Shape, float | np.ndarray]]:
+    def state(self, input_shape: Shape) -> dict[str, tuple[Shape, Start]]:
         return {
             f"{name}.{inner}": start
             for name, layer, given in self._shaped(input_shape)
@@ -167,11 +168,11 @@ class Residual(Activated):
     slope: float = 0.01
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "body", tuple(self.body))
-        object.__setattr__(self, "shortcut", tuple(self.shortcut))
+        object.__setattr__(self, "body", layers_of("Residual", self.body))
+        object.__setattr__(self, "shortcut", layers_of("Residual", self.shortcut))
         if not self.body:
             raise SettingError("a Residual needs at least one layer in its body; it got none")
-        check_activation(self.activation, self.slope)
+        settle(self, slope=slope_of(self.activation, self.slope))
 
     @cached_property
     def _paths(self) -> dict[str, Sequential]:
@@ -193,7 +194,7 @@ class Residual(Activated):
             for name, shape in path.parameters(input_shape).items()
         }
 
-    def state(self, input_shape: Shape) -> dict[str, tuple[Shape, float | np.ndarray]]:
+    def state(self, input_shape: Shape) -> dict[str, tuple[Shape, Start]]:
         return {
             f"{part}.{name}": start
             for part, path in self._paths.items()

@@ -8,17 +8,19 @@ network of these layers, and every verb holds.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 
 from ...kernels.codes import IDENTITY
-from ...kernels.errors import SettingError, ShapeError
+from ...kernels.errors import ShapeError
+from ..checks import flag, settle, whole
 from ..init import glorot_deviation
 from ..layout import Shape
 from ..workspace import Buffer, Scope
-from .activation import Activated, check_activation
-from .base import Layer, Views, own
+from .activation import Activated, slope_of
+from .base import Layer, Start, Views, own
 from .conv import Conv2d
 from .linear import Linear, Saved
 
@@ -95,7 +97,7 @@ class ContextLinear(Linear):
     The context is 1 until somebody sets it. The other verbs have z = c x as their input, `saved.x`.
     """
 
-    def state(self, input_shape: Shape) -> dict[str, tuple[Shape, float | np.ndarray]]:
+    def state(self, input_shape: Shape) -> dict[str, tuple[Shape, Start]]:
         return {"context": (input_shape, 1.0)}
 
     def buffers(self, ops, input_shape: Shape, n: int, want_dx: bool = True) -> dict[str, Buffer]:
@@ -140,8 +142,8 @@ class Rotation(Layer):
             raise ShapeError(f"Rotation got samples of shape {input_shape}; it takes flat ones")
         return input_shape
 
-    def state(self, input_shape: Shape) -> dict[str, tuple[Shape, float | np.ndarray]]:
-        return {"context": ((*input_shape, *input_shape), np.eye(input_shape[0]))}
+    def state(self, input_shape: Shape) -> dict[str, tuple[Shape, Start]]:
+        return {"context": ((*input_shape, *input_shape), partial(np.eye, *input_shape))}
 
     def buffers(self, ops, input_shape: Shape, n: int, want_dx: bool = True) -> dict[str, Buffer]:
         found = {"y": Buffer((n, *input_shape))}
@@ -194,9 +196,12 @@ class ComplexLinear(Activated):
     real: bool = False
 
     def __post_init__(self) -> None:
-        if self.units < 1:
-            raise SettingError(f"ComplexLinear got units={self.units}; a layer has at least one")
-        check_activation(self.activation, self.slope)
+        settle(
+            self,
+            units=whole("ComplexLinear", "units", self.units, 1),
+            slope=slope_of(self.activation, self.slope),
+            real=flag("ComplexLinear", "real", self.real),
+        )
 
     @property
     def _planes(self) -> int:
@@ -213,7 +218,7 @@ class ComplexLinear(Activated):
     def parameters(self, input_shape: Shape) -> dict[str, Shape]:
         return {"weight": (self.units, 2, input_shape[-1])}
 
-    def state(self, input_shape: Shape) -> dict[str, tuple[Shape, float | np.ndarray]]:
+    def state(self, input_shape: Shape) -> dict[str, tuple[Shape, Start]]:
         return {"context": ((2, input_shape[-1]), np.array([[1.0], [0.0]]))}
 
     def initialise(self, rng: np.random.Generator, p: Views, init) -> None:
@@ -331,7 +336,7 @@ class ContextConv2d(Conv2d):
     Cheung et al. 2019, Eq. 8. It is 1 until somebody sets it.
     """
 
-    def state(self, input_shape: Shape) -> dict[str, tuple[Shape, float | np.ndarray]]:
+    def state(self, input_shape: Shape) -> dict[str, tuple[Shape, Start]]:
         return {"context": ((*self.size, input_shape[-1]), 1.0)}  # type: ignore[misc]
 
     def buffers(self, ops, input_shape: Shape, n: int, want_dx: bool = True) -> dict[str, Buffer]:

@@ -9,10 +9,11 @@ import numpy as np
 
 from ...kernels.codes import IDENTITY
 from ...kernels.errors import SettingError, unknown_name
+from ..checks import flag, settle, whole
 from ..init import Initialiser
 from ..layout import Shape
 from ..workspace import Buffer, Scope
-from .activation import Activated, check_activation
+from .activation import Activated, slope_of
 from .base import Views
 from .shapes import Pair, image, pair, windows
 
@@ -42,8 +43,6 @@ class Conv2d(Activated):
     bias: bool = True
 
     def __post_init__(self) -> None:
-        if self.filters < 1:
-            raise SettingError(f"Conv2d got filters={self.filters}; a layer has at least one")
         size = pair("Conv2d", "size", self.size, 1)
         padding = self.padding
         if padding == "same":
@@ -52,10 +51,15 @@ class Conv2d(Activated):
             padding = (size[0] // 2, size[1] // 2)
         elif isinstance(padding, str):
             raise unknown_name("padding", padding, ("same",))
-        object.__setattr__(self, "size", size)
-        object.__setattr__(self, "stride", pair("Conv2d", "stride", self.stride, 1))
-        object.__setattr__(self, "padding", pair("Conv2d", "padding", padding, 0))
-        check_activation(self.activation, self.slope)
+        settle(
+            self,
+            filters=whole("Conv2d", "filters", self.filters, 1),
+            size=size,
+            stride=pair("Conv2d", "stride", self.stride, 1),
+            padding=pair("Conv2d", "padding", padding, 0),
+            slope=slope_of(self.activation, self.slope),
+            bias=flag("Conv2d", "bias", self.bias),
+        )
 
     def output_shape(self, input_shape: Shape) -> Shape:
         rows, columns = windows("Conv2d", input_shape, self.size, self.stride, self.padding)  # type: ignore[arg-type]

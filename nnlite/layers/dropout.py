@@ -9,6 +9,7 @@ from functools import lru_cache
 import numpy as np
 
 from ...kernels.errors import SettingError
+from ..checks import real, settle
 from ..layout import Shape
 from ..workspace import Buffer, Scope
 from .base import Layer
@@ -32,8 +33,10 @@ class Dropout(Layer):
     rate: float
 
     def __post_init__(self) -> None:
-        if not 0 <= self.rate < 1:
-            raise SettingError(f"Dropout got rate={self.rate}; it must lie in [0, 1)")
+        rate = real("Dropout", "rate", self.rate)
+        if not 0 <= rate < 1:
+            raise SettingError(f"Dropout got rate={rate}; it must lie in [0, 1)")
+        settle(self, rate=rate)
 
     def output_shape(self, input_shape: Shape) -> Shape:
         return input_shape

@@ -8,11 +8,12 @@ from typing import NamedTuple
 import numpy as np
 
 from ...kernels.codes import IDENTITY
-from ...kernels.errors import SettingError, ShapeError
+from ...kernels.errors import ShapeError
+from ..checks import flag, settle, whole
 from ..init import Initialiser
 from ..layout import Shape
 from ..workspace import Buffer, Scope
-from .activation import Activated, check_activation
+from .activation import Activated, slope_of
 from .base import Views, add_gram
 
 
@@ -37,9 +38,12 @@ class Linear(Activated):
     bias: bool = True
 
     def __post_init__(self) -> None:
-        if self.units < 1:
-            raise SettingError(f"Linear got units={self.units}; a layer has at least one")
-        check_activation(self.activation, self.slope)
+        settle(
+            self,
+            units=whole("Linear", "units", self.units, 1),
+            slope=slope_of(self.activation, self.slope),
+            bias=flag("Linear", "bias", self.bias),
+        )
 
     def output_shape(self, input_shape: Shape) -> Shape:
         if len(input_shape) != 1:
@@ -113,8 +117,8 @@ class Linear(Activated):
             ops.dense_forward(rows, p["weight"], None, IDENTITY, 0.0, flat)
         if tp is not None:
             wide = device.empty((n, count * self.units), saved.y.dtype)
-            weights = np.ascontiguousarray(tp["weight"]).reshape(count * self.units, -1)
-            biases = np.ascontiguousarray(tp["bias"]).reshape(-1) if "bias" in tp else None
+            weights = device.put(tp["weight"]).reshape(count * self.units, -1)
+            biases = device.put(tp["bias"]).reshape(-1) if "bias" in tp else None
             ops.dense_forward(saved.x, weights, biases, IDENTITY, 0.0, wide)
             tz += wide.reshape(n, count, self.units).transpose(1, 0, 2)
         ty = device.empty(tz.shape, tz.dtype)
@@ -129,7 +133,7 @@ class Linear(Activated):
         """All cotangents in one product, (dz_1 ... dz_V)^T x."""
         count, n = dy.shape[:2]
         dz = self._pulled(k, saved.y, dy.reshape(count * n, -1)).reshape(dy.shape)
-        wide = np.ascontiguousarray(dz.transpose(1, 0, 2)).reshape(n, count * self.units)
+        wide = k.ops.device.put(dz.transpose(1, 0, 2)).reshape(n, count * self.units)
         device = k.ops.device
         dw = device.empty((count * self.units, saved.x.shape[1]), dz.dtype)
         db = device.empty((count * self.units,), dz.dtype)

@@ -9,10 +9,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ...kernels.errors import ModeError, SettingError, ShapeError, unknown_name
+from ..checks import flag, real, settle
 from ..layout import Shape
 from ..workspace import Buffer, Scope
-from .activation import Activated, check_activation
-from .base import Views
+from .activation import Activated, slope_of
+from .base import Start, Views
 
 _SUMS = 64  # parts that the kernels cut rows into, each with sums of its own
 STATISTICS = ("running", "batch")
@@ -50,14 +51,21 @@ class BatchNorm2d(Activated):
     slope: float = 0.01
 
     def __post_init__(self) -> None:
-        if not 0 < self.momentum <= 1 or not self.eps > 0:
+        momentum, eps = (real("BatchNorm2d", n, getattr(self, n)) for n in ("momentum", "eps"))
+        if not 0 < momentum <= 1 or not eps > 0:
             raise SettingError(
-                f"BatchNorm2d got momentum={self.momentum}, eps={self.eps}; "
+                f"BatchNorm2d got momentum={momentum}, eps={eps}; "
                 "momentum must lie in (0, 1] and eps above 0"
             )
-        if self.statistics not in STATISTICS:
+        if not isinstance(self.statistics, str) or self.statistics not in STATISTICS:
             raise unknown_name("statistics", self.statistics, STATISTICS)
-        check_activation(self.activation, self.slope)
+        settle(
+            self,
+            momentum=momentum,
+            eps=eps,
+            affine=flag("BatchNorm2d", "affine", self.affine),
+            slope=slope_of(self.activation, self.slope),
+        )
 
     def output_shape(self, input_shape: Shape) -> Shape:
         if len(input_shape) not in (1, 3):
@@ -70,7 +78,7 @@ class BatchNorm2d(Activated):
     def parameters(self, input_shape: Shape) -> dict[str, Shape]:
         return {"weight": input_shape[-1:], "bias": input_shape[-1:]} if self.affine else {}
 
-    def state(self, input_shape: Shape) -> dict[str, tuple[Shape, float | np.ndarray]]:
+    def state(self, input_shape: Shape) -> dict[str, tuple[Shape, Start]]:
         if self.statistics == "batch":
             return {}
         return {"mean": (input_shape[-1:], 0.0), "var": (input_shape[-1:], 1.0)}

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ...kernels.errors import SettingError
+from ..checks import settle
 from ..layout import Shape
 from ..workspace import Buffer
 from .base import Layer
@@ -46,8 +47,7 @@ class MaxPool2d(Layer):
             )
         if size[0] * size[1] > _PLACES:
             raise SettingError(f"MaxPool2d got size={size}; a window holds at most {_PLACES:,}")
-        for name, value in (("size", size), ("stride", stride), ("padding", padding)):
-            object.__setattr__(self, name, value)
+        settle(self, size=size, stride=stride, padding=padding)
 
     def output_shape(self, input_shape: Shape) -> Shape:
         rows, columns = windows("MaxPool2d", input_shape, self.size, self.stride, self.padding)  # type: ignore[arg-type]
@@ -87,10 +87,6 @@ class _Mean(Layer):
     def _rectangles(self, input_shape: Shape) -> tuple[np.ndarray, np.ndarray]:
         """First and last (excluded) row and column of each output: int64 (h, 2) and (w, 2)."""
         raise NotImplementedError
-
-    def output_shape(self, input_shape: Shape) -> Shape:
-        rows, columns = self._rectangles(input_shape)
-        return len(rows), len(columns), input_shape[2]
 
     def buffers(self, ops, input_shape: Shape, n: int, want_dx: bool = True) -> dict[str, Buffer]:
         found = {"y": Buffer((n, *self.output_shape(input_shape)))}
@@ -138,11 +134,14 @@ class AvgPool2d(_Mean):
     def __post_init__(self) -> None:
         size = pair("AvgPool2d", "size", self.size, 1)
         stride = size if self.stride is None else pair("AvgPool2d", "stride", self.stride, 1)
-        object.__setattr__(self, "size", size)
-        object.__setattr__(self, "stride", stride)
+        settle(self, size=size, stride=stride)
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        rows, columns = windows("AvgPool2d", input_shape, self.size, self.stride, (0, 0))  # type: ignore[arg-type]
+        return rows, columns, input_shape[2]
 
     def _rectangles(self, input_shape: Shape) -> tuple[np.ndarray, np.ndarray]:
-        rows, columns = windows("AvgPool2d", input_shape, self.size, self.stride, (0, 0))  # type: ignore[arg-type]
+        rows, columns, _ = self.output_shape(input_shape)
         return (
             _regular(rows, self.size[0], self.stride[0]),  # type: ignore[index]
             _regular(columns, self.size[1], self.stride[1]),  # type: ignore[index]
@@ -160,7 +159,11 @@ class AdaptiveAvgPool2d(_Mean):
     columns: int
 
     def __post_init__(self) -> None:
-        pair("AdaptiveAvgPool2d", "rows, columns", (self.rows, self.columns), 1)
+        rows, columns = pair("AdaptiveAvgPool2d", "rows, columns", (self.rows, self.columns), 1)
+        settle(self, rows=rows, columns=columns)
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        return self.rows, self.columns, image("AdaptiveAvgPool2d", input_shape)[2]
 
     def _rectangles(self, input_shape: Shape) -> tuple[np.ndarray, np.ndarray]:
         height, width, _ = image("AdaptiveAvgPool2d", input_shape)

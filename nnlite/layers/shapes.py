@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ...kernels.errors import SettingError, ShapeError
+from ..checks import whole
 from ..layout import Shape
 
 Pair = int | tuple[int, int]
@@ -10,17 +11,14 @@ Pair = int | tuple[int, int]
 
 def pair(owner: str, what: str, given: Pair, least: int) -> tuple[int, int]:
     """`given` as (rows, columns). Raises SettingError for anything but whole numbers >= least."""
-    values = tuple(given) if isinstance(given, tuple | list) else (given, given)
-    if (
-        len(values) != 2
-        or any(isinstance(v, bool) or not isinstance(v, int) for v in values)
-        or min(values) < least
-    ):
+    try:
+        rows, columns = given if isinstance(given, tuple | list) else (given, given)
+        return whole(owner, what, rows, least), whole(owner, what, columns, least)
+    except (SettingError, ValueError):
         raise SettingError(
-            f"{owner} got {what}={given!r}; give a whole number of at least {least}, or a pair "
+            f"{owner} got {what}={given!r:.80}; give a whole number of at least {least}, or a pair "
             "(rows, columns) of them"
-        )
-    return values
+        ) from None
 
 
 def image(owner: str, input_shape: Shape) -> tuple[int, int, int]:

@@ -1,0 +1,48 @@
+"""What a network keeps beside theta, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, MutableMapping
+
+import numpy as np
+
+from ..kernels.device import Device
+from ..kernels.errors import SettingError, ShapeError, unknown_name
+from .checks import check_array
+
+
+class State(MutableMapping[str, np.ndarray]):
+    """Arrays by name, which layers see where they lie: assigning one copies into it.
+
+    Names neither come nor go; shapes and dtype stay. Raises UnknownNameError for another name,
+    ShapeError or DtypeError for an array that does not fit, SettingError for what would remove one.
+    """
+
+    def __init__(self, arrays: Mapping[str, np.ndarray], dtype: np.dtype, device: Device) -> None:
+        self._arrays, self._dtype, self._device = arrays, dtype, device
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        return self._arrays[name]
+
+    def __setitem__(self, name: str, array: np.ndarray) -> None:
+        if name not in self._arrays:
+            raise unknown_name("state", name, self._arrays)
+        ours = self._arrays[name]
+        if array is ours:  # `state[name] += ...` has changed it already
+            return
+        check_array(array, f"state '{name}'", self._dtype, self._device)
+        if array.shape != ours.shape:
+            raise ShapeError(f"state '{name}' has shape {ours.shape}; it was given {array.shape}")
+        ours[...] = self._device.put(array)
+
+    def __delitem__(self, name: str) -> None:
+        raise SettingError(f"state '{name}' belongs to a layer and cannot be removed")
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._arrays)
+
+    def __len__(self) -> int:
+        return len(self._arrays)
+
+    def __repr__(self) -> str:
+        return f"State({dict(self._arrays)})"
