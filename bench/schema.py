@@ -42,7 +42,8 @@ def fault(value: Any, wanted: Any, where: str = "") -> str | None:
         return None
     if origin in (Union, types.UnionType):
         said = [fault(value, one, where) for one in inner]
-        return None if None in said else _other(value, wanted, where)
+        meant = (bad for one, bad in zip(inner, said, strict=True) if _is_meant(value, one))
+        return None if None in said else next(meant, None) or _other(value, wanted, where)
     if is_typeddict(wanted) and isinstance(value, dict):
         return _record_fault(value, wanted, where)
     if origin is list and isinstance(value, list):
@@ -66,6 +67,14 @@ def _record_fault(value: dict[str, Any], wanted: Any, where: str) -> str | None:
         elif bad := fault(value[key], get_args(declared)[0] if optional else declared, at):
             return bad
     return None
+
+
+def _is_meant(value: Any, wanted: Any) -> bool:
+    """Whether `value` may be of a TypedDict `wanted`: it has no literal that is another's."""
+    if not isinstance(value, dict) or not is_typeddict(wanted):
+        return False
+    marks = {key: one for key, one in get_type_hints(wanted).items() if get_origin(one) is Literal}
+    return all(value[key] in get_args(one) for key, one in marks.items() if key in value)
 
 
 def _other(value: Any, wanted: Any, where: str) -> str:
@@ -123,10 +132,12 @@ def decode(
     error: type[WeightspaceError],
     hint: str,
     toml: bool = False,
+    place: str = "",
 ) -> Any:
     """The value of a JSON (or TOML) text, which is of the type `wanted`.
 
-    Raises `error` in a line: `source`, what is wrong, and `hint`, what to do about it.
+    Raises `error` in a line: `source`, what is wrong and at which `place` in it, and `hint`, what
+    to do about it.
     """
     try:
         value = _parsed(text, toml)
@@ -136,7 +147,7 @@ def decode(
     except ValueError as wrong:
         bad = f"it is not {'TOML' if toml else 'JSON'} ({str(wrong).splitlines()[0]})"
     if bad:
-        raise error(f"{source} is damaged: {bad}; {hint}")
+        raise error(f"{source} is damaged: {place}{bad}; {hint}")
     return value
 
 
@@ -173,7 +184,7 @@ def read_lines(
     """
     lines = read_text(path, error, hint).split("\n")
     return [
-        decode(line, wanted, f"{path}, line {number},", error, hint)
+        decode(line, wanted, str(path), error, hint, place=f"line {number}: ")
         for number, line in enumerate(lines, start=1)
         if line.strip()
     ]

@@ -14,7 +14,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple, TypedDict
@@ -166,7 +166,7 @@ def _one_part(work: Work, part: Part) -> list[Row]:
     path = work.folder / f"{part.name}.jsonl"
     work.bar = work.progress.add_task(f"seed {work.seed}: {part.name}", total=None, note="")
     if path.exists():
-        rows = list(read_rows(path))
+        rows = read_rows(path)
         work.advance(1, 1, "done before")
         return rows
     rows = [plain({"part": part.name, "seed": work.seed, **row}) for row in part.run(work)]
@@ -184,9 +184,9 @@ class PartRow(TypedDict):
     seed: int
 
 
-def read_rows(path: Path) -> Iterator[Row]:
-    """The rows that a part wrote. Raises CheckpointError for a damaged file."""
-    yield from read_lines(path, PartRow, "remove it, and --resume does that part anew")
+def read_rows(path: Path, wanted: Any = PartRow) -> list[Row]:
+    """The rows that a part wrote, of the type `wanted`. Raises CheckpointError for damaged ones."""
+    return read_lines(path, wanted, "remove it, and --resume does that part anew")
 
 
 def _asked(plan: StudyPlan) -> dict[str, Any]:
