@@ -11,6 +11,7 @@ from typing import Any
 from ..kernels.errors import DataError
 from . import bench_figures, machine, records, startup
 from .kernels import title
+from .record_kinds import KINDS
 from .report import image, write_html
 
 Record = Mapping[str, Any]
@@ -22,7 +23,7 @@ def write_page(files: Sequence[Path], target: Path) -> Path:
     Of what was measured twice, the later one is shown; of peaks, the median. Raises
     DataNotFoundError and DataError.
     """
-    found = [one for path in files for one in records.read(path)]
+    found = [one for path in files for one in records.read(path, KINDS)]
     if not found:
         raise DataError(f"no results in {', '.join(map(str, files))}")
     kinds = {kind: [one for one in found if one.get("kind") == kind] for kind in _SECTIONS}
@@ -32,11 +33,14 @@ def write_page(files: Sequence[Path], target: Path) -> Path:
         for kind, section in _SECTIONS.items()
         if kinds[kind]
     ]
-    here = found[-1]["machine"]
+    if not sections:
+        raise DataError(f"nothing to show in {', '.join(map(str, files))}")
+    last = [one for one in found if one["kind"] in KINDS][-1]
+    here = last["machine"]
     lead = [
         f"{here['cpu']}, {here['cores']} cores, {here['system']}",
         f"commit {(here['commit'] or 'unknown')[:10]}{', changed' if here['dirty'] else ''}; "
-        f"{found[-1]['date'][:10]}",
+        f"{last['date'][:10]}",
     ]
     return write_html(target, "weightspace bench", lead, "".join(sections), here["versions"])
 

@@ -17,6 +17,7 @@ from ..kernels.errors import SettingError, StorageError, WeightspaceError
 from . import cli_bench, cli_sweep
 
 if TYPE_CHECKING:
+    from .runs import Plan
     from .studies import Study
 
 app = typer.Typer(
@@ -74,68 +75,109 @@ def run(
         typer.Option("--set", help="key=value: steps=100, stream.num_tasks=5, ewc.lam=10,30."),
     ] = None,
     resume: Annotated[bool, typer.Option(help="Continue what is unfinished in --out.")] = False,
-    overwrite: Annotated[bool, typer.Option(help="Replace what is in --out.")] = False,
+    overwrite: Annotated[bool, typer.Option(help="Replace the run in --out.")] = False,
+    retry: Annotated[
+        bool, typer.Option(help="With --resume: train again what came to nothing.")
+    ] = False,
 ) -> None:
-    """Learn an experiment's tasks in sequence, with several methods side by side."""
+    """Learn an experiment's tasks in sequence, with several methods side by side.
+
+    The exit status is 1 where a run came to nothing.
+    """
     from .studies import find
 
     if resume and overwrite:
         raise SettingError("--resume and --overwrite contradict each other; give one of them")
+    if retry and not resume:
+        raise SettingError("--retry is for what --resume finds; give both")
     if study := find(experiment):
-        if method:
-            raise SettingError(f"'{experiment}' has no --method: --set says what it compares")
+        if method or retry:
+            raise SettingError(
+                f"'{experiment}' has no {'--method' if method else '--retry'}: --set says what it "
+                "compares, and what is missing is done by --resume"
+            )
         _run_study(study.with_settings(settings or []), backend, range(seed, seed + trials),
                    out, data_dir, resume, overwrite)  # fmt: skip
         return
-    from ..methods import Interrupted
-    from ..methods.correlation import KINDS
-    from ..nnlite.files import write_whole
     from .experiments import apply_settings, get_preset, variants
-    from .experiments.kutalev_importances import after_last_task
-    from .psp_figures import draw_first
-    from .report import notes, write_report
-    from .runs import Plan, plain
-    from .runs import run as run_plan
+    from .locks import held
+    from .runs import Plan
     from .style import require_matplotlib
-    from .tables import aggregate, as_csv, render, render_correlations
 
     require_matplotlib()
     preset = apply_settings(get_preset(experiment), settings or [])
-    folder = out or Path("runs") / preset.name
     plan = Plan(
         preset,
         variants(preset, method or []),
         backend,
         list(range(seed, seed + trials)),
-        folder,
+        out or Path("runs") / preset.name,
         data_dir,
         resume,
         overwrite,
+        retry,
     )
+    with held(plan.out):
+        failed = _run_plan(plan)
+    raise typer.Exit(int(failed))
+
+
+def _run_plan(plan: Plan) -> bool:
+    """Run, write what tells of all runs together, and tell it; whether any came to nothing."""
+    from ..methods import Interrupted
+    from ..nnlite.files import write_whole
+    from .groups import group
+    from .psp_figures import draw_first
+    from .report import failures, notes, write_report
+    from .runs import run as run_plan
+    from .tables import aggregate, as_csv, render
+
     try:
-        summaries = run_plan(plan, console)
+        runs = run_plan(plan, console)
     except Interrupted as stopped:
         errors.print(f"[yellow]{escape(str(stopped))}[/]", highlight=False, soft_wrap=True)
         raise typer.Exit(130) from None
-    lines = aggregate(summaries)
-    write_whole(folder / "summary.json", json.dumps(plain({"runs": summaries}), indent=1) + "\n")
+    preset, folder = plan.preset, plan.out
+    groups = group(runs).groups
+    lines = aggregate(groups)
+    about = {"runs": [run.summary for run in runs if not run.failed]}
+    if failed := failures(groups):
+        about["failed"] = [run.summary for run in runs if run.failed]
+    write_whole(folder / "summary.json", json.dumps(about, indent=1) + "\n")
     write_whole(folder / "table.csv", as_csv(lines))
-    page = write_report([folder], folder / "report.html")
-    if any(variant.method == "superposition" for variant in plan.variants):
-        turn = preset.turn or preset.steps or 0
-        draw_first([folder], folder / "figures" / "first-task.png", turn=turn)
+    page = None
+    if about["runs"]:
+        page = write_report([folder], folder / "report.html")
+        if any(variant.method == "superposition" for variant in plan.variants):
+            turn = preset.turn or preset.steps or 0
+            draw_first([folder], folder / "figures" / "first-task.png", turn=turn)
     console.print()
     title = f"{preset.name}: test accuracy after all tasks"
     console.print(render(lines, title, console.width))
+    _tell_correlations(folder)
+    for note in notes(lines):
+        console.print(f"[dim]{escape(note)}[/]", highlight=False)
+    if failed:
+        console.print(f"[yellow]{len(failed)} runs came to nothing:[/]")
+    for line in failed:
+        console.print(f"  {escape(line)}", highlight=False, soft_wrap=True)
+    if page is not None:
+        console.print(f"\nfigures  {folder}/figures, and in each run's folder", highlight=False)
+        console.print(f"[bold]open     file://{page.resolve()}[/]", highlight=False, soft_wrap=True)
+    return bool(failed)
+
+
+def _tell_correlations(folder: Path) -> None:
+    """The correlations of importances, where a run measured them."""
+    from ..methods.correlation import KINDS
+    from .experiments.kutalev_importances import after_last_task
+    from .tables import render_correlations
+
     probed = sorted(folder.glob("*/seed-*/correlations.csv"))
     for kind in KINDS if probed else ():
         pairs = after_last_task([path.parent for path in probed], kind)
         title = f"{kind} correlation of importances after the last task, by layer"
         console.print(render_correlations(pairs, title))
-    for note in notes(lines):
-        console.print(f"[dim]{escape(note)}[/]", highlight=False)
-    console.print(f"\nfigures  {folder}/figures, and in each run's folder", highlight=False)
-    console.print(f"[bold]open     file://{page.resolve()}[/]", highlight=False, soft_wrap=True)
 
 
 def _run_study(

@@ -64,6 +64,7 @@ def sweep(
     overwrite: Annotated[bool, typer.Option(help="Replace what is in --out.")] = False,
 ) -> None:
     """Choose settings on held-out training images, then test the choices on fresh seeds."""
+    from .locks import held
     from .studies import find
     from .style import require_matplotlib
     from .sweep import SweepPlan, make_executor, read_axes
@@ -81,9 +82,10 @@ def sweep(
         inner,
     )  # fmt: skip
     folder = out or Path("runs") / f"sweep-{experiment}"
-    with make_executor(dask, workers, backend) as executor:
-        done = _run(plan, folder, executor, data_dir, resume, overwrite)
-    _tell(plan, done, folder)
+    with held(folder):
+        with make_executor(dask, workers, backend) as executor:
+            done = _run(plan, folder, executor, data_dir, resume, overwrite)
+        _tell(plan, done, folder)
 
 
 def _run(

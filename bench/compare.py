@@ -21,6 +21,7 @@ from rich.markup import escape
 from ..kernels.errors import DataError, SettingError
 from . import records, timing
 from .peers import BASELINE
+from .record_kinds import KINDS
 
 THRESHOLD = 0.1
 _RUNS = 3  # as many runs of one file are enough to tell its noise by their medians
@@ -61,7 +62,7 @@ def load(path: str | Path) -> tuple[Measured, dict[str, Any]]:
     found: Measured = {}
     machine: dict[str, Any] = {}
     devices: dict[str, None] = {}
-    for one in records.read(path):
+    for one in records.read(path, KINDS):
         machine = one.get("machine", machine)
         if device := one.get("device"):
             devices[device] = None
@@ -80,19 +81,18 @@ def _measurements(one: Mapping[str, Any]) -> Iterable[tuple[str, str, tuple[floa
     kind = one.get("kind", "")
     if kind not in _KEYS or one.get("peer", BASELINE) != BASELINE:
         return  # a peer that became slower is no fault of ours
-    try:
-        older = {"backend": "", **one}  # records of steps did not say it at first
-        name = " ".join(str(older[key]) for key in _KEYS[kind] if older[key] != "")
-        if kind == "scaling":
-            for value, samples in zip(one["values"], one["samples"], strict=True):
-                yield f"{kind}: {name} {value}", "timed", tuple(samples)
-        else:
-            yield f"{kind}: {name}", one["status"], tuple(one["samples"])
-    except (KeyError, TypeError, ValueError) as error:
+    older = {"backend": "", **one}  # records of steps did not say it at first
+    name = " ".join(str(older[key]) for key in _KEYS[kind] if older[key] != "")
+    if kind != "scaling":
+        yield f"{kind}: {name}", one["status"], tuple(one["samples"])
+        return
+    if len(one["values"]) != len(one["samples"]):
         raise DataError(
-            f"a record of kind '{kind}' lacks what it should have ({error!r}): not written by this "
-            "version of `weightspace bench`"
-        ) from error
+            f"a record of kind 'scaling' ({name}) is damaged: {len(one['values'])} values, "
+            f"{len(one['samples'])} of samples"
+        )
+    for value, samples in zip(one["values"], one["samples"], strict=True):
+        yield f"{kind}: {name} {value}", "timed", tuple(samples)
 
 
 def _pooled(runs: Sequence[tuple[str, tuple[float, ...]]]) -> tuple[float, ...]:

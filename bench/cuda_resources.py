@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypedDict
 
 from rich.console import Console
 from rich.markup import escape
@@ -22,6 +23,7 @@ from ..kernels.cuda.nvrtc import CUPY_OPTIONS, Resources, compile_source, nvrtc,
 from ..kernels.errors import DataError, SettingError, StorageError, unknown_name
 from ..nnlite.files import write_whole
 from .peaks import cores_here
+from .schema import read_json
 
 FILE = Path(__file__).parent / "results" / "cuda-resources.json"
 COMMAND = "weightspace bench resources --write"
@@ -146,13 +148,21 @@ def _block(kernels: Mapping[str, Mapping[str, Resources]]) -> str:
     return f"{{\n{rows}\n}}"
 
 
+class Committed(TypedDict):
+    """The file of committed figures."""
+
+    nvrtc: str
+    columns: list[str]
+    kernels: dict[str, dict[str, dict[str, list[int]]]]
+
+
 def load(path: Path = FILE) -> tuple[str, Figures]:
     """The version of NVRTC that made the committed figures, and those.
 
     Raises DataError where the file is none, or is not one of `save`'s.
     """
+    held = read_json(path, Committed, f"write it: {COMMAND}", DataError)
     try:
-        held = json.loads(path.read_text(encoding="utf-8"))
         if tuple(held["columns"]) != Resources._fields:
             raise ValueError(f"its columns are {held['columns']}")
         figures = {
@@ -161,7 +171,7 @@ def load(path: Path = FILE) -> tuple[str, Figures]:
             }
             for file, kernels in held["kernels"].items()
         }
-    except (OSError, ValueError, KeyError, TypeError) as wrong:
+    except (ValueError, TypeError) as wrong:
         raise DataError(
             f"no figures can be read from {path} ({wrong}); write them: {COMMAND}"
         ) from None

@@ -10,7 +10,9 @@ import numpy as np
 
 from ..methods.correlation import PAIRS
 from ..methods.result import Evaluation
+from .groups import Group
 from .style import COLOURS, GRID, INK, close, pyplot
+from .tables import known_mean
 
 _METHOD_COLOUR = {"naive": "#8C8C8C", "joint": "#000000"}
 _DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (5, 2, 1, 2)))
@@ -71,7 +73,7 @@ def accuracy_matrix(r: np.ndarray, names: Sequence[str], title: str, path: Path)
     return close(plt, figure, path)
 
 
-def _looks(summaries: Sequence[dict[str, Any]]) -> dict[str, tuple[str, Any]]:
+def _looks(groups: Sequence[Group]) -> dict[str, tuple[str, Any]]:
     """Colour and dash of each label: one colour a method, one dash a variant of it.
 
     Where only one method stands beside the bounds, its variants have colours instead. When the
@@ -79,10 +81,8 @@ def _looks(summaries: Sequence[dict[str, Any]]) -> dict[str, tuple[str, Any]]:
     """
     looks: dict[str, tuple[str, Any]] = {}
     families: dict[str, list[str]] = {}
-    for summary in summaries:
-        members = families.setdefault(summary["method_settings"]["name"], [])
-        if summary["method"] not in members:
-            members.append(summary["method"])
+    for group in groups:
+        families.setdefault(group.method, []).append(group.label)
     coloured = [name for name in families if name not in _METHOD_COLOUR]
     for name, members in families.items():
         rank = coloured.index(name) if name in coloured else 0
@@ -94,33 +94,44 @@ def _looks(summaries: Sequence[dict[str, Any]]) -> dict[str, tuple[str, Any]]:
     return looks
 
 
-def compare(summaries: Sequence[dict[str, Any]], path: Path) -> Path:
-    """Methods side by side: mean accuracy over the tasks seen so far, and at the end."""
+def _measured(groups: Sequence[Group]) -> dict[str, list[np.ndarray]]:
+    """The accuracy matrices of each group, by label, of trials in which all was measured."""
+    found = {
+        group.label: [r for run in group.runs if not np.isnan(r := run.matrix).any()]
+        for group in groups
+    }
+    return {label: matrices for label, matrices in found.items() if matrices}
+
+
+def compare(groups: Sequence[Group], path: Path) -> Path | None:
+    """Methods side by side: mean accuracy over the tasks seen so far, and at the end.
+
+    None, and no file, where no run measured all tasks.
+    """
+    found = _measured(groups)
+    if not found:
+        return None
     plt = pyplot()
-    groups: dict[str, list[np.ndarray]] = {}
-    for summary in summaries:
-        groups.setdefault(summary["method"], []).append(np.array(summary["accuracy_matrix"]))
     figure, (left, right) = plt.subplots(
         1, 2, figsize=(11, 4.4), gridspec_kw={"width_ratios": [1.55, 1], "wspace": 0.3}
     )
-    looks = _looks(summaries)
+    looks = _looks(groups)
+    bounds = [group.label for group in groups if group.method == "joint"]
     bars = []
-    for label, matrices in groups.items():
+    for label, matrices in found.items():
         colour, dash = looks[label]
         seen = np.array([[r[i, : i + 1].mean() for i in range(len(r))] for r in matrices])
-        if label != "joint":  # joint training has not "seen" tasks one by one
+        if label not in bounds:  # joint training has not "seen" tasks one by one
             _band(left, np.arange(1, seen.shape[1] + 1), seen, colour, dash, label)
-        final = seen[:, -1]
-        error = final.std(ddof=1) / np.sqrt(len(final)) if len(final) > 1 else 0.0
-        bars.append((label, float(final.mean()), float(error), colour))
-    if "joint" in groups:
-        bound = dict((label, mean) for label, mean, *_ in bars)["joint"]
-        left.axhline(bound, color="#000000", lw=1.2, ls=(0, (4, 3)), label="joint (bound)")
+        mean, error, _ = known_mean(seen[:, -1].tolist())
+        bars.append((label, mean, 0.0 if np.isnan(error) else error, colour))
+        if label in bounds:
+            left.axhline(mean, color="#000000", lw=1.2, ls=(0, (4, 3)), label=f"{label} (bound)")
     _percent_axis(left.yaxis)
     left.set(xlabel="tasks learnt", ylabel="mean accuracy on the tasks seen", ylim=(None, 1.0))
-    left.set_xticks(range(1, len(next(iter(groups.values()))[0]) + 1))
+    left.set_xticks(range(1, max(len(matrices[0]) for matrices in found.values()) + 1))
     left.set_title("As tasks are added")
-    if len(groups) > 8:  # more than fit inside
+    if len(found) > 8:  # more than fit inside
         left.legend(fontsize=8.5, ncols=5, loc="upper left", bbox_to_anchor=(-0.06, -0.13))
     else:
         left.legend(fontsize=9)
@@ -159,24 +170,25 @@ def _final_bars(axes: Any, bars: list[tuple[str, float, float, str]]) -> None:
     axes.set_title("After the last task")
 
 
-def trade_off(summaries: Sequence[dict[str, Any]], path: Path) -> Path | None:
+def trade_off(groups: Sequence[Group], path: Path) -> Path | None:
     """What is kept of the first of two tasks against what is learnt of the second.
 
     A point a setting, the mean of its trials with their standard error; the settings of one method
-    are joined in the order of their strength. None, and no file, for other than two tasks.
+    are joined in the order of their strength. None, and no file, for other than the same two tasks.
     """
-    if any(len(summary["tasks"]) != 2 for summary in summaries):
+    tasks = {tuple(summary["tasks"]) for group in groups for summary in group.finished}
+    measured = _measured(groups)
+    if len(tasks) != 1 or len(*tasks) != 2 or not measured:
         return None
     plt = pyplot()
     figure, axes = plt.subplots(figsize=(6.4, 5.6))
-    looks = _looks(summaries)
+    looks = _looks(groups)
     points: dict[str, list[tuple[str, np.ndarray, np.ndarray]]] = {}
-    for label in dict.fromkeys(summary["method"] for summary in summaries):
-        mine = [s for s in summaries if s["method"] == label]
-        last = np.array([s["accuracy_matrix"][-1] for s in mine])
-        error = last.std(axis=0, ddof=1) / np.sqrt(len(last)) if len(last) > 1 else np.zeros(2)
-        name = mine[0]["method_settings"]["name"]
-        points.setdefault(name, []).append((label, last.mean(axis=0), error))
+    for group in groups:
+        if group.label in measured:
+            last = np.array([matrix[-1] for matrix in measured[group.label]])
+            error = last.std(axis=0, ddof=1) / np.sqrt(len(last)) if len(last) > 1 else np.zeros(2)
+            points.setdefault(group.method, []).append((group.label, last.mean(axis=0), error))
     for name, found in points.items():
         colour = looks[found[0][0]][0]
         middle, errors = np.array([p[1] for p in found]), np.array([p[2] for p in found])
@@ -189,7 +201,7 @@ def trade_off(summaries: Sequence[dict[str, Any]], path: Path) -> Path | None:
             axes.annotate(text, place, xytext=away, textcoords="offset points", fontsize=8.5)
     _percent_axis(axes.xaxis)
     _percent_axis(axes.yaxis)
-    first, second = summaries[0]["tasks"]
+    first, second = next(iter(tasks))
     axes.set(xlabel=f"accuracy on {first}, learnt first", xlim=(-0.02, 1.04),
              ylabel=f"accuracy on {second}, learnt second", ylim=(-0.02, 1.04))  # fmt: skip
     axes.set_title("After both tasks (numbers: lambda)")

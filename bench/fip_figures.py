@@ -8,43 +8,39 @@ took (as in the quickest run), spread evenly; evaluation is in them for all meth
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from .runs import load_summaries
+from ..kernels.errors import StorageError
+from .groups import group
+from .run_files import Run, load_runs
 from .style import COLOURS, close, pyplot
 
 Line = tuple[np.ndarray, np.ndarray]  # seconds (S,), mean accuracy of both tasks (S,)
 
 
-def _line(trials: Sequence[dict[str, Any]], first: float) -> Line:
+def _line(trials: Sequence[Run], first: float) -> Line:
     """Of one method: mean accuracies, and the median trial's seconds, for a machine that is shared.
 
     first: seconds of a step of the first task, which all methods take alike.
     """
-    found = []
-    for summary in trials:
-        lines = (Path(summary["folder"]) / "metrics.jsonl").read_text().splitlines()
-        events = [line for line in map(json.loads, lines) if line["kind"] == "accuracy"]
-        found.append([e for e in events if e["task"] == 1])
-    steps = trials[0]["steps"] // 2
-    each = float(np.median([t["seconds"] for t in trials])) / steps - first
+    found = [[e for e in run.evaluations() if e["task"] == 1] for run in trials]
+    steps = trials[0].summary["steps"] // 2
+    each = float(np.median([run.summary["seconds"] for run in trials])) / steps - first
     seconds = np.array([(e["step"] - steps) * each for e in found[0]])
-    return seconds, np.mean([[np.mean(e["tasks"]) for e in events] for events in found], axis=0)
+    means = [[np.mean(np.array(e["tasks"], float)) for e in events] for events in found]
+    return seconds, np.mean(means, axis=0)
 
 
 def lines(folders: Sequence[Path]) -> dict[str, Line]:
     """Each method's line in runs of two tasks. Raises StorageError where there is no run."""
-    found: dict[str, list[dict[str, Any]]] = {}
-    for summary in load_summaries(list(folders)):
-        if len(summary["tasks"]) == 2:
-            found.setdefault(summary["method"], []).append(summary)
-    first = min(s["seconds"] / s["steps"] for trials in found.values() for s in trials)
-    return {label: _line(trials, first) for label, trials in found.items()}
+    runs = [run for run in load_runs(folders) if not run.failed and len(run.summary["tasks"]) == 2]
+    if not runs:
+        raise StorageError(f"no finished run of two tasks in {', '.join(map(str, folders))}")
+    first = min(run.summary["seconds"] / run.summary["steps"] for run in runs)
+    return {one.label: _line(one.runs, first) for one in group(runs).groups}
 
 
 def draw(folders: Sequence[Path], target: Path) -> Path:

@@ -32,10 +32,11 @@ def draw_pareto(lines: Sequence[Line], path: Path) -> Path | None:
     is the bound. Time is in units of the naive method's, where that was run, and missing where a
     run was resumed. The accuracy's axis is logarithmic in the error: the best are told apart.
     """
-    methods = [line for line in lines if line.method != "joint"]
+    known = [line for line in lines if not math.isnan(line.mean["acc"])]
+    methods = [line for line in known if not line.joint]
     if len(methods) < 3:
         return None
-    bound = next((line.mean["acc"] for line in lines if line.method == "joint"), None)
+    bounds = [line for line in known if line.joint]
     plt = pyplot()
     figure, (left, right) = plt.subplots(1, 2, figsize=(11.5, 5.6), sharey=True)
     left.set_yscale("log")
@@ -44,9 +45,9 @@ def draw_pareto(lines: Sequence[Line], path: Path) -> Path | None:
     _panel(left, methods, kept)
     _bytes_axis(left, kept)
     times = [line.mean["learning_seconds"] for line in methods]
-    unit = next((t for line, t in zip(methods, times, strict=True) if line.method == "naive"), None)
-    if unit is not None and math.isfinite(unit):
-        times = [t / unit for t in times]
+    plain = [t for line, t in zip(methods, times, strict=True) if line.settings["name"] == "naive"]
+    if len(plain) == 1 and math.isfinite(plain[0]):  # several are no unit
+        times = [t / plain[0] for t in times]
         right.set_xlabel("training time, in units of the naive method's")
     else:
         right.set_xlabel("training time, s")
@@ -56,10 +57,11 @@ def draw_pareto(lines: Sequence[Line], path: Path) -> Path | None:
     left.set_ylabel("accuracy, mean over all tasks")
     left.set_title("What it keeps between tasks")
     right.set_title("What it takes to train")
-    if bound is not None:
+    for line in bounds:
+        at = _error(line.mean["acc"])
         for axes in (left, right):
-            axes.axhline(_error(bound), color=INK, lw=1.1, ls=(0, (4, 3)), zorder=0)
-        left.annotate("joint (bound)", (0.01, _error(bound)), xycoords=("axes fraction", "data"),
+            axes.axhline(at, color=INK, lw=1.1, ls=(0, (4, 3)), zorder=0)
+        left.annotate(f"{line.method} (bound)", (0.01, at), xycoords=("axes fraction", "data"),
                       xytext=(0, 3), textcoords="offset points", fontsize=8.5)  # fmt: skip
     _accuracy_axis(left)
     if any(line.asks_task for line in methods):

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -48,6 +49,7 @@ class Watcher(Observer):
         self._tasks = 0
         self._accuracy = ""
         self._clock = 0.0
+        self.begun = False  # whether a task's training has
         self.learning: float | None = 0.0  # seconds of training, None where part of it was before
 
     def started(self, total_steps: int, done_steps: int, tasks: Sequence[Task]) -> None:
@@ -58,6 +60,7 @@ class Watcher(Observer):
             self.console.print(f"{self.label}: going on after step {done_steps:,}")
 
     def task_began(self, task: int) -> None:
+        self.begun = True
         self._clock = time.perf_counter()
 
     def task_learnt(self, task: int) -> None:
@@ -86,6 +89,15 @@ class Watcher(Observer):
             note = f"tasks so far {row.mean():6.2%}"
             self.progress.update(self._bar, completed=total, note=note)
 
-    def skipped(self) -> None:
-        """The run was already finished."""
+    def skipped(self, error: str | None = None) -> None:
+        """The run had ended before, with an error if it came to nothing."""
         self.progress.update(self._bar, total=1, completed=1, note="done before")
+        if error is not None:
+            self.failed(error)
+
+    def failed(self, error: str) -> None:
+        """The run came to nothing."""
+        self.progress.update(self._bar, note="came to nothing")
+        self.console.print(
+            f"[yellow]{escape(f'{self.label}: {error}')}[/]", highlight=False, soft_wrap=True
+        )

@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from ..nnlite import Network
 from ..nnlite.checkpoint import load_arrays, restore_parameters
 from .experiments import Preset, Variant
 from .networks import make_network
+from .run_files import read_config
 from .runs import make_stream
 
 GROUPS = (1, 10, 100)
@@ -32,9 +32,9 @@ GROUPS = (1, 10, 100)
 def load_run(folder: Path, data_dir: Path | None) -> tuple[Superposition, Network, Stream]:
     """The method, the trained network and the stream of a finished run of superposition.
 
-    Raises SettingError for a run of another method.
+    Raises SettingError for a run of another method, CheckpointError for damaged files.
     """
-    config = tomllib.loads((folder / "config.toml").read_text())
+    config = read_config(folder)
     settings = config.pop("method")
     name = settings.pop("name")
     if name != Superposition.name:

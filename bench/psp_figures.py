@@ -8,17 +8,19 @@ width: accuracy after the last task against the width of the hidden layers.
 from __future__ import annotations
 
 import argparse
-import json
-import tomllib
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypedDict
 
 import numpy as np
 
+from ..kernels.errors import DataError, SettingError
 from ..nnlite.files import write_whole
-from .runs import load_summaries
+from .groups import group
+from .run_files import load_runs
+from .schema import read_lines
 from .style import COLOURS, GRID, close, pyplot
+from .tables import known_mean
 
 _PLAIN = ("naive", "standard")  # drawn in grey, whatever else there is
 _MARKS = "osD^v"
@@ -43,24 +45,32 @@ def colours(labels: Sequence[str]) -> dict[str, str]:
 
 def first_task(folders: Sequence[Path]) -> Curves:
     """Accuracy on the first task at every evaluation, out of the runs' metrics.jsonl."""
-    found: dict[str, list[tuple[list[int], list[float]]]] = {}
-    for summary in load_summaries(list(folders)):
-        lines = (Path(summary["folder"]) / "metrics.jsonl").read_text().splitlines()
-        events = [line for line in map(json.loads, lines) if line["kind"] == "accuracy"]
-        steps, accuracies = [e["step"] for e in events], [e["tasks"][0] for e in events]
-        found.setdefault(summary["method"], []).append((steps, accuracies))
-    return {
-        label: (np.array(runs[0][0]), np.array([accuracies for _, accuracies in runs]))
-        for label, runs in found.items()
-    }
+    found: Curves = {}
+    for one in group(load_runs(folders)).groups:
+        events = [run.evaluations() for run in one.runs]
+        rows = np.array([[e["tasks"][0] for e in event] for event in events], float)
+        if len(rows):
+            found[one.label] = np.array([e["step"] for e in events[0]]), rows
+    return found
 
 
 def by_width(folders: Sequence[Path]) -> Curves:
-    """Mean accuracy after the last task, by the first hidden layer's width; one trial a width."""
+    """Mean accuracy after the last task, by the first hidden layer's width.
+
+    A line for each of the lines of a run; at a width it has the mean of its trials.
+    """
     found: dict[str, dict[int, float]] = {}
-    for summary in load_summaries(list(folders)):
-        config = tomllib.loads((Path(summary["folder"]) / "config.toml").read_text())
-        found.setdefault(summary["method"], {})[config["hidden"][0]] = summary["acc"]
+    for one in group(load_runs(folders)).groups:
+        if one.runs:
+            width = one.runs[0].config["hidden"][0]
+            mean = known_mean([summary["acc"] for summary in one.finished])[0]
+            points = found.setdefault(one.about["method"], {})
+            if width in points:
+                raise SettingError(
+                    f"'{one.label}' is not the only line of its name with {width} units: draw runs "
+                    "that differ in their width alone"
+                )
+            points[width] = mean
     return {
         label: (np.array(sorted(points)), np.array([[points[w] for w in sorted(points)]]))
         for label, points in found.items()
@@ -137,9 +147,42 @@ def _width_axis(axes: Any, widths: Sequence[int]) -> None:
 # ---- capacity ------------------------------------------------------------------------------------
 
 
+class Noise(TypedDict):
+    """A line of psp_capacity's file: noise over signal of so many models in so many units."""
+
+    ask: Literal["noise"]
+    kind: str
+    width: int
+    models: int
+    weights: float
+    aligned: float
+
+
+class Capacity(TypedDict):
+    """So many tasks trained in place."""
+
+    ask: Literal["capacity"]
+    kind: str
+    width: int
+    tasks: int
+    reset: bool
+    accuracy: float
+
+
+class Stored(TypedDict):
+    """So many models stored after they were trained."""
+
+    ask: Literal["stored"]
+    kind: str
+    width: int
+    models: int
+    accuracy: float
+
+
 def draw_capacity(source: Path, folder: Path) -> list[Path]:
     """The figures that the lines of psp_capacity's file have numbers for."""
-    lines = [json.loads(line) for line in source.read_text().splitlines()]
+    hint = "write it anew: python -m weightspace.bench.psp_capacity"
+    lines = read_lines(source, Noise | Capacity | Stored, hint, DataError)
     made = []
     for ask, draw in (("noise", draw_noise), ("capacity", draw_trained)):
         if any(line["ask"] == ask for line in lines):

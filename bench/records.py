@@ -11,10 +11,11 @@ import os
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 from ..kernels.errors import DataError, DataNotFoundError
 from ..nnlite.files import write_whole
+from .schema import fault, read_lines
 
 
 def record(kind: str, machine: Mapping[str, Any], **fields: Any) -> dict[str, Any]:
@@ -54,33 +55,33 @@ def append(path: str | os.PathLike[str], records: Iterable[Mapping[str, Any]]) -
     return write(path, [*earlier, *records])
 
 
-def read(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
-    """All records of a file, in order.
+class Record(TypedDict):
+    """A line, whatever its kind."""
+
+    kind: str
+    date: NotRequired[str]
+    machine: NotRequired[dict[str, Any]]
+
+
+_HINT = "it was not written by `weightspace bench`, or was edited"
+
+
+def read(
+    path: str | os.PathLike[str], kinds: Mapping[str, Any] | None = None
+) -> list[dict[str, Any]]:
+    """All records of a file, in order; those of a kind in `kinds` are of its type (see `schema`).
 
     Raises DataNotFoundError where there is no such file and DataError, with the line's number,
-    where a line is not a JSON object.
+    where a line is no record.
     """
     source = Path(path)
-    try:
-        lines = source.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError as error:
+    if not source.exists():
         raise DataNotFoundError(
             f"there is no results file {source}; expected one written by `weightspace bench`"
-        ) from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"{source} is not UTF-8 text; expected JSON lines") from error
-    found = []
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        try:
-            one = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise DataError(
-                f"{source}, line {number}: not JSON ({error.msg}); expected one object a line: "
-                "the file was not written by `weightspace bench`, or was edited"
-            ) from error
-        if not isinstance(one, dict):
-            raise DataError(f"{source}, line {number}: {type(one).__name__}; expected an object")
-        found.append(one)
+        )
+    found: list[dict[str, Any]] = read_lines(source, Record, _HINT, DataError)
+    for number, one in enumerate(found, start=1):
+        wanted = (kinds or {}).get(one["kind"])
+        if wanted is not None and (bad := fault(one, wanted)):
+            raise DataError(f"{source} is damaged: record {number}: {bad}; {_HINT}")
     return found

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import base64
 import html
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from string import Template
-from typing import Any
 
 from ..nnlite.files import write_whole
-from .runs import load_summaries
-from .tables import HEADS, SHOWN, Line, aggregate, percent, size, strength
+from .groups import Group, group
+from .run_files import CONFIG, Run, load_runs
+from .tables import HEADS, SHOWN, Line, aggregate, best, clock, kept, left_out, percent, strength
 
 
 def fill_template(name: str, **parts: str) -> str:
@@ -47,17 +46,17 @@ def image(path: Path, alt: str) -> str:
 
 
 def _table(lines: Sequence[Line]) -> str:
-    best = max((line.mean["acc"] for line in lines if line.method != "joint"), default=math.nan)
+    top = best(lines)
     rows = ["<tr>" + "".join(f"<th>{head}</th>" for head in HEADS) + "</tr>"]
     for line in lines:
         cells = [
-            line.method,
+            line.title,
             strength(line),
             *(percent(line, key) for key in SHOWN),
-            size(line.kept_bytes),
-            f"{line.mean['seconds']:.1f}",
+            kept(line),
+            clock(line),
         ]
-        style = ' class="best"' if line.mean["acc"] == best else ""
+        style = ' class="best"' if line.mean["acc"] == top else ""
         rows.append(
             f"<tr{style}>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in cells) + "</tr>"
         )
@@ -74,7 +73,12 @@ def notes(lines: Sequence[Line]) -> list[str]:
     ]
     trials = max(line.trials for line in lines)
     if trials > 1:
-        said.append(f"Mean ± standard error over {trials} trials.")
+        fewer = [f"{line.method}: {line.trials}" for line in lines if line.trials < trials]
+        but = f" ({', '.join(fewer)})" if fewer else ""
+        said.append(f"Mean ± standard error over {trials} trials{but}.")
+    left = [f"{line.method}: {out}" for line in lines if (out := left_out(line))]
+    if left:
+        said.append(f"Left out of means: {', '.join(left)}.")
     told = ", ".join(line.method for line in lines if line.asks_task)
     if told:
         said.append(f"Told in tests which task it is, where the others are not: {told}.")
@@ -82,28 +86,42 @@ def notes(lines: Sequence[Line]) -> list[str]:
     return said + [f"{name}: {convention}." for name, convention in conventions.items()]
 
 
-def _run_block(summary: dict[str, Any]) -> str:
-    folder = Path(summary["folder"])
-    config = folder / "config.toml"
-    text = html.escape(config.read_text()) if config.is_file() else ""
-    title = f"{summary['method']}, seed {summary['seed']}: ACC {100 * summary['acc']:.2f} %"
-    pictures = image(folder / "figures/accuracy.png", "accuracy of each task over time") + image(
-        folder / "figures/matrix.png", "accuracy matrix"
-    )
+def failures(groups: Sequence[Group]) -> list[str]:
+    """A line for each run that came to nothing, with its error."""
+    return [
+        f"{group.label}, seed {run.summary['seed']}: {run.summary['error']}"
+        for group in groups
+        for run in group.failed
+    ]
+
+
+def _run_block(label: str, run: Run) -> str:
+    text = html.escape((run.folder / CONFIG).read_text(encoding="utf-8"))
+    acc = run.summary["acc"]
+    said = "not measured" if acc is None else f"{100 * acc:.2f} %"
+    title = f"{label}, seed {run.summary['seed']}: ACC {said}"
+    pictures = image(run.folder / "figures/accuracy.png", "accuracy of each task over time")
+    pictures += image(run.folder / "figures/matrix.png", "accuracy matrix")
     return (
         f"<details><summary>{html.escape(title)}</summary><div>"
         f'<div class="pair">{pictures}</div><pre>{text}</pre></div></details>'
     )
 
 
-def _extras(summaries: Sequence[dict[str, Any]]) -> str:
+def _extras(runs: Sequence[Run]) -> str:
     """Figures that only some runs have: the correlation surfaces."""
     pictures = [
-        image(Path(s["folder"]) / "figures" / f"{kind}.png", f"{kind} correlations")
-        for s in summaries[:1]
+        image(run.folder / "figures" / f"{kind}.png", f"{kind} correlations")
+        for run in runs[:1]
         for kind in ("pearson", "spearman")
     ]
     return "<h2>Correlation of importances</h2>" + "".join(pictures) if any(pictures) else ""
+
+
+def list_html(title: str, items: Sequence[str]) -> str:
+    """Lines of plain text under a title; nothing for none."""
+    told = "".join(f"<li>{html.escape(line)}</li>" for line in items)
+    return f"<h2>{title}</h2><ul>{told}</ul>" if items else ""
 
 
 def _section(title: str, picture: Path | None) -> str:
@@ -112,29 +130,44 @@ def _section(title: str, picture: Path | None) -> str:
 
 
 def write_report(folders: Sequence[Path], target: Path) -> Path:
-    """One HTML page of all finished runs in or under `folders`. Raises StorageError for none."""
+    """One HTML page of all runs in or under `folders`.
+
+    Raises StorageError where none is finished, CheckpointError for a damaged one.
+    """
     from .figures import compare, trade_off
     from .pareto import draw_pareto
 
-    summaries = load_summaries(list(folders))
-    lines = aggregate(summaries)
-    picture = compare(summaries, target.parent / "figures" / "compare.png")
-    kept = trade_off(summaries, target.parent / "figures" / "trade-off.png")
+    grouped = group(load_runs(list(folders)))
+    groups = grouped.groups
+    runs = [run for one in groups for run in one.runs]
+    summaries = [run.summary for run in runs]
+    lines = aggregate(groups)
+    picture = compare(groups, target.parent / "figures" / "compare.png")
+    traded = trade_off(groups, target.parent / "figures" / "trade-off.png")
     costs = draw_pareto(lines, target.parent / "figures" / "pareto.png")
     streams = list(dict.fromkeys(s["stream"] for s in summaries))
-    parameters = sorted({s["parameters"] for s in summaries})
     sizes = (
-        f"{', '.join(f'{p:,}' for p in parameters)} parameters; "
+        f"{_listed(s['parameters'] for s in summaries)} parameters; "
         f"backend {', '.join(sorted({s['backend'] for s in summaries}))}; "
-        f"{summaries[0]['steps']:,} steps a run"
+        f"{_listed(s['steps'] for s in summaries)} steps a run"
     )
     body = fill_template(
         "report.html",
         table=_table(lines),
-        notes="<br>".join(html.escape(note) for note in notes(lines)),
-        comparison=image(picture, "methods compared") + _section("What it costs", costs),
-        extras=_section("Kept and learnt", kept) + _extras(summaries),
-        runs="".join(_run_block(s) for s in summaries),
-    )
+        notes="<br>".join(html.escape(note) for note in (*notes(lines), *grouped.notes)),
+        comparison=_pictured("methods compared", picture) + _section("What it costs", costs),
+        extras=_section("Kept and learnt", traded) + _extras(runs)
+        + list_html("Came to nothing", failures(groups)),
+        runs="".join(_run_block(one.label, run) for one in groups for run in one.runs),
+    )  # fmt: skip
     title = ", ".join(dict.fromkeys(s["experiment"] for s in summaries))
     return write_html(target, title, [*streams, sizes], body, summaries[0]["versions"])
+
+
+def _pictured(alt: str, picture: Path | None) -> str:
+    return "" if picture is None else image(picture, alt)
+
+
+def _listed(counts: Iterable[int]) -> str:
+    """Counts, each once."""
+    return ", ".join(f"{count:,}" for count in sorted(set(counts)))

@@ -1,6 +1,6 @@
 """Running an experiment: every method and seed into a folder of its own, then the comparison.
 
-OUT/METHOD/seed-S/ holds config.toml, metrics.jsonl, accuracy.csv, summary.json,
+OUT/METHOD/seed-S/ holds config.toml, metrics.jsonl, accuracy.csv, summary.json (or failed.json),
 checkpoint.safetensors and figures/. Everything but the clock in summary.json follows from the
 config, so two runs of one seed write the same bytes, and so does one that was stopped and resumed.
 """
@@ -13,7 +13,8 @@ import json
 import math
 import platform
 import time
-from dataclasses import dataclass
+import tomllib
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,18 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from ..kernels.errors import CheckpointError, SettingError, StorageError
-from ..methods import METHODS, Method, Result, Stream, fit
+from ..kernels.errors import (
+    CheckpointError,
+    DataNotFoundError,
+    DeviceError,
+    DivergedError,
+    MissingExtraError,
+    SettingError,
+    StorageError,
+    WeightspaceError,
+    WorkerError,
+)
+from ..methods import Method, Result, Stream, fit
 from ..methods.correlation import ImportanceProbe
 from ..methods.fit import Augment
 from ..nnlite import Network
@@ -30,15 +41,28 @@ from ..nnlite.files import write_whole
 from ..nnlite.optim import Optimizer, get_optimizer
 from . import data, streams
 from .data.validation import HeldOut
-from .experiments import Preset, Variant, as_config, config_hash, kutalev_importances
-from .folders import claim
+from .experiments import Preset, Variant, as_config, config_hash, distinct, kutalev_importances
+from .folders import check, claimed, other_settings
+from .labels import Flat, differences, flat
 from .networks import describe, make_network
 from .progress import Watcher, make_progress
+from .run_files import (
+    CHECKPOINT,
+    CONFIG,
+    FAILED,
+    RUNS,
+    Run,
+    read_config,
+    read_run,
+    run_folders,
+)
 from .streams.augment import augment as move_images
 from .streams.normalise import black, check_normalise
 from .streams.rotating import Turner, image_shape
 
 LOSS_EVERY = 20  # steps between the losses that metrics.jsonl keeps
+# errors that say something about the place and nothing about the settings: they end everything
+OF_THE_PLACE = (DataNotFoundError, DeviceError, MissingExtraError, StorageError, WorkerError)
 
 
 @dataclass
@@ -53,6 +77,7 @@ class Plan:
     data_dir: Path | None = None
     resume: bool = False
     overwrite: bool = False
+    retry: bool = False  # with resume: train again what came to nothing
 
     def folder(self, variant: Variant, seed: int) -> Path:
         """Where one run's files go."""
@@ -122,22 +147,104 @@ def _make_turning(preset: Preset, stream: Stream, net: Network) -> Augment:
     return lambda x, key: turner(net.device.get(x), key[2])
 
 
-def run(plan: Plan, console: Console) -> list[dict[str, Any]]:
-    """Run what is planned; returns the summaries, in order. Raises the errors of what it calls."""
-    claim(plan.out, "run", _holds_runs, plan.resume, plan.overwrite)
-    summaries = []
-    described = False
-    with make_progress(console) as progress:
+def run(plan: Plan, console: Console) -> list[Run]:
+    """Run what is planned; returns what came of it, in order. Raises the errors of what it calls.
+
+    What can be refused is refused before OUT is touched. A run that diverges, or that a named error
+    ends after it has begun, is a result like any other: it is recorded, and the rest goes on.
+    """
+    plan = _without_repeats(plan, console)
+    check(plan.out, RUNS, plan.resume, plan.overwrite)
+    stream = make_stream(plan.preset, plan.seeds[0], plan.data_dir)
+    _rehearse(plan, stream)
+    ended: list[Run] = []
+    with claimed(plan.out, RUNS, plan.resume, plan.overwrite), make_progress(console) as progress:
+        _check_resumed(plan)
+        _introduce(plan, stream, console)
         for seed in plan.seeds:
-            stream = make_stream(plan.preset, seed, plan.data_dir)
-            if not described:
-                _introduce(plan, stream, console)
-                described = True
+            if seed != plan.seeds[0]:
+                stream = make_stream(plan.preset, seed, plan.data_dir)
             for variant in plan.variants:
                 label = variant.label if len(plan.seeds) == 1 else f"{variant.label} seed {seed}"
                 watcher = Watcher(console, progress, label)
-                summaries.append(_run_one(plan, variant, seed, stream, watcher))
-    return summaries
+                ended.append(_run_one(plan, variant, seed, stream, watcher, bool(ended)))
+    return ended
+
+
+def _without_repeats(plan: Plan, console: Console) -> Plan:
+    """The plan with each setting and seed once, and no two of them in one folder."""
+    variants, twice = distinct(plan.variants)
+    if twice:
+        told = ", ".join(twice)
+        console.print(f"asked for twice, done once: {told}", highlight=False, soft_wrap=True)
+    places: dict[Path, str] = {}
+    for variant in variants:
+        place = plan.folder(variant, 0)
+        if place in places:
+            raise SettingError(
+                f"'{places[place]}' and '{variant.label}' would both be kept in {place.parent}; "
+                "run them with different --out"
+            )
+        places[place] = variant.label
+    return replace(plan, variants=variants, seeds=list(dict.fromkeys(plan.seeds)))
+
+
+def _rehearse(plan: Plan, stream: Stream) -> None:
+    """Make everything that the runs need, up to their first step. Raises what is wrong with it."""
+    for variant in plan.variants:
+        method = variant.build()
+        net = make_network(plan.preset, stream, plan.backend, plan.seeds[0])
+        make_augment(plan.preset, stream, net)
+        method.start(method.wrap(net), make_optimizer(plan.preset))
+
+
+def _planned(plan: Plan) -> dict[Path, dict[str, Any]]:
+    """The config of every run by its folder, as its config.toml says it."""
+    return {
+        plan.folder(variant, seed): as_read(as_config(plan.preset, variant, plan.backend, seed))
+        for seed in plan.seeds
+        for variant in plan.variants
+    }
+
+
+def _check_resumed(plan: Plan) -> None:
+    """Hold what is in OUT against what is asked for now, before anything is trained.
+
+    Raises CheckpointError, naming what differs: settings; methods, strengths or seeds that are
+    there and not asked for; or the data behind the same settings.
+    """
+    planned = _planned(plan)
+    now = flat(next(iter(planned.values())))
+    spare = []
+    for folder in run_folders(plan.out):
+        then = flat(read_config(folder))
+        if folder in planned:
+            if differ := differences(then, flat(planned[folder])):
+                raise other_settings(folder, differ)
+        elif differ := differences(_shared(then), _shared(now)):
+            raise other_settings(folder, differ)
+        else:
+            spare.append(str(folder.relative_to(plan.out)))
+    if spare:
+        raise CheckpointError(
+            f"{plan.out} holds runs that are not asked for now: {', '.join(spare)}. Ask for them "
+            "too (the same -m, --set, --seed and --trials, or more of them), or use another --out"
+        )
+    for seed in plan.seeds:
+        ended = [one for variant in plan.variants if (one := read_run(plan.folder(variant, seed)))]
+        seen = make_stream(plan.preset, seed, plan.data_dir).hash if ended else ""
+        for one in ended:
+            if one.summary["stream_hash"] != seen:
+                raise other_settings(
+                    one.folder,
+                    [f"data: {one.summary['stream_hash'][:12]} then, {seen[:12]} now, by its hash"],
+                )
+
+
+def _shared(settings: Flat) -> Flat:
+    """Of flat settings those that all runs of one OUT share: all but the method's and the seed."""
+    own = ("method", "seed", settings["method"])
+    return {key: value for key, value in settings.items() if key.partition(".")[0] not in own}
 
 
 def _introduce(plan: Plan, stream: Stream, console: Console) -> None:
@@ -151,40 +258,44 @@ def _introduce(plan: Plan, stream: Stream, console: Console) -> None:
     )
 
 
-def _holds_runs(out: Path) -> bool:
-    return (out / "summary.json").exists() or any(out.glob("*/seed-*"))
-
-
 def _run_one(
-    plan: Plan, variant: Variant, seed: int, stream: Stream, watcher: Watcher
-) -> dict[str, Any]:
+    plan: Plan, variant: Variant, seed: int, stream: Stream, watcher: Watcher, others: bool
+) -> Run:
+    """One run, trained or read. others: some have ended already, and an error is recorded."""
     config = as_config(plan.preset, variant, plan.backend, seed)
     identity = config_hash({**config, "stream_hash": stream.hash})
     folder = plan.folder(variant, seed)
-    if plan.resume and (folder / "summary.json").exists():
-        summary = read_summary(folder / "summary.json")
-        if summary.get("config_hash") != identity:
-            raise CheckpointError(
-                f"{folder} was run with other settings; use the same ones, or another --out"
-            )
-        watcher.skipped()
-        return summary
-    checkpoint = folder / "checkpoint.safetensors"
-    if not checkpoint.exists():  # one of other settings is refused by fit and keeps its own config
-        write_whole(folder / "config.toml", to_toml(config))
+    if plan.resume and (ended := read_run(folder)) and not (ended.failed and plan.retry):
+        watcher.skipped(ended.summary.get("error"))
+        return ended
+    checkpoint = folder / CHECKPOINT
+    if (folder / FAILED).exists():  # tried again from the beginning
+        checkpoint.unlink(missing_ok=True)
+        (folder / FAILED).unlink()
+    write_whole(folder / CONFIG, to_toml(config))
     begun = time.perf_counter()
-    result, net, method = learn(
-        plan.preset,
-        variant,
-        stream,
-        plan.backend,
-        seed,
-        observer=watcher,
-        checkpoint=checkpoint,
-        checkpoint_every=2000,
-        resume=plan.resume,
-        identity=identity,
-    )
+    try:
+        result, net, method = learn(
+            plan.preset,
+            variant,
+            stream,
+            plan.backend,
+            seed,
+            observer=watcher,
+            checkpoint=checkpoint,
+            checkpoint_every=2000,
+            resume=plan.resume,
+            identity=identity,
+        )
+    except OF_THE_PLACE:
+        raise
+    except WeightspaceError as wrong:
+        if isinstance(wrong, CheckpointError) or not (others or watcher.begun):
+            raise
+        failure = failed(wrong) | _about(plan, variant, seed, stream, identity)
+        write_whole(folder / FAILED, json.dumps(failure, indent=1) + "\n")
+        watcher.failed(failure["error"])
+        return Run(as_read(config), failure, folder)
     trained = variant.build().wrap(net)  # what fit trained has contexts, if the method gives some
     summary = summarise(result, plan, variant, seed, stream, trained, identity)
     summary["seconds"] = round(time.perf_counter() - begun, 3)
@@ -192,7 +303,13 @@ def _run_one(
     write_run(folder, result, summary)
     if isinstance(method, ImportanceProbe):
         kutalev_importances.write_results(method, net, folder)
-    return summary
+    return Run(as_read(config), plain(summary), folder)
+
+
+def failed(wrong: WeightspaceError) -> dict[str, Any]:
+    """What is recorded of a run that a named error ended."""
+    status = "diverged" if isinstance(wrong, DivergedError) else "failed"
+    return {"status": status, "error": f"{type(wrong).__name__}: {wrong}"}
 
 
 def learn(
@@ -231,18 +348,9 @@ def summarise(
     identity: str,
 ) -> dict[str, Any]:
     """What summary.json says, without the clock."""
+    about = _about(plan, variant, seed, stream, identity)
     return {
-        "experiment": plan.preset.name,
-        "method": variant.label,
-        "method_settings": result.method,
-        "convention": result.convention,
-        "asks_task": METHODS[variant.method].asks_task,
-        "backend": plan.backend,
-        "seed": seed,
-        "scenario": stream.scenario,
-        "stream": stream.description,
-        "stream_hash": stream.hash,
-        "config_hash": identity,
+        **about,
         "acc": result.acc,
         "bwt": result.bwt,
         "fwt": result.fwt,
@@ -254,6 +362,26 @@ def summarise(
         "persistent_state_bytes": list(result.persistent_bytes),
         "steps": len(result.losses),
         "versions": versions(),
+    }
+
+
+def _about(
+    plan: Plan, variant: Variant, seed: int, stream: Stream, identity: str
+) -> dict[str, Any]:
+    """What summary.json and failed.json say of the run itself."""
+    method = variant.build()
+    return {
+        "experiment": plan.preset.name,
+        "method": variant.label,
+        "method_settings": method.settings(),
+        "convention": method.convention,
+        "asks_task": method.asks_task,
+        "backend": plan.backend,
+        "seed": seed,
+        "scenario": stream.scenario,
+        "stream": stream.description,
+        "stream_hash": stream.hash,
+        "config_hash": identity,
     }
 
 
@@ -321,6 +449,11 @@ def to_toml(config: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def as_read(config: dict[str, Any]) -> dict[str, Any]:
+    """A config as it is when it is read from its config.toml."""
+    return tomllib.loads(to_toml(config))
+
+
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that compute."""
     found = {"python": platform.python_version()}
@@ -330,38 +463,3 @@ def versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return found
-
-
-def read_summary(path: Path) -> dict[str, Any]:
-    """A finished run's summary. Raises CheckpointError for a damaged file."""
-    try:
-        summary = json.loads(path.read_text())
-    except ValueError:
-        summary = None
-    if not isinstance(summary, dict):
-        raise CheckpointError(f"{path} is damaged; remove it, and --resume does that run anew")
-    return summary
-
-
-def load_summaries(folders: list[Path]) -> list[dict[str, Any]]:
-    """The summaries of all finished runs in or under `folders`, each with its own folder.
-
-    In the order of METHODS, then by label and seed. Raises StorageError when there is none,
-    CheckpointError for a damaged one.
-    """
-    found = []
-    for folder in folders:
-        for path in sorted(folder.rglob("summary.json")):
-            summary = read_summary(path)
-            if "accuracy_matrix" in summary:
-                found.append({**summary, "folder": str(path.parent)})
-    if not found:
-        raise StorageError(f"no finished run in {', '.join(map(str, folders)) or 'no folder'}")
-    order = list(METHODS)
-
-    def place(summary: dict[str, Any]) -> tuple[int, float, str, int]:
-        settings = summary["method_settings"]
-        strength = float(settings.get("lam", 0))
-        return order.index(settings["name"]), strength, summary["method"], summary["seed"]
-
-    return sorted(found, key=place)

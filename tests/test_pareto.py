@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 from weightspace.bench.experiments import get_preset, variants
+from weightspace.bench.groups import group
 from weightspace.bench.pareto import draw_pareto, front
 from weightspace.bench.report import notes
+from weightspace.bench.run_files import Run
 from weightspace.bench.tables import Line, aggregate
 from weightspace.methods import METHODS
 
@@ -39,22 +42,28 @@ def test_who_is_told_the_task_is_said():
     assert not any("Told in tests" in n for n in notes(lines[:1]))
 
 
-def summary(scenario, seed=0, **more):
-    return {
+def made(scenario, seed=0, **more):
+    """A finished run of one task, as it is read from its folder."""
+    config = {"name": "x", "stream": "split", "stream_settings": {}, "lr": 0.1, "seed": seed,
+              "method": {"name": "xdg"}}  # fmt: skip
+    summary = {
         "method": "xdg", "seed": seed, "scenario": scenario, "convention": "", "acc": 0.9,
         "bwt": 0.0, "fwt": 0.0, "forgetting": 0.0, "accuracy_matrix": [[0.9]], "seconds": 2.0,
-        "persistent_state_bytes": [3], "method_settings": {"name": "xdg"}, **more,
+        "persistent_state_bytes": [3], "method_settings": {"name": "xdg"}, "stream_hash": "s",
+        "stream": "", "config_hash": str(seed), **more,
     }  # fmt: skip
+    return Run(config, summary, Path(f"seed-{seed}"))
 
 
 @pytest.mark.parametrize("scenario, told", [("task", False), ("domain", True), ("class", True)])
 def test_where_every_method_is_told_none_is_marked(scenario, told):
-    assert aggregate([summary(scenario, asks_task=True)])[0].asks_task is told
+    groups = group([made(scenario, asks_task=True)]).groups
+    assert aggregate(groups)[0].asks_task is told
 
 
 def test_runs_of_before_the_clock_was_kept_have_no_time():
-    rows = [summary("domain"), summary("domain", seed=1, learning_seconds=1.0)]
-    assert math.isnan(aggregate(rows)[0].mean["learning_seconds"])
+    runs = [made("domain"), made("domain", seed=1, learning_seconds=1.0)]
+    assert math.isnan(aggregate(group(runs).groups)[0].mean["learning_seconds"])
 
 
 @pytest.mark.parametrize("name", ["compare", "compare-split"])

@@ -124,14 +124,14 @@ def test_resume_skips_what_is_done_and_refuses_other_settings(tmp_path):
         run(tmp_path / "r", "-m", "naive", "--resume", "--set", "lr=0.5")
     (tmp_path / "r/naive/seed-0/summary.json").write_text('{"acc": 0.')
     with pytest.raises(errors.CheckpointError, match=r"summary\.json is damaged"):
-        run(tmp_path / "r", "-m", "naive", "--resume")
+        run(tmp_path / "r", "-m", "naive", "-m", "sig", "--resume")
 
 
 def test_a_refused_resume_leaves_the_stopped_run_as_it_was(tmp_path):
     run(tmp_path / "r", "-m", "naive")
     (tmp_path / "r/naive/seed-0/summary.json").unlink()  # as if it had been stopped
     before = contents(tmp_path / "r")
-    with pytest.raises(errors.CheckpointError, match="another run"):
+    with pytest.raises(errors.CheckpointError, match=r"lr: 0\.001 then, 0\.5 now"):
         run(tmp_path / "r", "-m", "naive", "--resume", "--set", "lr=0.5")
     assert contents(tmp_path / "r") == before
 

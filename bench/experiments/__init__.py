@@ -22,7 +22,7 @@ from . import (
     split_fashion,
     split_mnist,
 )
-from .preset import Preset, Variant, apply_settings, as_config, config_hash, variants
+from .preset import Preset, Variant, apply_settings, as_config, config_hash, distinct, variants
 
 PRESETS: dict[str, Preset] = {
     module.PRESET.name: module.PRESET
@@ -62,6 +62,7 @@ __all__ = [
     "apply_settings",
     "as_config",
     "config_hash",
+    "distinct",
     "get_preset",
     "variants",
 ]

@@ -12,6 +12,7 @@ from typing import Any
 from ...kernels.errors import SettingError, unknown_name
 from ...methods import METHODS, Method
 from ...methods.tasks import Scenario
+from ..labels import number
 from ..networks import model_parameters
 from ..streams import parameters
 
@@ -167,11 +168,17 @@ def _apply_to_method(preset: Preset, method: str, key: str, text: str) -> Preset
 
 
 def _without(cases: dict[str, dict[str, Any]], key: str) -> dict[str, dict[str, Any]]:
-    """The cases, none of them with a word on `key`: what a user sets holds for all of them."""
-    return {
-        label: {name: value for name, value in settings.items() if name != key}
-        for label, settings in cases.items()
-    }
+    """The cases, none of them with a word on `key`: what a user sets holds for all of them.
+
+    Those that then say the same are one, under the first name; where that is all of them, they are
+    the method as it is.
+    """
+    left: dict[str, dict[str, Any]] = {}
+    for label, settings in cases.items():
+        rest = {name: value for name, value in settings.items() if name != key}
+        if rest not in left.values():
+            left[label] = rest
+    return {} if len(left) == 1 < len(cases) else left
 
 
 def parse_value(text: str) -> Any:
@@ -232,12 +239,23 @@ def _spread(label: str, method: str, settings: dict[str, Any]) -> list[Variant]:
     key = spread[0]
     return [
         Variant(
-            f"{label} {key}={value:g}" if isinstance(value, float) else f"{label} {key}={value}",
+            f"{label} {key}={number(value) if isinstance(value, float) else value}",
             method,
             {**settings, key: value},
         )
         for value in settings[key]
     ]
+
+
+def distinct(found: list[Variant]) -> tuple[list[Variant], list[str]]:
+    """The variants without those whose settings an earlier one has, and the labels of these."""
+    kept: dict[str, Variant] = {}
+    twice = []
+    for variant in found:
+        settings = config_hash(variant.build().settings())
+        if kept.setdefault(settings, variant) is not variant:
+            twice.append(variant.label)
+    return list(kept.values()), twice
 
 
 def as_config(preset: Preset, variant: Variant, backend: str, seed: int) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from rich.table import Table
 
+from ..labels import number as digits
 from ..tables import titled
 from .study import Row
 
@@ -228,7 +229,7 @@ def _maps(rows: Sequence[Row]) -> Table:
         for layer in layers(rows):
             found = select(rows, ask="map", layer=layer, alpha=alpha)
             cells.append(f"{average(found, 'loss'):.3f} ({average(found, 'nonzero'):.1f})")
-        table.add_row(f"{alpha:g}", *cells)
+        table.add_row(digits(alpha), *cells)
     return table
 
 
@@ -311,7 +312,7 @@ def as_csv(rows: Sequence[Row]) -> str:
         for alpha in alphas(rows):
             found = select(rows, ask="map", layer=layer, alpha=alpha)
             for key in ("loss", "nonzero"):
-                lines.append(("maps", f"{alpha:g}", layer, key, _number(average(found, key), 4)))
+                lines.append(("maps", digits(alpha), layer, key, _number(average(found, key), 4)))
         for kind in ("spectral", "hierarchical"):
             found = select(rows, ask="cluster", layer=layer, kind=kind)
             for key in ("mixed", "balance", "several", "told", "by_one", "by_others"):

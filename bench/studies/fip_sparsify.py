@@ -34,6 +34,7 @@ from ...nnlite import Network, SparseNetwork
 from ...nnlite.optim import Adam, Optimizer
 from ...nnlite.workspace import Mode
 from .. import data as data_sets
+from ..labels import number as digits
 from ..streams.augment import augment
 from ..streams.normalise import black, check_normalise, to_float
 from ..timing import measure
@@ -249,7 +250,7 @@ def _walked(bench: Bench, name: str, levels: Sequence[float], walk: SparsePath) 
 
 def sparse_file(folder: Path, level: float) -> Path:
     """Where a seed's sparse network of a level lies, zeros and all."""
-    return folder / f"sparse-{level:g}.safetensors"
+    return folder / f"sparse-{digits(level)}.safetensors"
 
 
 def tickets(bench: Bench) -> Iterator[Row]:
@@ -280,7 +281,7 @@ def inference(bench: Bench) -> Iterator[Row]:
     for level in bench.settings.levels:
         net = Network.load(sparse_file(bench.work.folder, level), bench.work.backend)
         sparse = SparseNetwork(net)
-        kept = bench.work.folder / f"small-{level:g}.safetensors"
+        kept = bench.work.folder / f"small-{digits(level)}.safetensors"
         sparse.save(kept)
         sizes = {"dense_bytes": bench.file.stat().st_size, "sparse_bytes": kept.stat().st_size}
         for batch in TIMED_BATCHES:

@@ -11,6 +11,7 @@ import numpy as np
 from rich.table import Table
 
 from ...nnlite.files import write_whole
+from ..labels import number as digits
 from ..tables import mean_and_error
 from .study import Row
 
@@ -70,7 +71,7 @@ def _accuracies(rows: Sequence[Row], title: str) -> Table:
     table = Table(title=title, title_justify="left")
     table.add_column("method")
     for level in levels(rows):
-        table.add_column(f"{100 * level:g} %", justify="right")
+        table.add_column(f"{digits(round(100 * level, 12))} %", justify="right")
     for method in ORDER:
         cells = [
             percent([row["accuracy"] for row in at_level(rows, method, level)])
@@ -117,8 +118,8 @@ def _inference(rows: Sequence[Row]) -> list[Table]:
             names = ("sparse_bytes", "dense_bytes", "dense_us", "sparse_us")
             small, large, slow, fast = (np.median([row[name] for row in of]) for name in names)
             table.add_row(
-                f"{100 * level:g} %", str(batch), f"{small / 1e3:.1f}", f"{large / 1e3:.0f}",
-                f"{slow:.1f}", f"{fast:.1f}", f"{slow / fast:.1f}",
+                f"{digits(round(100 * level, 12))} %", str(batch), f"{small / 1e3:.1f}",
+                f"{large / 1e3:.0f}", f"{slow:.1f}", f"{fast:.1f}", f"{slow / fast:.1f}",
             )  # fmt: skip
     return [table]
 

@@ -36,5 +36,7 @@ def write_page(study: Study, rows: Sequence[Row], figures: Sequence[Path], folde
     body = "".join(table_html(table) for table in study.tell(rows))
     body += "".join(image(path, path.stem) for path in figures)
     body += "".join(f"<p><small>{html.escape(note)}</small></p>" for note in study.notes)
-    body += f"<h2>Settings</h2><pre>{html.escape((folder / 'config.toml').read_text())}</pre>"
+    body += (
+        f"<h2>Settings</h2><pre>{html.escape((folder / 'config.toml').read_text('utf-8'))}</pre>"
+    )
     return report.write_html(folder / "report.html", study.name, [study.summary], body, versions())

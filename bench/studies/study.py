@@ -13,21 +13,23 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import re
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict
 
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from ...kernels.errors import CheckpointError, SettingError, unknown_name
+from ...kernels.errors import SettingError, unknown_name
 from ...nnlite.files import write_whole
 from ..experiments.preset import parse_value, split_assignment, typed_value
-from ..folders import claim_for
+from ..folders import DAMAGED, Kind, claimed, write_asked
 from ..progress import make_progress
-from ..runs import plain, to_toml, versions
+from ..runs import as_read, plain, to_toml, versions
+from ..schema import read_lines, read_toml
 
 Row = dict[str, Any]
 
@@ -94,13 +96,19 @@ class Study:
         return replace(self, settings=settings)
 
 
+_REPEATING = ("hidden", "sequence")  # settings whose values may repeat: those of others are lines
+
+
 def _read(key: str, text: str, declared: str) -> Any:
     """The value of a setting declared as `declared`, "tuple[int, ...]" among them."""
     if not declared.startswith("tuple["):
         return typed_value(key, parse_value(text), declared)
     inner = declared.removeprefix("tuple[").split(",")[0]
     parts = [] if text == "none" else text.split(",")
-    return tuple(typed_value(key, parse_value(part), inner) for part in parts)
+    values = tuple(typed_value(key, parse_value(part), inner) for part in parts)
+    if key not in _REPEATING and len(set(values)) < len(values):
+        raise SettingError(f"--set {key}={text}: give different values")
+    return values
 
 
 @dataclass(frozen=True)
@@ -129,10 +137,18 @@ def run_study(plan: StudyPlan, console: Console) -> Done:
     parts = study.parts(study.settings)  # bad settings are named before OUT is touched
     if not parts:
         raise SettingError(f"'{study.name}' has no parts to run with these settings")
-    claim_for(plan.out, "study", "config.toml", _asked(plan), plan.resume, plan.overwrite)
+    with claimed(plan.out, KIND, plan.resume, plan.overwrite):
+        asked = _asked(plan)
+        write_asked(plan.out / "config.toml", to_toml(asked), as_read(asked), plan.resume)
+        return _run_claimed(plan, parts, console)
+
+
+def _run_claimed(plan: StudyPlan, parts: Sequence[Part], console: Console) -> Done:
+    """The study in its own folder."""
+    study = plan.study
     rows: list[Row] = []
     with make_progress(console) as progress:
-        for seed in plan.seeds:
+        for seed in dict.fromkeys(plan.seeds):
             for part in parts:
                 work = Work(
                     study.settings, seed, plan.backend, plan.data_dir,
@@ -150,7 +166,7 @@ def _one_part(work: Work, part: Part) -> list[Row]:
     path = work.folder / f"{part.name}.jsonl"
     work.bar = work.progress.add_task(f"seed {work.seed}: {part.name}", total=None, note="")
     if path.exists():
-        rows = list(read_rows(path))
+        rows = read_rows(path)
         work.advance(1, 1, "done before")
         return rows
     rows = [plain({"part": part.name, "seed": work.seed, **row}) for row in part.run(work)]
@@ -161,21 +177,44 @@ def _one_part(work: Work, part: Part) -> list[Row]:
     return rows
 
 
-def read_rows(path: Path) -> Iterator[Row]:
-    """The rows that a part wrote. Raises CheckpointError for a damaged file."""
-    for line in path.read_text(errors="replace").splitlines():
-        try:
-            row = json.loads(line)
-        except ValueError:
-            row = None
-        if not isinstance(row, dict):
-            raise CheckpointError(f"{path} is damaged; remove it, and --resume does that part anew")
-        yield row
+class PartRow(TypedDict):
+    """A row of any part; the part says what else is in it."""
+
+    part: str
+    seed: int
 
 
-def _asked(plan: StudyPlan) -> str:
+def read_rows(path: Path, wanted: Any = PartRow) -> list[Row]:
+    """The rows that a part wrote, of the type `wanted`. Raises CheckpointError for damaged ones."""
+    return read_lines(path, wanted, "remove it, and --resume does that part anew")
+
+
+def _asked(plan: StudyPlan) -> dict[str, Any]:
     """config.toml: everything that decides the rows but the seeds."""
-    return to_toml(
-        {"study": plan.study.name, "backend": plan.backend,
-         **plain(dataclasses.asdict(plan.study.settings))}
-    )  # fmt: skip
+    settings = plain(dataclasses.asdict(plan.study.settings))
+    return {"study": plan.study.name, "backend": plan.backend, **settings}
+
+
+class Asked(TypedDict):
+    """config.toml of any study."""
+
+    study: str
+    backend: str
+
+
+def _owns(out: Path) -> bool:
+    path = out / "config.toml"
+    if not path.exists() or "study" not in read_toml(path, dict[str, Any], DAMAGED):
+        return False
+    return bool(read_toml(path, Asked, DAMAGED))
+
+
+KIND = Kind(
+    "study",
+    writes=re.compile(
+        r"config\.toml|study\.json|table\.csv|pairs\.csv|report\.html|figures/[^/]+\.png|"
+        r"seed--?\d+/[^/]+\.(jsonl|safetensors)"
+    ),
+    marker=re.compile(r"config\.toml"),
+    owns=_owns,
+)

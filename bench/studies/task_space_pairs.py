@@ -16,7 +16,7 @@ from ...kernels.errors import CheckpointError
 from ...methods import accuracy, fip, taskspace
 from ...methods.interference import Probe
 from ...methods.tasks import Arrays
-from .study import Row, Work, read_rows
+from .study import PartRow, Row, Work, read_rows
 from .task_space_lab import Lab, Settings, Stopwatch, reached
 
 
@@ -51,12 +51,19 @@ def pairs(work: Work) -> Iterator[Row]:
             }  # fmt: skip
 
 
+class Isolated(PartRow):
+    """A row of the part `isolated`."""
+
+    set: str
+    accuracy: float
+
+
 def _alone(work: Work) -> dict[str, Row]:
     """The rows of the part `isolated`, by set."""
     path = work.folder / "isolated.jsonl"
     if not path.exists():
         raise CheckpointError(f"{path} is gone; run the part 'isolated' again, in a new --out")
-    return {row["set"]: row for row in read_rows(path)}
+    return {row["set"]: row for row in read_rows(path, Isolated)}
 
 
 def _pixels(lab: Lab) -> np.ndarray:

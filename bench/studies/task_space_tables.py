@@ -11,6 +11,7 @@ import numpy as np
 from rich.table import Table
 
 from ...nnlite.files import write_whole
+from ..labels import number as digits
 from ..tables import titled
 from . import task_space_numbers as numbers
 from .study import Row
@@ -104,7 +105,7 @@ def _schemes(rows: Sequence[Row]) -> Table | None:
     lams = sorted({row["lam"] for row in numbers.of(rows, "visit")})
     table = titled(
         "schemes: mean accuracy over tasks at the end of rounds, %; after the last in brackets",
-        ("scheme", *(f"SI {lam:g}" if lam else "naive" for lam in lams)),
+        ("scheme", *(f"SI {digits(lam)}" if lam else "naive" for lam in lams)),
     )  # fmt: skip
     for scheme in found:
         through = numbers.by_lam(rows, scheme, numbers.throughout)

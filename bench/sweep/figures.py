@@ -31,18 +31,19 @@ def draw(plan: SweepPlan, choices: Sequence[Choice], results: Results, target: P
     figure, grid = plt.subplots(
         tall, wide, figsize=(max(4.1 * wide, 5.6), 3.7 * tall), squeeze=False, sharey=True
     )
-    found = [(c, scores(plan.inner_trials(c), results).mean) for c in plan.candidates()]
-    looks = {choice.label: COLOURS[i % len(COLOURS)] for i, choice in enumerate(choices)}
+    judged = [(c, scores(plan.inner_trials(c), results)) for c in plan.candidates()]
+    found = [(c, score.mean) for c, score in judged if score.whole]
+    looks = {_line(choice): COLOURS[i % len(COLOURS)] for i, choice in enumerate(choices)}
     for axes, (name, kin) in zip(grid.flat, panels.items(), strict=False):
         for axis in kin:
             for choice in choices:
                 if axis.method in (None, choice.method):
-                    mine = [one for one in found if one[0].label == choice.label]
-                    _draw_line(axes, axis, _names(kin), mine, choice, looks[choice.label])
+                    mine = [one for one in found if _line(one[0]) == _line(choice)]
+                    _draw_line(axes, axis, _names(kin), mine, choice, looks[_line(choice)])
         for choice in choices:
             if choice.validation is not None and choice.candidate and not choice.candidate.settings:
                 level = 100 * choice.validation.mean
-                axes.axhline(level, color=looks[choice.label], lw=1.4, ls=(0, (5, 3)))
+                axes.axhline(level, color=looks[_line(choice)], lw=1.4, ls=(0, (5, 3)))
         _label(axes, name, kin)
     for axes in list(grid.flat)[len(panels) :]:
         axes.set_visible(False)
@@ -51,6 +52,11 @@ def draw(plan: SweepPlan, choices: Sequence[Choice], results: Results, target: P
     _legend(figure, grid, looks)
     figure.tight_layout()
     return close(plt, figure, target)
+
+
+def _line(one: Candidate | Choice) -> tuple[str, str]:
+    """The line of the table that a candidate or a choice belongs to."""
+    return one.method, one.label
 
 
 def _names(kin: Sequence[Axis]) -> list[str]:
@@ -68,7 +74,7 @@ def _place(text: str, names: Sequence[str]) -> float:
 def _draw_line(
     axes: Any, axis: Axis, names: Sequence[str], mine: Points, choice: Choice, colour: str
 ) -> None:
-    found = [(c.settings[axis.key], 100 * acc) for c, acc in mine if not math.isnan(acc)]
+    found = [(c.settings[axis.key], 100 * acc) for c, acc in mine]
     at = [(_place(text, names), acc) for text, acc in found]
     if not at:
         return
@@ -90,10 +96,11 @@ def _label(axes: Any, name: str, kin: Sequence[Axis]) -> None:
         axes.set_xscale("log")
 
 
-def _legend(figure: Any, grid: Any, looks: dict[str, str]) -> None:
+def _legend(figure: Any, grid: Any, looks: dict[tuple[str, str], str]) -> None:
     from matplotlib.lines import Line2D
 
-    handles = [Line2D([], [], color=c, marker="o", ms=4, label=label) for label, c in looks.items()]
+    handles = [Line2D([], [], color=c, marker="o", ms=4, label=label)
+               for (_, label), c in looks.items()]  # fmt: skip
     handles.append(Line2D([], [], color="#333333", marker="o", ms=9, mfc="none", lw=0,
                           label="chosen"))  # fmt: skip
     figure.legend(handles=handles, loc="center left", bbox_to_anchor=(1.0, 0.5))

@@ -22,9 +22,7 @@ def write_page(
     """OUT/report.html of a finished sweep."""
     body = table_html(told) + image(picture, "validation accuracy against what was swept")
     body += "".join(f"<p><small>{html.escape(note)}</small></p>" for note in notes)
-    if failed:
-        items = "".join(f"<li>{html.escape(line)}</li>" for line in failed)
-        body += f"<h2>Came to nothing</h2><ul>{items}</ul>"
+    body += report.list_html("Came to nothing", failed)
     body += f"<h2>Asked for</h2><pre>{html.escape(plan.asked())}</pre>"
     title = f"sweep of {plan.experiment}"
     return report.write_html(out / "report.html", title, [], body, versions())

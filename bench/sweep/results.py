@@ -16,7 +16,7 @@ from typing import Any
 from rich.table import Table
 
 from ...kernels.errors import DataError
-from ..tables import mean_and_error
+from ..tables import known_mean
 from .plan import Candidate, SweepPlan
 from .space import number
 from .trials import Record, Trial
@@ -26,19 +26,32 @@ Results = Mapping[str, Record]  # a trial's identity -> what it came to
 
 @dataclass(frozen=True)
 class Scores:
-    """Accuracies of a candidate's runs, NaN where one diverged or failed."""
+    """Accuracies of a candidate's runs, NaN where one diverged or failed.
+
+    mean, error: over those that did not, NaN for none (and the error for one).
+    """
 
     values: tuple[float, ...]
 
     @property
+    def known(self) -> int:
+        """How many runs have an accuracy."""
+        return known_mean(self.values)[2]
+
+    @property
+    def whole(self) -> bool:
+        """Whether all have."""
+        return self.known == len(self.values)
+
+    @property
     def mean(self) -> float:
-        """Over all runs: NaN if any is."""
-        return mean_and_error(self.values)[0]
+        """The mean of the accuracies that there are."""
+        return known_mean(self.values)[0]
 
     @property
     def error(self) -> float:
-        """The standard error of the mean, NaN for one run."""
-        return mean_and_error(self.values)[1]
+        """Its standard error."""
+        return known_mean(self.values)[1]
 
 
 @dataclass(frozen=True)
@@ -70,7 +83,7 @@ def choose(plan: SweepPlan, results: Results) -> list[Choice]:
         lines.setdefault((candidate.method, candidate.label), []).append((candidate, found))
     choices = []
     for (method, label), tried in lines.items():
-        sound = [one for one in tried if not math.isnan(one[1].mean)]
+        sound = [one for one in tried if one[1].whole]
         best = max(sound, key=lambda one: one[1].mean) if sound else (None, None)
         choices.append(Choice(method, label, best[0], best[1], len(tried), len(tried) - len(sound)))
     return choices
@@ -169,11 +182,14 @@ def as_csv(plan: SweepPlan, found: Sequence[Row]) -> str:
 
 
 def _percent(found: Scores | None) -> str:
-    """ "91.2 ± 0.3", in percent."""
-    if found is None or math.isnan(found.mean):
+    """ "91.2 ± 0.3", in percent, and of how many runs if not of all."""
+    if found is None:
         return ""
+    said = "" if found.whole else f"({found.known} of {len(found.values)})"
+    if not found.known:
+        return said
     error = "" if math.isnan(found.error) else f" ± {100 * found.error:.1f}"
-    return f"{100 * found.mean:.1f}{error}"
+    return f"{100 * found.mean:.1f}{error} {said}".rstrip()
 
 
 def table(plan: SweepPlan, choices: Sequence[Choice], results: Results) -> Table:

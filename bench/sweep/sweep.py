@@ -13,20 +13,67 @@ done, is written once.
 from __future__ import annotations
 
 import json
+import re
+import tomllib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypedDict
 
 from rich.console import Console
 
 from ...kernels.errors import CheckpointError, WorkerError
 from ...nnlite.files import write_whole
-from ..folders import claim_for
+from ..folders import DAMAGED, Kind, claimed, write_asked
 from ..progress import make_progress
+from ..schema import read_json, read_lines, read_toml
 from .executors import Executor
 from .plan import SweepPlan
 from .results import Choice, Row, as_csv, as_jsonl, choose, rows
-from .trials import STATUSES, Record, Trial, run_trial
+from .trials import Failed, Measured, Record, Trial, run_trial
+
+_AGAIN = "remove it, and --resume does what is missing"
+
+
+class Kept(TypedDict):
+    """trials/ID.json."""
+
+    id: str
+    assignments: list[str]
+    label: str
+    seed: int
+    result: Measured | Failed
+
+
+class Timing(TypedDict):
+    """A line of timings.jsonl."""
+
+    id: str
+    seconds: float
+    worker: str
+
+
+class Asked(TypedDict):
+    """sweep.toml."""
+
+    experiment: str
+    methods: list[str]
+
+
+def _owns(out: Path) -> bool:
+    path = out / "sweep.toml"
+    return path.exists() and bool(read_toml(path, Asked, DAMAGED))
+
+
+SWEEPS = Kind(
+    "sweep",
+    writes=re.compile(
+        r"sweep\.toml|results\.(jsonl|csv)|timings\.jsonl|trials/[0-9a-f]{24}\.json|"
+        r"figures/sweep\.png|report\.html"
+    ),
+    marker=re.compile(r"sweep\.toml"),
+    owns=_owns,
+)
 
 
 @dataclass
@@ -40,20 +87,12 @@ class _Folder:
     def read(self) -> None:
         """Take up what an earlier run left. Raises CheckpointError for a file that is no result."""
         for path in sorted((self.out / "trials").glob("*.json")):
-            try:
-                found = json.loads(path.read_text())
-                whole = found["id"] == path.stem and found["result"]["status"] in STATUSES
-            except (ValueError, KeyError, TypeError):
-                whole = False
-            if not whole:
-                raise CheckpointError(f"{path} holds no result; remove it and resume")
+            found = read_json(path, Kept, _AGAIN)
+            if found["id"] != path.stem:
+                raise CheckpointError(f"{path} is damaged: it is of {found['id']}; {_AGAIN}")
             self.results[path.stem] = found["result"]
         clock = self.out / "timings.jsonl"
-        try:
-            lines = clock.read_text().splitlines() if clock.exists() else []
-            self.timings = [json.loads(line) for line in lines]
-        except ValueError:
-            raise CheckpointError(f"{clock} is damaged; remove it and resume") from None
+        self.timings = read_lines(clock, Timing, _AGAIN) if clock.exists() else []
 
     def keep(self, trial: Trial, answer: Record) -> None:
         """Write a result, then its time."""
@@ -91,8 +130,15 @@ def run_sweep(
     Raises SettingError and CheckpointError about OUT, WorkerError where workers cannot work, and
     DataError where they read different data.
     """
-    claim_for(out, "sweep", "sweep.toml", plan.asked(), resume, overwrite)
-    folder = _Folder(out)
+    with claimed(out, SWEEPS, resume, overwrite):
+        write_asked(out / "sweep.toml", plan.asked(), tomllib.loads(plan.asked()), resume)
+        return _run_claimed(plan, _Folder(out), executor, console, data_dir)
+
+
+def _run_claimed(
+    plan: SweepPlan, folder: _Folder, executor: Executor, console: Console, data_dir: Path | None
+) -> Outcome:
+    """The sweep in its own folder."""
     folder.read()
     before = len(folder.results)
     inner = [trial for one in plan.candidates() for trial in plan.inner_trials(one)]
@@ -102,8 +148,8 @@ def run_sweep(
     outer = [trial for one in chosen for trial in plan.outer_trials(one)]
     _work(plan, folder, "testing", outer, executor, console, data_dir)
     done = rows(plan, choices, folder.results)
-    write_whole(out / "results.jsonl", as_jsonl(done))
-    write_whole(out / "results.csv", as_csv(plan, done))
+    write_whole(folder.out / "results.jsonl", as_jsonl(done))
+    write_whole(folder.out / "results.csv", as_csv(plan, done))
     return Outcome(folder.results, choices, done, len(folder.results) - before)
 
 

@@ -11,26 +11,33 @@ import platform
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypedDict
 
-from ...kernels.errors import (
-    DataNotFoundError,
-    DeviceError,
-    DivergedError,
-    MissingExtraError,
-    StorageError,
-    WeightspaceError,
-    WorkerError,
-)
+from ...kernels.errors import WeightspaceError, WorkerError
 from ..data.validation import HeldOut
 from ..experiments import Preset, Variant, apply_settings, as_config, config_hash, get_preset
 from ..experiments import variants as spread
-from ..runs import learn, make_stream, plain
+from ..runs import OF_THE_PLACE, failed, learn, make_stream, plain
 
 Record = dict[str, Any]
-STATUSES = ("ok", "diverged", "failed")
-# errors that say something about the place and nothing about the settings: they end a sweep
-_OF_THE_PLACE = (DataNotFoundError, DeviceError, MissingExtraError, StorageError, WorkerError)
+
+
+class Measured(TypedDict):
+    """The result of a trial that was trained and tested. Numbers that are not there are null."""
+
+    status: Literal["ok"]
+    acc: float | None
+    bwt: float | None
+    fwt: float | None
+    forgetting: float | None
+    stream_hash: str
+
+
+class Failed(TypedDict):
+    """The result of one that came to nothing."""
+
+    status: Literal["diverged", "failed"]
+    error: str
 
 
 @dataclass(frozen=True)
@@ -91,11 +98,10 @@ def run_trial(message: Record) -> Record:
     answer: Record = {"id": message["id"]}
     try:
         answer["result"] = plain(_learn(message))
-    except _OF_THE_PLACE as wrong:
+    except OF_THE_PLACE as wrong:
         answer["stopped"] = f"{type(wrong).__name__} on {platform.node()}: {wrong}"
     except WeightspaceError as wrong:
-        status = "diverged" if isinstance(wrong, DivergedError) else "failed"
-        answer["result"] = {"status": status, "error": f"{type(wrong).__name__}: {wrong}"}
+        answer["result"] = failed(wrong)
     answer["timing"] = {
         "id": message["id"],
         "seconds": round(time.perf_counter() - begun, 3),

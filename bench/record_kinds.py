@@ -1,0 +1,141 @@
+"""What the bench's records hold, by kind, for those who read them: `records.read(path, KINDS)`.
+
+NotRequired is what older records lack.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal, NotRequired, TypedDict
+
+
+class Cores(TypedDict):
+    """A rate on one core and on all."""
+
+    one: float
+    all: float
+
+
+class Machine(TypedDict):
+    """`machine.describe`, with the peaks of `machine.measure` where they were measured."""
+
+    cpu: str
+    cores: int
+    system: str
+    commit: str | None
+    dirty: bool | None
+    versions: dict[str, str]
+    fma_gflops: NotRequired[dict[str, Cores]]
+    blas_gflops: NotRequired[dict[str, Cores]]
+    bandwidth_gbs: NotRequired[dict[str, dict[str, float]]]
+    gpu: NotRequired[dict[str, float | str]]
+
+
+class _Record(TypedDict):
+    date: str
+    machine: Machine
+
+
+class Peaks(_Record):
+    """A machine."""
+
+    kind: Literal["machine"]
+
+
+class _Kernel(_Record):
+    kind: Literal["kernel"]
+    kernel: str
+    variant: str
+    backend: str
+    rung: str
+    dtype: str
+    threads: int
+    device: NotRequired[str]
+    reason: str
+    samples: list[float]
+
+
+class TimedKernel(_Kernel):
+    """A kernel that was timed."""
+
+    status: Literal["timed"]
+    median: float
+    flops: float
+    bytes: int
+    gflops: float
+    gbs: float
+    level: str
+    roof_share: float | None
+    blas_share: float | None
+
+
+class OtherKernel(_Kernel):
+    """One that was not."""
+
+    status: Literal["wrong", "failed", "absent", "skipped"]
+
+
+class _Step(_Record):
+    kind: Literal["step"]
+    operation: str
+    size: str
+    peer: str
+    backend: NotRequired[str]
+    device: NotRequired[str]
+    variant: str
+    reason: str
+    samples: list[float]
+
+
+class TimedStep(_Step):
+    """An operation that was timed."""
+
+    status: Literal["timed"]
+    median: float
+    ratio: float | None
+    ratio_low: float | None
+    ratio_high: float | None
+    peak_bytes: int | None
+
+
+class OtherStep(_Step):
+    """One that was not."""
+
+    status: Literal["wrong", "failed", "absent", "skipped", "not offered"]
+
+
+class Law(_Record):
+    """How a cost grows along an axis."""
+
+    kind: Literal["scaling"]
+    cost: str
+    axis: str
+    values: list[int]
+    samples: list[list[float]]
+    medians: list[float]
+    exponent: float
+    low: float
+    high: float
+    expected: float
+    steeper: bool
+
+
+class Start(_Record):
+    """A time or a size of starting up."""
+
+    kind: Literal["startup"]
+    name: str
+    status: Literal["timed", "sized", "absent"]
+    reason: str
+    samples: list[float]
+    median: float | None
+    bytes: int | None
+
+
+KINDS: Mapping[str, Any] = {
+    "machine": Peaks,
+    "kernel": TimedKernel | OtherKernel,
+    "step": TimedStep | OtherStep,
+    "scaling": Law,
+    "startup": Start,
+}
