@@ -33,7 +33,7 @@ def small(classes: int = 10) -> Dataset:
 
 def colour(name: str = "colour", classes: int = 10, side: int = 8, n: int = 60) -> Dataset:
     """Images whose first pixel is the class and whose second numbers them, to follow both."""
-    rng = np.random.default_rng(len(name))
+    rng = np.random.default_rng(sum(name.encode()))
     x = rng.integers(0, 256, (n, side, side, 3), dtype=np.uint8)
     y = np.arange(n) % classes
     x[:, 0, 0, 0], x[:, 0, 0, 1] = y, np.arange(n)

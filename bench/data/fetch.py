@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import http.client
 import io
 import os
 import tarfile
-import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from .places import ENTRIES
 _FASHION = "https://github.com/zalandoresearch/fashion-mnist/raw/master/data/fashion/"
 _MNIST = "https://ossci-datasets.s3.amazonaws.com/mnist/"
 _CIFAR = "https://www.cs.toronto.edu/~kriz/"
+_MOST = 1 << 28  # bytes; the largest of these files has 170 million
 
 # name -> (address, MD5 as the publisher states it)
 FILES: dict[str, tuple[tuple[str, str], ...]] = {
@@ -40,8 +41,8 @@ FILES: dict[str, tuple[tuple[str, str], ...]] = {
 def _download(address: str, md5: str) -> bytes:
     try:
         with urllib.request.urlopen(address, timeout=60) as answer:
-            content = answer.read()
-    except (urllib.error.URLError, OSError) as wrong:
+            content = answer.read(_MOST)  # of something longer, the checksum is wrong
+    except (http.client.HTTPException, OSError) as wrong:
         raise DataNotFoundError(
             f"could not download {address}: {wrong}. Without a network, copy the files by hand and "
             "name their folder with --data-dir"
