@@ -9,23 +9,24 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import io
 import math
 import struct
 import zlib
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 
 from ...kernels.errors import DataError
 
+Source = io.BufferedReader | gzip.GzipFile
 LABELS, IMAGES = 0x0801, 0x0803
 INFLATION = 1032  # bytes that one byte of a deflate stream can become at most
 _MOST = 1 << 32  # bytes that a compressed file is taken at its word for
 _CHUNK = 1 << 20
 
 
-def _open(path: Path) -> tuple[IO[bytes], int]:
+def _open(path: Path) -> tuple[Source, int]:
     """The content of `path` as a stream, and what it cannot be longer than."""
     size = path.stat().st_size
     with path.open("rb") as file:
@@ -52,7 +53,7 @@ def read_idx(path: Path, magic: int) -> tuple[np.ndarray, str]:
         raise DataError(f"{path} cannot be read: {wrong.strerror or wrong}") from None
 
 
-def _read(path: Path, file: IO[bytes], most: int, magic: int) -> tuple[np.ndarray, str]:
+def _read(path: Path, file: Source, most: int, magic: int) -> tuple[np.ndarray, str]:
     """`read_idx` of an open stream of at most `most` bytes."""
     axes = magic & 0xFF
     header = file.read(4 + 4 * axes)
@@ -62,9 +63,9 @@ def _read(path: Path, file: IO[bytes], most: int, magic: int) -> tuple[np.ndarra
     if expected > most:
         raise DataError(f"{path}: cut short: it holds no more than {most:,} bytes, but {needs}")
     content = np.empty(math.prod(shape), np.uint8)
-    total, held, view = hashlib.sha256(header), 0, memoryview(content)
+    total, held, view = hashlib.sha256(header), 0, content.data
     while held < len(view):
-        count = file.readinto(view[held : held + _CHUNK])  # type: ignore[attr-defined]
+        count = file.readinto(view[held : held + _CHUNK])
         if not count:
             raise DataError(f"{path}: cut short: {len(header) + held:,} bytes, but {needs}")
         total.update(view[held : held + count])
