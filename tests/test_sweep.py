@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 import tomllib
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -332,26 +333,104 @@ def test_a_stopped_sweep_does_what_is_missing(serial, images, tmp_path, after):
     assert sweep(tiny(trials=1), out, images, overwrite=True).ran == 6
 
 
-def test_ctrl_c_on_the_command_line_leaves_a_sweep_to_resume(images, tmp_path):
-    out = tmp_path / "r"
+@contextmanager
+def started(images, out, *more: str, steps: int = 200_000, **how):
+    """A sweep on the command line that is at work; what is left of it is killed."""
     command = [
         sys.executable, "-m", "weightspace.bench", "sweep", "permuted-mnist", "--workers", "2",
         "--backend", "reference", "--grid", "ewc.lam=1,2", "--data-dir", str(images),
         "--out", str(out), *(word for one in TINY for word in ("--set", one)),
-        "--set", "steps=200000",
+        "--set", f"steps={steps}", *more,
     ]  # fmt: skip
     # a shell's background jobs ignore Ctrl-C, and so would what they start
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    running = subprocess.Popen(command, text=True, start_new_session=True, **{**pipes, **how})
     signal.signal(signal.SIGINT, before)
-    while not (out / "sweep.toml").exists():
-        assert running.poll() is None, running.communicate()
-        time.sleep(0.02)
-    time.sleep(0.5)
-    running.send_signal(signal.SIGINT)
-    _, said = running.communicate(timeout=60)
-    assert running.returncode == 130 and "--resume" in said, said
+    try:
+        while not (out / "sweep.toml").exists():
+            assert running.poll() is None, running.communicate()
+            time.sleep(0.02)
+        yield running
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(running.pid, signal.SIGKILL)
+        running.communicate()
+
+
+def workers_of(pid: int, count: int = 2) -> None:
+    """Wait until a process has so many workers that listen to their parent, or never will."""
+    psutil = pytest.importorskip("psutil", reason="finds a sweep's workers")
+    for _ in range(300):
+        children = psutil.Process(pid).children(recursive=True)
+        if sum(child.num_threads() > 1 for child in children) >= count:
+            return
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_leaves_a_sweep_to_resume_and_no_worker(images, tmp_path, sent):
+    """That its output ends proves that nobody has it open any more."""
+    with started(images, tmp_path / "r") as running:
+        workers_of(running.pid)
+        running.send_signal(sent)
+        said, _ = running.communicate(timeout=30)
+    assert running.returncode == 128 + sent and "--resume" in said, said
     assert "Traceback" not in said
+
+
+@pytest.mark.parametrize("early", [False, True])
+def test_workers_end_with_a_parent_that_is_killed(images, tmp_path, early):
+    """early: before they have come so far as to listen."""
+    with started(images, tmp_path / "r") as running:
+        if not early:
+            workers_of(running.pid)
+        running.kill()
+        running.communicate(timeout=30)  # else `sweep | tee` would wait for ever
+
+
+def test_workers_hold_no_output_of_their_parent():
+    with Pool(1) as pool:
+        assert list(pool.map(target_of_stdout, [0])) == [os.devnull]
+
+
+def target_of_stdout(_: object) -> str:
+    return os.readlink("/proc/self/fd/1") if os.path.exists("/proc/self/fd") else os.devnull
+
+
+@pytest.mark.parametrize("backend", ["reference", "cpu"])
+def test_workers_have_the_bits_of_this_process(images, backend):
+    """Matrices so large that BLAS would share them out, and rotations drawn through LAPACK."""
+    if backend == "cpu":
+        pytest.importorskip("numba", reason="the backend cpu")
+    wide = ("data=mnist", "hidden=400,333", "steps=3", "batch_size=111", "lr=0.01")
+    plan = SweepPlan(
+        "psp-permuted-mnist", read_axes(["stream.num_tasks=2"], []), ("superposition",), wide,
+        backend=backend,
+    )  # fmt: skip
+    trial = next(
+        t
+        for c in plan.candidates()
+        for t in plan.outer_trials(c)
+        if t.label.endswith("kind=rotation")
+    )
+    message = trial.message(images)
+    with Pool(2) as pool, Executor() as here:
+        (there,) = pool.map(run_trial, [message])
+        (mine,) = here.map(run_trial, [message])
+    assert mine["result"]["status"] == "ok"
+    assert there["result"] == mine["result"]
+
+
+def test_shards_have_the_same_bits_for_any_number_of_blas_threads():
+    limits = pytest.importorskip("threadpoolctl").threadpool_limits
+    net = models.mlp((784, 100, 10), backend="reference")
+    x = np.random.default_rng(0).random((90, 784)).astype(np.float32)
+    found = []
+    for threads in (1, 2):
+        with limits(threads, user_api="blas"):
+            found.append(sharded(importance.fisher, net, x))
+    assert np.array_equal(*found)
 
 
 def test_a_damaged_result_is_named(serial, images, tmp_path):
