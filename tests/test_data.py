@@ -378,8 +378,10 @@ def test_limits(tmp_path):
     small = data.load("mnist", tmp_path).limited(3, 2)
     assert (len(small.train_y), len(small.test_x)) == (3, 2)
     assert small.hash != data.load("mnist", tmp_path).hash
-    with pytest.raises(errors.SettingError):
-        small.limited(0)
+    assert small.limited(np.int64(2)).hash == small.limited(2).hash
+    for wrong in (0, -1, 2.5, "2"):
+        with pytest.raises(errors.SettingError, match="at least one image"):
+            small.limited(wrong)
 
 
 def test_fetch_checks_before_it_writes(tmp_path, monkeypatch):

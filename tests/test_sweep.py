@@ -131,6 +131,17 @@ def test_the_methods_are_those_whose_keys_are_swept():
                 [*tiny().inner_trials(c), *tiny().outer_trials(c)]}) == 4 * 3  # fmt: skip
 
 
+def test_numpys_numbers_make_the_same_sweep():
+    given = {"draws": 2, "seed": 3, "trials": 2, "folds": 2, "inner": 1}
+    theirs = tiny(**{name: np.int64(value) for name, value in given.items()},
+                  validation=np.float32(0.25))  # fmt: skip
+    ours = tiny(**given, validation=0.25)
+    assert theirs.asked() == ours.asked()
+    assert [t.identity() for t in theirs.inner_trials(theirs.candidates()[0])] == [
+        t.identity() for t in ours.inner_trials(ours.candidates()[0])
+    ]
+
+
 def test_a_preset_with_cases_has_a_line_for_each():
     plan = SweepPlan("psp-permuted-mnist", read_axes(["lr=1e-3,1e-4"], []), ("superposition",))
     labels = {candidate.label for candidate in plan.candidates()}

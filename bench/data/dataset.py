@@ -89,9 +89,15 @@ class Dataset:
         return total.hexdigest()
 
     def limited(self, train: int | None = None, test: int | None = None) -> Dataset:
-        """The first `train` and `test` images only (None: all). Raises SettingError below 1."""
-        if (train is not None and train < 1) or (test is not None and test < 1):
-            raise SettingError(f"limits train={train}, test={test}: at least one image each")
+        """The first `train` and `test` images only (None: all).
+
+        Raises SettingError for what is no whole number of at least 1.
+        """
+        for limit in (train, test):
+            if limit is not None and not (hasattr(limit, "__index__") and limit >= 1):
+                raise SettingError(
+                    f"limits train={train!r}, test={test!r}: whole numbers, at least one image each"
+                )
         return replace(
             self,
             train_x=self.train_x[:train],

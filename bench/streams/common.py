@@ -125,7 +125,7 @@ def make_stream(
 
     settings: JSON-able, and all of them; arrays: what was drawn (permutations).
     """
-    tasks = tuple(tasks)
+    tasks, flat = tuple(tasks), flag(kind, "flat", flat)
     datasets = [datasets] if isinstance(datasets, Dataset) else datasets
     hashes = [dataset.hash for dataset in datasets]
     # a single set's hash stands alone, as it did when there were no others
@@ -168,6 +168,13 @@ def whole(kind: str, setting: str, given: Any, least: int | None = None) -> int:
     return number
 
 
+def flag(kind: str, setting: str, given: Any) -> bool:
+    """`given` as a bool. Raises SettingError for anything else: "false" would count as true."""
+    if not isinstance(given, bool | np.bool_):
+        raise SettingError(f"the {kind} stream got {setting}={given!r}; give True or False")
+    return bool(given)
+
+
 def listed(kind: str, setting: str, given: Any) -> list[Any]:
     """`given` as a list. Raises SettingError for a single value (a string is one) or for none."""
     values = [] if isinstance(given, str) or not isinstance(given, Iterable) else list(given)
@@ -187,6 +194,7 @@ __all__ = [
     "check_normalise",
     "check_scenario",
     "check_sets",
+    "flag",
     "listed",
     "make_stream",
     "make_task",
