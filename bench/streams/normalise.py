@@ -42,7 +42,7 @@ def check_normalise(kind: str, given: Any, channels: int) -> Scaling:
         mean, deviation = (_level(values, channels) for values in pair)
         with np.errstate(all="ignore"):
             ends = (np.array([[0.0], [1.0]]) - mean) / deviation
-            if np.min(np.float32(deviation)) <= 0 or not np.isfinite(np.float32(ends)).all():
+            if np.min(np.asarray(deviation, np.float32)) <= 0 or not np.isfinite(np.float32(ends)).all():
                 raise ValueError
     except (TypeError, ValueError, OverflowError):
         raise SettingError(
