@@ -24,6 +24,7 @@ from weightspace.bench.data.validation import HeldOut
 from weightspace.bench.experiments import get_preset
 from weightspace.bench.sweep import Dask, Executor, Pool, SweepPlan, figures, read_axes, run_sweep
 from weightspace.bench.sweep import executors as executors_module
+from weightspace.bench.sweep import trials as trials_module
 from weightspace.bench.sweep.results import at_the_edge, choose
 from weightspace.bench.sweep.space import candidates, read_random
 from weightspace.bench.sweep.trials import read_message, run_trial
@@ -409,28 +410,20 @@ def target_of_stdout(_: object) -> str:
     return os.readlink("/proc/self/fd/1") if os.path.exists("/proc/self/fd") else os.devnull
 
 
-@pytest.mark.parametrize("backend", ["reference", "cpu"])
-def test_workers_have_the_bits_of_this_process(images, backend):
-    """Matrices so large that BLAS would share them out, and rotations drawn through LAPACK."""
-    if backend == "cpu":
-        pytest.importorskip("numba", reason="the backend cpu")
-    wide = ("data=mnist", "hidden=400,333", "steps=3", "batch_size=111", "lr=0.01")
-    plan = SweepPlan(
-        "psp-permuted-mnist", read_axes(["stream.num_tasks=2"], []), ("superposition",), wide,
-        backend=backend,
-    )  # fmt: skip
-    trial = next(
-        t
-        for c in plan.candidates()
-        for t in plan.outer_trials(c)
-        if t.label.endswith("kind=rotation")
-    )
-    message = trial.message(images)
-    with Pool(2) as pool, Executor() as here:
-        (there,) = pool.map(run_trial, [message])
-        (mine,) = here.map(run_trial, [message])
-    assert mine["result"]["status"] == "ok"
-    assert there["result"] == mine["result"]
+def test_a_trial_gives_blas_one_thread_wherever_it_runs(monkeypatch, images):
+    """A worker has fewer threads than who asked, and BLAS has other bits for another number."""
+    threadpoolctl = pytest.importorskip("threadpoolctl")
+
+    def threads(_: object) -> dict:
+        found = threadpoolctl.threadpool_info()
+        return {"threads": {one["num_threads"] for one in found if one["user_api"] == "blas"}}
+
+    monkeypatch.setattr(trials_module, "_learn", threads)
+    plan = tiny()
+    message = plan.inner_trials(plan.candidates()[0])[0].message(images)
+    with threadpoolctl.threadpool_limits(2, user_api="blas"):
+        assert run_trial(message)["result"]["threads"] == {1}
+        assert 2 in threads(None)["threads"]
 
 
 def test_shards_have_the_same_bits_for_any_number_of_blas_threads():
