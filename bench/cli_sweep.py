@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from signal import SIG_IGN
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -82,10 +86,34 @@ def sweep(
         inner,
     )  # fmt: skip
     folder = out or Path("runs") / f"sweep-{experiment}"
-    with held(folder):
+    with held(folder), _stopping() as told:
         with make_executor(dask, workers, backend) as executor:
-            done = _run(plan, folder, executor, data_dir, resume, overwrite)
+            done = _run(plan, folder, executor, data_dir, resume, overwrite, told)
         _tell(plan, done, folder)
+
+
+@contextmanager
+def _stopping() -> Iterator[list[int]]:
+    """What is done in it, SIGTERM and SIGHUP end as Ctrl-C does; they are then in the list.
+
+    One that was ignored when we started (`nohup`) is so still.
+    """
+    told: list[int] = []
+
+    def stop(number: int, _: object) -> None:
+        told.append(number)
+        raise KeyboardInterrupt
+
+    before = {
+        number: signal.signal(number, stop)
+        for name in ("SIGTERM", "SIGHUP")
+        if (number := getattr(signal, name, None)) and signal.getsignal(number) is not SIG_IGN
+    }
+    try:
+        yield told
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _run(
@@ -95,8 +123,11 @@ def _run(
     data_dir: Path | None,
     resume: bool,
     overwrite: bool,
+    told: list[int],
 ) -> Outcome:
-    """The sweep; Ctrl-C ends in a line that says what is kept, and status 130."""
+    """The sweep; Ctrl-C, SIGTERM and SIGHUP end in a line that says what is kept, and status 130
+    or 128 + the number of the signal, as in `told`. Workers are gone by then.
+    """
     from .sweep import run_sweep
 
     count = len(plan.candidates())
@@ -115,7 +146,7 @@ def _run(
             f"[yellow]stopped with {kept} trials done; --resume continues {folder}[/]",
             highlight=False, soft_wrap=True,
         )  # fmt: skip
-        raise typer.Exit(130) from None
+        raise typer.Exit(128 + (told or [signal.SIGINT])[0]) from None
     if executor.lost:
         console.print(f"workers were lost {executor.lost} times; their trials were done again")
     return done

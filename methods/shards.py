@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from ..kernels.errors import SettingError, ShapeError, unknown_name
+from ..kernels.host_blas import one_blas_thread
 from ..nnlite import Network
 from ..nnlite.checkpoint import (
     describe_network,
@@ -122,6 +123,7 @@ def _messages(
         yield pack_arrays(parameters | vectors | samples, about)
 
 
+@one_blas_thread
 def work(message: bytes) -> bytes:
     """What a worker does with a message: the shard's mean. Raises the question's errors."""
     arrays, about = unpack_arrays(message, "a shard")

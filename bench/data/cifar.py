@@ -17,7 +17,10 @@ def read_records(path: Path, label_bytes: int) -> tuple[np.ndarray, np.ndarray]:
     (CIFAR-100 has two, coarse then fine.) A file that ends between records is taken as it is; one
     that ends inside a record is a DataError.
     """
-    raw = np.fromfile(path, np.uint8)
+    try:
+        raw = np.fromfile(path, np.uint8)
+    except OSError as wrong:
+        raise DataError(f"{path} cannot be read: {wrong.strerror or wrong}") from None
     record = label_bytes + _PIXELS
     if raw.size == 0 or raw.size % record:
         raise DataError(

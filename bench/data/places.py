@@ -8,8 +8,7 @@ from pathlib import Path
 
 from ...kernels.errors import DataNotFoundError
 from .idx import find_idx
-
-_IDX_STEMS = ("train-images", "train-labels", "t10k-images", "t10k-labels")
+from .known import PARTS
 
 
 @dataclass(frozen=True)
@@ -25,7 +24,7 @@ class Entry:
 
     def present(self, folder: Path) -> bool:
         """Whether `folder` holds this set's files."""
-        if self.files is _IDX_STEMS:
+        if self.files is PARTS:
             return all(find_idx(folder, stem) for stem in self.files)
         return all((folder / name).is_file() for name in self.files)
 
@@ -33,13 +32,13 @@ class Entry:
 ENTRIES = {
     entry.name: entry
     for entry in (
-        Entry("mnist", "mnist", 10, (60_000, 10_000), _IDX_STEMS, ("/usr/share/datasets/mnist",)),
+        Entry("mnist", "mnist", 10, (60_000, 10_000), PARTS, ("/usr/share/datasets/mnist",)),
         Entry(
             "fashion-mnist",
             "fashion-mnist",
             10,
             (60_000, 10_000),
-            _IDX_STEMS,
+            PARTS,
             ("/usr/share/datasets/fashion-mnist",),
         ),
         Entry(
@@ -57,13 +56,16 @@ ENTRIES = {
 def candidates(entry: Entry, data_dir: str | os.PathLike[str] | None) -> list[Path]:
     """The folders to look in, in order.
 
-    A folder that was named holds the set in a sub-folder of its usual name, or directly; MNIST and
-    Fashion-MNIST share their files' names, so $WEIGHTSPACE_DATA counts directly only if it is
-    itself called after the set.
+    A folder that was named holds the set in a sub-folder of its usual name, or directly, unless it
+    is called after another set: MNIST and Fashion-MNIST share their files' names. For the same
+    reason $WEIGHTSPACE_DATA counts directly only if it is itself called after the set.
     """
     places: list[Path] = []
     if data_dir is not None:
-        places += [Path(data_dir) / entry.folder, Path(data_dir)]
+        places.append(Path(data_dir) / entry.folder)
+        others = {other.folder for other in ENTRIES.values() if other is not entry}
+        if Path(data_dir).resolve().name not in others:
+            places.append(Path(data_dir))
     variable = os.environ.get("WEIGHTSPACE_DATA")
     if variable:
         places.append(Path(variable) / entry.folder)

@@ -6,6 +6,7 @@ A data set is cut, not a stream: in streams whose tasks show the same images in 
 
 from __future__ import annotations
 
+import operator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -28,6 +29,9 @@ class HeldOut:
     fold: int = 0
 
     def __post_init__(self) -> None:
+        # Python's own numbers, which JSON takes
+        object.__setattr__(self, "share", float(self.share))
+        object.__setattr__(self, "fold", operator.index(self.fold))
         if not 0 < self.share < 1:
             raise SettingError(
                 f"validation {self.share:g}: give a share of the training images between 0 and 1"

@@ -32,7 +32,8 @@ def check_scenario(kind: str, given: str, allowed: Sequence[str]) -> None:
 def check_sets(kind: str, given: Any, least: int, most: int | None = None) -> list[Dataset]:
     """The data sets a stream is made of, from one or a sequence. most None: any number.
 
-    Raises SettingError for a wrong number of them, and for images of different shapes.
+    Raises SettingError for a wrong number of them, and for images of different shapes; DataError
+    where two of different names are one.
     """
     sets = [given] if isinstance(given, Dataset) else list(given)
     if not least <= len(sets) <= (len(sets) if most is None else most):
@@ -41,6 +42,12 @@ def check_sets(kind: str, given: Any, least: int, most: int | None = None) -> li
             f"the {kind} stream takes {wanted} data set{'s' * (least > 1)}, got {len(sets)} "
             f"({', '.join(dataset.name for dataset in sets)}); several are named with a plus: "
             "data=mnist+fashion-mnist"
+        )
+    if len({dataset.name for dataset in sets}) > len({dataset.hash for dataset in sets}):
+        raise DataError(
+            f"the {kind} stream got the same images and labels as "
+            f"{' and as '.join(f'{d.name} (from {d.source})' for d in sets)}; give each data set a "
+            "folder of its own"
         )
     if len({dataset.input_shape for dataset in sets}) > 1:
         shapes = ", ".join(f"{dataset.name} {dataset.input_shape}" for dataset in sets)
@@ -118,7 +125,7 @@ def make_stream(
 
     settings: JSON-able, and all of them; arrays: what was drawn (permutations).
     """
-    tasks = tuple(tasks)
+    tasks, flat = tuple(tasks), flag(kind, "flat", flat)
     datasets = [datasets] if isinstance(datasets, Dataset) else datasets
     hashes = [dataset.hash for dataset in datasets]
     # a single set's hash stands alone, as it did when there were no others
@@ -133,6 +140,7 @@ def make_stream(
     sizes = {(task.train_size, task.test_size) for task in tasks}
     each = " each" if len(sizes) == 1 else " in the first"
     first = tasks[0]
+    origins = "".join(f"; {told}" for told in dict.fromkeys(d.origin for d in datasets) if told)
     return Stream(
         name=f"{kind} {names}",
         scenario=scenario,
@@ -143,7 +151,7 @@ def make_stream(
         description=(
             f"{kind}: {len(tasks)} {'tasks' if len(tasks) > 1 else 'task'} of {names} "
             f"({first.train_size:,} training and {first.test_size:,} test images{each}), "
-            f"{SCENARIO_MEANING[scenario]}"
+            f"{SCENARIO_MEANING[scenario]}{origins}"
         ),
     )
 
@@ -158,6 +166,13 @@ def whole(kind: str, setting: str, given: Any, least: int | None = None) -> int:
     if number is None or isinstance(given, bool) or (least is not None and number < least):
         raise SettingError(f"the {kind} stream got {setting}={given!r}; give {expected}")
     return number
+
+
+def flag(kind: str, setting: str, given: Any) -> bool:
+    """`given` as a bool. Raises SettingError for anything else: "false" would count as true."""
+    if not isinstance(given, bool | np.bool_):
+        raise SettingError(f"the {kind} stream got {setting}={given!r}; give True or False")
+    return bool(given)
 
 
 def listed(kind: str, setting: str, given: Any) -> list[Any]:
@@ -179,6 +194,7 @@ __all__ = [
     "check_normalise",
     "check_scenario",
     "check_sets",
+    "flag",
     "listed",
     "make_stream",
     "make_task",

@@ -26,8 +26,8 @@ def check_normalise(kind: str, given: Any, channels: int) -> Scaling:
 
     Each is a float, or a tuple of one float a channel where they differ. `given` may be a name of
     PRESETS, alone or in a list. Raises UnknownNameError for another name, SettingError unless all
-    numbers are finite and the deviations above 0 (others would make inputs that are not finite),
-    and for a number of values that is not the number of channels.
+    numbers are finite, the deviations above 0 and all inputs that they make finite in float32, and
+    for a number of values that is not the number of channels.
     """
     if given is None:
         return None
@@ -40,13 +40,15 @@ def check_normalise(kind: str, given: Any, channels: int) -> Scaling:
         pair = PRESETS[pair]
     try:
         mean, deviation = (_level(values, channels) for values in pair)
-        if np.min(deviation) <= 0:
-            raise ValueError
+        with np.errstate(all="ignore"):
+            ends = (np.array([[0.0], [1.0]]) - mean) / deviation
+            if np.min(np.asarray(deviation, np.float32)) <= 0 or not np.isfinite(np.float32(ends)).all():
+                raise ValueError
     except (TypeError, ValueError, OverflowError):
         raise SettingError(
             f"the {kind} stream got normalise={given!r}; give (mean, deviation) of the pixels in "
             f"[0, 1], each a number or one a channel ({channels} in these images), all finite and "
-            f"the deviations above 0, or one of {', '.join(PRESETS)}, or None"
+            f"the deviations above 0, also in float32, or one of {', '.join(PRESETS)}, or None"
         ) from None
     return mean, deviation
 

@@ -11,6 +11,7 @@ from .common import (
     Normalise,
     check_normalise,
     check_scenario,
+    flag,
     make_stream,
     make_task,
     reordered,
@@ -37,7 +38,7 @@ def make(
     scaling = check_normalise("permuted", normalise, dataset.input_shape[-1])
     pixels = int(np.prod(dataset.input_shape))
     orders = [generator(seed, 0x9E, task).permutation(pixels) for task in range(num_tasks)]
-    if identity_first:
+    if flag("permuted", "identity_first", identity_first):
         orders[0] = np.arange(pixels)
 
     def shuffle(order: np.ndarray):

@@ -9,20 +9,24 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from itertools import islice
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from typing import Any
 
 from ...kernels.errors import MissingExtraError, SettingError, WorkerError
 from ..peaks import cores_here
 
 LIVES = 3  # workers that one task may take with it before it is given up
-_THREADS = ("NUMBA_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
+_THREADS, _BLAS = (
+    ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS"),
+    ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"),
+)
 Task = tuple[int, Any]
 
 
@@ -74,7 +78,7 @@ class Pool(Executor):
 
     def _start(self) -> ProcessPoolExecutor:
         return ProcessPoolExecutor(
-            self.workers, mp_context=get_context("spawn"), initializer=_leave_interrupts
+            self.workers, mp_context=get_context("spawn"), initializer=_serve
         )
 
     def unordered(self, function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Task]:
@@ -131,22 +135,45 @@ class Pool(Executor):
         processes = list((getattr(self._pool, "_processes", None) or {}).values())
         self._pool.shutdown(wait=not stopped, cancel_futures=True)
         for process in processes if stopped else ():
-            process.terminate()
+            process.kill()  # it writes nothing, and may be deaf to anything milder for long
+            process.join()
 
 
-def _leave_interrupts() -> None:
-    """Ctrl-C reaches all processes of a terminal; what to do about it is for who asked."""
+def _serve() -> None:
+    """What a worker does before its first work: leave alone what is for who asked, end with them.
+
+    Ctrl-C, and a terminal's going away, reach all processes of it: what to do about that is for
+    the parent. Its output is the parent's to write to, too: a worker that kept it open would hold
+    up a pipe that waits for its end.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """End this process when its parent has, however that ended: killed, it cannot tell us.
+
+    The parent holds one end of a pipe that closes with it (`multiprocessing`'s sentinel).
+    """
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 @contextmanager
 def _environment(threads: int) -> Iterator[None]:
-    """Numba and BLAS of processes started here use so many threads, unless the user said how many.
+    """Processes started here use so many threads, unless the user said how many; their BLAS uses
+    one, as a trial wants it wherever it runs.
 
     They read it as they are loaded, which is before any code of ours could tell them.
     """
-    ours = [name for name in _THREADS if name not in os.environ]
-    os.environ.update(dict.fromkeys(ours, str(threads)))
+    wanted = {**dict.fromkeys(_THREADS, str(threads)), **dict.fromkeys(_BLAS, "1")}
+    ours = {name: count for name, count in wanted.items() if name not in os.environ}
+    os.environ.update(ours)
     try:
         yield
     finally:

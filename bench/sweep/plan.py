@@ -7,6 +7,7 @@ the choice of each line is then trained on all training images and tested, with 
 from __future__ import annotations
 
 import json
+import operator
 from dataclasses import dataclass
 
 from ...kernels.errors import SettingError
@@ -54,6 +55,8 @@ class SweepPlan:
     inner: int = 1
 
     def __post_init__(self) -> None:
+        for name in ("draws", "seed", "trials", "folds", "inner"):  # Python's own: for TOML
+            object.__setattr__(self, name, operator.index(getattr(self, name)))
         preset = apply_settings(get_preset(self.experiment), list(self.settings))
         if min(self.draws, self.trials, self.folds, self.inner) < 1:
             raise SettingError(
@@ -70,7 +73,7 @@ class SweepPlan:
                 f"settings of {', '.join(idle)} are swept, but the methods are "
                 f"{', '.join(chosen)}: add -m {idle[0]}"
             )
-        HeldOut(self.validation, self.folds - 1)
+        object.__setattr__(self, "validation", HeldOut(self.validation, self.folds - 1).share)
         object.__setattr__(self, "methods", chosen)
         seen: dict[tuple[str, str], Candidate] = {}
         for candidate in self.candidates():  # what is wrong is said before anything runs

@@ -1,7 +1,7 @@
 """Trial: one training run of a sweep, as plain values; and what a worker makes of it.
 
-A worker gets a JSON-able record and answers with one, whatever process or machine it is on. It
-writes nothing: results are kept by who asked.
+A worker gets a JSON-able record and answers with one, whatever process or machine it is on, with
+the same bits. It writes nothing: results are kept by who asked.
 """
 
 from __future__ import annotations
@@ -13,7 +13,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, TypedDict
 
-from ...kernels.errors import WeightspaceError, WorkerError
+from ...kernels.errors import (
+    DataNotFoundError,
+    DeviceError,
+    DivergedError,
+    MissingExtraError,
+    StorageError,
+    WeightspaceError,
+    WorkerError,
+)
+from ...kernels.host_blas import one_blas_thread
 from ..data.validation import HeldOut
 from ..experiments import Preset, Variant, apply_settings, as_config, config_hash, get_preset
 from ..experiments import variants as spread
@@ -88,6 +97,7 @@ def read_message(message: Record) -> Trial:
     return Trial(**given, assignments=assignments, held_out=held)
 
 
+@one_blas_thread
 def run_trial(message: Record) -> Record:
     """Train and test as `message` says: {"result": ..., "timing": ...}, all plain values.
 
