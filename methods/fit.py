@@ -7,10 +7,10 @@ was stopped at any step and resumed takes exactly the batches it would have take
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -19,8 +19,6 @@ from ..kernels.errors import (
     DivergedError,
     NonFiniteError,
     SettingError,
-    ShapeError,
-    unknown_name,
 )
 from ..nnlite import Network
 from ..nnlite.checkpoint import (
@@ -34,14 +32,15 @@ from ..nnlite.optim import OPTIMIZERS, Adam, Optimizer
 from ..nnlite.step import TrainingStep
 from .base import Method, Naive, TaskEnd
 from .batches import Batches
-from .evaluate import accuracy, check_active, check_classifies, finite
-from .identity import Record, as_record, describe_optimizer, differences, hash_arrays
+from .evaluate import accuracy, check_classifies, finite
+from .identity import Record, as_record, describe_optimizer, differences
 from .observer import Observer
-from .plan import check_batches, plan_steps
+from .plan import Length, check_batches
 from .result import Evaluation, Result
-from .settings import ANY, NOT_NEGATIVE, truth, whole
+from .settings import ANY, NOT_NEGATIVE, made, truth, whole
 from .stopping import Interrupted, Stop
-from .tasks import Arrays, Stream, Task, as_pair, as_tasks
+from .survey import Data, checked, survey
+from .tasks import Stream, Task, as_tasks
 
 # augment(x, key) -> x of the same shape: key is (seed, task, step), from which all draws follow.
 # What it returns may lie on the host, or on the device, there always at the same place.
@@ -61,75 +60,6 @@ class _Progress:
     baseline: np.ndarray
     moments: dict[str, np.ndarray]
     count: int  # optimizer steps since its moments were last zero
-
-
-def _checked(task: Task, part: str, arrays: Any, net: Network) -> Arrays:
-    """A task's arrays as the network needs them; a named error says what is wrong with them."""
-    x, y = as_pair(arrays, f"task '{task.name}', {part}")
-    declared = task.train_size if part == "training" else task.test_size
-    if declared not in (0, len(x)):
-        raise ShapeError(
-            f"task '{task.name}' declares {declared} {part} samples, but hands out {len(x)}"
-        )
-    if x.shape[1:] != net.input_shape:
-        raise ShapeError(
-            f"task '{task.name}': {part} inputs have shape {x.shape[1:]} a sample; the network "
-            f"takes {net.input_shape}"
-        )
-    with np.errstate(over="ignore"):  # told below
-        x = np.ascontiguousarray(x, net.dtype)
-    if not np.isfinite(x).all():
-        rows = np.flatnonzero(~np.isfinite(x).reshape(len(x), -1).all(axis=1))
-        raise NonFiniteError(
-            f"task '{task.name}': {len(rows)} of {len(x)} {part} inputs hold NaN or infinity, or "
-            f"what {net.dtype} cannot hold (first: row {rows[0]})"
-        )
-    net.loss.check(y, (len(x), net.num_outputs))
-    if task.active is not None:
-        check_active(y, task.active, net)
-    return x, y
-
-
-class _Data(NamedTuple):
-    """What was seen of all tasks' data before the first step."""
-
-    tests: list[Arrays]
-    sizes: list[int]  # training samples of each task
-    hashes: dict[str, str]  # of what tells it from other data, by what that is
-
-
-def _survey(tasks: Sequence[Task], known: str, net: Network, hashed: bool) -> _Data:
-    """Look at all data that will be needed. Raises the named errors of bad data.
-
-    known: a stream's hash; its training data, made by its own rules, are looked at when their turn
-    comes. Without one all are looked at now and, where `hashed`, told apart by their content.
-    """
-    tests = [_checked(task, "test", task.load_test(), net) for task in tasks]
-    if known and all(task.train_size for task in tasks):
-        return _Data(tests, [task.train_size for task in tasks], {"stream": known})
-    sizes, hashes = [], {"stream": known} if known else {}
-    for number, (task, test) in enumerate(zip(tasks, tests, strict=True)):
-        train = _checked(task, "training", task.load_train(), net)
-        sizes.append(len(train[0]))
-        if hashed and not known:
-            hashes[f"task {number}"] = hash_arrays((*train, *test, task.active))
-    return _Data(tests, sizes, hashes)
-
-
-def _made(kind: str, given: Any, known: Mapping[str, type], base: type) -> Any:
-    """An object of a class, given itself, its class or its name. Raises a named error."""
-    if isinstance(given, str):
-        if given not in known:
-            raise unknown_name(kind, given, known)
-        given = known[given]
-    if isinstance(given, type) and issubclass(given, base):
-        given = given()
-    if not isinstance(given, base):
-        raise SettingError(
-            f"the {kind} is a {type(given).__name__}; give a {base.__name__}, or a name: "
-            f"{', '.join(known)}"
-        )
-    return given
 
 
 def fit(
@@ -174,28 +104,23 @@ def fit(
     from . import METHODS  # noqa: PLC0415  (which imports this module)
 
     if not isinstance(net, Network):
-        raise SettingError(f"fit trains a Network; it got a {type(net).__name__}")
+        raise SettingError(f"fit trains a Network; it got {net!r} ({type(net).__name__})")
     if resume and not checkpoint:
         raise SettingError("resume=True needs the checkpoint to go on from")
     check_classifies(net, "fit measures accuracy, which")
-    method = _made("method", Naive() if method is None else method, METHODS, Method)
+    learner: Method = made("method", Naive() if method is None else method, METHODS, Method)
     optimizer = Adam() if optimizer is None else optimizer
-    batch_size = whole("batch_size", batch_size)
-    every = as_tasks(tasks)
     observer = observer or Observer()
     with Stop(observer.stopping) as stop:
-        net = method.wrap(net)
-        known = tasks.hash if isinstance(tasks, Stream) else ""
-        data = _survey(every, known, net, hashed=checkpoint is not None)
         trainer = _Trainer(
-            net=net,
-            tasks=every,
-            method=method,
-            optimizer=_made("optimizer", optimizer, OPTIMIZERS, Optimizer),
-            batch_size=batch_size,
+            net=learner.wrap(net),
+            tasks=as_tasks(tasks),
+            method=learner,
+            optimizer=made("optimizer", optimizer, OPTIMIZERS, Optimizer),
+            length=Length.of(steps, epochs),
+            batch_size=whole("batch_size", batch_size),
             seed=whole("seed", seed, ANY),
             reset_optimizer=truth("reset_optimizer", reset_optimizer),
-            plan=plan_steps(data.sizes, steps, epochs, batch_size),
             eval_every=whole("eval_every", eval_every, NOT_NEGATIVE),
             augment=augment,
             observer=observer,
@@ -204,7 +129,7 @@ def fit(
             identity=identity,
             stop=stop,
         )
-        result = trainer.run(data, resume)
+        result = trainer.run(tasks.hash if isinstance(tasks, Stream) else "", resume)
     if stop.number:  # it came after the last look
         raise trainer.interrupted(len(result.losses))
     return result
@@ -218,10 +143,10 @@ class _Trainer:
     tasks: tuple[Task, ...]
     method: Method
     optimizer: Optimizer
+    length: Length
     batch_size: int
     seed: int
     reset_optimizer: bool
-    plan: list[int]
     eval_every: int
     augment: Augment | None
     observer: Observer
@@ -230,8 +155,11 @@ class _Trainer:
     identity: str
     stop: Stop
 
-    def run(self, data: _Data, resume: bool) -> Result:
+    def run(self, known: str, resume: bool) -> Result:
+        """known: the hash of all data, where somebody knows it."""
         device = self.net.device
+        data = survey(self.tasks, known, self.net, hashed=self.checkpoint is not None)
+        self.plan = [self.length.steps_over(size, self.batch_size) for size in data.sizes]
         check_batches(self.net, self.method, self.tasks, data.sizes, self.plan, self.batch_size)
         self.method.check(self.net, data.sizes)
         self.tests = [(device.put(x), device.put(y)) for x, y in data.tests]
@@ -265,8 +193,7 @@ class _Trainer:
         task = self.tasks[now.task]
         learnt = range(len(self.tasks)) if self.method.joint else (now.task,)
         parts = [
-            _checked(self.tasks[i], "training", self.tasks[i].load_train(), self.net)
-            for i in learnt
+            checked(self.tasks[i], "training", self.tasks[i].load_train(), self.net) for i in learnt
         ]
         batches = Batches(self.net.ops, parts, self.batch_size, self.seed, now.task)
         size = len(parts[-1][0])  # the newest task's samples come last, on the device too
@@ -433,7 +360,7 @@ class _Trainer:
         save_arrays(self.checkpoint, arrays, about)
         self.observer.saved(len(now.losses))
 
-    def _describe(self, data: _Data) -> Record:
+    def _describe(self, data: Data) -> Record:
         """What this run is, for its checkpoint."""
         return as_record({
             "identity": self.identity,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -18,16 +19,24 @@ from .settings import whole
 from .tasks import Task
 
 
-def plan_steps(
-    sizes: Sequence[int], steps: int | None, epochs: int | None, batch_size: int
-) -> list[int]:
-    """Optimizer steps for each task, of so many training samples. Raises SettingError."""
-    if (steps is None) == (epochs is None):
-        raise SettingError("fit needs either steps or epochs (a task), and not both")
-    if steps is not None:
-        return [whole("steps", steps)] * len(sizes)
-    epochs = whole("epochs", epochs)
-    return [math.ceil(size / batch_size) * epochs for size in sizes]
+class Length(NamedTuple):
+    """How long each task is trained: `steps`, or `epochs`; the other is 0."""
+
+    steps: int
+    epochs: int
+
+    @classmethod
+    def of(cls, steps: int | None, epochs: int | None) -> Length:
+        """From what `fit` is told. Raises SettingError unless exactly one is given, 1 or more."""
+        if (steps is None) == (epochs is None):
+            raise SettingError("fit needs either steps or epochs (a task), and not both")
+        if epochs is None:
+            return cls(whole("steps", steps), 0)
+        return cls(0, whole("epochs", epochs))
+
+    def steps_over(self, size: int, batch_size: int) -> int:
+        """Optimizer steps for a task of so many training samples."""
+        return self.steps or math.ceil(size / batch_size) * self.epochs
 
 
 def batch_sizes(total: int, batch_size: int, steps: int) -> set[int]:

@@ -49,8 +49,8 @@ class Task:
         for part, load in (("load_train", self.load_train), ("load_test", self.load_test)):
             if not callable(load):
                 raise SettingError(
-                    f"task '{self.name}': {part} is a {type(load).__name__}, not a function that "
-                    "returns (x, y); Task.from_arrays(name, (x, y), (x_test, y_test)) takes arrays"
+                    f"task '{self.name}': {part} is no function, but a {type(load).__name__}; it "
+                    "must return (x, y). Task.from_arrays(name, (x, y), (x_test, y_test)) takes arrays"
                 )
         for name in ("train_size", "test_size"):
             size = whole(f"task '{self.name}': {name}", getattr(self, name), NOT_NEGATIVE)
@@ -129,7 +129,7 @@ def as_tasks(tasks: Stream | Task | Iterable[Task]) -> tuple[Task, ...]:
     for number, task in enumerate(found):
         if not isinstance(task, Task):
             raise SettingError(
-                f"tasks: number {number} is a {type(task).__name__}, not a Task; make one by "
+                f"tasks: number {number} is of type {type(task).__name__}, not a Task; make one by "
                 "Task.from_arrays(name, (x, y), (x_test, y_test))"
             )
     if not found:
@@ -144,7 +144,7 @@ def as_pair(arrays: Any, what: str) -> Arrays:
     ShapeError or DtypeError.
     """
     if not isinstance(arrays, tuple | list) or len(arrays) != 2:
-        raise ShapeError(f"{what}: a {type(arrays).__name__} of no two parts; give (x, y)")
+        raise ShapeError(f"{what}: got {type(arrays).__name__}, which is no pair; give (x, y)")
     x, y = _numbers(arrays[0], f"{what} inputs"), _numbers(arrays[1], f"{what} labels")
     if x.ndim == 0 or y.ndim == 0 or len(x) != len(y) or len(x) == 0:
         raise ShapeError(
