@@ -16,7 +16,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from ..kernels import compiling
+from ..kernels.compiling import clock
 from ..methods import Observer
 from ..methods.observer import STOPPING
 from ..methods.result import Evaluation
@@ -40,11 +40,6 @@ def make_progress(console: Console) -> Progress:
     )
 
 
-def _clock() -> float:
-    """Seconds in which no kernel was compiled."""
-    return time.perf_counter() - compiling.seconds()
-
-
 class Watcher(Observer):
     """Shows one run of `fit`."""
 
@@ -66,11 +61,11 @@ class Watcher(Observer):
             self.console.print(f"{self.label}: going on after step {done_steps:,}")
 
     def task_began(self, task: int) -> None:
-        self._began = _clock()
+        self._began = clock()
 
     def task_learnt(self, task: int) -> None:
         if self.learning is not None:
-            self.learning += _clock() - self._began
+            self.learning += clock() - self._began
 
     def stepped(self, step: int, task: int, loss: float) -> None:
         now = time.monotonic()

@@ -32,6 +32,11 @@ def seconds() -> float:
     return sum(_spent) + (numba.duration if numba is not None and numba.done else 0.0)
 
 
+def clock() -> float:
+    """Seconds, of a clock that stands still while kernels are compiled: for what training takes."""
+    return time.perf_counter() - seconds()
+
+
 @cache
 def _listener() -> Any:
     from numba.core import event  # noqa: PLC0415  (only where it is in use)

@@ -49,8 +49,8 @@ class Task:
         for part, load in (("load_train", self.load_train), ("load_test", self.load_test)):
             if not callable(load):
                 raise SettingError(
-                    f"task '{self.name}': {part} is no function, but a {type(load).__name__}; it "
-                    "must return (x, y). Task.from_arrays(name, (x, y), (x_test, y_test)) takes arrays"
+                    f"task '{self.name}': {part} is no function, but a {type(load).__name__}; for "
+                    "arrays there is Task.from_arrays(name, (x, y), (x_test, y_test))"
                 )
         for name in ("train_size", "test_size"):
             size = whole(f"task '{self.name}': {name}", getattr(self, name), NOT_NEGATIVE)

@@ -22,7 +22,7 @@ def watcher():
 def test_compiling_is_no_training(blob_tasks, monkeypatch):
     """The wall clock goes on by 1 at each look, and 0.75 of it is said to be compilation."""
     ticks, compiled = itertools.count(), itertools.count(step=0.75)
-    monkeypatch.setattr(progress.time, "perf_counter", lambda: float(next(ticks)))
+    monkeypatch.setattr(compiling.time, "perf_counter", lambda: float(next(ticks)))
     monkeypatch.setattr(compiling, "seconds", lambda: next(compiled))
     seen = watcher()
     for task in range(3):
