@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -96,8 +99,9 @@ def run(
                 f"'{experiment}' has no {'--method' if method else '--retry'}: --set says what it "
                 "compares, and what is missing is done by --resume"
             )
-        _run_study(study.with_settings(settings or []), backend, range(seed, seed + trials),
-                   out, data_dir, resume, overwrite)  # fmt: skip
+        with _stoppable():
+            _run_study(study.with_settings(settings or []), backend, range(seed, seed + trials),
+                       out, data_dir, resume, overwrite)  # fmt: skip
         return
     from .experiments import apply_settings, get_preset, variants
     from .locks import held
@@ -124,7 +128,6 @@ def run(
 
 def _run_plan(plan: Plan) -> bool:
     """Run, write what tells of all runs together, and tell it; whether any came to nothing."""
-    from ..methods import Interrupted
     from ..nnlite.files import write_whole
     from .groups import group
     from .psp_figures import draw_first
@@ -132,11 +135,8 @@ def _run_plan(plan: Plan) -> bool:
     from .runs import run as run_plan
     from .tables import aggregate, as_csv, render
 
-    try:
+    with _stoppable():
         runs = run_plan(plan, console)
-    except Interrupted as stopped:
-        errors.print(f"[yellow]{escape(str(stopped))}[/]", highlight=False, soft_wrap=True)
-        raise typer.Exit(130) from None
     preset, folder = plan.preset, plan.out
     groups = group(runs).groups
     lines = aggregate(groups)
@@ -178,6 +178,20 @@ def _tell_correlations(folder: Path) -> None:
         pairs = after_last_task([path.parent for path in probed], kind)
         title = f"{kind} correlation of importances after the last task, by layer"
         console.print(render_correlations(pairs, title))
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """Let a signal end the command in a line that says what is kept, and status 128 + its number.
+
+    Within `fit` it is `Interrupted`, between two runs plain Ctrl-C; neither goes on to the next.
+    """
+    try:
+        yield
+    except KeyboardInterrupt as stopped:
+        told = str(stopped) or "stopped; --resume does what is unfinished"
+        errors.print(f"[yellow]{escape(told)}[/]", highlight=False, soft_wrap=True)
+        raise typer.Exit(128 + getattr(stopped, "signal", signal.SIGINT)) from None
 
 
 def _run_study(
