@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMPS := .stamps
 PACKAGING := pyproject.toml setup.cfg
 
-.PHONY: run test test-cuda lint types bench clean help
+.PHONY: run test test-cuda lint types reliability bench clean help
 
 help:            ## say what the targets do
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/'
@@ -30,6 +30,12 @@ types: $(STAMPS)/dev        ## mypy over the namespace
 	@for part in kernels nnlite methods bench; do \
 		ln -sfn ../../../$$part build/types/weightspace/$$part; done
 	@cd build/types && ../../$(BIN)/mypy --config-file ../../pyproject.toml -p weightspace
+
+# What is tried next follows from coverage where there is atheris, from a corpus where there is none.
+reliability: $(STAMPS)/dev  ## kills, faults, fuzzing and a soak, long; RELIABILITY="fuzz --seed 1"
+	@$(BIN)/python -m pip install -q atheris || echo "no atheris here: fuzzing by mutation alone"
+	@PYTHONPATH=tests $(BIN)/python -m reliability $(RELIABILITY) \
+		--results bench/results/reliability.jsonl
 
 bench: $(STAMPS)/run        ## the quick benchmarks of this machine, and a page of them
 	@$(BIN)/weightspace bench all --quick

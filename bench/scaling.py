@@ -19,7 +19,7 @@ from rich.progress import Progress
 
 from ..kernels import get_backend
 from ..kernels.errors import SettingError, unknown_name
-from ..methods import EWC, MAS, SI, Method, Task, importance
+from ..methods import AGEM, EWC, FIP, GEM, MAS, SI, Method, Task, importance
 from ..methods.base import TaskEnd
 from ..nnlite import Network, models, optim
 from . import records, timing
@@ -167,6 +167,10 @@ def laws(quick: bool = False, cores: int | None = None) -> list[Law]:
         Law("EWC step, separate", "tasks", 1, tasks, _after_tasks(lambda: EWC(penalty="separate"))),
         Law("MAS step", "tasks", 0, tasks, _after_tasks(MAS)),
         Law("SI step", "tasks", 0, tasks, _after_tasks(SI)),
+        # linear by definition: a pass over each task's memory (docs/conventions.md)
+        Law("GEM step", "tasks", 1, tasks, _after_tasks(lambda: GEM(memories=32))),
+        Law("A-GEM step", "tasks", 0, tasks, _after_tasks(lambda: AGEM(memories=64, batch=64))),
+        Law("FIP step", "tasks", 0, tasks, _after_tasks(lambda: FIP(memories=64, batch=64))),
     ]
     if len(threads) > 1:
         made.append(Law("training step", "threads", -1, threads, _on_threads, ideal=True))

@@ -41,9 +41,9 @@ _KEY = 0x3E30  # the choice of samples has a random stream of its own
 
 
 class Group(NamedTuple):
-    """Consecutive rows of one task."""
+    """Consecutive rows whose softmax runs over the same classes: of a task, or of several."""
 
-    task: int
+    task: int  # that of the first
     rows: slice  # into the rows that were asked about
     active: np.ndarray  # (K,) bool, on the host
 
@@ -90,15 +90,18 @@ class Memory:
         return array[net.device.put(rows)]
 
     def groups(self, rows: Rows) -> list[Group]:
-        """`rows`, which are sorted, cut where one task's end: each task, its slice, its classes."""
+        """`rows`, which are sorted, cut where the active classes change: task, slice, classes.
+
+        Not where a task ends: a hundred rows of hundreds of tasks that share a head are one group.
+        """
         if not self.tasks:
             return []
         task = self.arrays["memory.task"][rows]
-        cuts = [0, *(np.flatnonzero(np.diff(task)) + 1).tolist(), len(task)]
+        active = self.arrays["memory.active"][task]
+        cuts = np.flatnonzero((active[1:] != active[:-1]).any(axis=1)) + 1
+        cuts = [0, *cuts.tolist(), len(task)]
         return [
-            Group(int(task[lo]), slice(lo, hi), self.arrays["memory.active"][task[lo]])
-            for lo, hi in pairwise(cuts)
-            if lo < hi
+            Group(int(task[lo]), slice(lo, hi), active[lo]) for lo, hi in pairwise(cuts) if lo < hi
         ]
 
     # ---- storing and drawing -----------------------------------------------------------------

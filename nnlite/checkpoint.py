@@ -137,12 +137,12 @@ def save_arrays(path: Path, arrays: dict[str, np.ndarray], about: dict[str, Any]
 def load_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """What `save_arrays` wrote. Raises CheckpointError for a missing, foreign or damaged file."""
     try:
-        with open(path, "rb") as file:
+        with open(os.fspath(path), "rb") as file:  # a number would be some file that is open
             data = file.read()
     except FileNotFoundError:
         raise CheckpointError(f"there is no checkpoint at {path}") from None
-    except OSError as wrong:
-        raise CheckpointError(f"{path} is not a readable checkpoint ({wrong})") from None
+    except (OSError, TypeError, ValueError) as wrong:
+        raise CheckpointError(f"{path!r:.200} is not a readable checkpoint ({wrong})") from None
     return unpack_arrays(data, path)
 
 

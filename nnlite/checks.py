@@ -16,6 +16,8 @@ from ..kernels.device import Device
 from ..kernels.errors import DtypeError, SettingError, ShapeError
 from .layout import Shape
 
+_LEAST, _MOST = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
+
 # ---- settings ------------------------------------------------------------------------------------
 
 
@@ -34,15 +36,21 @@ def whole(owner: str, what: str, given: Any, least: int | None = None) -> int:
     return number
 
 
-def real(owner: str, what: str, given: Any) -> float:
-    """`given` as a finite float, be it Python's or NumPy's. Raises SettingError."""
+def real(owner: str, what: str, given: Any, positive: bool = False) -> float:
+    """`given` as a float, be it Python's or NumPy's. Raises SettingError.
+
+    Kernels of float32 take it: there it must be no infinity, and no 0 if it is `positive`.
+    """
     known = isinstance(given, int | float | np.integer | np.floating)
     try:
         number = float(given) if known and not isinstance(given, bool) else math.nan
     except OverflowError:  # of a whole number
         number = math.inf
-    if not math.isfinite(number):
-        raise SettingError(f"{owner} got {what}={given!r:.80}; give a finite number")
+    if not abs(number) <= _MOST or (positive and number < _LEAST):
+        bound = f" above 0, from {_LEAST:.2g}" if positive else ""
+        raise SettingError(
+            f"{owner} got {what}={given!r:.80}; give a finite number{bound} up to {_MOST:.2g}"
+        )
     return number
 
 

@@ -53,7 +53,7 @@ class TrainingStep:
             self._graphs: dict[Any, tuple[Callable[[], None], np.ndarray, np.ndarray]] = {}
             self._rooms: dict[Any, np.ndarray] = {}  # where batches from the host are put
             self._seen: set[Any] = set()
-            self._moves = -1
+            self._moves: Any = None  # the buffers that graphs work in, and how often they moved
             self._draw = -1  # the draw's number that `_clocks` holds
 
     @property
@@ -97,7 +97,7 @@ class TrainingStep:
             y = net.loss.targets(y, (len(x), net.num_outputs), net.dtype, self._active)
         x, y = self._placed("x", x), self._placed("y", y)
         draw = net.draws
-        if self._moves != net.workspace.moves:  # graphs remember where buffers were
+        if self._moves != (net.workspace, net.workspace.moves):  # graphs remember where these were
             self._graphs.clear()
             self._seen.clear()
             self._draw = -1
@@ -113,7 +113,7 @@ class TrainingStep:
             self._work(x, y)
             self._seen.add(key)
         self._draw = draw + 1
-        self._moves = net.workspace.moves
+        self._moves = net.workspace, net.workspace.moves
         self._losses[self._queued : self._queued + 1] = self._mean
         self._queued += 1
 

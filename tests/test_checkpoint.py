@@ -72,6 +72,9 @@ def test_foreign_and_missing_files_are_refused(tmp_path):
         load_arrays(tmp_path / "foreign.safetensors")
     with pytest.raises(errors.CheckpointError, match="no checkpoint"):
         load_arrays(tmp_path / "absent")
+    for no_path in (None, 0, ["a"], "a\0b", tmp_path):
+        with pytest.raises(errors.CheckpointError, match="not a readable"):
+            load_arrays(no_path)
     save_arrays(tmp_path / "run", {"a": np.zeros(3)}, {"kind": "run"})
     with pytest.raises(errors.CheckpointError, match="--resume"):
         Network.load(tmp_path / "run", "reference")

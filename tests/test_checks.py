@@ -277,6 +277,9 @@ def test_targets_of_a_regression_are_looked_at_before_the_pass(x):
         (lambda: Linear(3, None), errors.UnknownNameError),
         (lambda: Linear(3, ["relu"]), errors.UnknownNameError),
         (lambda: Linear(3, "relu", np.inf), errors.SettingError),
+        (lambda: Linear(3, "leaky_relu", 1e-60), errors.SettingError),  # 0 in float32
+        (lambda: Linear(3, "leaky_relu", 1e39), errors.SettingError),  # infinite there
+        (lambda: BatchNorm2d(eps=1e-60), errors.SettingError),
         (lambda: Linear(3, bias=1), errors.SettingError),
         (lambda: ComplexLinear(0), errors.SettingError),
         (lambda: ComplexLinear(2, real=2), errors.SettingError),

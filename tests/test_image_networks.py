@@ -296,7 +296,7 @@ def test_models_agree_with_torch(name, dtype):
 @pytest.mark.parametrize(
     ("build", "error", "message"),
     [
-        (lambda: Conv2d(0), errors.SettingError, "at least one"),
+        (lambda: Conv2d(0), errors.SettingError, "at least 1"),
         (lambda: Conv2d(4, 0), errors.SettingError, "size=0"),
         (lambda: Conv2d(4, (3, 3, 3)), errors.SettingError, "pair"),
         (lambda: Conv2d(4, 3, 1.5), errors.SettingError, "stride=1.5"),

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from weightspace.kernels import errors
-from weightspace.methods import Task, TaskEnd
+from weightspace.methods import AGEM, FIP, Replay, Task, TaskEnd
 from weightspace.methods.memory import HOST, Memory
-from weightspace.nnlite import BatchNorm2d, Conv2d, Dropout, Flatten, Linear, Network
+from weightspace.nnlite import BatchNorm2d, Conv2d, Dropout, Flatten, Linear, Network, models
+from weightspace.nnlite.optim import Adam
 
 PAIRS = ((0, 1), (2, 3))
 
@@ -102,7 +103,36 @@ def test_draws_are_sorted_unrepeated_and_keyed():
     assert abs(counts - 500).max() < 5 * np.sqrt(500 * 0.75)
 
 
-def test_groups_cut_rows_where_tasks_end():
+def test_a_step_asks_no_more_kernels_after_more_tasks():
+    """Tasks that share a head: rows of fifty tasks took fifty softmaxes where one will do."""
+
+    def asked(method, tasks):
+        net = models.mlp((6, 5, 4), backend="reference")
+        rng = np.random.default_rng(0)
+        x, y = rng.normal(size=(20, 6)).astype(np.float32), rng.integers(0, 4, 20)
+        method.start(net, Adam())
+        for index in range(tasks):
+            task = Task.from_arrays(f"{index}", (x, y), (x, y))
+            method.end_task(net, TaskEnd(index, task, (x, y), seed=0))
+        calls = []
+        for name in ("softmax", "softmax_cross_entropy", "dense_forward", "dense_backward"):
+            kernel = getattr(net.ops, name)
+            patch.setattr(net.ops, name, lambda *a, kernel=kernel: calls.append(0) or kernel(*a))
+        method.see(net, x, y)
+        method.adjust(net, np.ones_like(net.theta))
+        patch.undo()
+        return len(calls)
+
+    patch = pytest.MonkeyPatch()
+    for make in (
+        lambda: AGEM(memories=20, batch=60),
+        lambda: Replay(memories=20),
+        lambda: FIP(memories=20, batch=60, step="both"),
+    ):
+        assert asked(make(), 3) == asked(make(), 50)
+
+
+def test_groups_cut_rows_where_classes_change():
     memory = filled(network(), pairs(), 8)
     found = memory.groups(np.array([1, 5, 9, 12, 15]))
     assert [(g.task, g.rows) for g in found] == [(0, slice(0, 2)), (1, slice(2, 5))]

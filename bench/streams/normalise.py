@@ -42,7 +42,8 @@ def check_normalise(kind: str, given: Any, channels: int) -> Scaling:
         mean, deviation = (_level(values, channels) for values in pair)
         with np.errstate(all="ignore"):
             ends = (np.array([[0.0], [1.0]]) - mean) / deviation
-            if np.min(np.asarray(deviation, np.float32)) <= 0 or not np.isfinite(np.float32(ends)).all():
+            held = np.isfinite(np.float32(ends)).all()
+            if not held or np.min(np.asarray(deviation, np.float32)) <= 0:
                 raise ValueError
     except (TypeError, ValueError, OverflowError):
         raise SettingError(

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ...kernels.codes import ACTIVATIONS, IDENTITY
-from ...kernels.errors import SettingError, unknown_name
+from ...kernels.errors import unknown_name
 from ..checks import real, settle
 from ..layout import Shape
 from ..workspace import Buffer, Scope
@@ -32,11 +32,8 @@ def slope_of(name: str, slope: float) -> float:
     """
     if not isinstance(name, str) or name not in ACTIVATIONS:
         raise unknown_name("activation", name, ACTIVATIONS)
-    slope = real(name, "slope", slope)
-    if name == "leaky_relu" and not slope > 0:
-        # the derivative is read off the sign of the output, which needs this
-        raise SettingError(f"leaky_relu got slope={slope}; it must be above 0")
-    return slope
+    # leaky_relu's derivative is read off the sign of the output, which needs a slope above 0
+    return real(name, "slope", slope, positive=name == "leaky_relu")
 
 
 class Activated(Layer):

@@ -51,12 +51,11 @@ class BatchNorm2d(Activated):
     slope: float = 0.01
 
     def __post_init__(self) -> None:
-        momentum, eps = (real("BatchNorm2d", n, getattr(self, n)) for n in ("momentum", "eps"))
-        if not 0 < momentum <= 1 or not eps > 0:
-            raise SettingError(
-                f"BatchNorm2d got momentum={momentum}, eps={eps}; "
-                "momentum must lie in (0, 1] and eps above 0"
-            )
+        momentum, eps = (
+            real("BatchNorm2d", n, getattr(self, n), True) for n in ("momentum", "eps")
+        )
+        if momentum > 1:
+            raise SettingError(f"BatchNorm2d got momentum={momentum}; it must lie in (0, 1]")
         if not isinstance(self.statistics, str) or self.statistics not in STATISTICS:
             raise unknown_name("statistics", self.statistics, STATISTICS)
         settle(

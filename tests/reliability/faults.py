@@ -10,10 +10,8 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
 from . import place
-from .kills import _changes, _judge, _reference
+from .kills import judge, some_moments, whole
 
 NOBODY = 65534
 
@@ -26,21 +24,18 @@ def _refused(about: str, status: int, said: str, word: str = "error:") -> list[s
 
 
 def no_room(what: str, most: int | None = None, seed: int = 0) -> dict[str, Any]:
-    """The n-th change to the disk fails for want of room (ENOSPC), for every n; then there is some."""
+    """From the n-th change to the disk on there is no room (ENOSPC), for every n; then there is."""
     failures: list[str] = []
     with place.folder() as work:
         data = place.write_data(work / "data")
-        expected = _reference(what, data, work / "whole")
-        moments = np.arange(1, _changes(what, data, work / "counted") + 1)
-        if most is not None and most < len(moments):
-            moments = np.sort(np.random.default_rng(seed).choice(moments, most, replace=False))
-        for n in moments.tolist():
+        moments = some_moments(what, most, seed)
+        for n in moments:
             out = work / f"full-{n}"
             status, said = place.in_fork(place.command(what, data, out), lambda n=n: _fill(n))
             about = f"{what} without room from change {n} on"
             failures += _refused(about, status, said)
             status, said = place.in_fork(place.command(what, data, out))
-            failures += _judge(about, status, said, out, expected)
+            failures += judge(about, status, said, out, whole(what))
     return {"part": "disk full", "command": what, "moments": len(moments), "failures": failures}
 
 
@@ -66,7 +61,6 @@ def small_files(what: str, limit: int = 2048) -> dict[str, Any]:
     failures: list[str] = []
     with place.folder() as work:
         data = place.write_data(work / "data")
-        expected = _reference(what, data, work / "whole")
         out = work / "out"
         status, said = place.in_fork(
             place.command(what, data, out),
@@ -74,7 +68,8 @@ def small_files(what: str, limit: int = 2048) -> dict[str, Any]:
         )
         failures += _refused(f"{what} with files of {limit} bytes", status, said)
         status, said = place.in_fork(place.command(what, data, out))
-        failures += _judge(f"{what} after files of {limit} bytes", status, said, out, expected)
+        about = f"{what} after files of {limit} bytes"
+        failures += judge(about, status, said, out, whole(what))
     return {"part": "file size limited", "command": what, "failures": failures}
 
 
@@ -109,7 +104,7 @@ def read_only(what: str) -> dict[str, Any]:
             out = work / name / "out"
             out.parent.mkdir()
             if name == "begun":
-                _reference(what, data, out)
+                place.in_fork(place.command(what, data, out))
                 next(out.rglob("summary.json" if what == "run" else "trials/*.json")).unlink()
             for path in (out.parent, *out.parent.rglob("*")):
                 path.chmod(0o555 if path.is_dir() else 0o444)
@@ -132,7 +127,6 @@ def two_at_once(what: str, times: int) -> dict[str, Any]:
     failures: list[str] = []
     with place.folder() as work:
         data = place.write_data(work / "data")
-        expected = _reference(what, data, work / "whole", draw=True)
         for number in range(times):
             out = work / f"out-{number}"
             words = [word for word in place.command(what, data, out) if word != "--resume"]
@@ -147,8 +141,6 @@ def two_at_once(what: str, times: int) -> dict[str, Any]:
             ended = [one.returncode for one in running]
             if sorted(ended) != [0, 2]:
                 failures.append(f"two times {what} at once: {ended}: {said[1].strip()[-300:]}")
-            elif differs := place.difference(place.contents(out), expected):
+            elif differs := place.difference(place.contents(out), whole(what, draw=True)):
                 failures.append(f"two times {what} at once: other bytes in {differs}")
     return {"part": "two on one folder", "command": what, "times": times, "failures": failures}
-
-

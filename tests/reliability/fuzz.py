@@ -5,7 +5,7 @@ Where there is `atheris`, what is tried next follows from the coverage it had (l
 inputs are the corpus, what was just written, and mutations of both. `corpus/READER/` holds inputs
 that once went wrong, or that led coverage further.
 
-    PYTHONPATH=tests python -m reliability.fuzz READER --inputs 2000 --seed 0
+    PYTHONPATH=tests python -m reliability.fuzz READER ... --inputs 2000 --seed 0
 """
 
 from __future__ import annotations
@@ -46,8 +46,9 @@ class Failures:
         self.first: dict[str, bytes] = {}
 
     def add(self, wrong: BaseException, given: bytes) -> None:
-        ours = [f for f in traceback.extract_tb(wrong.__traceback__) if "reliability" not in f.filename]
-        where = f"{Path(ours[-1].filename).name}:{ours[-1].name}" if ours else "?"
+        frames = traceback.extract_tb(wrong.__traceback__)
+        ours = [f for f in frames if "reliability" not in f.filename] or frames
+        where = f"{Path(ours[-1].filename).name}:{ours[-1].name}"
         kind = f"{type(wrong).__name__} in {where}"
         self.first.setdefault(kind, given)
         self.count[kind] += 1
@@ -65,7 +66,7 @@ def limit_memory() -> None:
     try:
         with open("/proc/self/statm") as file:
             held = int(file.read().split()[0]) * resource.getpagesize()
-        resource.setrlimit(resource.RLIMIT_AS, (held + ROOM, held + ROOM))
+        resource.setrlimit(resource.RLIMIT_AS, (held + ROOM, -1))
     except OSError:
         pass  # not on this system
 
@@ -95,7 +96,7 @@ def check(reader: Any, given: bytes, failures: Failures) -> None:
 
 
 def mutate(given: bytes, rng: random.Random) -> bytes:
-    """A near relative: of JSON (or of a line of it) another value in some place, else other bytes."""
+    """A near relative: of JSON, or a line of it, with another value somewhere, else of bytes."""
     if rng.random() < 0.6:
         lines = given.split(b"\n")
         at = rng.randrange(len(lines)) if rng.random() < 0.5 else None
@@ -109,23 +110,19 @@ def mutate(given: bytes, rng: random.Random) -> bytes:
     return _other_bytes(given, rng)
 
 
-def _another(value: Any, rng: random.Random, depth: int = 0) -> Any:
+def _another(value: Any, rng: random.Random) -> Any:
     """`value` with one place in it replaced, removed, repeated or wrapped."""
-    if isinstance(value, dict) and value and rng.random() < 0.9:
+    deeper = rng.random() < 0.9
+    if deeper and value and isinstance(value, dict):
         key = rng.choice(list(value))
         rest = {k: v for k, v in value.items() if k != key}
-        if rng.random() < 0.15:
-            return rest
-        if rng.random() < 0.1:
-            return {**value, rng.choice(["kind", "x", "", *rest]): value[key]}
-        return {**value, key: _another(value[key], rng, depth + 1)}
-    if isinstance(value, list) and value and rng.random() < 0.9:
+        other = {**value, key: _another(value[key], rng)}
+        return rng.choices([other, rest, {**value, "x": value[key]}], [8, 1, 1])[0]
+    if deeper and value and isinstance(value, list):
         at = rng.randrange(len(value))
-        if rng.random() < 0.2:
-            return value[:at] + value[at + 1 :]
-        if rng.random() < 0.1:
-            return [*value, value[at]]
-        return [*value[:at], _another(value[at], rng, depth + 1), *value[at + 1 :]]
+        before, after = value[:at], value[at + 1 :]
+        other = [*before, _another(value[at], rng), *after]
+        return rng.choices([other, before + after, [*value, value[at]]], [7, 2, 1])[0]
     if rng.random() < 0.05:
         for _ in range(rng.choice([3, 50, 900])):
             value = [value]
@@ -142,7 +139,8 @@ def _other_bytes(given: bytes, rng: random.Random) -> bytes:
         to = min(len(made), at + rng.choice([1, 2, 4, 8, 64]))
         made[at:to] = rng.choice([
             b"", bytes(rng.randrange(256) for _ in range(to - at)), bytes(made[at:to]) * 2,
-            b"\0" * (to - at), b"\xff" * (to - at), bytes(made[:8]), b"NaN", b"[" * 2000, b"\xfe\xff",
+            b"\0" * (to - at), b"\xff" * (to - at), bytes(made[:8]), b"NaN", b"[" * 2000,
+            b"\xfe\xff",
         ])  # fmt: skip
     if rng.random() < 0.1:
         del made[rng.randrange(len(made) + 1) :]
@@ -190,8 +188,9 @@ def by_coverage(reader: Any, inputs: int, seed: int, failures: Failures, found: 
         return bytes(made[:most])
 
     arguments = [
-        "reliability", f"-runs={inputs}", f"-seed={seed + 1}", f"-max_len={LONGEST}", "-len_control=0",
-        "-rss_limit_mb=0", "-verbosity=0", "-print_final_stats=0", "-timeout=0", str(found),
+        "reliability", f"-runs={inputs}", f"-seed={seed + 1}", f"-max_len={LONGEST}",
+        "-len_control=0", "-rss_limit_mb=0", "-verbosity=0", "-timeout=0",
+        "-print_final_stats=0", str(found),
     ]  # fmt: skip
     atheris.Setup(arguments, one_input, custom_mutator=custom)
     atheris.Fuzz()
@@ -207,7 +206,7 @@ def main() -> None:
     from .readers import READERS
 
     parser = argparse.ArgumentParser()
-    parser.add_argument("reader", choices=list(READERS))
+    parser.add_argument("readers", nargs="+", choices=list(READERS), metavar="READER")
     parser.add_argument("--inputs", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--engine", choices=["atheris", "mutation"])
@@ -215,12 +214,11 @@ def main() -> None:
     asked = parser.parse_args()
     there = importlib.util.find_spec("atheris") is not None
     engine = asked.engine or ("atheris" if there else "mutation")
-    failures = Failures()
     if engine == "atheris":
         import atheris
 
         with atheris.instrument_imports(include=["weightspace", "tomllib", "json", "csv"]):
-            import weightspace.bench.cli  # noqa: F401
+            import weightspace.bench.cli
             import weightspace.bench.data
             import weightspace.bench.report
             import weightspace.bench.sweep
@@ -228,15 +226,17 @@ def main() -> None:
     place.preload()
     place.draw_nothing()
     with place.folder() as work, contextlib.redirect_stdout(sys.stderr):
-        found = asked.keep or work / "found"
-        found.mkdir(exist_ok=True)
-        reader = READERS[asked.reader](work)
-        limit_memory()
-        if engine == "atheris":
-            by_coverage(reader, asked.inputs, asked.seed, failures, found)
-        else:
-            by_mutation(reader, asked.inputs, asked.seed, failures)
-            tell(reader, asked.inputs, failures, engine)
+        for name in asked.readers:  # libFuzzer ends the process after the first
+            (work / name).mkdir()
+            reader, failures = READERS[name](work / name), Failures()
+            inputs = max(1, round(asked.inputs * reader.share))
+            limit_memory()
+            if engine == "atheris":
+                found = asked.keep or work / "found"
+                found.mkdir(exist_ok=True)
+                by_coverage(reader, inputs, asked.seed, failures, found)
+            by_mutation(reader, inputs, asked.seed, failures)
+            tell(reader, inputs, failures, engine)
 
 
 if __name__ == "__main__":

@@ -11,8 +11,10 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -25,37 +27,56 @@ ANSWERED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _PATIENCE = 120  # seconds until a command is taken to hang
 
 
-def _reference(what: str, data: Path, out: Path, draw: bool = False) -> dict[str, Any]:
+@cache
+def whole(what: str, draw: bool = False) -> dict[str, Any]:
     """The contents of an uninterrupted run."""
-    status, said = place.in_fork(place.command(what, data, out), draw=draw)
-    assert status == 0, said
-    return place.contents(out)
+    with place.folder() as work:
+        data = place.write_data(work / "data")
+        status, said = place.in_fork(place.command(what, data, work / "out"), draw=draw)
+        assert status == 0, said
+        return place.contents(work / "out")
+
+
+@cache
+def changes(what: str) -> int:
+    """How many changes an uninterrupted run makes to the disk."""
+    with place.folder() as work, tempfile.TemporaryFile() as counter:
+        data, handle = place.write_data(work / "data"), counter.fileno()
+
+        def count() -> None:
+            before_each_change(lambda: os.write(handle, b"."))
+
+        status, said = place.in_fork(place.command(what, data, work / "out"), count)
+        assert status == 0, said
+        return os.fstat(handle).st_size
+
+
+def some_moments(what: str, most: int | None, seed: int) -> list[int]:
+    """1, 2, ... up to the number of changes, or `most` of them."""
+    moments = np.arange(1, changes(what) + 1)
+    if most is not None and most < len(moments):
+        moments = np.sort(np.random.default_rng(seed).choice(moments, most, replace=False))
+    return moments.tolist()
 
 
 def at_every_change(what: str, most: int | None = None, seed: int = 0) -> dict[str, Any]:
-    """Die before the n-th change, then resume, for every n, or for `most` of them drawn by `seed`."""
+    """Die before the n-th change, then resume, for every n, or `most` of them by `seed`."""
     failures: list[str] = []
     with place.folder() as work:
         data = place.write_data(work / "data")
-        expected = _reference(what, data, work / "whole")
-        total = _changes(what, data, work / "counted")
-        moments = np.arange(1, total + 1)
-        if most is not None and most < total:
-            moments = np.sort(np.random.default_rng(seed).choice(moments, most, replace=False))
-        for n in moments.tolist():
+        moments = some_moments(what, most, seed)
+        for n in moments:
             out = work / f"killed-{n}"
             status, said = place.in_fork(place.command(what, data, out), lambda n=n: _die_before(n))
             if status != -signal.SIGKILL:
                 failures.append(f"{what}: not killed before change {n}: {status}, {said[-300:]}")
             status, said = place.in_fork(place.command(what, data, out))
-            failures += _judge(f"{what} killed before change {n}", status, said, out, expected)
+            failures += judge(f"{what} killed before change {n}", status, said, out, whole(what))
     return {"part": "kills at every change to the disk", "command": what, "kills": len(moments),
-            "moments": total, "failures": failures}  # fmt: skip
+            "moments": changes(what), "failures": failures}  # fmt: skip
 
 
-def _judge(
-    about: str, status: int, said: str, out: Path, expected: dict[str, Any]
-) -> Iterator[str]:
+def judge(about: str, status: int, said: str, out: Path, expected: dict[str, Any]) -> Iterator[str]:
     """What is wrong with a run that was resumed to its end."""
     if status:
         yield f"{about}: resumed, it ended with {status}: {said.strip()[-300:]}"
@@ -72,10 +93,10 @@ def _die_before(n: int) -> None:
         if left[0] == 0:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    _before_each_change(kill)
+    before_each_change(kill)
 
 
-def _before_each_change(call: Any) -> None:
+def before_each_change(call: Any) -> None:
     def wrapped(real: Any) -> Any:
         def change(*given: Any, **named: Any) -> Any:
             call()
@@ -85,21 +106,6 @@ def _before_each_change(call: Any) -> None:
 
     for name in CHANGES:
         setattr(os, name, wrapped(getattr(os, name)))
-
-
-def _changes(what: str, data: Path, out: Path) -> int:
-    """How many changes a run makes."""
-    counter = out.with_suffix(".count")
-    counter.write_bytes(b"")
-
-    def count() -> None:
-        _before_each_change(lambda: os.write(handle, b"."))
-
-    handle = os.open(counter, os.O_WRONLY | os.O_APPEND)
-    status, said = place.in_fork(place.command(what, data, out), count)
-    os.close(handle)
-    assert status == 0, said
-    return counter.stat().st_size
 
 
 def at_random(what: str, kills: int, seed: int, answered: bool = False) -> dict[str, Any]:
@@ -112,7 +118,6 @@ def at_random(what: str, kills: int, seed: int, answered: bool = False) -> dict[
     done = 0
     with place.folder() as work:
         data = place.write_data(work / "data")
-        expected = _reference(what, data, work / "whole", draw=True)
         begins, ends = _time(what, data, work / "timed")
         number = 0
         while done < kills:
@@ -123,7 +128,8 @@ def at_random(what: str, kills: int, seed: int, answered: bool = False) -> dict[
                 failures += _interrupt(what, data, out, moment, sent)
                 done += 1
             status, said = place.in_fork(place.command(what, data, out), draw=True)
-            failures += _judge(f"{what} killed at random ({number})", status, said, out, expected)
+            about = f"{what} killed at random ({number})"
+            failures += judge(about, status, said, out, whole(what, draw=True))
     part = "signals at random moments" if answered else "kills at random moments"
     return {"part": part, "command": what, "kills": done, "failures": failures}
 
@@ -154,7 +160,7 @@ def _time(what: str, data: Path, out: Path) -> tuple[float, float]:
 
 
 def _interrupt(what: str, data: Path, out: Path, moment: float, sent: int) -> Iterator[str]:
-    """Send a signal after `moment` seconds. That the output then ends proves that no worker is left."""
+    """Send a signal after `moment` seconds. That the output then ends proves no worker is left."""
     running = _start(what, data, out)
     about = f"{what} at {moment:.2f} s of {signal.Signals(sent).name}"
     try:

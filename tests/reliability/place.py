@@ -142,12 +142,13 @@ def draw_nothing() -> None:
 
 
 def preload() -> None:
-    """Import what a run needs, so that a fork begins with it."""
+    """Run once here, so that a fork begins with all that a run needs."""
     import matplotlib
 
     matplotlib.use("Agg")
-    import weightspace.bench.cli
-    import weightspace.bench.report
-    import weightspace.bench.runs
-    import weightspace.bench.sweep
-    import weightspace.bench.sweep.figures  # noqa: F401
+    from weightspace.bench.cli import app
+
+    with folder() as work, contextlib.redirect_stdout(io.StringIO()):
+        data = write_data(work / "data")
+        for what in ("run", "sweep"):
+            app(command(what, data, work / what), standalone_mode=False)

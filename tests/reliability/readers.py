@@ -1,4 +1,4 @@
-"""The readers that `fuzz` gives inputs to: each with a sound folder, of which one file is the input."""
+"""The readers that `fuzz` gives inputs to: a sound folder each, of which one file is the input."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ import hashlib
 import io
 import json
 import shutil
+import sys
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -29,9 +30,12 @@ def cli(*arguments: str) -> None:
 
 
 class Reader:
-    """A reader: `read(input)`, and what inputs may begin with. Made in an empty folder."""
+    """A reader: `read(input)`, and what inputs may begin with. Made in an empty folder.
 
-    name = ""
+    share: of the inputs asked for, as some take a hundred times as long as others.
+    """
+
+    name, share = "", 1.0
 
     def __init__(self, work: Path) -> None:
         self.work = work
@@ -101,18 +105,15 @@ class Archive(Reader):
     def read(self, given: bytes) -> None:
         import urllib.request
 
-        from weightspace.bench.data import fetch as module
-
-        class Answer(io.BytesIO):
-            pass
+        from weightspace.bench.data import fetch
 
         md5 = hashlib.md5(given, usedforsecurity=False).hexdigest()
-        before, urllib.request.urlopen = urllib.request.urlopen, lambda *_, **__: Answer(given)
-        known = dict(_module("weightspace.bench.data.fetch").FILES)
-        files = _module("weightspace.bench.data.fetch").FILES
+        before, urllib.request.urlopen = urllib.request.urlopen, lambda *_, **__: io.BytesIO(given)
+        files = sys.modules["weightspace.bench.data.fetch"].FILES  # a function hides the module
+        known = dict(files)
         files["cifar-10"] = (("https://example.org/x.tar.gz", md5),)
         try:
-            module("cifar-10", self.work / "out")
+            fetch("cifar-10", self.work / "out")
         finally:
             urllib.request.urlopen = before
             files.update(known)
@@ -129,15 +130,6 @@ class Archive(Reader):
                     archive.addfile(member, io.BytesIO(bytes(100)))
             made.append(packed.getvalue())
         return made
-
-
-def _module(name: str) -> Any:
-    """The module itself, where a function of the same name hides it."""
-    import importlib
-    import sys
-
-    importlib.import_module(name)
-    return sys.modules[name]
 
 
 class Checkpoint(Reader):
@@ -211,19 +203,22 @@ class SealedSparse(_Sealed, Sparse):
 
 
 class Folder(Reader):
-    """A folder that a command wrote, of which one file is the input; then `command` reads it."""
+    """A folder that a command wrote, of which one file is the input; then another reads it."""
 
     target = ""  # a glob
-    arguments: tuple[str, ...] = ()
-    command: Callable[[Folder], tuple[str, ...]]
     changes = False  # whether the command writes into the folder
+    share = 0.1
+    written: ClassVar[dict[Any, Path]] = {}  # what wrote a folder -> that folder
 
     def make(self) -> None:
         data = place.write_data(self.work / "data")
-        self.out = self.work / "out"
-        self.write(data)
-        self.kept = self.work / "kept"
-        shutil.copytree(self.out, self.kept)
+        self.out, self.kept = self.work / "out", self.work / "kept"
+        before = self.written.setdefault(type(self).write, self.kept)
+        if before is self.kept:
+            self.write(data)
+            shutil.move(self.out, self.kept)
+        self.kept = before
+        shutil.copytree(self.kept, self.out)
         self.path = sorted(self.out.glob(self.target))[0]
         self.whole = self.path.read_bytes()
 
@@ -347,8 +342,18 @@ class Records(Reader):
 
         about = {"cpu": "a machine", "cores": 2, "versions": {"numpy": "2"}, "load": 0.0}
         made = [
-            records.record("step", about, name="step", net="mlp", tool="weightspace", peer="torch",
-                           median=1e-3 * n, low=9e-4 * n, high=2e-3 * n, calls=3)  # fmt: skip
+            records.record(
+                "step",
+                about,
+                name="step",
+                net="mlp",
+                tool="weightspace",
+                peer="torch",
+                median=1e-3 * n,
+                low=9e-4 * n,
+                high=2e-3 * n,
+                calls=3,
+            )
             for n in (1, 2)
         ]
         lines = Path(records.__file__).parent / "results" / "steps.jsonl"
@@ -383,7 +388,10 @@ def _is_ours(wrong: Exception) -> bool:
 class Correlations(Reader):
     """correlations.csv of a run of kutalev-importances."""
 
-    text = b"kind,pair,layer,after_task,correlation\npearson,fisher ~ mas,0,1,0.5\nspearman,a ~ b,0,1,1\n"
+    text = (
+        b"kind,pair,layer,after_task,correlation\npearson,fisher ~ mas,0,1,0.5\n"
+        b"spearman,fisher ~ mas,0,1,1\n"
+    )
 
     def read(self, given: bytes) -> None:
         from weightspace.bench.experiments.kutalev_importances import after_last_task

@@ -52,8 +52,10 @@ def soak(method: str, tasks: int) -> dict[str, Any]:
         failures.append(f"{method}: a task takes {late / early:.1f} times what it took early on")
     if grown > allowed:
         failures.append(f"{method}: {grown:,.0f} bytes more with each task, allowed {allowed:,}")
-    return {"part": "soak", "method": method, "tasks": tasks, "late_to_early": round(late / early, 2),
-            "bytes_a_task": round(grown), "failures": failures}  # fmt: skip
+    return {
+        "part": "soak", "method": method, "tasks": tasks, "bytes_a_task": round(grown),
+        "late_to_early": round(float(late / early), 2), "failures": failures,
+    }  # fmt: skip
 
 
 def _resident() -> float:
