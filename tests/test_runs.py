@@ -447,6 +447,8 @@ def test_a_folder_that_cannot_be_written(tmp_path):
         "run", "permuted-mnist", *SMALL, "-m", "naive", "--out", tmp_path / "file" / "r"
     )
     assert isinstance(result.exception, errors.StorageError | OSError)
+    with pytest.raises(errors.SettingError, match="is a file; --out names a folder"):
+        run(tmp_path / "file", "-m", "naive")
 
 
 def test_without_matplotlib_the_extra_is_named_before_training(tmp_path, monkeypatch):

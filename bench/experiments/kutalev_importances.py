@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ...kernels.errors import DataError
 from ...methods.correlation import KINDS, PAIRS, ImportanceProbe
 from ...nnlite import Network
 from ...nnlite.files import write_whole
@@ -56,17 +57,27 @@ def after_last_task(folders: list[Path], kind: str = "pearson") -> dict[str, dic
     """pair -> layer -> correlation after the last task, a mean over the runs in `folders`."""
     found: dict[str, dict[str, list[float]]] = {}
     for folder in folders:
-        with open(folder / "correlations.csv", newline="") as file:
-            lines = [line for line in csv.DictReader(file) if line["kind"] == kind]
-        last = max(int(line["after_task"]) for line in lines)
-        for line in lines:
-            if int(line["after_task"]) == last:
-                layers = found.setdefault(line["pair"], {})
-                layers.setdefault(line["layer"], []).append(float(line["correlation"]))
+        for pair, layer, value in _last_rows(folder / "correlations.csv", kind):
+            found.setdefault(pair, {}).setdefault(layer, []).append(value)
     return {
         pair: {layer: float(np.mean(values)) for layer, values in layers.items()}
         for pair, layers in found.items()
     }
+
+
+def _last_rows(path: Path, kind: str) -> list[tuple[str, str, float]]:
+    """(pair, layer, correlation) of a kind after the last task. Raises DataError."""
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            lines = [line for line in csv.DictReader(file) if line["kind"] == kind]
+        last = max(int(line["after_task"]) for line in lines)
+        return [(line["pair"], line["layer"], float(line["correlation"])) for line in lines
+                if int(line["after_task"]) == last]  # fmt: skip
+    except (ValueError, KeyError, TypeError, csv.Error) as wrong:
+        raise DataError(
+            f"{path} is damaged ({wrong!r}); remove its run's summary.json, and --resume does that "
+            "run anew"
+        ) from None
 
 
 def write_results(probe: ImportanceProbe, net: Network, folder: Path) -> list[Path]:
