@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
@@ -20,6 +20,7 @@ from ..kernels.errors import SettingError, StorageError, WeightspaceError
 from . import cli_bench, cli_sweep
 
 if TYPE_CHECKING:
+    from .groups import Group
     from .runs import Plan
     from .studies import Study
 
@@ -154,7 +155,7 @@ def _run_plan(plan: Plan) -> bool:
     console.print()
     title = f"{preset.name}: test accuracy after all tasks"
     console.print(render(lines, title, console.width))
-    _tell_correlations(folder)
+    _tell_correlations(groups)
     for note in notes(lines):
         console.print(f"[dim]{escape(note)}[/]", highlight=False)
     if failed:
@@ -167,17 +168,22 @@ def _run_plan(plan: Plan) -> bool:
     return bool(failed)
 
 
-def _tell_correlations(folder: Path) -> None:
-    """The correlations of importances, where a run measured them."""
+def _tell_correlations(groups: Sequence[Group]) -> None:
+    """The correlations of importances of each group whose runs measured them."""
     from ..methods.correlation import KINDS
     from .experiments.kutalev_importances import after_last_task
     from .tables import render_correlations
 
-    probed = sorted(folder.glob("*/seed-*/correlations.csv"))
-    for kind in KINDS if probed else ():
-        pairs = after_last_task([path.parent for path in probed], kind)
-        title = f"{kind} correlation of importances after the last task, by layer"
-        console.print(render_correlations(pairs, title))
+    found = {
+        one.label: [run.folder for run in one.runs if (run.folder / "correlations.csv").exists()]
+        for one in groups
+    }
+    probed = {label: folders for label, folders in found.items() if folders}
+    for label, folders in probed.items():
+        of = f" ({label})" if len(probed) > 1 else ""
+        for kind in KINDS:
+            title = f"{kind} correlation of importances after the last task, by layer{of}"
+            console.print(render_correlations(after_last_task(folders, kind), title))
 
 
 @contextmanager

@@ -134,8 +134,6 @@ def claimed(out: Path, kind: Kind, resume: bool, overwrite: bool) -> Iterator[No
     Where a named error ends what was begun before anything but markers is written, those go, too:
     a refused setting leaves no folder. Raises SettingError and CheckpointError.
     """
-    if out.exists() and not out.is_dir():
-        raise SettingError(f"{out} is a file; --out names a folder")
     with locks.held(out):
         check(out, kind, resume, overwrite)
         kind.remove(out, unfinished=not overwrite)

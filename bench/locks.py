@@ -46,6 +46,8 @@ def held(folder: Path) -> Iterator[None]:
     A thread that holds it already may hold it again. Raises SettingError, naming the holder, where
     another holds it, StorageError where nothing can be written there.
     """
+    if folder.exists() and not folder.is_dir():
+        raise SettingError(f"{folder} is a file; --out names a folder")
     place, me = folder.resolve(), (os.getpid(), threading.get_ident())
     if _OURS.get(place) == me:
         yield

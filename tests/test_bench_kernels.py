@@ -361,7 +361,7 @@ def test_files_that_hold_nothing_are_refused(tmp_path):
     with pytest.raises(DataNotFoundError):
         compare.load(tmp_path / "none")
     odd = records.write(tmp_path / "odd", [records.record("kernel", {}, kernel="softmax")])
-    with pytest.raises(DataError, match="key 'machine.cpu' is missing"):
+    with pytest.raises(DataError, match=r"key 'machine\.cpu' is missing"):
         compare.load(odd)
 
 

