@@ -14,11 +14,6 @@ from pathlib import Path
 from typing import Any, Literal, TypedDict
 
 from ...kernels.errors import (
-    DataNotFoundError,
-    DeviceError,
-    DivergedError,
-    MissingExtraError,
-    StorageError,
     WeightspaceError,
     WorkerError,
 )
