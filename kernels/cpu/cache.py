@@ -152,9 +152,12 @@ class KernelCache(_Cache):
         return place / f"{self._module}-{self._stamp}"
 
     def _key(self, sig: Any, codegen: Any) -> tuple[str, ...]:
-        """Names the argument types, the CPU that is compiled for, and the one that compiles."""
-        host = llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()
-        return tuple(map(str, (sig, *codegen.magic_tuple(), *host)))
+        """Names the argument types, the CPU that is compiled for, and what `simd` asks of this one.
+
+        $NUMBA_CPU_NAME and $NUMBA_CPU_FEATURES name a CPU that many have in common.
+        """
+        wide = llvm.get_host_cpu_features().get("avx512f", False)
+        return tuple(map(str, (sig, *codegen.magic_tuple(), wide)))
 
     def _file(self, place: Path, key: tuple[str, ...]) -> IndexDataCacheFile:
         digest = hashlib.sha256(repr(key).encode()).hexdigest()[:20]
