@@ -322,6 +322,7 @@ def earlier(path, identity):
 
     arrays, about = load_arrays(path)
     run = about.pop("run")
+    del about["network"]
     save_arrays(path, arrays, {**about, "identity": identity, "seed": 0, "plan": run["steps"]})
 
 
@@ -347,3 +348,34 @@ def test_members_of_an_ensemble_are_never_ruined_ones():
         with pytest.raises(errors.DivergedError, match="ADP's step 1 led to"):
             train_adp([small_net(), models.mlp((12, 10, 4), backend="reference", seed=2)],
                       TRAIN, 1, optimizer=optim.SGD(1e39))  # fmt: skip
+
+
+def forged(path, changed=None, dropped=(), **about):
+    """A checkpoint with a right checksum that no run has written."""
+    from weightspace.nnlite.checkpoint import save_arrays
+
+    arrays, said = load_arrays(path)
+    kept = {name: array for name, array in arrays.items() if name not in dropped}
+    save_arrays(path, kept | (changed or {}), {**said, **about})
+
+
+@pytest.mark.parametrize(
+    "forgery",
+    [
+        {"task": "1"}, {"task": 9}, {"step": -1}, {"count": None}, {"persistent": [0.5]},
+        {"persistent": 3}, {"dropped": ["progress.rows"]}, {"dropped": ["optimizer.m"]},
+        {"changed": {"progress.losses": np.zeros(7)}},
+        {"changed": {"progress.history": np.zeros((1, 5))}},
+        {"changed": {"optimizer.m": np.zeros(3, "f")}}, {"kind": "network"}, {"run": 3},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_checkpoint_that_no_run_wrote_is_refused_in_a_line(tmp_path, forgery):
+    path, run = tmp_path / "c", {"tasks": [blobs()], **FEW}
+    fit(small_net(), **run, checkpoint=path)
+    forged(path, **forgery)
+    net = small_net()
+    before = net.theta.copy()
+    with pytest.raises(errors.CheckpointError, match=str(path)):
+        fit(net, **run, checkpoint=path, resume=True)
+    assert np.array_equal(net.theta, before)
