@@ -342,12 +342,13 @@ def test_checkpoints_of_earlier_versions(tmp_path):
 def test_members_of_an_ensemble_are_never_ruined_ones():
     from weightspace.methods import Cycle, train_adp, train_fge
 
+    large = (TRAIN[0] * 1e4, TRAIN[1])
     with np.errstate(all="ignore"):
         with pytest.raises(errors.DivergedError, match="FGE's step 1 led to"):
-            train_fge(small_net(), TRAIN, 1, Cycle(2, 1e39, 1e39))
+            train_fge(small_net(), large, 1, Cycle(2, 3e38, 3e38))
         with pytest.raises(errors.DivergedError, match="ADP's step 1 led to"):
             train_adp([small_net(), models.mlp((12, 10, 4), backend="reference", seed=2)],
-                      TRAIN, 1, optimizer=optim.SGD(1e39))  # fmt: skip
+                      large, 1, optimizer=optim.SGD(3e38))  # fmt: skip
 
 
 def forged(path, changed=None, dropped=(), **about):
