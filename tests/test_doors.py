@@ -162,7 +162,7 @@ def test_arrays_that_make_no_task_are_named(train, error, match):
 
 def test_labels_that_are_no_whole_numbers_are_named():
     tasks = [Task.from_arrays("t", (TRAIN[0], TRAIN[1].astype("f")), TEST)]
-    refused("whole numbers as int64", errors.DtypeError, tasks=tasks)
+    refused("task 't', training: .*whole numbers as int64", errors.DtypeError, tasks=tasks)
 
 
 def test_a_task_that_is_none_is_named():
