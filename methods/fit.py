@@ -10,12 +10,10 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from ..kernels.errors import (
-    CheckpointError,
     DivergedError,
     NonFiniteError,
     SettingError,
@@ -33,11 +31,12 @@ from ..nnlite.step import TrainingStep
 from .base import Method, Naive, TaskEnd
 from .batches import Batches
 from .evaluate import accuracy, check_classifies, finite
-from .identity import Record, as_record, describe_optimizer, differences
+from .identity import Record, as_record, describe_optimizer
 from .observer import Observer
 from .plan import Length, check_batches
 from .result import Evaluation, Result
 from .settings import ANY, NOT_NEGATIVE, made, truth, whole
+from .state import Progress, check_same_run, read_progress
 from .stopping import Interrupted, Stop
 from .survey import Data, checked, survey
 from .tasks import Stream, Task, as_tasks
@@ -45,21 +44,6 @@ from .tasks import Stream, Task, as_tasks
 # augment(x, key) -> x of the same shape: key is (seed, task, step), from which all draws follow.
 # What it returns may lie on the host, or on the device, there always at the same place.
 Augment = Callable[[np.ndarray, tuple[int, int, int]], np.ndarray]
-
-
-@dataclass
-class _Progress:
-    """Everything besides the network that a resumed run needs."""
-
-    task: int  # the task being learnt
-    step: int  # steps taken within it
-    rows: list[np.ndarray]  # finished rows of R
-    history: list[Evaluation]
-    losses: list[float]
-    persistent: list[int]
-    baseline: np.ndarray
-    moments: dict[str, np.ndarray]
-    count: int  # optimizer steps since its moments were last zero
 
 
 def fit(
@@ -137,7 +121,7 @@ def fit(
 
 @dataclass
 class _Trainer:
-    """One run of `fit`: what stays the same throughout; what changes is a `_Progress`."""
+    """One run of `fit`: what stays the same throughout; what changes is a `Progress`."""
 
     net: Network
     tasks: tuple[Task, ...]
@@ -167,10 +151,9 @@ class _Trainer:
         self.method.arrays.clear()
         self.method.start(self.net, self.optimizer)
         if resume and self.checkpoint and self.checkpoint.exists():
-            now = self._load()
+            now = self._load(self.checkpoint)
         else:
-            moments = self._fresh_moments()
-            now = _Progress(0, 0, [], [], [], [], np.empty(0), moments, 0)
+            now = Progress(self._fresh_moments())
             now.baseline = self._measure(now, len(self.tasks))
         self.observer.started(sum(self.plan), len(now.losses), self.tasks)
         while now.task < len(self.tasks):
@@ -189,7 +172,7 @@ class _Trainer:
 
     # ---- one task ----------------------------------------------------------------------------
 
-    def _learn_task(self, now: _Progress) -> None:
+    def _learn_task(self, now: Progress) -> None:
         task = self.tasks[now.task]
         learnt = range(len(self.tasks)) if self.method.joint else (now.task,)
         parts = [
@@ -231,12 +214,12 @@ class _Trainer:
         net = self.net
         return self.optimizer.state(net.num_parameters, net.dtype, net.device)
 
-    def _something_is_due(self, now: _Progress) -> bool:
+    def _something_is_due(self, now: Progress) -> bool:
         """Whether losses must be read now, though a GPU would rather go on."""
         every = (self.checkpoint_every, self.plan[now.task], self.eval_every)
         return any(now.step % number == 0 for number in every if number)
 
-    def _look(self, now: _Progress, losses: list[float]) -> None:
+    def _look(self, now: Progress, losses: list[float]) -> None:
         """Take note of the losses of the latest steps, in order."""
         for loss in losses:
             if not math.isfinite(loss):
@@ -244,7 +227,7 @@ class _Trainer:
             now.losses.append(loss)
             self.observer.stepped(len(now.losses), now.task, loss)
 
-    def _after_look(self, now: _Progress, x: np.ndarray) -> None:
+    def _after_look(self, now: Progress, x: np.ndarray) -> None:
         last = now.step == self.plan[now.task]
         if self.eval_every and now.step % self.eval_every == 0 and not last:
             seen = len(self.tasks) if self.method.joint else now.task + 1
@@ -253,16 +236,16 @@ class _Trainer:
             self._save(now, x)
             self._stop_if_asked(now, saved=True)
 
-    def _end_task(self, now: _Progress) -> None:
+    def _end_task(self, now: Progress) -> None:
         row = self._measure(now, len(self.tasks))
         now.rows.append(row)
-        now.persistent.append(self.method.persistent_bytes())
+        now.persistent.append(int(self.method.persistent_bytes()))
         self._record(now, row)
         self.observer.task_ended(now.task, row)
         now.task, now.step = now.task + 1, 0
         self._save(now)
 
-    def _measure(self, now: _Progress, seen: int) -> np.ndarray:
+    def _measure(self, now: Progress, seen: int) -> np.ndarray:
         """Accuracies (T,) on the first `seen` tasks, NaN for the rest."""
         row = np.full(len(self.tasks), np.nan)
         for index in range(seen):
@@ -275,7 +258,7 @@ class _Trainer:
                 raise self._diverged(now, f"{wrong}, after", len(now.losses)) from None
         return row
 
-    def _stop_if_asked(self, now: _Progress, saved: bool = False) -> None:
+    def _stop_if_asked(self, now: Progress, saved: bool = False) -> None:
         """Raise Interrupted where a signal came, with a checkpoint of the present state."""
         if self.stop.number:
             if not saved:
@@ -287,7 +270,7 @@ class _Trainer:
         where = f"; --resume continues from {self.checkpoint}" if self.checkpoint else ""
         return Interrupted(f"stopped after step {steps}{where}", self.stop.number)
 
-    def _record(self, now: _Progress, accuracies: np.ndarray) -> None:
+    def _record(self, now: Progress, accuracies: np.ndarray) -> None:
         evaluation = Evaluation(len(now.losses), now.task, accuracies)
         now.history.append(evaluation)
         self.observer.evaluated(evaluation)
@@ -299,7 +282,7 @@ class _Trainer:
             return None
         return np.logical_or.reduce([mask for mask in masks if mask is not None])
 
-    def _check(self, now: _Progress, x: np.ndarray | None = None) -> None:
+    def _check(self, now: Progress, x: np.ndarray | None = None) -> None:
         """Raise DivergedError where something that the next step would start from is not finite.
 
         x: a batch for which the outputs are looked at, too. (A loss says nothing of its own step.)
@@ -318,7 +301,7 @@ class _Trainer:
         if bad is not None:
             raise self._diverged(now, f"NaN or infinity in {bad} after", len(now.losses))
 
-    def _diverged(self, now: _Progress, what: str, step: int) -> DivergedError:
+    def _diverged(self, now: Progress, what: str, step: int) -> DivergedError:
         """what: "the loss became nan at"; step: over all tasks."""
         task = min(now.task, len(self.tasks) - 1)
         kept = ""
@@ -332,31 +315,20 @@ class _Trainer:
 
     # ---- checkpoints -------------------------------------------------------------------------
 
-    def _save(self, now: _Progress, x: np.ndarray | None = None) -> None:
+    def _save(self, now: Progress, x: np.ndarray | None = None) -> None:
         self._check(now, x)
         if self.checkpoint is None:
             return
-        shape, on_host = (-1, len(self.tasks)), self.method.on_host
-        get = self.net.device.get
-        arrays = named_parameters(self.net)
+        get, on_host = self.net.device.get, self.method.on_host
+        arrays = named_parameters(self.net) | now.arrays()
         arrays |= {f"optimizer.{name}": get(value) for name, value in now.moments.items()}
         arrays |= {
             f"method.{name}": value if name in on_host else get(value)
             for name, value in self.method.arrays.items()
         }
-        arrays |= {
-            "progress.rows": np.array(now.rows).reshape(shape),
-            "progress.history": np.array([e.accuracies for e in now.history]).reshape(shape),
-            "progress.history_at": np.array(
-                [(e.step, e.task) for e in now.history], np.int64
-            ).reshape(-1, 2),
-            "progress.losses": np.array(now.losses),
-            "progress.baseline": now.baseline,
-        }
-        about: dict[str, Any] = {
-            "kind": "run", "run": self.record, "task": now.task, "step": now.step,
-            "count": now.count, "persistent": now.persistent,
-        }  # fmt: skip
+        run = dict(self.record)
+        network = run.pop("network")  # where `Network.load` looks for it
+        about = {"kind": "run", "network": network, "run": run, **now.numbers()}
         save_arrays(self.checkpoint, arrays, about)
         self.observer.saved(len(now.losses))
 
@@ -376,47 +348,20 @@ class _Trainer:
             "data": data.hashes,
         })  # fmt: skip
 
-    def _refuse_another(self, about: dict[str, Any]) -> None:
-        """Raise CheckpointError unless a checkpoint's description is that of this run."""
-        if about.get("kind") != "run":
-            raise CheckpointError(f"{self.checkpoint} holds a '{about.get('kind')}', not a run")
-        if "run" not in about and not self.identity:
-            raise CheckpointError(
-                f"{self.checkpoint} is of an earlier version, which did not note what it was a run "
-                "of: nobody can tell whether it is this one. Train anew, with another checkpoint"
-            )
-        # what an earlier version wrote under an identity of the caller's
-        ours = {"identity": self.identity, "seed": self.seed, "steps": self.plan}
-        older = {name: about.get("plan" if name == "steps" else name) for name in ours}
-        found = differences(about.get("run", older), self.record if "run" in about else ours)
-        if found:
-            raise CheckpointError(
-                f"{self.checkpoint} belongs to another run: {'; '.join(found)}. Use the same "
-                "settings, or another output folder"
-            )
-
-    def _load(self) -> _Progress:
-        assert self.checkpoint is not None
-        arrays, about = load_arrays(self.checkpoint)
-        self._refuse_another(about)
-        restore_parameters(self.net, arrays, self.checkpoint)
-
-        def group(prefix: str) -> dict[str, np.ndarray]:
-            found = ((n.removeprefix(prefix), a) for n, a in arrays.items() if n.startswith(prefix))
-            return {name: array.copy() for name, array in found}
-
-        put = self.net.device.put
-        moments = {name: put(array) for name, array in group("optimizer.").items()}
-        self.method.arrays.clear()
-        for name, array in group("method.").items():
-            self.method.arrays[name] = array if name in self.method.on_host else put(array)
-        kept = group("progress.")
-        at = kept["history_at"].tolist()
-        history = [Evaluation(s, t, a) for (s, t), a in zip(at, kept["history"], strict=True)]
-        return _Progress(
-            about["task"], about["step"], list(kept["rows"]), history, kept["losses"].tolist(),
-            about["persistent"], kept["baseline"], moments, about["count"],
-        )  # fmt: skip
+    def _load(self, path: Path) -> Progress:
+        arrays, about = load_arrays(path)
+        check_same_run(about, self.record, path)
+        device, method = self.net.device, self.method
+        now = read_progress(
+            arrays, about, Progress(self._fresh_moments()), self.plan, device.put, path
+        )
+        restore_parameters(self.net, arrays, path)
+        method.arrays.clear()
+        for name, array in arrays.items():
+            if name.startswith("method."):
+                own, kept = name.removeprefix("method."), array.copy()
+                method.arrays[own] = kept if own in method.on_host else device.put(kept)
+        return now
 
 
 __all__ = ["Interrupted", "Observer", "fit"]

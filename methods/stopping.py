@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import signal
 import threading
 from collections.abc import Callable
@@ -61,8 +62,11 @@ class Stop:
 
 
 def _is_free(number: int) -> bool:
-    """Whether a signal is ours to take: Ctrl-C unless ignored, others where nobody handles them."""
+    """Whether a signal is ours to take: Ctrl-C unless ignored, others where nobody handles them.
+
+    A worker of `multiprocessing` is ended by SIGTERM, at once, by whoever started it.
+    """
     now = signal.getsignal(number)
     if number == signal.SIGINT:
         return now not in (signal.SIG_IGN, None)
-    return now == signal.SIG_DFL
+    return now == signal.SIG_DFL and multiprocessing.parent_process() is None

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..kernels.errors import NonFiniteError, ShapeError
+from ..kernels.errors import NonFiniteError, ShapeError, WeightspaceError
 from ..nnlite import Network
 from .evaluate import check_active
 from .identity import hash_arrays
@@ -35,9 +35,12 @@ def checked(task: Task, part: str, arrays: Any, net: Network) -> Arrays:
             f"task '{task.name}': {len(rows)} of {len(x)} {part} inputs hold NaN or infinity, or "
             f"what {net.dtype} cannot hold (first: row {rows[0]})"
         )
-    net.loss.check(y, (len(x), net.num_outputs))
-    if task.active is not None:
-        check_active(y, task.active, net)
+    try:
+        net.loss.check(y, (len(x), net.num_outputs))
+        if task.active is not None:
+            check_active(y, task.active, net)
+    except WeightspaceError as wrong:
+        raise type(wrong)(f"task '{task.name}', {part}: {wrong}") from None
     return x, y
 
 

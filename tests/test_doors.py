@@ -162,7 +162,7 @@ def test_arrays_that_make_no_task_are_named(train, error, match):
 
 def test_labels_that_are_no_whole_numbers_are_named():
     tasks = [Task.from_arrays("t", (TRAIN[0], TRAIN[1].astype("f")), TEST)]
-    refused("whole numbers as int64", errors.DtypeError, tasks=tasks)
+    refused("task 't', training: .*whole numbers as int64", errors.DtypeError, tasks=tasks)
 
 
 def test_a_task_that_is_none_is_named():
@@ -322,6 +322,7 @@ def earlier(path, identity):
 
     arrays, about = load_arrays(path)
     run = about.pop("run")
+    del about["network"]
     save_arrays(path, arrays, {**about, "identity": identity, "seed": 0, "plan": run["steps"]})
 
 
@@ -341,9 +342,41 @@ def test_checkpoints_of_earlier_versions(tmp_path):
 def test_members_of_an_ensemble_are_never_ruined_ones():
     from weightspace.methods import Cycle, train_adp, train_fge
 
+    large = (TRAIN[0] * 1e4, TRAIN[1])
     with np.errstate(all="ignore"):
         with pytest.raises(errors.DivergedError, match="FGE's step 1 led to"):
-            train_fge(small_net(), TRAIN, 1, Cycle(2, 1e39, 1e39))
+            train_fge(small_net(), large, 1, Cycle(2, 3e38, 3e38))
         with pytest.raises(errors.DivergedError, match="ADP's step 1 led to"):
             train_adp([small_net(), models.mlp((12, 10, 4), backend="reference", seed=2)],
-                      TRAIN, 1, optimizer=optim.SGD(1e39))  # fmt: skip
+                      large, 1, optimizer=optim.SGD(3e38))  # fmt: skip
+
+
+def forged(path, changed=None, dropped=(), **about):
+    """A checkpoint with a right checksum that no run has written."""
+    from weightspace.nnlite.checkpoint import save_arrays
+
+    arrays, said = load_arrays(path)
+    kept = {name: array for name, array in arrays.items() if name not in dropped}
+    save_arrays(path, kept | (changed or {}), {**said, **about})
+
+
+@pytest.mark.parametrize(
+    "forgery",
+    [
+        {"task": "1"}, {"task": 9}, {"step": -1}, {"count": None}, {"persistent": [0.5]},
+        {"persistent": 3}, {"dropped": ["progress.rows"]}, {"dropped": ["optimizer.m"]},
+        {"changed": {"progress.losses": np.zeros(7)}},
+        {"changed": {"progress.history": np.zeros((1, 5))}},
+        {"changed": {"optimizer.m": np.zeros(3, "f")}}, {"kind": "network"}, {"run": 3},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_checkpoint_that_no_run_wrote_is_refused_in_a_line(tmp_path, forgery):
+    path, run = tmp_path / "c", {"tasks": [blobs()], **FEW}
+    fit(small_net(), **run, checkpoint=path)
+    forged(path, **forgery)
+    net = small_net()
+    before = net.theta.copy()
+    with pytest.raises(errors.CheckpointError, match=str(path)):
+        fit(net, **run, checkpoint=path, resume=True)
+    assert np.array_equal(net.theta, before)

@@ -134,6 +134,13 @@ def test_an_ignored_signal_stays_ignored_and_a_handler_of_somebodys_own_stays():
         signal.signal(signal.SIGTERM, before[1])
 
 
+def test_a_worker_is_left_to_who_started_it(monkeypatch):
+    monkeypatch.setattr("multiprocessing.parent_process", object)
+    with Stop(print):
+        assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+        assert signal.getsignal(signal.SIGINT) != signal.default_int_handler
+
+
 _COMMAND = textwrap.dedent("""
     import os, signal, sys
     from weightspace.methods import EWC
