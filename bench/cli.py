@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -84,10 +87,10 @@ def run(
     if study := find(experiment):
         if method:
             raise SettingError(f"'{experiment}' has no --method: --set says what it compares")
-        _run_study(study.with_settings(settings or []), backend, range(seed, seed + trials),
-                   out, data_dir, resume, overwrite)  # fmt: skip
+        with _stoppable():
+            _run_study(study.with_settings(settings or []), backend, range(seed, seed + trials),
+                       out, data_dir, resume, overwrite)  # fmt: skip
         return
-    from ..methods import Interrupted
     from ..methods.correlation import KINDS
     from ..nnlite.files import write_whole
     from .experiments import apply_settings, get_preset, variants
@@ -112,11 +115,8 @@ def run(
         resume,
         overwrite,
     )
-    try:
+    with _stoppable():
         summaries = run_plan(plan, console)
-    except Interrupted as stopped:
-        errors.print(f"[yellow]{escape(str(stopped))}[/]", highlight=False, soft_wrap=True)
-        raise typer.Exit(130) from None
     lines = aggregate(summaries)
     write_whole(folder / "summary.json", json.dumps(plain({"runs": summaries}), indent=1) + "\n")
     write_whole(folder / "table.csv", as_csv(lines))
@@ -136,6 +136,20 @@ def run(
         console.print(f"[dim]{escape(note)}[/]", highlight=False)
     console.print(f"\nfigures  {folder}/figures, and in each run's folder", highlight=False)
     console.print(f"[bold]open     file://{page.resolve()}[/]", highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """Let a signal end the command in a line that says what is kept, and status 128 + its number.
+
+    Within `fit` it is `Interrupted`, between two runs plain Ctrl-C; neither goes on to the next.
+    """
+    try:
+        yield
+    except KeyboardInterrupt as stopped:
+        told = str(stopped) or "stopped; --resume does what is unfinished"
+        errors.print(f"[yellow]{escape(told)}[/]", highlight=False, soft_wrap=True)
+        raise typer.Exit(128 + getattr(stopped, "signal", signal.SIGINT)) from None
 
 
 def _run_study(

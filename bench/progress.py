@@ -16,7 +16,9 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from ..kernels.compiling import clock
 from ..methods import Observer
+from ..methods.observer import STOPPING
 from ..methods.result import Evaluation
 from ..methods.tasks import Task
 
@@ -47,8 +49,9 @@ class Watcher(Observer):
         self._drawn = 0.0
         self._tasks = 0
         self._accuracy = ""
-        self._clock = 0.0
-        self.learning: float | None = 0.0  # seconds of training, None where part of it was before
+        self._began = 0.0
+        # seconds of training, without compiling for it; None where part of it was before
+        self.learning: float | None = 0.0
 
     def started(self, total_steps: int, done_steps: int, tasks: Sequence[Task]) -> None:
         self._tasks = len(tasks)
@@ -58,11 +61,11 @@ class Watcher(Observer):
             self.console.print(f"{self.label}: going on after step {done_steps:,}")
 
     def task_began(self, task: int) -> None:
-        self._clock = time.perf_counter()
+        self._began = clock()
 
     def task_learnt(self, task: int) -> None:
         if self.learning is not None:
-            self.learning += time.perf_counter() - self._clock
+            self.learning += clock() - self._began
 
     def stepped(self, step: int, task: int, loss: float) -> None:
         now = time.monotonic()
@@ -85,6 +88,9 @@ class Watcher(Observer):
             total = self.progress.tasks[self._bar].total
             note = f"tasks so far {row.mean():6.2%}"
             self.progress.update(self._bar, completed=total, note=note)
+
+    def stopping(self, name: str) -> None:
+        self.console.print(f"{self.label}: {name}, {STOPPING}", highlight=False)
 
     def skipped(self) -> None:
         """The run was already finished."""

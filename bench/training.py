@@ -12,7 +12,6 @@ import json
 import math
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
@@ -22,6 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ..kernels import get_backend
+from ..kernels.compiling import clock
 from ..kernels.errors import DivergedError, SettingError, WeightspaceError, unknown_name
 from ..nnlite import Network
 from ..nnlite.init import generator
@@ -179,9 +179,9 @@ def train(recipe: Recipe, seed: int, engine: str) -> dict[str, Any]:
     steps, loss, spent = images.steps(recipe), math.nan, 0.0
     for number, (x, y) in enumerate(images.batches(recipe, seed)):
         batch = prepare(x, y)
-        begun = time.perf_counter()
+        begun = clock()
         loss = take(batch, max(recipe.rate(number, steps), 1e-12), number + 1)
-        spent += time.perf_counter() - begun
+        spent += clock() - begun
         _check_loss(loss, number, recipe)
     parts = range(0, len(images.test), EVALUATED)
     outputs = [predict(images.test[lo : lo + EVALUATED]) for lo in parts]

@@ -28,12 +28,13 @@ from .evaluate import accuracy
 from .ewc import EWC
 from .fge import Cycle, train_fge
 from .fip import FIP
-from .fit import Interrupted, Observer, fit
+from .fit import fit
 from .gem import AGEM, GEM
 from .lwf import LwF
 from .mas import MAS
 from .memory import Memory
 from .moments import Moments
+from .observer import Observer
 from .packnet import PackNet
 from .penalty import QuadraticPenalty
 from .rehearsal import Rehearsal
@@ -42,6 +43,7 @@ from .result import Evaluation, Result
 from .shards import sharded
 from .si import SI
 from .sig import SIG, WVA
+from .stopping import Interrupted
 from .superposition import Superposition
 from .tasks import SCENARIO_MEANING, Stream, Task
 from .xdg import XdG

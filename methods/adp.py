@@ -22,6 +22,7 @@ from ..nnlite import Network
 from ..nnlite.optim import Adam, Optimizer
 from .batches import Batches
 from .ensemble import Ensemble, log_softmax
+from .evaluate import finite
 from .tasks import Arrays
 
 _DET, _LOG = 1e-6, 1e-20  # the authors' offsets, of the determinant and of the entropy's logarithm
@@ -125,4 +126,9 @@ def train_adp(
             optimizer.step(net.ops, net.theta, grad, own, step + 1)
         if watch is not None:
             watch(step + 1, float(losses[step]))
+    if not all(finite(net.theta) for net in members):  # a loss says nothing of its own step
+        raise DivergedError(
+            f"ADP's step {steps} led to weights of NaN or infinity; lower the learning rate (now "
+            f"{optimizer.lr})"
+        )
     return losses

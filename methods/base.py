@@ -6,7 +6,7 @@ arrays and puts them back, so a method that keeps all its state there resumes to
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar
 
@@ -60,6 +60,19 @@ class Method:
     def wrap(self, net: Network) -> Network:
         """The network to train, given the user's: the same, or one with contexts inserted."""
         return net
+
+    def check(self, net: Network, sizes: Sequence[int]) -> None:
+        """Raise a named error where `net` is none that this method can learn with.
+
+        sizes: the training samples of each task. Before anything is trained.
+        """
+
+    def passes(self, net: Network, index: int, sizes: Sequence[int], batch: int) -> set[int]:
+        """The samples in each pass in mode "train" that this method makes of its own.
+
+        In a step of task `index` on `batch` samples; sizes: the training samples of each task.
+        """
+        return set()
 
     def start(self, net: Network, optimizer: Optimizer) -> None:
         """Make the arrays that exist from the first step on."""

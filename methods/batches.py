@@ -9,6 +9,7 @@ import numpy as np
 
 from ..kernels import Backend
 from ..nnlite.init import generator
+from .settings import whole
 from .tasks import Arrays
 
 
@@ -17,20 +18,21 @@ class Batches:
 
     parts: arrays x (N, ...), y (N,), several for tasks that are mixed. (seed, key, epoch) decide
     the order. The samples are moved to the backend's device once; a batch is gathered there, into
-    buffers that stay where they are.
+    buffers that stay where they are. Raises SettingError for a size that is none.
     """
 
     def __init__(
         self, ops: Backend, parts: Sequence[Arrays], size: int, seed: int, key: int
     ) -> None:
-        self.ops, self.size, self.seed, self.key = ops, size, seed, key
+        self.ops, self.size = ops, whole("batch_size", size)
+        self.seed, self.key = seed, key
         self.total = sum(len(x) for x, _ in parts)
-        self.per_epoch = math.ceil(self.total / size)
+        self.per_epoch = math.ceil(self.total / self.size)
         self._epoch = -1
         device = ops.device
         self.arrays = tuple(device.put(_joined(arrays)) for arrays in zip(*parts, strict=True))
         self._room = tuple(
-            device.empty((min(size, self.total), *array.shape[1:]), array.dtype)
+            device.empty((min(self.size, self.total), *array.shape[1:]), array.dtype)
             for array in self.arrays
         )
 

@@ -102,3 +102,8 @@ def check_active(y: np.ndarray, active: np.ndarray, net: Network) -> None:
         f"{len(outside)} of {len(y)} labels (the first: {outside[0]}) are not among the active "
         f"classes {np.flatnonzero(active).tolist()}"
     )
+
+
+def finite(array: np.ndarray) -> bool:
+    """Whether no value is NaN or infinite; waits for a device."""
+    return array.dtype.kind != "f" or bool(np.isfinite(array).all())

@@ -19,6 +19,7 @@ from ..nnlite import Network
 from ..nnlite.optim import SGD, Optimizer, Streams
 from ..nnlite.step import TrainingStep
 from .batches import Batches
+from .evaluate import finite
 from .tasks import Arrays
 
 
@@ -92,6 +93,11 @@ def train_fge(
                 f"(now {cycle.high})"
             )
         if cycle.is_middle(step):
+            if not finite(net.theta):  # a loss says nothing of its own step
+                raise DivergedError(
+                    f"FGE's step {step} led to weights of NaN or infinity; lower the cycle's high "
+                    f"rate (now {cycle.high})"
+                )
             saved.append(net.like())
         if watch is not None:
             watch(step, loss)

@@ -7,135 +7,51 @@ was stopped at any step and resumed takes exactly the batches it would have take
 from __future__ import annotations
 
 import math
-import signal
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from ..kernels.errors import (
-    CheckpointError,
     DivergedError,
     NonFiniteError,
     SettingError,
-    ShapeError,
 )
 from ..nnlite import Network
-from ..nnlite.checkpoint import load_arrays, named_parameters, restore_parameters, save_arrays
-from ..nnlite.optim import Adam, Optimizer
+from ..nnlite.checkpoint import (
+    describe_network,
+    load_arrays,
+    named_parameters,
+    restore_parameters,
+    save_arrays,
+)
+from ..nnlite.optim import OPTIMIZERS, Adam, Optimizer
 from ..nnlite.step import TrainingStep
 from .base import Method, Naive, TaskEnd
 from .batches import Batches
-from .evaluate import accuracy, check_active, check_classifies
+from .evaluate import accuracy, check_classifies, finite
+from .identity import Record, as_record, describe_optimizer
+from .observer import Observer
+from .plan import Length, check_batches
 from .result import Evaluation, Result
-from .tasks import Arrays, Stream, Task, as_tasks
+from .settings import ANY, NOT_NEGATIVE, made, truth, whole
+from .state import Progress, check_same_run, read_progress
+from .stopping import Interrupted, Stop
+from .survey import Data, checked, survey
+from .tasks import Stream, Task, as_tasks
 
 # augment(x, key) -> x of the same shape: key is (seed, task, step), from which all draws follow.
 # What it returns may lie on the host, or on the device, there always at the same place.
 Augment = Callable[[np.ndarray, tuple[int, int, int]], np.ndarray]
 
 
-class Observer:
-    """What a caller may watch while `fit` runs; every hook does nothing by default."""
-
-    def started(self, total_steps: int, done_steps: int, tasks: Sequence[Task]) -> None:
-        """Training begins, or goes on after `done_steps` of `total_steps`."""
-
-    def stepped(self, step: int, task: int, loss: float) -> None:
-        """Optimizer step number `step` (from 1, over all tasks) of task `task` was taken."""
-
-    def evaluated(self, evaluation: Evaluation) -> None:
-        """Accuracies were measured."""
-
-    def task_began(self, task: int) -> None:
-        """Training of task `task` begins, or goes on in a resumed run."""
-
-    def task_learnt(self, task: int) -> None:
-        """Task `task` was learnt and the method has what it keeps of it; tests come next."""
-
-    def task_ended(self, task: int, row: np.ndarray) -> None:
-        """Task `task` was tested; row (T,) is its row of R."""
-
-    def saved(self, step: int) -> None:
-        """A checkpoint of the state after `step` steps is on disk."""
-
-
-class Interrupted(KeyboardInterrupt):
-    """Ctrl-C arrived; the message says where the checkpoint lies. Subclass of KeyboardInterrupt."""
-
-
-@dataclass
-class _Progress:
-    """Everything besides the network that a resumed run needs."""
-
-    task: int  # the task being learnt
-    step: int  # steps taken within it
-    rows: list[np.ndarray]  # finished rows of R
-    history: list[Evaluation]
-    losses: list[float]
-    persistent: list[int]
-    baseline: np.ndarray
-    moments: dict[str, np.ndarray]
-    count: int  # optimizer steps since its moments were last zero
-
-
-def _checked(task: Task, part: str, arrays: Arrays, net: Network) -> Arrays:
-    """A task's arrays as the network needs them; a named error says what is wrong with them."""
-    x, y = arrays
-    if x.shape[1:] != net.input_shape:
-        raise ShapeError(
-            f"task '{task.name}': {part} inputs have shape {x.shape[1:]} a sample; the network "
-            f"takes {net.input_shape}"
-        )
-    if not np.isfinite(x).all():
-        rows = np.flatnonzero(~np.isfinite(x).reshape(len(x), -1).all(axis=1))
-        raise NonFiniteError(
-            f"task '{task.name}': {len(rows)} of {len(x)} {part} inputs hold NaN or infinity "
-            f"(first: row {rows[0]})"
-        )
-    net.loss.check(y, (len(x), net.num_outputs))
-    if task.active is not None:
-        check_active(y, task.active, net)
-    return np.ascontiguousarray(x, net.dtype), y
-
-
-def _plan_steps(
-    tasks: Sequence[Task], steps: int | None, epochs: int | None, batch_size: int
-) -> list[int]:
-    """Optimizer steps for each task."""
-    if (steps is None) == (epochs is None):
-        raise SettingError("fit needs either steps or epochs (a task), and not both")
-    if batch_size < 1 or (steps or epochs or 0) < 1:
-        raise SettingError(f"batch_size={batch_size}, steps={steps}, epochs={epochs}: all >= 1")
-    if steps is not None:
-        return [steps] * len(tasks)
-    return [math.ceil(task.train_size / batch_size) * (epochs or 0) for task in tasks]
-
-
-@contextmanager
-def _interrupt_at_step() -> Iterator[list[bool]]:
-    """Turn Ctrl-C into a flag that the loop reads between steps, when nothing is half done."""
-    flag: list[bool] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield flag
-        return
-    before = signal.signal(signal.SIGINT, lambda *_: flag.append(True))
-    try:
-        yield flag
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
 def fit(
     net: Network,
-    tasks: Stream | Sequence[Task],
-    method: Method | None = None,
+    tasks: Stream | Task | Sequence[Task],
+    method: Method | str | None = None,
     *,
-    optimizer: Optimizer | None = None,
+    optimizer: Optimizer | str | None = None,
     steps: int | None = None,
     epochs: int | None = None,
     batch_size: int = 128,
@@ -152,72 +68,97 @@ def fit(
     """Learn `tasks` one after another with `method`, and measure every task after each.
 
     steps or epochs: for each task. optimizer: Adam(1e-3) by default; `reset_optimizer` zeroes its
-    moments at each task. eval_every: also measure the tasks seen so far every so many steps.
+    moments at each task. A method or an optimizer with its default settings may be given by name.
+    eval_every: also measure the tasks seen so far every so many steps.
     augment: changes each training batch, by (seed, task, step) alone; importances see the data.
-    checkpoint: a file to keep the state in, every `checkpoint_every` steps, at each task's end
-    and at Ctrl-C; with `resume` training continues from it to the same bits. `identity` is written
-    into it, and a checkpoint of another identity is refused.
+    checkpoint: a file to keep the state in, every `checkpoint_every` steps, at each task's end and
+    when a signal stops the run; with `resume` training continues from it to the same bits. A
+    checkpoint of other settings, another network or other data is refused, and told how it
+    differs; `identity` is one more word that must be the same, for what `fit` cannot know.
 
-    The network is trained in place. Raises the named errors of bad data before training on it;
-    DivergedError (it names the step) when a loss is not finite, leaving the last checkpoint as it
-    was; CheckpointError; Interrupted at Ctrl-C.
+    The network is trained in place. Everything that can be refused is, by a named error, before the
+    first step: bad data (of a stream with a hash: its training data when their turn comes),
+    settings, and batches that the network cannot take.
+
+    Raises DivergedError (it names the step) when a loss is not finite, or what the last step led
+    to: at each checkpoint, measurement and end of a task the weights, all that is kept and the
+    outputs are looked at, so the last checkpoint, which stays as it was, is a good one.
+    CheckpointError; Interrupted after Ctrl-C, SIGTERM or SIGHUP, with a checkpoint written.
     """
+    from . import METHODS  # noqa: PLC0415  (which imports this module)
+
+    if not isinstance(net, Network):
+        raise SettingError(f"fit trains a Network; it got {net!r} ({type(net).__name__})")
+    if resume and not checkpoint:
+        raise SettingError("resume=True needs the checkpoint to go on from")
     check_classifies(net, "fit measures accuracy, which")
-    every = as_tasks(tasks)
-    method = method or Naive()
-    trainer = _Trainer(
-        net=method.wrap(net),
-        tasks=every,
-        method=method,
-        optimizer=optimizer or Adam(),
-        batch_size=batch_size,
-        seed=seed,
-        reset_optimizer=reset_optimizer,
-        plan=_plan_steps(every, steps, epochs, batch_size),
-        eval_every=eval_every,
-        augment=augment,
-        observer=observer or Observer(),
-        checkpoint=Path(checkpoint) if checkpoint else None,
-        checkpoint_every=checkpoint_every,
-        identity=identity,
-    )
-    return trainer.run(resume)
+    learner: Method = made("method", Naive() if method is None else method, METHODS, Method)
+    optimizer = Adam() if optimizer is None else optimizer
+    observer = observer or Observer()
+    with Stop(observer.stopping) as stop:
+        trainer = _Trainer(
+            net=learner.wrap(net),
+            tasks=as_tasks(tasks),
+            method=learner,
+            optimizer=made("optimizer", optimizer, OPTIMIZERS, Optimizer),
+            length=Length.of(steps, epochs),
+            batch_size=whole("batch_size", batch_size),
+            seed=whole("seed", seed, ANY),
+            reset_optimizer=truth("reset_optimizer", reset_optimizer),
+            eval_every=whole("eval_every", eval_every, NOT_NEGATIVE),
+            augment=augment,
+            observer=observer,
+            checkpoint=Path(checkpoint) if checkpoint else None,
+            checkpoint_every=whole("checkpoint_every", checkpoint_every),
+            identity=identity,
+            stop=stop,
+        )
+        result = trainer.run(tasks.hash if isinstance(tasks, Stream) else "", resume)
+    if stop.number:  # it came after the last look
+        raise trainer.interrupted(len(result.losses))
+    return result
 
 
 @dataclass
 class _Trainer:
-    """One run of `fit`: what stays the same throughout; what changes is a `_Progress`."""
+    """One run of `fit`: what stays the same throughout; what changes is a `Progress`."""
 
     net: Network
     tasks: tuple[Task, ...]
     method: Method
     optimizer: Optimizer
+    length: Length
     batch_size: int
     seed: int
     reset_optimizer: bool
-    plan: list[int]
     eval_every: int
     augment: Augment | None
     observer: Observer
     checkpoint: Path | None
     checkpoint_every: int
     identity: str
+    stop: Stop
 
-    def run(self, resume: bool) -> Result:
+    def run(self, known: str, resume: bool) -> Result:
+        """known: the hash of all data, where somebody knows it."""
         device = self.net.device
-        tests = [_checked(task, "test", task.load_test(), self.net) for task in self.tasks]
-        self.tests = [(device.put(x), device.put(y)) for x, y in tests]
+        data = survey(self.tasks, known, self.net, hashed=self.checkpoint is not None)
+        self.plan = [self.length.steps_over(size, self.batch_size) for size in data.sizes]
+        check_batches(self.net, self.method, self.tasks, data.sizes, self.plan, self.batch_size)
+        self.method.check(self.net, data.sizes)
+        self.tests = [(device.put(x), device.put(y)) for x, y in data.tests]
+        self.record = self._describe(data) if self.checkpoint else {}
         self.method.arrays.clear()
         self.method.start(self.net, self.optimizer)
         if resume and self.checkpoint and self.checkpoint.exists():
-            now = self._load()
+            now = self._load(self.checkpoint)
         else:
-            moments = self._fresh_moments()
-            now = _Progress(0, 0, [], [], [], [], self._measure(len(self.tasks)), moments, 0)
+            now = Progress(self._fresh_moments())
+            now.baseline = self._measure(now, len(self.tasks))
         self.observer.started(sum(self.plan), len(now.losses), self.tasks)
-        with _interrupt_at_step() as interrupted:
-            while now.task < len(self.tasks):
-                self._learn_task(now, interrupted)
+        while now.task < len(self.tasks):
+            self._stop_if_asked(now)
+            self._learn_task(now)
         return Result(
             R=np.array(now.rows),
             baseline=now.baseline,
@@ -231,12 +172,11 @@ class _Trainer:
 
     # ---- one task ----------------------------------------------------------------------------
 
-    def _learn_task(self, now: _Progress, interrupted: list[bool]) -> None:
+    def _learn_task(self, now: Progress) -> None:
         task = self.tasks[now.task]
         learnt = range(len(self.tasks)) if self.method.joint else (now.task,)
         parts = [
-            _checked(self.tasks[i], "training", self.tasks[i].load_train(), self.net)
-            for i in learnt
+            checked(self.tasks[i], "training", self.tasks[i].load_train(), self.net) for i in learnt
         ]
         batches = Batches(self.net.ops, parts, self.batch_size, self.seed, now.task)
         size = len(parts[-1][0])  # the newest task's samples come last, on the device too
@@ -251,6 +191,7 @@ class _Trainer:
             self.net, self.optimizer, now.moments, self.method.streams(), active,
             self.method.adjust if hooked else None,
         )  # fmt: skip
+        x = None
         while now.step < self.plan[now.task]:
             self.method.select(self.net, now.task, now.step)
             x, y = batches[now.step]
@@ -262,7 +203,8 @@ class _Trainer:
             now.step += 1
             if step.full or self._something_is_due(now):
                 self._look(now, step.read())
-                self._after_look(now, interrupted)
+                self._after_look(now, x)
+        self._check(now, x)
         train = tuple(array[-size:] for array in batches.arrays)
         self.method.end_task(self.net, TaskEnd(now.task, task, train, self.seed, self.net.device))
         self.observer.task_learnt(now.task)
@@ -272,50 +214,63 @@ class _Trainer:
         net = self.net
         return self.optimizer.state(net.num_parameters, net.dtype, net.device)
 
-    def _something_is_due(self, now: _Progress) -> bool:
+    def _something_is_due(self, now: Progress) -> bool:
         """Whether losses must be read now, though a GPU would rather go on."""
         every = (self.checkpoint_every, self.plan[now.task], self.eval_every)
         return any(now.step % number == 0 for number in every if number)
 
-    def _look(self, now: _Progress, losses: list[float]) -> None:
+    def _look(self, now: Progress, losses: list[float]) -> None:
         """Take note of the losses of the latest steps, in order."""
         for loss in losses:
             if not math.isfinite(loss):
-                raise self._diverged(now, loss)
+                raise self._diverged(now, f"the loss became {loss} at", len(now.losses) + 1)
             now.losses.append(loss)
             self.observer.stepped(len(now.losses), now.task, loss)
 
-    def _after_look(self, now: _Progress, interrupted: list[bool]) -> None:
-        total = len(now.losses)
+    def _after_look(self, now: Progress, x: np.ndarray) -> None:
         last = now.step == self.plan[now.task]
         if self.eval_every and now.step % self.eval_every == 0 and not last:
             seen = len(self.tasks) if self.method.joint else now.task + 1
-            self._record(now, self._measure(seen))
-        if interrupted:
-            self._save(now)
-            where = f"; --resume continues from {self.checkpoint}" if self.checkpoint else ""
-            raise Interrupted(f"stopped after step {total}{where}")
-        if now.step % self.checkpoint_every == 0 and not last:
-            self._save(now)
+            self._record(now, self._measure(now, seen))
+        if self.stop.number or (now.step % self.checkpoint_every == 0 and not last):
+            self._save(now, x)
+            self._stop_if_asked(now, saved=True)
 
-    def _end_task(self, now: _Progress) -> None:
-        row = self._measure(len(self.tasks))
+    def _end_task(self, now: Progress) -> None:
+        row = self._measure(now, len(self.tasks))
         now.rows.append(row)
-        now.persistent.append(self.method.persistent_bytes())
+        now.persistent.append(int(self.method.persistent_bytes()))
         self._record(now, row)
         self.observer.task_ended(now.task, row)
         now.task, now.step = now.task + 1, 0
         self._save(now)
 
-    def _measure(self, seen: int) -> np.ndarray:
+    def _measure(self, now: Progress, seen: int) -> np.ndarray:
         """Accuracies (T,) on the first `seen` tasks, NaN for the rest."""
         row = np.full(len(self.tasks), np.nan)
         for index in range(seen):
             self.method.select(self.net, index, None)
-            row[index] = accuracy(self.net, *self.tests[index], self.tasks[index].active)
+            try:
+                row[index] = accuracy(self.net, *self.tests[index], self.tasks[index].active)
+            except NonFiniteError as wrong:
+                if not now.losses:
+                    raise  # nothing was trained: the weights came like this
+                raise self._diverged(now, f"{wrong}, after", len(now.losses)) from None
         return row
 
-    def _record(self, now: _Progress, accuracies: np.ndarray) -> None:
+    def _stop_if_asked(self, now: Progress, saved: bool = False) -> None:
+        """Raise Interrupted where a signal came, with a checkpoint of the present state."""
+        if self.stop.number:
+            if not saved:
+                self._save(now)
+            raise self.interrupted(len(now.losses))
+
+    def interrupted(self, steps: int) -> Interrupted:
+        """What a signal ends in after so many steps."""
+        where = f"; --resume continues from {self.checkpoint}" if self.checkpoint else ""
+        return Interrupted(f"stopped after step {steps}{where}", self.stop.number)
+
+    def _record(self, now: Progress, accuracies: np.ndarray) -> None:
         evaluation = Evaluation(len(now.losses), now.task, accuracies)
         now.history.append(evaluation)
         self.observer.evaluated(evaluation)
@@ -327,74 +282,86 @@ class _Trainer:
             return None
         return np.logical_or.reduce([mask for mask in masks if mask is not None])
 
-    def _diverged(self, now: _Progress, loss: float) -> DivergedError:
-        step, before = len(now.losses) + 1, sum(self.plan[: now.task])
+    def _check(self, now: Progress, x: np.ndarray | None = None) -> None:
+        """Raise DivergedError where something that the next step would start from is not finite.
+
+        x: a batch for which the outputs are looked at, too. (A loss says nothing of its own step.)
+        """
+        net, on_host = self.net, self.method.on_host
+        kept = {"theta": net.theta, **net.state}
+        kept |= {f"the optimizer's {name}": array for name, array in now.moments.items()}
+        kept |= {
+            f"{self.method.name}'s {name}": array
+            for name, array in self.method.arrays.items()
+            if name not in on_host
+        }
+        bad = next((name for name, array in kept.items() if not finite(array)), None)
+        if bad is None and x is not None and not finite(net.trace(x).outputs):
+            bad = "the network's outputs"
+        if bad is not None:
+            raise self._diverged(now, f"NaN or infinity in {bad} after", len(now.losses))
+
+    def _diverged(self, now: Progress, what: str, step: int) -> DivergedError:
+        """what: "the loss became nan at"; step: over all tasks."""
+        task = min(now.task, len(self.tasks) - 1)
         kept = ""
         if self.checkpoint and self.checkpoint.exists():
             kept = f" The last good checkpoint is kept: {self.checkpoint}."
         return DivergedError(
-            f"the loss became {loss} at step {step} (task "
-            f"'{self.tasks[now.task].name}', its step {step - before}).{kept} Lower the learning "
-            f"rate (now {self.optimizer.lr}) or the penalty (now {self.method.settings()})"
+            f"{what} step {step} (task '{self.tasks[task].name}', its step "
+            f"{step - sum(self.plan[:task])}).{kept} Lower the learning rate (now "
+            f"{self.optimizer.lr}) or the penalty (now {self.method.settings()})"
         )
 
     # ---- checkpoints -------------------------------------------------------------------------
 
-    def _save(self, now: _Progress) -> None:
+    def _save(self, now: Progress, x: np.ndarray | None = None) -> None:
+        self._check(now, x)
         if self.checkpoint is None:
             return
-        shape, on_host = (-1, len(self.tasks)), self.method.on_host
-        get = self.net.device.get
-        arrays = named_parameters(self.net)
+        get, on_host = self.net.device.get, self.method.on_host
+        arrays = named_parameters(self.net) | now.arrays()
         arrays |= {f"optimizer.{name}": get(value) for name, value in now.moments.items()}
         arrays |= {
             f"method.{name}": value if name in on_host else get(value)
             for name, value in self.method.arrays.items()
         }
-        arrays |= {
-            "progress.rows": np.array(now.rows).reshape(shape),
-            "progress.history": np.array([e.accuracies for e in now.history]).reshape(shape),
-            "progress.history_at": np.array(
-                [(e.step, e.task) for e in now.history], np.int64
-            ).reshape(-1, 2),
-            "progress.losses": np.array(now.losses),
-            "progress.baseline": now.baseline,
-        }
-        about: dict[str, Any] = {
-            "kind": "run", "identity": self.identity, "task": now.task, "step": now.step,
-            "count": now.count, "seed": self.seed, "persistent": now.persistent, "plan": self.plan,
-        }  # fmt: skip
+        run = dict(self.record)
+        network = run.pop("network")  # where `Network.load` looks for it
+        about = {"kind": "run", "network": network, "run": run, **now.numbers()}
         save_arrays(self.checkpoint, arrays, about)
         self.observer.saved(len(now.losses))
 
-    def _load(self) -> _Progress:
-        assert self.checkpoint is not None
-        arrays, about = load_arrays(self.checkpoint)
-        ours = {"kind": "run", "identity": self.identity, "seed": self.seed, "plan": self.plan}
-        for key, value in ours.items():
-            if about.get(key) != value:
-                raise CheckpointError(
-                    f"{self.checkpoint} belongs to another run: its {key} is {about.get(key)!r}, "
-                    f"this run's is {value!r}. Use the same settings, or another output folder"
-                )
-        restore_parameters(self.net, arrays, self.checkpoint)
+    def _describe(self, data: Data) -> Record:
+        """What this run is, for its checkpoint."""
+        return as_record({
+            "identity": self.identity,
+            "method": self.method.settings(),
+            "optimizer": describe_optimizer(self.optimizer),
+            "steps": self.plan,
+            "batch_size": self.batch_size,
+            "seed": self.seed,
+            "reset_optimizer": self.reset_optimizer,
+            "eval_every": self.eval_every,
+            "augment": self.augment is not None,
+            "network": describe_network(self.net),
+            "data": data.hashes,
+        })  # fmt: skip
 
-        def group(prefix: str) -> dict[str, np.ndarray]:
-            found = ((n.removeprefix(prefix), a) for n, a in arrays.items() if n.startswith(prefix))
-            return {name: array.copy() for name, array in found}
-
-        put = self.net.device.put
-        moments = {name: put(array) for name, array in group("optimizer.").items()}
-        self.method.arrays.clear()
-        for name, array in group("method.").items():
-            self.method.arrays[name] = array if name in self.method.on_host else put(array)
-        kept = group("progress.")
-        at = kept["history_at"].tolist()
-        history = [Evaluation(s, t, a) for (s, t), a in zip(at, kept["history"], strict=True)]
-        return _Progress(
-            about["task"], about["step"], list(kept["rows"]), history, kept["losses"].tolist(),
-            about["persistent"], kept["baseline"], moments, about["count"],
-        )  # fmt: skip
+    def _load(self, path: Path) -> Progress:
+        arrays, about = load_arrays(path)
+        check_same_run(about, self.record, path)
+        device, method = self.net.device, self.method
+        now = read_progress(
+            arrays, about, Progress(self._fresh_moments()), self.plan, device.put, path
+        )
+        restore_parameters(self.net, arrays, path)
+        method.arrays.clear()
+        for name, array in arrays.items():
+            if name.startswith("method."):
+                own, kept = name.removeprefix("method."), array.copy()
+                method.arrays[own] = kept if own in method.on_host else device.put(kept)
+        return now
 
 
 __all__ = ["Interrupted", "Observer", "fit"]

@@ -12,6 +12,7 @@ from the whole memory: z = g - (<g, r> / <r, r>) r where <g, r> < 0.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,6 +62,9 @@ class GEM(_Projection):
     margin: float = 0.5
     ridge: float = 1e-3
 
+    def _rows(self, kept: Sequence[int], batch: int) -> Sequence[int]:
+        return kept
+
     def adjust(self, net: Network, grad: np.ndarray) -> None:
         memory = self.memory
         if not memory.tasks:
@@ -89,6 +93,9 @@ class AGEM(_Projection):
     convention = "gradient projected to <z, r> >= 0, r over a batch from the memory of all tasks"
     limits = limited(batch=COUNT)
     batch: int = 256
+
+    def _rows(self, kept: Sequence[int], batch: int) -> Sequence[int]:
+        return (min(self.batch, sum(kept)),)
 
     def adjust(self, net: Network, grad: np.ndarray) -> None:
         if not self.memory.tasks:

@@ -19,11 +19,13 @@ multiplies by it a second time in the loss).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import numpy as np
 
+from ..kernels.errors import ModeError
 from ..nnlite import Network
 from ..nnlite.init import generator
 from ..nnlite.optim import Optimizer, Streams
@@ -49,6 +51,16 @@ def choose_samples(end: TaskEnd, samples: int | None, which: str, key: int = 0xF
     return x[chosen], y[chosen]
 
 
+def check_samples_stand_alone(net: Network, name: str) -> None:
+    """Raise ModeError where importances, which are means over single samples, are not defined."""
+    if net.chain.couples("eval"):
+        raise ModeError(
+            f"{name} measures how much each sample depends on a weight, which is not defined where "
+            "BatchNorm2d(statistics='batch') lets samples depend on each other: use "
+            "statistics='running'"
+        )
+
+
 @dataclass
 class QuadraticPenalty(Method):
     """A method that holds weights near where they were, by importance. Sub-classes measure it.
@@ -69,6 +81,9 @@ class QuadraticPenalty(Method):
     def importance(self, net: Network, x: np.ndarray, y: np.ndarray, end: TaskEnd) -> np.ndarray:
         """F_t (P,) for the task just learnt."""
         raise NotImplementedError
+
+    def check(self, net: Network, sizes: Sequence[int]) -> None:
+        check_samples_stand_alone(net, self.name)
 
     def start(self, net: Network, optimizer: Optimizer) -> None:
         self._lr = optimizer.lr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from ..nnlite import Network
 from ..nnlite.workspace import Mode
 from .base import Method, TaskEnd
+from .importance import ROOM
 from .memory import HOST, Memory
 from .settings import COUNT, limited
 
@@ -31,6 +33,17 @@ class Rehearsal(Method):
     limits = limited(memories=COUNT)
     memories: int = 256
     mode: Mode = "train"
+
+    def passes(self, net: Network, index: int, sizes: Sequence[int], batch: int) -> set[int]:
+        if self.mode == "eval" or not index:
+            return set()
+        kept = [min(self.memories, size) for size in sizes[:index]]
+        room = net.batch_within(ROOM)  # as `Memory.pull` cuts them
+        return {n for rows in self._rows(kept, batch) for n in (min(rows, room), rows % room)} - {0}
+
+    def _rows(self, kept: Sequence[int], batch: int) -> Sequence[int]:
+        """The rows of the memory that each question of a step is about; kept: of each task."""
+        return ()
 
     @property
     def memory(self) -> Memory:

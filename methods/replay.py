@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +19,9 @@ class _FromMemory(Rehearsal):
 
     def see(self, net: Network, x: np.ndarray, y: np.ndarray) -> None:
         self._size = len(x)
+
+    def _rows(self, kept: Sequence[int], batch: int) -> Sequence[int]:
+        return (min(batch, sum(kept)),)
 
 
 @dataclass

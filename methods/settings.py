@@ -63,7 +63,7 @@ def whole(name: str, value: Any, limit: Limit = COUNT) -> int:
         number = operator.index(value)
     except TypeError:
         raise SettingError(
-            f"{name} is {value!r}, a {type(value).__name__}; give a whole number, {limit}"
+            f"{name} is {value!r} ({type(value).__name__}); give a whole number, {limit}"
         ) from None
     return _within(name, number, limit)
 
@@ -71,7 +71,7 @@ def whole(name: str, value: Any, limit: Limit = COUNT) -> int:
 def real(name: str, value: Any, limit: Limit = ANY) -> float:
     """`value` as a float, finite: of Python or NumPy; no bool. Raises SettingError."""
     if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Real):
-        raise SettingError(f"{name} is {value!r}, a {type(value).__name__}; give a number, {limit}")
+        raise SettingError(f"{name} is {value!r} ({type(value).__name__}); give a number, {limit}")
     number = float(value)
     if not math.isfinite(number):
         raise SettingError(f"{name} is {number}; give a finite number, {limit}")
@@ -81,8 +81,24 @@ def real(name: str, value: Any, limit: Limit = ANY) -> float:
 def truth(name: str, value: Any) -> bool:
     """`value` as a bool. Raises SettingError."""
     if not isinstance(value, bool | np.bool_):
-        raise SettingError(f"{name} is {value!r}, a {type(value).__name__}; give True or False")
+        raise SettingError(f"{name} is {value!r} ({type(value).__name__}); give True or False")
     return bool(value)
+
+
+def made(kind: str, given: Any, known: Mapping[str, type], base: type) -> Any:
+    """An object of a class, given itself, its class or its name. Raises a named error."""
+    if isinstance(given, str):
+        if given not in known:
+            raise unknown_name(kind, given, known)
+        given = known[given]
+    if isinstance(given, type) and issubclass(given, base):
+        given = given()
+    if not isinstance(given, base):
+        raise SettingError(
+            f"the {kind} is {given!r} ({type(given).__name__}); give a {base.__name__}, or a name: "
+            f"{', '.join(known)}"
+        )
+    return given
 
 
 def _within(name: str, number: Any, limit: Limit) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,7 +12,7 @@ from ..nnlite import Network
 from ..nnlite.optim import Streams
 from .base import Method, TaskEnd
 from .importance import sig
-from .penalty import QuadraticPenalty, choose_samples
+from .penalty import QuadraticPenalty, check_samples_stand_alone, choose_samples
 from .settings import COUNT, NOT_NEGATIVE, limited
 
 
@@ -43,6 +44,9 @@ class WVA(Method):
     on: Literal["step", "gradient"] = "step"
     samples: int | None = None
     which: Literal["random", "last"] = "random"
+
+    def check(self, net: Network, sizes: Sequence[int]) -> None:
+        check_samples_stand_alone(net, self.name)
 
     def streams(self) -> Streams:
         return Streams(gain=self.arrays.get("gain") if self.on == "step" else None)

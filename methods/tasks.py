@@ -6,13 +6,14 @@ of everything that defines it. How data sets become streams is `weightspace.benc
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 
-from ..kernels.errors import SettingError, ShapeError
+from ..kernels.errors import DtypeError, SettingError, ShapeError
+from .settings import COUNT, NOT_NEGATIVE, whole
 
 Scenario = Literal["domain", "class", "task"]
 SCENARIO_MEANING = {
@@ -31,7 +32,10 @@ class Task:
     standardised by the stream, y (N,) int64. They must return the same values at every call:
     whatever was random about a task (its permutation, its rotation) was drawn when the stream
     was made. `active` (K,) bool names the classes of the head this task trains and is tested
-    with; None means all.
+    with; None means all. train_size, test_size: how many samples there are, where that is known
+    beforehand; 0 has `fit` look.
+
+    Raises SettingError for what is no task.
     """
 
     name: str
@@ -41,6 +45,25 @@ class Task:
     test_size: int = 0
     active: np.ndarray | None = field(default=None, repr=False)
 
+    def __post_init__(self) -> None:
+        for part, load in (("load_train", self.load_train), ("load_test", self.load_test)):
+            if not callable(load):
+                raise SettingError(
+                    f"task '{self.name}': {part} is no function, but a {type(load).__name__}; for "
+                    "arrays there is Task.from_arrays(name, (x, y), (x_test, y_test))"
+                )
+        for name in ("train_size", "test_size"):
+            size = whole(f"task '{self.name}': {name}", getattr(self, name), NOT_NEGATIVE)
+            object.__setattr__(self, name, size)
+        if self.active is not None:
+            active = np.asarray(self.active)
+            if active.dtype != bool or active.ndim != 1:
+                raise SettingError(
+                    f"task '{self.name}': active holds {active.dtype} in shape {active.shape}; "
+                    "give a bool for each class of the head"
+                )
+            object.__setattr__(self, "active", active)
+
     @classmethod
     def from_arrays(
         cls,
@@ -49,13 +72,11 @@ class Task:
         test: Arrays,
         active: np.ndarray | None = None,
     ) -> Task:
-        """Make a task of arrays already in memory. Raises ShapeError when x and y disagree."""
-        for part, (x, y) in (("train", train), ("test", test)):
-            if len(x) != len(y) or len(x) == 0:
-                raise ShapeError(
-                    f"task '{name}', {part}: {len(x)} inputs and {len(y)} labels; "
-                    "give the same number of both, at least one"
-                )
+        """Make a task of (x, y) in memory: arrays, or what NumPy makes arrays of.
+
+        Raises ShapeError or DtypeError where they are none, or x and y disagree.
+        """
+        train, test = as_pair(train, f"task '{name}', train"), as_pair(test, f"task '{name}', test")
         return cls(name, lambda: train, lambda: test, len(train[0]), len(test[0]), active)
 
 
@@ -81,8 +102,13 @@ class Stream:
                 f"scenario {self.scenario!r} of stream '{self.name}': expected one of "
                 f"{', '.join(get_args(Scenario))}"
             )
-        if not self.tasks:
+        if not len(self.tasks):
             raise SettingError(f"stream '{self.name}' has no tasks; give at least one")
+        object.__setattr__(self, "tasks", tuple(self.tasks))
+        shape = tuple(whole(f"stream '{self.name}': a size", size) for size in self.input_shape)
+        object.__setattr__(self, "input_shape", shape)
+        classes = whole(f"stream '{self.name}': num_classes", self.num_classes, COUNT)
+        object.__setattr__(self, "num_classes", classes)
 
     def __len__(self) -> int:
         return len(self.tasks)
@@ -91,6 +117,52 @@ class Stream:
         return iter(self.tasks)
 
 
-def as_tasks(tasks: Stream | Sequence[Task]) -> tuple[Task, ...]:
-    """The tasks of a stream or of any sequence of tasks."""
-    return tuple(tasks.tasks) if isinstance(tasks, Stream) else tuple(tasks)
+def as_tasks(tasks: Stream | Task | Iterable[Task]) -> tuple[Task, ...]:
+    """The tasks of a stream, of any sequence of tasks, or of a single one.
+
+    Raises SettingError for anything else, and for none.
+    """
+    try:
+        found = (tasks,) if isinstance(tasks, Task) else tuple(tasks)
+    except TypeError:
+        found = (tasks,)  # which is told below
+    for number, task in enumerate(found):
+        if not isinstance(task, Task):
+            raise SettingError(
+                f"tasks: number {number} is of type {type(task).__name__}, not a Task; make one by "
+                "Task.from_arrays(name, (x, y), (x_test, y_test))"
+            )
+    if not found:
+        raise SettingError("there are no tasks to learn; give at least one")
+    return found
+
+
+def as_pair(arrays: Any, what: str) -> Arrays:
+    """(x, y) as NumPy arrays of equal length, at least one; whole numbers in y become int64.
+
+    Lists, data frames and tensors that NumPy reads are taken; `what` names them in errors. Raises
+    ShapeError or DtypeError.
+    """
+    if not isinstance(arrays, tuple | list) or len(arrays) != 2:
+        raise ShapeError(f"{what}: got {type(arrays).__name__}, which is no pair; give (x, y)")
+    x, y = _numbers(arrays[0], f"{what} inputs"), _numbers(arrays[1], f"{what} labels")
+    if x.ndim == 0 or y.ndim == 0 or len(x) != len(y) or len(x) == 0:
+        raise ShapeError(
+            f"{what}: inputs of shape {x.shape} and labels of shape {y.shape}; give the same "
+            "number of both, at least one"
+        )
+    return x, y.astype(np.int64, copy=False) if y.dtype.kind in "iu" else y
+
+
+def _numbers(value: Any, what: str) -> np.ndarray:
+    """`value` as a NumPy array of numbers."""
+    try:
+        array = np.asarray(value)
+    except Exception as wrong:  # whatever the library it comes from has to say
+        raise DtypeError(
+            f"{what}: NumPy makes no array of this {type(value).__name__} ({wrong}); give a NumPy "
+            "array"
+        ) from None
+    if array.dtype.kind not in "biuf":
+        raise DtypeError(f"{what} are {array.dtype}; give numbers in a NumPy array")
+    return array

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 
 import numpy as np
 import pytest
@@ -35,6 +36,15 @@ def backend(request) -> str:
 def ops(request) -> Backend:
     """The kernels of every backend there is here, CUDA sources on the CPU among them."""
     return on_host(request.param)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def signals() -> None:
+    """Signals as in a terminal: a shell has some of them ignored by what runs in the background."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for name in ("SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_DFL)
 
 
 @pytest.fixture

@@ -69,7 +69,7 @@ def test_what_was_refused_after_a_task_is_refused_at_once(build):
 
 def test_numbers_say_what_they_may_be():
     assert whole("steps", np.int64(3)) == 3 and type(whole("steps", np.uint8(3))) is int
-    with pytest.raises(errors.SettingError, match=r"steps is 3\.0, a float; give a whole number"):
+    with pytest.raises(errors.SettingError, match=r"steps is 3\.0 .float.; give a whole number"):
         whole("steps", 3.0)
     with pytest.raises(errors.SettingError, match="steps is 0; it must be 1 or more"):
         whole("steps", 0, COUNT)

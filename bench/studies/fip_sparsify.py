@@ -9,7 +9,6 @@ steps and seconds its network took after the dense one, and whether labels were 
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from ...kernels import get_backend
+from ...kernels.compiling import clock
 from ...kernels.errors import SettingError
 from ...methods import Task, accuracy
 from ...methods.fip import SparsePath, authors_path, sparsify
@@ -168,14 +168,14 @@ class Bench:
 
 def dense(bench: Bench) -> Iterator[Row]:
     """The network that all others are made from."""
-    settings, begun = bench.settings, time.perf_counter()
+    settings, begun = bench.settings, clock()
     net = bench.fresh()
     training = bench.training(settings.dense_steps, settings.dense_batch)
     training.run(net, bench.task, bench.work.seed)
     net.save(bench.file)
     yield bench.row(
         "dense", 0.0, net, np.ones_like(net.theta), steps=settings.dense_steps, labels=True,
-        seconds=time.perf_counter() - begun, parameters=net.num_parameters,
+        seconds=clock() - begun, parameters=net.num_parameters,
         train_images=len(bench.train[1]), test_images=len(bench.test[1]),
     )  # fmt: skip
 
@@ -183,9 +183,9 @@ def dense(bench: Bench) -> Iterator[Row]:
 def without_training(bench: Bench) -> Iterator[Row]:
     """The smallest parameters set to zero, and nothing else."""
     for level in bench.settings.levels:
-        begun, net = time.perf_counter(), bench.dense()
+        begun, net = clock(), bench.dense()
         mask = one_shot(net, level)
-        seconds = time.perf_counter() - begun
+        seconds = clock() - begun
         yield bench.row("one-shot", level, net, mask, steps=0, seconds=seconds, labels=False)
 
 
@@ -194,12 +194,12 @@ def fine_tuned(bench: Bench) -> Iterator[Row]:
     settings = bench.settings
     training = bench.training(settings.path_steps, settings.path_batch)
     for done, level in enumerate(settings.levels):
-        begun, net = time.perf_counter(), bench.dense()
+        begun, net = clock(), bench.dense()
         mask = one_shot(net, level)
         training.run(net, bench.task, bench.work.seed, mask)
         yield bench.row(
             "one-shot + fine-tuning", level, net, mask, steps=training.steps, labels=True,
-            seconds=time.perf_counter() - begun,
+            seconds=clock() - begun,
         )  # fmt: skip
         bench.work.advance(done + 1, len(settings.levels))
 
@@ -257,7 +257,7 @@ def tickets(bench: Bench) -> Iterator[Row]:
 
     Level 0 in a row: its sparsity is what the rounds made it.
     """
-    settings, begun = bench.settings, time.perf_counter()
+    settings, begun = bench.settings, clock()
     training = bench.training(settings.ticket_steps, settings.ticket_batch)
     goal = max(settings.levels)
     rounds = math.ceil(math.log(1 - goal) / math.log(1 - settings.ticket_rate)) + 4
@@ -268,7 +268,7 @@ def tickets(bench: Bench) -> Iterator[Row]:
     ):  # fmt: skip
         yield bench.row(
             "lottery tickets", 0.0, ticket.net, ticket.mask, steps=ticket.steps, labels=True,
-            seconds=time.perf_counter() - begun, round=ticket.round,
+            seconds=clock() - begun, round=ticket.round,
         )  # fmt: skip
         bench.work.advance(ticket.round + 1, rounds + 1)
         if sparsity_of(ticket.net.device.get(ticket.mask)) >= goal:

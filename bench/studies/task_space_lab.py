@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -11,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ...kernels.compiling import clock
 from ...kernels.errors import CheckpointError
 from ...methods import Observer, Stream, Task, fit
 from ...methods.result import Evaluation, Result
@@ -142,16 +142,16 @@ class Stopwatch(Observer):
         self._spent = 0.0
 
     def started(self, total_steps: int, done_steps: int, tasks: Sequence[Task]) -> None:
-        self._last = time.perf_counter()
+        self._last = clock()
 
     def stepped(self, step: int, task: int, loss: float) -> None:
-        now = time.perf_counter()
+        now = clock()
         self._spent, self._last = self._spent + now - self._last, now
 
     def evaluated(self, evaluation: Evaluation) -> None:
         self.curve.append((evaluation.step, float(evaluation.accuracies[0])))
         self.clock.append(self._spent)
-        self._last = time.perf_counter()
+        self._last = clock()
 
 
 def reached(

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ..compiling import timed
 from ..errors import DeviceError, MissingExtraError, OutOfMemoryError, SettingError
 from .cublas import WORKSPACE, Cublas, load
 
@@ -96,7 +97,8 @@ class CupyDevice:
         cupy = self._cupy
         made = cupy.RawModule(code=source, options=options, name_expressions=names)
         try:
-            made.compile()
+            with timed():
+                made.compile()
         except cupy.cuda.compiler.CompileException as wrong:
             said = "\n".join(str(wrong).splitlines()[:12])
             raise DeviceError(f"NVRTC refuses {filename} ({' '.join(options)}):\n{said}") from None

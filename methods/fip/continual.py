@@ -22,6 +22,7 @@ strength 50 at lr 1e-3.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -32,7 +33,7 @@ from ...nnlite import Network
 from ...nnlite.optim import Optimizer
 from ...nnlite.workspace import Mode
 from ..base import TaskEnd
-from ..importance import probabilities
+from ..importance import ROOM, probabilities
 from ..memory import Memory
 from ..rehearsal import Rehearsal
 from ..settings import COUNT, NOT_NEGATIVE, POSITIVE, limited
@@ -75,6 +76,20 @@ class FIP(Rehearsal):
         super().__post_init__()
         if self.mu is None and self.step != "anchor" and not self.strength:
             raise SettingError("fip got strength=0, which says nothing of mu: set mu")
+
+    def check(self, net: Network, sizes: Sequence[int]) -> None:
+        rows = sum(min(self.memories, size) for size in sizes[:-1])
+        rows = min(self.batch or rows, rows)
+        if self.step != "anchor" and net.chain.couples("eval") and rows > net.batch_within(ROOM):
+            raise SettingError(
+                f"fip's metric on {rows} samples does not fit one pass of {ROOM / 2**20:.0f} MiB, "
+                "which BatchNorm2d(statistics='batch') needs: set a smaller batch, or "
+                "statistics='running'"
+            )
+
+    def _rows(self, kept: Sequence[int], batch: int) -> Sequence[int]:
+        asked = self.step != "metric" and self.strength
+        return (min(self.batch or sum(kept), sum(kept)),) if asked else ()
 
     def start(self, net: Network, optimizer: Optimizer) -> None:
         self._lr = optimizer.lr

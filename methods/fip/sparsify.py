@@ -15,13 +15,13 @@ fixed, so only survivors move.
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
+from ...kernels.compiling import clock
 from ...kernels.errors import DivergedError, SettingError, ShapeError, unknown_name
 from ...nnlite import Network
 from ...nnlite.optim import Adam, Optimizer, Streams
@@ -143,7 +143,7 @@ def sparsify(
         raise ShapeError(f"{len(x)} inputs and {len(y)} labels; give the same number of both")
     if look < 1:
         raise SettingError(f"look={look}: the path is recorded every so many steps, at least 1")
-    begun = time.perf_counter()
+    begun = clock()
     walk = _Walk(net, x, y, sparsity, settings, active, seed)
     record = []
     for step in range(settings.steps):
@@ -152,7 +152,7 @@ def sparsify(
             record.append(walk.point(step + 1, apart, watch))
             if advance is not None:
                 advance(step + 1)
-    return SparseResult(walk.projected(), walk.mask, record, time.perf_counter() - begun)
+    return SparseResult(walk.projected(), walk.mask, record, clock() - begun)
 
 
 class _Walk:

@@ -1,0 +1,54 @@
+"""What a person sees, and which seconds count as training."""
+
+from __future__ import annotations
+
+import io
+import itertools
+
+import numpy as np
+import pytest
+from rich.console import Console
+from test_fit import SETTINGS, small_net
+from weightspace.bench import progress
+from weightspace.kernels import compiling
+from weightspace.methods import EWC, fit
+
+
+def watcher():
+    console = Console(file=io.StringIO())
+    return progress.Watcher(console, progress.make_progress(console), "ewc")
+
+
+def test_compiling_is_no_training(blob_tasks, monkeypatch):
+    """The wall clock goes on by 1 at each look, and 0.75 of it is said to be compilation."""
+    ticks, compiled = itertools.count(), itertools.count(step=0.75)
+    monkeypatch.setattr(compiling.time, "perf_counter", lambda: float(next(ticks)))
+    monkeypatch.setattr(compiling, "seconds", lambda: next(compiled))
+    seen = watcher()
+    for task in range(3):
+        seen.task_began(task)
+        seen.task_learnt(task)
+    assert seen.learning == 3 * 0.25
+
+
+def test_compilations_are_noticed():
+    numba = pytest.importorskip("numba")
+    before = compiling.seconds()
+    numba.njit(lambda x: x + 1)(np.float32(1))
+    assert compiling.seconds() > before
+    before = compiling.seconds()
+    with compiling.timed():
+        pass
+    assert compiling.seconds() > before
+
+
+def test_a_signal_is_acknowledged_beside_the_bars():
+    seen = watcher()
+    seen.stopping("SIGTERM")
+    assert "ewc: SIGTERM, stopping after this step" in seen.console.file.getvalue()
+
+
+def test_a_watched_run_has_a_time(blob_tasks):
+    seen = watcher()
+    fit(small_net(), blob_tasks, EWC(), **SETTINGS, observer=seen)
+    assert seen.learning > 0
