@@ -11,12 +11,13 @@ from numba import njit
 BLOCK = 8192  # elements of a flat vector one thread takes at a time: 32 KiB of float32
 ROWS = 8  # samples per piece where the work is by row
 
-# How every kernel is compiled. `contract` is the one fastmath flag: a*b+c in one rounding, NaN and
-# infinity keep their meaning. The numpy error model lets x / 0 be inf: the check that Python's
-# model puts in front of each division keeps the loop from being vectorised.
-serial = njit(cache=True, fastmath={"contract"}, error_model="numpy")
-parallel = njit(cache=True, fastmath={"contract"}, error_model="numpy", parallel=True)
-inlined = njit(cache=True, fastmath={"contract"}, error_model="numpy", inline="always")
+# How every kernel is compiled. No fastmath: each operation rounds as it is written, and what is
+# fused says so (`fused.fma`), so that bits do not depend on how LLVM optimises. The numpy error
+# model lets x / 0 be inf: the check that Python's model puts in front of each division keeps the
+# loop from being vectorised.
+serial = njit(cache=True, error_model="numpy")
+parallel = njit(cache=True, error_model="numpy", parallel=True)
+inlined = njit(cache=True, error_model="numpy", inline="always")
 
 
 @serial
