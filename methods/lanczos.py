@@ -68,6 +68,6 @@ def _apart(w: np.ndarray, basis: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _fresh(basis: np.ndarray, *key: int) -> np.ndarray:
     """A direction orthogonal to the rows of `basis`, while there is one."""
-    drawn = generator(_KEY, *key).normal(size=basis.shape[1])
+    drawn = np.asarray(generator(_KEY, *key).normal(size=basis.shape[1]))
     left = _apart(drawn, basis)[1]
     return left if len(basis) < basis.shape[1] else drawn

@@ -98,8 +98,8 @@ class Memory:
             return []
         task = self.arrays["memory.task"][rows]
         active = self.arrays["memory.active"][task]
-        cuts = np.flatnonzero((active[1:] != active[:-1]).any(axis=1)) + 1
-        cuts = [0, *cuts.tolist(), len(task)]
+        changes = np.flatnonzero((active[1:] != active[:-1]).any(axis=1)) + 1
+        cuts = [0, *changes.tolist(), len(task)]
         return [
             Group(int(task[lo]), slice(lo, hi), active[lo]) for lo, hi in pairwise(cuts) if lo < hi
         ]
