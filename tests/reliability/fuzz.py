@@ -84,7 +84,7 @@ def check(reader: Any, given: bytes, failures: Failures) -> None:
     try:
         reader.read(given)
     except (WeightspaceError, OSError) as refused:  # the command line makes a line of both
-        if len(str(refused)) > 3000:
+        if len(str(refused)) > LONGEST // 2:  # it echoes the file
             failures.add(refused, given)
     except (Exception, TooSlow) as wrong:
         failures.add(wrong, given)
@@ -156,9 +156,10 @@ def corpus(name: str) -> list[bytes]:
 
 
 def by_mutation(reader: Any, inputs: int, seed: int, failures: Failures) -> int:
-    """Seeds, corpus, and mutations of mutations, `inputs` in all."""
+    """Seeds, corpus, and mutations of mutations: `inputs` in all, or as many as the first two."""
     rng = random.Random(f"{reader.name} {seed}")
     pool = [*reader.seeds(), *corpus(reader.name)]
+    inputs = max(inputs, len(pool))
     for number in range(inputs):
         given = pool[number] if number < len(pool) else mutate(rng.choice(pool), rng)
         check(reader, given, failures)
@@ -235,7 +236,7 @@ def main() -> None:
                 found = asked.keep or work / "found"
                 found.mkdir(exist_ok=True)
                 by_coverage(reader, inputs, asked.seed, failures, found)
-            by_mutation(reader, inputs, asked.seed, failures)
+            inputs = by_mutation(reader, inputs, asked.seed, failures)
             tell(reader, inputs, failures, engine)
 
 
