@@ -190,7 +190,7 @@ def by_coverage(reader: Any, inputs: int, seed: int, failures: Failures, found: 
 
     arguments = [
         "reliability", f"-runs={inputs}", f"-seed={seed + 1}", f"-max_len={LONGEST}",
-        "-len_control=0", "-rss_limit_mb=0", "-verbosity=0", "-timeout=0",
+        "-len_control=0", "-rss_limit_mb=0", "-verbosity=0", "-timeout=600",
         "-print_final_stats=0", str(found),
     ]  # fmt: skip
     atheris.Setup(arguments, one_input, custom_mutator=custom)
