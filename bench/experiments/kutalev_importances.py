@@ -14,7 +14,6 @@ from pathlib import Path
 
 import numpy as np
 
-from ...kernels.errors import CheckpointError
 from ...methods.correlation import KINDS, PAIRS, ImportanceProbe
 from ...nnlite import Network
 from ...nnlite.files import write_whole
@@ -54,41 +53,20 @@ def rows(tables: np.ndarray, layers: list[str]) -> list[tuple[str, str, str, int
 
 
 def after_last_task(folders: list[Path], kind: str = "pearson") -> dict[str, dict[str, float]]:
-    """pair -> layer -> correlation after the last task, a mean over the runs in `folders`.
-
-    Raises CheckpointError for a damaged correlations.csv.
-    """
+    """pair -> layer -> correlation after the last task, a mean over the runs in `folders`."""
     found: dict[str, dict[str, list[float]]] = {}
     for folder in folders:
-        lines = [line for line in _read(folder / "correlations.csv") if line[0] == kind]
-        last = max(task for *_, task, _ in lines)
-        for _, pair, layer, task, correlation in lines:
-            if task == last:
-                found.setdefault(pair, {}).setdefault(layer, []).append(correlation)
+        with open(folder / "correlations.csv", newline="") as file:
+            lines = [line for line in csv.DictReader(file) if line["kind"] == kind]
+        last = max(int(line["after_task"]) for line in lines)
+        for line in lines:
+            if int(line["after_task"]) == last:
+                layers = found.setdefault(line["pair"], {})
+                layers.setdefault(line["layer"], []).append(float(line["correlation"]))
     return {
         pair: {layer: float(np.mean(values)) for layer, values in layers.items()}
         for pair, layers in found.items()
     }
-
-
-def _read(path: Path) -> list[tuple[str, str, str, int, float]]:
-    """What `rows` made, of every kind. Raises CheckpointError."""
-    try:
-        with open(path, newline="", encoding="utf-8") as file:
-            lines = [
-                (str(line["kind"]), str(line["pair"]), str(line["layer"]),
-                 int(line["after_task"]), float(line["correlation"]))
-                for line in csv.DictReader(file)
-            ]  # fmt: skip
-        missing = [kind for kind in KINDS if kind not in {line[0] for line in lines}]
-        if missing:
-            raise ValueError(f"it has no {missing[0]} correlations")
-    except (OSError, ValueError, KeyError, TypeError, csv.Error) as wrong:
-        raise CheckpointError(
-            f"{path} is damaged ({wrong}); remove it and the run's summary.json, and --resume does "
-            "that run anew"
-        ) from None
-    return lines
 
 
 def write_results(probe: ImportanceProbe, net: Network, folder: Path) -> list[Path]:
