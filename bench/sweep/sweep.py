@@ -169,9 +169,13 @@ def _work(
     with make_progress(console) as progress:
         bar = progress.add_task(stage, total=len(wanted), note="")
         progress.advance(bar, len(wanted) - len(missing))
+        described = False
         for _, answer in executor.unordered(run_trial, messages):
             if "stopped" in answer:
                 raise WorkerError(f"a trial could not be run: {answer['stopped']}")
+            if "stream" in answer and not described:
+                console.print(f"{stage}: {answer['stream']}", highlight=False, markup=False)
+                described = True
             trial = missing[answer["id"]]
             folder.keep(trial, answer)
             note = _note(plan, trial, answer["result"])

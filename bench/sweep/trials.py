@@ -96,13 +96,16 @@ def read_message(message: Record) -> Trial:
 def run_trial(message: Record) -> Record:
     """Train and test as `message` says: {"result": ..., "timing": ...}, all plain values.
 
+    "stream" is a line for people, which says where the data come from if they are not published.
+
     A named error is a result like any other, status "diverged" or "failed", unless it is one of
     the place (no data, no GPU): then there is no result, and "stopped" says why.
     """
     begun = time.perf_counter()
     answer: Record = {"id": message["id"]}
     try:
-        answer["result"] = plain(_learn(message))
+        learnt, answer["stream"] = _learn(message)
+        answer["result"] = plain(learnt)
     except OF_THE_PLACE as wrong:
         answer["stopped"] = f"{type(wrong).__name__} on {platform.node()}: {wrong}"
     except WeightspaceError as wrong:
@@ -115,7 +118,8 @@ def run_trial(message: Record) -> Record:
     return answer
 
 
-def _learn(message: Record) -> Record:
+def _learn(message: Record) -> tuple[Record, str]:
+    """What is kept of a trial, and its stream in a line."""
     trial = read_message(message)
     if trial.identity() != message["id"]:
         raise WorkerError(
@@ -126,7 +130,7 @@ def _learn(message: Record) -> Record:
     data_dir = None if message["data_dir"] is None else Path(message["data_dir"])
     stream = make_stream(preset, trial.seed, data_dir, trial.held_out)
     result, net, _ = learn(preset, variant, stream, trial.backend, trial.seed)
-    return {
+    kept = {
         "status": "ok",
         "acc": result.acc,
         "bwt": result.bwt,
@@ -139,3 +143,4 @@ def _learn(message: Record) -> Record:
         "parameters": net.num_parameters,
         "persistent_state_bytes": list(result.persistent_bytes),
     }
+    return kept, stream.description

@@ -84,7 +84,7 @@ def check(reader: Any, given: bytes, failures: Failures) -> None:
     try:
         reader.read(given)
     except (WeightspaceError, OSError) as refused:  # the command line makes a line of both
-        if len(str(refused)) > 3000:
+        if len(str(refused)) > LONGEST // 2:  # it echoes the file
             failures.add(refused, given)
     except (Exception, TooSlow) as wrong:
         failures.add(wrong, given)
@@ -156,9 +156,10 @@ def corpus(name: str) -> list[bytes]:
 
 
 def by_mutation(reader: Any, inputs: int, seed: int, failures: Failures) -> int:
-    """Seeds, corpus, and mutations of mutations, `inputs` in all."""
+    """Seeds, corpus, and mutations of mutations: `inputs` in all, or as many as the first two."""
     rng = random.Random(f"{reader.name} {seed}")
     pool = [*reader.seeds(), *corpus(reader.name)]
+    inputs = max(inputs, len(pool))
     for number in range(inputs):
         given = pool[number] if number < len(pool) else mutate(rng.choice(pool), rng)
         check(reader, given, failures)
@@ -189,7 +190,7 @@ def by_coverage(reader: Any, inputs: int, seed: int, failures: Failures, found: 
 
     arguments = [
         "reliability", f"-runs={inputs}", f"-seed={seed + 1}", f"-max_len={LONGEST}",
-        "-len_control=0", "-rss_limit_mb=0", "-verbosity=0", "-timeout=0",
+        "-len_control=0", "-rss_limit_mb=0", "-verbosity=0", "-timeout=600",
         "-print_final_stats=0", str(found),
     ]  # fmt: skip
     atheris.Setup(arguments, one_input, custom_mutator=custom)
@@ -235,7 +236,7 @@ def main() -> None:
                 found = asked.keep or work / "found"
                 found.mkdir(exist_ok=True)
                 by_coverage(reader, inputs, asked.seed, failures, found)
-            by_mutation(reader, inputs, asked.seed, failures)
+            inputs = by_mutation(reader, inputs, asked.seed, failures)
             tell(reader, inputs, failures, engine)
 
 

@@ -24,6 +24,7 @@ from . import place
 
 CHANGES = ("replace", "rename", "fsync", "mkdir", "rmdir", "unlink", "truncate", "ftruncate")
 ANSWERED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+FINISHED = "\nopen     file://"  # the last that a command says; then it is no more its to answer
 _PATIENCE = 120  # seconds until a command is taken to hang
 
 
@@ -174,7 +175,7 @@ def _interrupt(what: str, data: Path, out: Path, moment: float, sent: int) -> It
         running.communicate()
         yield f"{about}: something still holds its output {_PATIENCE} s later"
         return
-    if sent == signal.SIGKILL:
+    if sent == signal.SIGKILL or FINISHED in said:
         return
     if running.returncode not in (0, 128 + sent):
         yield f"{about}: status {running.returncode}: {said.strip()[-300:]}"
