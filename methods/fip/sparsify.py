@@ -27,6 +27,7 @@ from ...nnlite import Network
 from ...nnlite.optim import Adam, Optimizer, Streams
 from ...nnlite.workspace import Mode
 from ..batches import Batches
+from ..evaluate import outputs
 from ..fit import Augment
 from ..importance import label_cotangent, probabilities
 from ..pruning import Magnitude, check_sparsity, slower
@@ -174,9 +175,8 @@ class _Walk:
         """The dense network's probabilities (N, K)."""
         device, size = self.net.device, self.settings.batch_size
         known = device.empty((len(x), self.net.num_outputs), self.net.dtype)
-        for lo in range(0, len(x), size):
-            outputs = self.frozen.trace(x[lo : lo + size]).outputs
-            known[lo : lo + size] = probabilities(self.frozen, outputs, self.active)
+        for part, scores in outputs(self.frozen, x, size):
+            known[part] = probabilities(self.frozen, scores, self.active)
         return known
 
     def _fresh(self) -> None:
