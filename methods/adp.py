@@ -22,7 +22,8 @@ from ..nnlite import Network
 from ..nnlite.optim import Adam, Optimizer
 from .batches import Batches
 from .ensemble import Ensemble, log_softmax
-from .evaluate import finite
+from .evaluate import finite, labels
+from .settings import whole
 from .tasks import Arrays
 
 _DET, _LOG = 1e-6, 1e-20  # the authors' offsets, of the determinant and of the entropy's logarithm
@@ -102,11 +103,11 @@ def train_adp(
     Raises SettingError for networks that make no ensemble, DivergedError where L is not finite.
     """
     members, adp, optimizer = Ensemble(nets).nets, adp or ADP(), optimizer or Adam()
-    if steps < 1 or batch_size < 1:
-        raise SettingError(f"train_adp got steps={steps}, batch_size={batch_size}: both >= 1")
+    steps = whole("train_adp's steps", steps)
     device = members[0].device
-    members[0].loss.check(train[1], (len(train[0]), members[0].num_outputs))
-    batches = Batches(members[0].ops, [train], batch_size, seed, 0xAD)
+    x, y = train
+    pair = (x, labels(members[0], len(x), y))
+    batches = Batches(members[0].ops, [pair], batch_size, seed, 0xAD)
     moments = [optimizer.state(net.num_parameters, net.dtype, device) for net in members]
     losses = np.empty(steps)
     for step in range(steps):

@@ -23,8 +23,11 @@ import numpy as np
 
 from ..kernels.errors import NonFiniteError, SettingError
 from ..nnlite import Network
+from ..nnlite.checks import settle
 from ..nnlite.init import generator
+from ..nnlite.settings import ANY, NOT_NEGATIVE, POSITIVE, flag, real, whole
 from .ensemble import Ensemble, check_finite, log_softmax
+from .evaluate import labels
 from .importance import check_softmax
 
 Level = float | Sequence[float] | np.ndarray  # of all channels, or one a channel
@@ -72,11 +75,18 @@ def ascent(nets: Sequence[Network], x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """d/dx of -log mean_v p_v(y | x), each sample's times some positive number: like x.
 
     For what knows signs or angles only; it does not vanish where a network is sure. Mode "eval".
-    Raises SettingError for a network without a softmax, NonFiniteError for one that has diverged.
+    Raises SettingError for a network without a softmax or with one class, NonFiniteError for
+    one that has diverged.
     """
-    for net in nets:
-        check_softmax(net, "an attack's gradient")
+    _check(nets, "an attack's gradient")
     return _climb(nets, x, y)[1]
+
+
+def _check(nets: Sequence[Network], what: str) -> None:
+    for net in nets:
+        check_softmax(net, what)
+    if nets[0].num_outputs == 1:
+        raise SettingError("an attack looks for a wrong class, and this network has only one class")
 
 
 def _climb(
@@ -123,12 +133,17 @@ class PGD:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.epsilon) and self.epsilon >= 0):
-            raise SettingError(f"PGD got epsilon={self.epsilon}; it is a radius, 0 or more")
-        if self.alpha is not None and not (math.isfinite(self.alpha) and self.alpha > 0):
-            raise SettingError(f"PGD got alpha={self.alpha}; a step is above 0, None chooses one")
-        if self.steps < 1 or self.restarts < 1:
-            raise SettingError(f"PGD got steps={self.steps}, restarts={self.restarts}: both >= 1")
+        settle(
+            self,
+            epsilon=real("PGD.epsilon", self.epsilon, NOT_NEGATIVE),
+            alpha=None if self.alpha is None else real("PGD.alpha", self.alpha, POSITIVE),
+            steps=whole("PGD.steps", self.steps),
+            restarts=whole("PGD.restarts", self.restarts),
+            random_start=flag("PGD.random_start", self.random_start),
+            lo=real("PGD.lo", self.lo),
+            hi=real("PGD.hi", self.hi),
+            seed=whole("PGD.seed", self.seed, ANY),
+        )
         if self.restarts > 1 and not self.random_start:
             raise SettingError(f"PGD: {self.restarts} restarts need random_start, or are all one")
         if not self.lo < self.hi:
@@ -144,7 +159,7 @@ class PGD:
         return 2.5 * self.epsilon / self.steps if self.alpha is None else self.alpha
 
     def run(self, target: Network | Ensemble, x: np.ndarray, y: np.ndarray) -> Attacked:
-        """Attack `target` at x (N, *input_shape) with true classes y (N,) int64.
+        """Attack `target` at x (N, *input_shape) with true classes y (N,).
 
         x lies on the host, and what is found as well; samples that need each other (batch
         statistics) are attacked together. Raises NonFiniteError for a target that has diverged or
@@ -153,9 +168,8 @@ class PGD:
         network's errors for x and y that it cannot take.
         """
         ensemble = target if isinstance(target, Ensemble) else Ensemble([target])
-        for net in ensemble.nets:
-            check_softmax(net, "what an attack raises, -log p of the true class,")
-        ensemble.nets[0].loss.check(y, (len(x), ensemble.nets[0].num_outputs))
+        _check(ensemble.nets, "what an attack raises, -log p of the true class,")
+        y = labels(ensemble.nets[0], len(x), y)
         box = self._box(x)
         worst = Attacked(x.copy(), np.full(len(x), -np.inf), np.ones(len(x), bool))
         for restart in range(self.restarts):

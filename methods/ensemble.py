@@ -9,7 +9,7 @@ import numpy as np
 from ..kernels.device import Device
 from ..kernels.errors import NonFiniteError, SettingError
 from ..nnlite import Network
-from .evaluate import outputs, parts
+from .evaluate import labels, outputs, parts
 from .importance import BATCH, ROOM, check_softmax, probabilities
 
 
@@ -93,6 +93,6 @@ class Ensemble:
         return self.probabilities(x).argmax(axis=1)
 
     def accuracy(self, x: np.ndarray, y: np.ndarray) -> float:
-        """The fraction of samples that the mean softmax has right; y (N,) int64."""
-        self.nets[0].loss.check(y, (len(x), self.nets[0].num_outputs))
+        """The fraction of samples that the mean softmax has right; y (N,)."""
+        y = labels(self.nets[0], len(x), y)
         return float((self.predict(x) == y).mean())

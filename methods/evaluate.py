@@ -8,10 +8,11 @@ sample's outputs are those among all the others, so all of them share one, or no
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
-from ..kernels.errors import LabelError, NonFiniteError, SettingError, ShapeError
+from ..kernels.errors import NonFiniteError, SettingError, ShapeError
 from ..nnlite import Network
 from ..nnlite.losses import CrossEntropy
 
@@ -68,18 +69,15 @@ def accuracy(
 ) -> float:
     """The fraction of samples whose largest (active) output is the label's.
 
-    x (N, *input_shape), y (N,) int64; see `outputs` for batch. Raises SettingError for a network
+    x (N, *input_shape), y (N,); see `outputs` for batch. Raises SettingError for a network
     that is no classifier, NonFiniteError where an output is not finite (the largest of them says
     nothing), LabelError for a label that is not active, and what the network raises for x and y.
     """
     check_classifies(net, "accuracy")
     if not len(x):
         raise ShapeError("the accuracy on no samples is not defined; give at least one")
-    net.loss.check(y, (len(x), net.num_outputs))
-    if active is not None:
-        check_active(y, active, net)
+    y = net.device.put(labels(net, len(x), y, active))
     right, ruined = 0, 0
-    y = net.device.put(y)
     for part, scores in outputs(net, x, batch):
         ruined = ruined + (~np.isfinite(scores)).any(axis=1).sum()
         allowed = scores if active is None else np.where(net.mask(active), scores, -np.inf)
@@ -92,16 +90,14 @@ def accuracy(
     return int(right) / len(x)
 
 
-def check_active(y: np.ndarray, active: np.ndarray, net: Network) -> None:
-    """Raise LabelError where a label of y (N,) on the host is not among the `active` (K,) bools."""
-    net.mask(active)  # says what is wrong with it
-    if not isinstance(y, np.ndarray) or not isinstance(active, np.ndarray) or active[y].all():
-        return
-    outside = y[~active[y]]
-    raise LabelError(
-        f"{len(outside)} of {len(y)} labels (the first: {outside[0]}) are not among the active "
-        f"classes {np.flatnonzero(active).tolist()}"
-    )
+def labels(net: Network, n: int, y: Any, active: np.ndarray | None = None) -> np.ndarray:
+    """`y` as labels (n,) int64 of the `active` (K,) classes; it may be whatever training takes.
+
+    Raises the loss's errors, and those of an `active` that is no mask.
+    """
+    if active is not None:
+        net.mask(active)
+    return net.loss.targets(y, (n, net.num_outputs), net.dtype, active)
 
 
 def finite(array: np.ndarray) -> bool:

@@ -35,7 +35,7 @@ from .identity import Record, as_record, describe_optimizer
 from .observer import Observer
 from .plan import Length, check_batches
 from .result import Evaluation, Result
-from .settings import ANY, NOT_NEGATIVE, made, truth, whole
+from .settings import ANY, NOT_NEGATIVE, flag, made, whole
 from .state import Progress, check_same_run, read_progress
 from .stopping import Interrupted, Stop
 from .survey import Data, checked, survey
@@ -104,7 +104,7 @@ def fit(
             length=Length.of(steps, epochs),
             batch_size=whole("batch_size", batch_size),
             seed=whole("seed", seed, ANY),
-            reset_optimizer=truth("reset_optimizer", reset_optimizer),
+            reset_optimizer=flag("reset_optimizer", reset_optimizer),
             eval_every=whole("eval_every", eval_every, NOT_NEGATIVE),
             augment=augment,
             observer=observer,

@@ -1,4 +1,4 @@
-"""Settings: numbers and names as they come in, made plain, and refused where they make no sense.
+"""Settings of methods: numbers and names made plain, and refused where they make no sense.
 
 A method declares its settings as dataclass fields and, in `limits`, what the numbers may be. Base
 classes' limits hold on; `check_settings` reads both, so that a setting is refused when the method
@@ -7,82 +7,29 @@ is made and not when it is first used, which may be after a task was trained.
 
 from __future__ import annotations
 
-import math
-import numbers
-import operator
 from collections.abc import Mapping
 from dataclasses import fields
 from types import MappingProxyType, NoneType, UnionType
-from typing import Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
-
-import numpy as np
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from ..kernels.errors import SettingError, unknown_name
-
-
-class Limit(NamedTuple):
-    """What a number may be: from `least` to `most`; `above` and `below` leave out the ends."""
-
-    least: float = -math.inf
-    most: float = math.inf
-    above: bool = False
-    below: bool = False
-
-    def holds(self, value: float) -> bool:
-        """Whether `value` lies within; NaN never does."""
-        low = self.least < value if self.above else self.least <= value
-        return low and (value < self.most if self.below else value <= self.most)
-
-    def __str__(self) -> str:
-        if self.least == -math.inf:
-            return "of any sign"
-        if self.most == math.inf:
-            return f"above {self.least:g}" if self.above else f"{self.least:g} or more"
-        low = f"{'above' if self.above else 'at least'} {self.least:g}"
-        return f"{low} and {'below' if self.below else 'at most'} {self.most:g}"
-
-
-NOT_NEGATIVE = Limit(0)
-POSITIVE = Limit(0, above=True)
-COUNT = Limit(1)
-ANY = Limit()
-SHARE = Limit(0, 1)
-SHARE_BELOW_1 = Limit(0, 1, below=True)
+from ..nnlite.settings import (
+    ANY,
+    COUNT,
+    NOT_NEGATIVE,
+    POSITIVE,
+    SHARE,
+    SHARE_BELOW_1,
+    Limit,
+    flag,
+    real,
+    whole,
+)
 
 
 def limited(**limits: Limit) -> Mapping[str, Limit]:
     """What the numbers among a method's settings may be, by name."""
     return MappingProxyType(limits)
-
-
-def whole(name: str, value: Any, limit: Limit = COUNT) -> int:
-    """`value` as an int: of Python or NumPy; no bool, no float, be it 3.0. Raises SettingError."""
-    try:
-        if isinstance(value, bool | np.bool_):
-            raise TypeError
-        number = operator.index(value)
-    except TypeError:
-        raise SettingError(
-            f"{name} is {value!r} ({type(value).__name__}); give a whole number, {limit}"
-        ) from None
-    return _within(name, number, limit)
-
-
-def real(name: str, value: Any, limit: Limit = ANY) -> float:
-    """`value` as a float, finite: of Python or NumPy; no bool. Raises SettingError."""
-    if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Real):
-        raise SettingError(f"{name} is {value!r} ({type(value).__name__}); give a number, {limit}")
-    number = float(value)
-    if not math.isfinite(number):
-        raise SettingError(f"{name} is {number}; give a finite number, {limit}")
-    return _within(name, number, limit)
-
-
-def truth(name: str, value: Any) -> bool:
-    """`value` as a bool. Raises SettingError."""
-    if not isinstance(value, bool | np.bool_):
-        raise SettingError(f"{name} is {value!r} ({type(value).__name__}); give True or False")
-    return bool(value)
 
 
 def made(kind: str, given: Any, known: Mapping[str, type], base: type) -> Any:
@@ -99,12 +46,6 @@ def made(kind: str, given: Any, known: Mapping[str, type], base: type) -> Any:
             f"{', '.join(known)}"
         )
     return given
-
-
-def _within(name: str, number: Any, limit: Limit) -> Any:
-    if not limit.holds(number):
-        raise SettingError(f"{name} is {number}; it must be {limit}")
-    return number
 
 
 def check_settings(owner: Any, name: str) -> None:
@@ -136,9 +77,26 @@ def _plain(name: str, value: Any, kind: Any, limit: Limit) -> Any:
         if get_origin(option) is Literal and value not in (known := get_args(option)):
             raise unknown_name(name, str(value), known)
         if option is bool:
-            return truth(name, value)
+            return flag(name, value)
         if option is int:
             return whole(name, value, limit)
         if option is float:
             return real(name, value, limit)
     return value
+
+
+__all__ = [
+    "ANY",
+    "COUNT",
+    "NOT_NEGATIVE",
+    "POSITIVE",
+    "SHARE",
+    "SHARE_BELOW_1",
+    "Limit",
+    "check_settings",
+    "flag",
+    "limited",
+    "made",
+    "real",
+    "whole",
+]

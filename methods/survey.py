@@ -9,7 +9,7 @@ import numpy as np
 
 from ..kernels.errors import NonFiniteError, ShapeError, WeightspaceError
 from ..nnlite import Network
-from .evaluate import check_active
+from .evaluate import labels
 from .identity import hash_arrays
 from .tasks import Arrays, Task, as_pair
 
@@ -36,9 +36,7 @@ def checked(task: Task, part: str, arrays: Any, net: Network) -> Arrays:
             f"what {net.dtype} cannot hold (first: row {rows[0]})"
         )
     try:
-        net.loss.check(y, (len(x), net.num_outputs))
-        if task.active is not None:
-            check_active(y, task.active, net)
+        y = labels(net, len(x), y, task.active)
     except WeightspaceError as wrong:
         raise type(wrong)(f"task '{task.name}', {part}: {wrong}") from None
     return x, y

@@ -138,7 +138,7 @@ def as_tasks(tasks: Stream | Task | Iterable[Task]) -> tuple[Task, ...]:
 
 
 def as_pair(arrays: Any, what: str) -> Arrays:
-    """(x, y) as NumPy arrays of equal length, at least one; whole numbers in y become int64.
+    """(x, y) as NumPy arrays of equal length, at least one.
 
     Lists, data frames and tensors that NumPy reads are taken; `what` names them in errors. Raises
     ShapeError or DtypeError.
@@ -151,7 +151,7 @@ def as_pair(arrays: Any, what: str) -> Arrays:
             f"{what}: inputs of shape {x.shape} and labels of shape {y.shape}; give the same "
             "number of both, at least one"
         )
-    return x, y.astype(np.int64, copy=False) if y.dtype.kind in "iu" else y
+    return x, y
 
 
 def _numbers(value: Any, what: str) -> np.ndarray:

@@ -18,13 +18,14 @@ from typing import Any
 import numpy as np
 
 from ..kernels.errors import CheckpointError, SettingError, WeightspaceError
-from .checks import sample_shape, whole
+from .checks import sample_shape
 from .files import write_whole
 from .init import get_initialiser
 from .layers import LAYERS, Layer, Sequential
 from .layout import Shape
 from .losses import get_loss
 from .net import Network, architecture, network_dtype
+from .settings import ANY, whole
 
 FORMAT = "weightspace-1"
 KEY = "weightspace"
@@ -34,7 +35,7 @@ _SETTINGS: dict[str, Callable[[Any], Any]] = {
     "layers": lambda given: [_build_layer(layer) for layer in given],
     "input_shape": sample_shape,
     "dtype": network_dtype,
-    "seed": lambda given: whole("a checkpoint", "seed", given),
+    "seed": lambda given: whole("seed", given, ANY),
     "init": get_initialiser,
     "loss": get_loss,
 }

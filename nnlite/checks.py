@@ -6,8 +6,6 @@ plausible numbers. So every public verb looks at what it is given here, once.
 
 from __future__ import annotations
 
-import math
-import operator
 from typing import Any
 
 import numpy as np
@@ -15,50 +13,7 @@ import numpy as np
 from ..kernels.device import Device
 from ..kernels.errors import DtypeError, SettingError, ShapeError
 from .layout import Shape
-
-_LEAST, _MOST = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
-
-# ---- settings ------------------------------------------------------------------------------------
-
-
-def whole(owner: str, what: str, given: Any, least: int | None = None) -> int:
-    """`given` as an int, be it Python's or NumPy's. Raises SettingError for anything else.
-
-    NumPy's own would overflow in arithmetic, and no JSON takes them.
-    """
-    try:
-        number = None if isinstance(given, bool | np.ndarray) else operator.index(given)
-    except TypeError:
-        number = None
-    if number is None or (least is not None and number < least):
-        bound = "" if least is None else f" of at least {least}"
-        raise SettingError(f"{owner} got {what}={given!r:.80}; give a whole number{bound}")
-    return number
-
-
-def real(owner: str, what: str, given: Any, positive: bool = False) -> float:
-    """`given` as a float, be it Python's or NumPy's. Raises SettingError.
-
-    Kernels of float32 take it: there it must be no infinity, and no 0 if it is `positive`.
-    """
-    known = isinstance(given, int | float | np.integer | np.floating)
-    try:
-        number = float(given) if known and not isinstance(given, bool) else math.nan
-    except OverflowError:  # of a whole number
-        number = math.inf
-    if not abs(number) <= _MOST or (positive and number < _LEAST):
-        bound = f" above 0, from {_LEAST:.2g}" if positive else ""
-        raise SettingError(
-            f"{owner} got {what}={given!r:.80}; give a finite number{bound} up to {_MOST:.2g}"
-        )
-    return number
-
-
-def flag(owner: str, what: str, given: Any) -> bool:
-    """`given` as a bool, be it Python's or NumPy's. Raises SettingError."""
-    if not isinstance(given, bool | np.bool_):
-        raise SettingError(f"{owner} got {what}={given!r:.80}; give True or False")
-    return bool(given)
+from .settings import whole
 
 
 def settle(layer: Any, **settings: Any) -> None:
@@ -70,10 +25,10 @@ def settle(layer: Any, **settings: Any) -> None:
 def sample_shape(given: Any) -> Shape:
     """The shape of one sample, as ints. Raises ShapeError for one that holds no value."""
     try:
-        shape = tuple(whole("a Network", "input_shape", size) for size in given)
+        shape = tuple(whole("input_shape", size) for size in given)
     except (TypeError, SettingError):
         shape = ()
-    if not shape or min(shape) < 1:
+    if not shape:
         raise ShapeError(
             f"input_shape is {given!r:.80}; give that of one sample, whole numbers of at least 1: "
             "(784,), or (28, 28, 1) for images"

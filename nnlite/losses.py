@@ -70,10 +70,11 @@ class CrossEntropy(Loss):
                 f"so they must lie in 0..{classes - 1}"
             )
         if isinstance(active, np.ndarray) and np.count_nonzero(active[y]) < n:
-            outside = np.unique(y[~active[y]])
+            outside = y[~active[y]]
             raise LabelError(
-                f"labels {outside[:5].tolist()} are of classes that `active` takes out of play "
-                f"(it leaves {np.flatnonzero(active)[:10].tolist()}): such a sample has no loss"
+                f"{len(outside)} of {n} labels ({np.unique(outside)[:5].tolist()}) are of classes "
+                "that `active` takes out of play (it leaves "
+                f"{np.flatnonzero(active)[:10].tolist()}): such a sample has no loss"
             )
 
     def targets(self, y, outputs, dtype=None, active=None):

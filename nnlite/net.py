@@ -26,12 +26,13 @@ from ..kernels.errors import (
     ShapeError,
     StaleError,
 )
-from .checks import check_array, check_cotangent, check_input, check_out, sample_shape, whole
+from .checks import check_array, check_cotangent, check_input, check_out, sample_shape
 from .init import generator, get_initialiser
 from .layers import Layer, Sequential
 from .layers.base import layers_of
 from .layout import Layout, Shape
 from .losses import get_loss
+from .settings import ANY, NOT_NEGATIVE, whole
 from .state import State
 from .workspace import EachThread, Frame, Mode, Workspace
 
@@ -96,7 +97,7 @@ class Network:
     ) -> None:
         self.chain, self.input_shape = architecture(layers, input_shape)
         self.layers = self.chain.layers
-        self.backend, self.seed, self.init = backend, whole("a Network", "seed", seed), init
+        self.backend, self.seed, self.init = backend, whole("a Network's seed", seed, ANY), init
         self.dtype = network_dtype(dtype)
         self.ops = get_backend(backend)
         self.device: Device = self.ops.device
@@ -173,7 +174,7 @@ class Network:
 
     @draws.setter
     def draws(self, count: int) -> None:
-        self._draws = whole("a Network", "draws", count, 0)
+        self._draws = whole("a Network's draws", count, NOT_NEGATIVE)
 
     @property
     def moded(self) -> bool:
@@ -188,7 +189,7 @@ class Network:
         init = get_initialiser(self.init)
         drawn = np.zeros(self.layout.size, self.dtype)  # the same numbers on every device
         views = self._split(drawn)
-        seed = whole("initialise", "seed", seed)
+        seed = whole("initialise's seed", seed, ANY)
         for index, layer in enumerate(self.layers):
             layer.initialise(generator(seed, index), views.get(str(index), {}), init)
         self.theta[...] = self.device.put(drawn)
@@ -516,7 +517,7 @@ class Network:
 
         Optimizer moments come on top: one vector of theta's size each.
         """
-        batch = whole("plan", "batch", batch, 1)
+        batch = whole("plan's batch", batch)
         held = batch * (1 + self.num_outputs) * self.dtype.itemsize  # the loss and its cotangent
         shared = {"flow": 0, "work": 0}
         buffers = self.chain.buffers(self.ops, self.input_shape, batch, want_dx=False)

@@ -7,7 +7,6 @@ checkpoint stores them by name.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields
-from numbers import Real
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,6 +14,7 @@ import numpy as np
 from ..kernels import Backend
 from ..kernels.device import NUMPY, Device
 from ..kernels.errors import DtypeError, SettingError, ShapeError, unknown_name
+from .settings import POSITIVE_FLOAT32, SHARE_BELOW_1, real
 
 
 @dataclass
@@ -39,7 +39,6 @@ class Streams:
 
 
 _NO_STREAMS = Streams()
-_LEAST, _MOST = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
 
 
 def _check_vectors(
@@ -75,18 +74,9 @@ class Optimizer:
 
     def __post_init__(self) -> None:
         for field in fields(self):  # type: ignore[arg-type]  # sub-classes are dataclasses
-            value = getattr(self, field.name)
-            if isinstance(value, np.generic):  # a NumPy scalar: no file could hold it
-                value = value.item()
-                object.__setattr__(self, field.name, value)
-            positive = field.name in ("lr", "eps")
-            number = isinstance(value, Real) and not isinstance(value, bool)
-            if not number or not (_LEAST <= value <= _MOST if positive else 0 <= value < 1):
-                allowed = f"a number above 0, {_LEAST:.2g} to {_MOST:.2g}"
-                raise SettingError(
-                    f"{type(self).__name__} got {field.name}={value!r}; give "
-                    f"{allowed if positive else 'a number from 0 to below 1'}"
-                )
+            limit = POSITIVE_FLOAT32 if field.name in ("lr", "eps") else SHARE_BELOW_1
+            value = real(f"{type(self).__name__}.{field.name}", getattr(self, field.name), limit)
+            object.__setattr__(self, field.name, value)
 
     def state(self, size: int, dtype: Any, device: Device = NUMPY) -> dict[str, np.ndarray]:
         """Fresh moments, zero, for vectors of length `size`, in the memory of `device`."""

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from weightspace.kernels import errors
 from weightspace.methods import Ensemble
+from weightspace.methods.adp import train_adp
 from weightspace.methods.attack import PGD, ascent, fgsm
+from weightspace.methods.evaluate import accuracy
 from weightspace.nnlite import models
 from weightspace.nnlite.optim import Adam
 
@@ -174,3 +176,28 @@ def test_inputs_that_do_not_fit_the_settings(setting):
         PGD(mean=(0.0, 0.0)).run(net, x, y)
     with pytest.raises(errors.LabelError):
         PGD().run(net, x, y + K)
+
+
+@pytest.mark.parametrize("kind", ["int32", "uint8", list])
+def test_every_door_takes_the_labels_that_training_takes(kind, rng):
+    x, y = blobs(rng)
+    other = y.tolist() if kind is list else y.astype(kind)
+    nets = [trained("reference", x, y, seed, steps=5) for seed in (0, 1)]
+    assert accuracy(nets[0], x, other) == accuracy(nets[0], x, y)
+    assert Ensemble(nets).accuracy(x, other) == Ensemble(nets).accuracy(x, y)
+    same, found = (PGD(EPS, steps=2).run(nets[0], x, labels) for labels in (y, other))
+    np.testing.assert_array_equal(found.x, same.x)
+    twins = [[net.like() for net in nets] for _ in range(2)]
+    first, second = (
+        train_adp(each, (x, labels), steps=3)
+        for each, labels in zip(twins, (y, other), strict=True)
+    )
+    np.testing.assert_array_equal(first, second)
+
+
+def test_one_class_has_no_wrong_one_to_look_for(rng):
+    x, _ = blobs(rng)
+    net = models.mlp((8, 1), backend="reference")
+    for attack in (PGD(EPS).run, lambda net, x, y: ascent([net], x, y)):
+        with pytest.raises(errors.SettingError, match="wrong class"):
+            attack(net, x, np.zeros(len(x), np.int64))

@@ -309,7 +309,7 @@ def test_models_agree_with_torch(name, dtype):
         (lambda: AdaptiveAvgPool2d(0, 3), errors.SettingError, "at least 1"),
         (lambda: BatchNorm2d(momentum=0), errors.SettingError, "momentum"),
         (lambda: BatchNorm2d(statistics="none"), errors.UnknownNameError, "running"),
-        (lambda: Dropout(1.0), errors.SettingError, "rate=1.0"),
+        (lambda: Dropout(1.0), errors.SettingError, r"rate is 1\.0"),
         (lambda: Residual(()), errors.SettingError, "at least one layer"),
         (lambda: Network([Conv2d(3)], (9,)), errors.ShapeError, "images"),
         (lambda: Network([Conv2d(3, 9)], (8, 8, 1)), errors.ShapeError, "does not fit"),

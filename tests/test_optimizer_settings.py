@@ -21,7 +21,7 @@ SETTINGS = (
     [(made, name, v) for made, wrong in SETTINGS for name, values in wrong.items() for v in values],
 )
 def test_an_impossible_setting_is_refused_when_the_optimizer_is_made(made, name, value):
-    with pytest.raises(errors.SettingError, match=f"{made.__name__} got {name}="):
+    with pytest.raises(errors.SettingError, match=rf"{made.__name__}\.{name} is"):
         made(**{name: value})
 
 

@@ -67,11 +67,17 @@ def test_what_was_refused_after_a_task_is_refused_at_once(build):
         build()
 
 
+@pytest.mark.parametrize("number", [10**400, -(10**400), float("inf")])
+def test_a_number_beyond_a_float_is_named(number):
+    with pytest.raises(errors.SettingError, match=r"share is .*inf; give a finite number"):
+        real("share", number)
+
+
 def test_numbers_say_what_they_may_be():
     assert whole("steps", np.int64(3)) == 3 and type(whole("steps", np.uint8(3))) is int
     with pytest.raises(errors.SettingError, match=r"steps is 3\.0 .float.; give a whole number"):
         whole("steps", 3.0)
-    with pytest.raises(errors.SettingError, match="steps is 0; it must be 1 or more"):
+    with pytest.raises(errors.SettingError, match="steps is 0; it must be at least 1"):
         whole("steps", 0, COUNT)
     with pytest.raises(
         errors.SettingError, match=r"share is 1\.0; it must be at least 0 and below 1"

@@ -422,10 +422,10 @@ def test_incremental_cifar_as_published():
 @pytest.mark.parametrize(
     ("scenario", "settings", "message"),
     [
-        ("class", {"slices": 0}, "slices=0"),
-        ("class", {"slices": 2.0}, "slices=2.0"),
-        ("class", {"first_class": -1}, "first_class=-1"),
-        ("class", {"classes_per_task": 0}, "classes_per_task=0"),
+        ("class", {"slices": 0}, "slices is 0"),
+        ("class", {"slices": 2.0}, r"slices is 2\.0"),
+        ("class", {"first_class": -1}, "first_class is -1"),
+        ("class", {"classes_per_task": 0}, "classes_per_task is 0"),
         ("class", {"slices": 2, "first_class": 5}, "reach class 24"),
         ("domain", {"classes_per_task": 5, "slices": 1}, "has 10 classes and classes_per_task=5"),
         ("both", {}, "can be"),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import operator
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -13,6 +12,7 @@ import numpy as np
 
 from ...kernels.errors import DataError, SettingError
 from ...methods.tasks import SCENARIO_MEANING, Arrays, Scenario, Stream, Task
+from ...nnlite.settings import flag
 from ..data import Dataset
 from .normalise import Normalise, Scaling, check_normalise, reordered, to_float
 
@@ -125,7 +125,7 @@ def make_stream(
 
     settings: JSON-able, and all of them; arrays: what was drawn (permutations).
     """
-    tasks, flat = tuple(tasks), flag(kind, "flat", flat)
+    tasks, flat = tuple(tasks), flag(f"the {kind} stream's flat", flat)
     datasets = [datasets] if isinstance(datasets, Dataset) else datasets
     hashes = [dataset.hash for dataset in datasets]
     # a single set's hash stands alone, as it did when there were no others
@@ -156,25 +156,6 @@ def make_stream(
     )
 
 
-def whole(kind: str, setting: str, given: Any, least: int | None = None) -> int:
-    """`given` as an int. Raises SettingError for what is no whole number, or below `least`."""
-    expected = "a whole number" if least is None else f"a whole number of at least {least}"
-    try:
-        number = operator.index(given)
-    except TypeError:
-        number = None
-    if number is None or isinstance(given, bool) or (least is not None and number < least):
-        raise SettingError(f"the {kind} stream got {setting}={given!r}; give {expected}")
-    return number
-
-
-def flag(kind: str, setting: str, given: Any) -> bool:
-    """`given` as a bool. Raises SettingError for anything else: "false" would count as true."""
-    if not isinstance(given, bool | np.bool_):
-        raise SettingError(f"the {kind} stream got {setting}={given!r}; give True or False")
-    return bool(given)
-
-
 def listed(kind: str, setting: str, given: Any) -> list[Any]:
     """`given` as a list. Raises SettingError for a single value (a string is one) or for none."""
     values = [] if isinstance(given, str) or not isinstance(given, Iterable) else list(given)
@@ -194,11 +175,9 @@ __all__ = [
     "check_normalise",
     "check_scenario",
     "check_sets",
-    "flag",
     "listed",
     "make_stream",
     "make_task",
     "reordered",
     "rows_of",
-    "whole",
 ]

@@ -13,6 +13,7 @@ import numpy as np
 
 from ...kernels.errors import SettingError
 from ...methods.tasks import Scenario, Stream, Task
+from ...nnlite.settings import NOT_NEGATIVE, whole
 from ..data import Dataset
 from .common import (
     Normalise,
@@ -24,7 +25,6 @@ from .common import (
     make_stream,
     make_task,
     rows_of,
-    whole,
 )
 
 _KIND = "incremental-cifar"
@@ -52,9 +52,10 @@ def make(
     check_scenario(_KIND, scenario, ("class", "task", "domain"))
     first, second = datasets
     scaling = check_normalise(_KIND, normalise, first.input_shape[-1])
-    classes_per_task = whole(_KIND, "classes_per_task", classes_per_task, least=1)
-    slices = whole(_KIND, "slices", slices, least=1)
-    first_class = whole(_KIND, "first_class", first_class, least=0)
+    its = f"the {_KIND} stream's "
+    classes_per_task = whole(f"{its}classes_per_task", classes_per_task)
+    slices = whole(f"{its}slices", slices)
+    first_class = whole(f"{its}first_class", first_class, NOT_NEGATIVE)
     _check_fit(first, second, scenario, classes_per_task, slices, first_class)
 
     total = first.num_classes + slices * classes_per_task

@@ -18,6 +18,7 @@ import numpy as np
 
 from ...kernels.errors import unknown_name
 from ...methods.tasks import Scenario, Stream
+from ...nnlite.settings import ANY, whole
 from ..data import Dataset
 from . import regenerated
 from .common import (
@@ -28,7 +29,6 @@ from .common import (
     listed,
     make_stream,
     make_task,
-    whole,
 )
 
 # the order of the authors' naive sequence
@@ -93,7 +93,7 @@ def make(
     scaling = check_normalise("manipulated", normalise, dataset.input_shape[-1])
     if rows not in ("code", "name"):
         raise unknown_name("choice of rows", str(rows), ("code", "name"))
-    seed = whole("manipulated", "seed", seed)
+    seed = whole("the manipulated stream's seed", seed, ANY)
     known: dict[str, Transforms] = {**manipulations(rows)}
     for name in regenerated.NAMES:
         made = regenerated.Regenerated(name, seed)

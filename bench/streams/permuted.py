@@ -6,16 +6,15 @@ import numpy as np
 
 from ...methods.tasks import Scenario, Stream
 from ...nnlite.init import generator
+from ...nnlite.settings import ANY, flag, whole
 from ..data import Dataset
 from .common import (
     Normalise,
     check_normalise,
     check_scenario,
-    flag,
     make_stream,
     make_task,
     reordered,
-    whole,
 )
 
 
@@ -33,12 +32,12 @@ def make(
     identity_first: the first task is the data as it is. Raises SettingError.
     """
     check_scenario("permuted", scenario, ("domain",))
-    num_tasks = whole("permuted", "num_tasks", num_tasks, least=1)
-    seed = whole("permuted", "seed", seed)
+    num_tasks = whole("the permuted stream's num_tasks", num_tasks)
+    seed = whole("the permuted stream's seed", seed, ANY)
     scaling = check_normalise("permuted", normalise, dataset.input_shape[-1])
     pixels = int(np.prod(dataset.input_shape))
     orders = [generator(seed, 0x9E, task).permutation(pixels) for task in range(num_tasks)]
-    if flag("permuted", "identity_first", identity_first):
+    if flag("the permuted stream's identity_first", identity_first):
         orders[0] = np.arange(pixels)
 
     def shuffle(order: np.ndarray):

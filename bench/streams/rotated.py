@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
-from ...kernels.errors import MissingExtraError, SettingError
+from ...kernels.errors import MissingExtraError
 from ...methods.tasks import Scenario, Stream
+from ...nnlite.settings import real, whole
 from ..data import Dataset
 from .common import (
     Normalise,
@@ -19,7 +18,6 @@ from .common import (
     listed,
     make_stream,
     make_task,
-    whole,
 )
 
 
@@ -33,16 +31,6 @@ def rotate(images: np.ndarray, degrees: float) -> np.ndarray:
         raise MissingExtraError("scipy", "demo", "a rotated stream") from None
     turned = turn(images.astype(np.float32), degrees, axes=(1, 2), reshape=False, order=1)
     return np.clip(np.rint(turned), 0, 255).astype(np.uint8)
-
-
-def _degrees(setting: str, given: Any) -> float:
-    try:
-        angle = float(given)
-    except (TypeError, ValueError):
-        angle = math.nan
-    if not math.isfinite(angle):
-        raise SettingError(f"a rotated stream got {given!r} in {setting}; give finite degrees")
-    return angle
 
 
 def make(
@@ -61,11 +49,12 @@ def make(
     check_scenario("rotated", scenario, ("domain",))
     scaling = check_normalise("rotated", normalise, dataset.input_shape[-1])
     if angles is None:
-        num_tasks = whole("rotated", "num_tasks", num_tasks, least=1)
-        top = _degrees("max_angle", max_angle)
+        num_tasks = whole("the rotated stream's num_tasks", num_tasks)
+        top = real("the rotated stream's max_angle", max_angle)
         angles = [top * i / num_tasks for i in range(num_tasks)]
     else:
-        angles = [_degrees("angles", angle) for angle in listed("rotated", "angles", angles)]
+        name = "the rotated stream's angles"
+        angles = [real(name, angle) for angle in listed("rotated", "angles", angles)]
 
     def turner(degrees: float) -> Transform:
         return lambda images: rotate(images, degrees)

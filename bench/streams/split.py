@@ -8,6 +8,7 @@ import numpy as np
 
 from ...kernels.errors import SettingError, unknown_name
 from ...methods.tasks import Scenario, Stream
+from ...nnlite.settings import ANY, whole
 from ..data import Dataset
 from .common import (
     Normalise,
@@ -18,7 +19,6 @@ from .common import (
     make_stream,
     make_task,
     rows_of,
-    whole,
 )
 
 # orders with a name: the data set they are for, and the classes that come first; the others follow
@@ -49,7 +49,7 @@ def make(
     """
     check_scenario("split", scenario, ("task", "class", "domain"))
     scaling = check_normalise("split", normalise, dataset.input_shape[-1])
-    classes_per_task = whole("split", "classes_per_task", classes_per_task, least=1)
+    classes_per_task = whole("the split stream's classes_per_task", classes_per_task)
     total = dataset.num_classes
     order = _order(dataset, class_order)
     if len(order) % classes_per_task:
@@ -80,7 +80,7 @@ def _order(dataset: Dataset, given: Sequence[int] | str | None) -> list[int]:
     named = [given] if isinstance(given, str) else listed("split", "class_order", given)
     if len(named) == 1 and isinstance(named[0], str):  # a list is what a command line makes of it
         return _named_order(dataset, named[0])
-    order = [whole("split", "class_order", number) for number in named]
+    order = [whole("the split stream's class_order", number, ANY) for number in named]
     if len(order) != len(set(order)) or not set(order) <= set(range(total)):
         raise SettingError(f"class_order {order}: give each class of 0..{total - 1} at most once")
     return order

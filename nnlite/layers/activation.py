@@ -10,8 +10,9 @@ import numpy as np
 
 from ...kernels.codes import ACTIVATIONS, IDENTITY
 from ...kernels.errors import unknown_name
-from ..checks import real, settle
+from ..checks import settle
 from ..layout import Shape
+from ..settings import FLOAT32, POSITIVE_FLOAT32, real
 from ..workspace import Buffer, Scope
 from .base import Layer, own
 
@@ -33,7 +34,7 @@ def slope_of(name: str, slope: float) -> float:
     if not isinstance(name, str) or name not in ACTIVATIONS:
         raise unknown_name("activation", name, ACTIVATIONS)
     # leaky_relu's derivative is read off the sign of the output, which needs a slope above 0
-    return real(name, "slope", slope, positive=name == "leaky_relu")
+    return real(f"{name}'s slope", slope, POSITIVE_FLOAT32 if name == "leaky_relu" else FLOAT32)
 
 
 class Activated(Layer):

@@ -15,9 +15,10 @@ import numpy as np
 
 from ...kernels.codes import IDENTITY
 from ...kernels.errors import SettingError, ShapeError
-from ..checks import flag, settle
+from ..checks import settle
 from ..init import glorot_deviation
 from ..layout import Shape
+from ..settings import flag
 from ..workspace import Buffer, Scope
 from .base import Layer, Start, Views
 from .conv import Conv2d
@@ -47,7 +48,7 @@ class ComplexConv2d(Conv2d):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        settle(self, real_input=flag("ComplexConv2d", "real_input", self.real_input))
+        settle(self, real_input=flag("ComplexConv2d.real_input", self.real_input))
         if self.bias:
             raise SettingError("ComplexConv2d got bias=True; it has none: leave bias out")
 

@@ -15,9 +15,10 @@ import numpy as np
 
 from ...kernels.codes import IDENTITY
 from ...kernels.errors import ShapeError
-from ..checks import flag, settle, whole
+from ..checks import settle
 from ..init import glorot_deviation
 from ..layout import Shape
+from ..settings import flag, whole
 from ..workspace import Buffer, Scope
 from .activation import Activated, slope_of
 from .base import Layer, Start, Views, own
@@ -198,9 +199,9 @@ class ComplexLinear(Activated):
     def __post_init__(self) -> None:
         settle(
             self,
-            units=whole("ComplexLinear", "units", self.units, 1),
+            units=whole("ComplexLinear.units", self.units),
             slope=slope_of(self.activation, self.slope),
-            real=flag("ComplexLinear", "real", self.real),
+            real=flag("ComplexLinear.real", self.real),
         )
 
     @property

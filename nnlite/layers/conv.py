@@ -9,9 +9,10 @@ import numpy as np
 
 from ...kernels.codes import IDENTITY
 from ...kernels.errors import SettingError, unknown_name
-from ..checks import flag, settle, whole
+from ..checks import settle
 from ..init import Initialiser
 from ..layout import Shape
+from ..settings import flag, whole
 from ..workspace import Buffer, Scope
 from .activation import Activated, slope_of
 from .base import Views
@@ -53,12 +54,12 @@ class Conv2d(Activated):
             raise unknown_name("padding", padding, ("same",))
         settle(
             self,
-            filters=whole("Conv2d", "filters", self.filters, 1),
+            filters=whole("Conv2d.filters", self.filters),
             size=size,
             stride=pair("Conv2d", "stride", self.stride, 1),
             padding=pair("Conv2d", "padding", padding, 0),
             slope=slope_of(self.activation, self.slope),
-            bias=flag("Conv2d", "bias", self.bias),
+            bias=flag("Conv2d.bias", self.bias),
         )
 
     def output_shape(self, input_shape: Shape) -> Shape:

@@ -8,9 +8,9 @@ from functools import lru_cache
 
 import numpy as np
 
-from ...kernels.errors import SettingError
-from ..checks import real, settle
+from ..checks import settle
 from ..layout import Shape
+from ..settings import SHARE_BELOW_1, real
 from ..workspace import Buffer, Scope
 from .base import Layer
 
@@ -33,10 +33,7 @@ class Dropout(Layer):
     rate: float
 
     def __post_init__(self) -> None:
-        rate = real("Dropout", "rate", self.rate)
-        if not 0 <= rate < 1:
-            raise SettingError(f"Dropout got rate={rate}; it must lie in [0, 1)")
-        settle(self, rate=rate)
+        settle(self, rate=real("Dropout.rate", self.rate, SHARE_BELOW_1))
 
     def output_shape(self, input_shape: Shape) -> Shape:
         return input_shape

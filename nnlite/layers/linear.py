@@ -9,9 +9,10 @@ import numpy as np
 
 from ...kernels.codes import IDENTITY
 from ...kernels.errors import ShapeError
-from ..checks import flag, settle, whole
+from ..checks import settle
 from ..init import Initialiser
 from ..layout import Shape
+from ..settings import flag, whole
 from ..workspace import Buffer, Scope
 from .activation import Activated, slope_of
 from .base import Views, add_gram
@@ -40,9 +41,9 @@ class Linear(Activated):
     def __post_init__(self) -> None:
         settle(
             self,
-            units=whole("Linear", "units", self.units, 1),
+            units=whole("Linear.units", self.units),
             slope=slope_of(self.activation, self.slope),
-            bias=flag("Linear", "bias", self.bias),
+            bias=flag("Linear.bias", self.bias),
         )
 
     def output_shape(self, input_shape: Shape) -> Shape:

@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ...kernels.errors import ModeError, SettingError, ShapeError, unknown_name
-from ..checks import flag, real, settle
+from ..checks import settle
 from ..layout import Shape
+from ..settings import POSITIVE_FLOAT32, flag, real
 from ..workspace import Buffer, Scope
 from .activation import Activated, slope_of
 from .base import Start, Views
@@ -52,7 +53,8 @@ class BatchNorm2d(Activated):
 
     def __post_init__(self) -> None:
         momentum, eps = (
-            real("BatchNorm2d", n, getattr(self, n), True) for n in ("momentum", "eps")
+            real(f"BatchNorm2d.{n}", getattr(self, n), POSITIVE_FLOAT32)
+            for n in ("momentum", "eps")
         )
         if momentum > 1:
             raise SettingError(f"BatchNorm2d got momentum={momentum}; it must lie in (0, 1]")
@@ -62,7 +64,7 @@ class BatchNorm2d(Activated):
             self,
             momentum=momentum,
             eps=eps,
-            affine=flag("BatchNorm2d", "affine", self.affine),
+            affine=flag("BatchNorm2d.affine", self.affine),
             slope=slope_of(self.activation, self.slope),
         )
 

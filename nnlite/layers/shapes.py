@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from ...kernels.errors import SettingError, ShapeError
-from ..checks import whole
 from ..layout import Shape
+from ..settings import Limit, whole
 
 Pair = int | tuple[int, int]
 
@@ -13,7 +13,7 @@ def pair(owner: str, what: str, given: Pair, least: int) -> tuple[int, int]:
     """`given` as (rows, columns). Raises SettingError for anything but whole numbers >= least."""
     try:
         rows, columns = given if isinstance(given, tuple | list) else (given, given)
-        return whole(owner, what, rows, least), whole(owner, what, columns, least)
+        return whole(what, rows, Limit(least)), whole(what, columns, Limit(least))
     except (SettingError, ValueError):
         raise SettingError(
             f"{owner} got {what}={given!r:.80}; give a whole number of at least {least}, or a pair "
