@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import signal
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -18,6 +16,7 @@ from rich.table import Table
 
 from ..kernels.errors import SettingError, StorageError, WeightspaceError
 from . import cli_bench, cli_sweep
+from .stopping import stoppable
 
 if TYPE_CHECKING:
     from .groups import Group
@@ -100,7 +99,7 @@ def run(
                 f"'{experiment}' has no {'--method' if method else '--retry'}: --set says what it "
                 "compares, and what is missing is done by --resume"
             )
-        with _stoppable():
+        with stoppable():
             _run_study(study.with_settings(settings or []), backend, range(seed, seed + trials),
                        out, data_dir, resume, overwrite)  # fmt: skip
         return
@@ -122,7 +121,7 @@ def run(
         overwrite,
         retry,
     )
-    with held(plan.out):
+    with stoppable(), held(plan.out):
         failed = _run_plan(plan)
     raise typer.Exit(int(failed))
 
@@ -136,8 +135,7 @@ def _run_plan(plan: Plan) -> bool:
     from .runs import run as run_plan
     from .tables import aggregate, as_csv, render
 
-    with _stoppable():
-        runs = run_plan(plan, console)
+    runs = run_plan(plan, console)
     preset, folder = plan.preset, plan.out
     groups = group(runs).groups
     lines = aggregate(groups)
@@ -184,20 +182,6 @@ def _tell_correlations(groups: Sequence[Group]) -> None:
         for kind in KINDS:
             title = f"{kind} correlation of importances after the last task, by layer{of}"
             console.print(render_correlations(after_last_task(folders, kind), title))
-
-
-@contextmanager
-def _stoppable() -> Iterator[None]:
-    """Let a signal end the command in a line that says what is kept, and status 128 + its number.
-
-    Within `fit` it is `Interrupted`, between two runs plain Ctrl-C; neither goes on to the next.
-    """
-    try:
-        yield
-    except KeyboardInterrupt as stopped:
-        told = str(stopped) or "stopped; --resume does what is unfinished"
-        errors.print(f"[yellow]{escape(told)}[/]", highlight=False, soft_wrap=True)
-        raise typer.Exit(128 + getattr(stopped, "signal", signal.SIGINT)) from None
 
 
 def _run_study(

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from signal import SIG_IGN
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,12 +11,12 @@ from rich.console import Console
 from rich.markup import escape
 
 from ..kernels.errors import SettingError
+from .stopping import stoppable
 
 if TYPE_CHECKING:
     from .sweep import Executor, Outcome, SweepPlan
 
 console = Console()
-errors = Console(stderr=True)
 
 Many = list[str] | None
 
@@ -86,34 +83,10 @@ def sweep(
         inner,
     )  # fmt: skip
     folder = out or Path("runs") / f"sweep-{experiment}"
-    with held(folder), _stopping() as told:
+    with stoppable(), held(folder):
         with make_executor(dask, workers, backend) as executor:
-            done = _run(plan, folder, executor, data_dir, resume, overwrite, told)
+            done = _run(plan, folder, executor, data_dir, resume, overwrite)
         _tell(plan, done, folder)
-
-
-@contextmanager
-def _stopping() -> Iterator[list[int]]:
-    """What is done in it, SIGTERM and SIGHUP end as Ctrl-C does; they are then in the list.
-
-    One that was ignored when we started (`nohup`) is so still.
-    """
-    told: list[int] = []
-
-    def stop(number: int, _: object) -> None:
-        told.append(number)
-        raise KeyboardInterrupt
-
-    before = {
-        number: signal.signal(number, stop)
-        for name in ("SIGTERM", "SIGHUP")
-        if (number := getattr(signal, name, None)) and signal.getsignal(number) is not SIG_IGN
-    }
-    try:
-        yield told
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _run(
@@ -123,11 +96,9 @@ def _run(
     data_dir: Path | None,
     resume: bool,
     overwrite: bool,
-    told: list[int],
 ) -> Outcome:
-    """The sweep; Ctrl-C, SIGTERM and SIGHUP end in a line that says what is kept, and status 130
-    or 128 + the number of the signal, as in `told`. Workers are gone by then.
-    """
+    """The sweep. Raises Interrupted, saying what is kept, once its workers are gone."""
+    from ..methods import Interrupted
     from .sweep import run_sweep
 
     count = len(plan.candidates())
@@ -139,14 +110,13 @@ def _run(
     )
     try:
         done = run_sweep(plan, folder, executor, console, data_dir, resume, overwrite)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stopped:
         executor.close(stopped=True)
         kept = len(list((folder / "trials").glob("*.json")))
-        errors.print(
-            f"[yellow]stopped with {kept} trials done; --resume continues {folder}[/]",
-            highlight=False, soft_wrap=True,
-        )  # fmt: skip
-        raise typer.Exit(128 + (told or [signal.SIGINT])[0]) from None
+        raise Interrupted(
+            f"stopped with {kept} trials done; --resume continues {folder}",
+            getattr(stopped, "signal", signal.SIGINT),
+        ) from None
     if executor.lost:
         console.print(f"workers were lost {executor.lost} times; their trials were done again")
     return done

@@ -1,12 +1,15 @@
-"""Stopping: Ctrl-C, SIGTERM and SIGHUP as a word that `fit` reads when nothing is half done."""
+"""Stopping: Ctrl-C, SIGTERM and SIGHUP as a word that `fit` reads when nothing is half done.
+
+Around it a command has `interrupting`: outside of `fit`, too, they then end it in the same way.
+"""
 
 from __future__ import annotations
 
 import multiprocessing
 import signal
 import threading
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 NAMES = ("SIGINT", "SIGTERM", "SIGHUP")  # as far as the system has them
@@ -28,7 +31,7 @@ class Stop:
 
     number: of the signal that came, 0 before. tell(name): called at once when it comes, from within
     the handler. A signal that is ignored stays so (nohup), and so does another's handler for
-    SIGTERM or SIGHUP. Outside of the main thread nothing is noted.
+    SIGTERM or SIGHUP (not that of `interrupting`). Outside of the main thread nothing is noted.
     """
 
     def __init__(self, tell: Callable[[str], None]) -> None:
@@ -37,28 +40,48 @@ class Stop:
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Stop:
-        if threading.current_thread() is threading.main_thread():
-            for number in (getattr(signal, name, None) for name in NAMES):
-                if number is not None and _is_free(number):
-                    self._before[number] = signal.signal(number, self._handle)
+        self._before = _take(NAMES, self._handle)
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._put_back()
-
-    def _put_back(self) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-        self._before.clear()
+        _put_back(self._before)
 
     def _handle(self, number: int, frame: Any) -> None:
         if self.number:
-            self._put_back()
+            _put_back(self._before)
             signal.raise_signal(number)
             return
         self.number = number
         with suppress(RuntimeError):  # the terminal is being written to: no second writer
             self._tell(signal.Signals(number).name)
+
+
+@contextmanager
+def interrupting() -> Iterator[None]:
+    """What is done in it, SIGTERM and SIGHUP end by `Interrupted` as Ctrl-C does by its own."""
+    before = _take(NAMES[1:], _interrupt)
+    try:
+        yield
+    finally:
+        _put_back(before)
+
+
+def _interrupt(number: int, frame: Any) -> None:
+    raise Interrupted(number=number)
+
+
+def _take(names: Iterable[str], handler: Callable[[int, Any], None]) -> dict[int, Any]:
+    """Let `handler` have those of the signals that are ours to take; what they had before."""
+    if threading.current_thread() is not threading.main_thread():
+        return {}
+    numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
+    return {number: signal.signal(number, handler) for number in numbers if _is_free(number)}
+
+
+def _put_back(before: dict[int, Any]) -> None:
+    for number, handler in before.items():
+        signal.signal(number, handler)
+    before.clear()
 
 
 def _is_free(number: int) -> bool:
@@ -69,4 +92,4 @@ def _is_free(number: int) -> bool:
     now = signal.getsignal(number)
     if number == signal.SIGINT:
         return now not in (signal.SIG_IGN, None)
-    return now == signal.SIG_DFL and multiprocessing.parent_process() is None
+    return now in (signal.SIG_DFL, _interrupt) and multiprocessing.parent_process() is None

