@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from ..methods import Method, Naive, Stream, Superposition, accuracy, fit
+from ..methods.linear import product
 from ..nnlite import Linear, Network, models
 from ..nnlite.init import generator
 from ..nnlite.optim import Adam
@@ -63,7 +64,7 @@ def noise(kind: str, width: int, count: int, seed: int = 0) -> Line:
         "ask": "noise", "kind": kind, "width": width, "models": count, "seed": seed,
         "weights": _rms(wrong) / _rms(theirs),
         "aligned": _rms((wrong * theirs).sum(axis=1)) / _rms((theirs**2).sum(axis=1)),
-        "random": _rms(x @ wrong.T) / _rms(x @ theirs.T),
+        "random": _rms(product(x, wrong.T)) / _rms(product(x, theirs.T)),
     }  # fmt: skip
 
 

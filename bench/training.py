@@ -23,6 +23,7 @@ from rich.table import Table
 from ..kernels import get_backend
 from ..kernels.compiling import clock
 from ..kernels.errors import DivergedError, SettingError, WeightspaceError, unknown_name
+from ..methods.ensemble import check_finite
 from ..nnlite import Network
 from ..nnlite.init import generator
 from ..nnlite.optim import SGD, Streams
@@ -185,7 +186,9 @@ def train(recipe: Recipe, seed: int, engine: str) -> dict[str, Any]:
         _check_loss(loss, number, recipe)
     parts = range(0, len(images.test), EVALUATED)
     outputs = [predict(images.test[lo : lo + EVALUATED]) for lo in parts]
-    right = np.concatenate(outputs).argmax(1) == images.test_labels
+    scores = np.concatenate(outputs)
+    check_finite(scores, f"{engine}, after {steps} steps")
+    right = scores.argmax(1) == images.test_labels
     return {"accuracy": float(right.mean()), "loss": loss, "seconds": spent}
 
 

@@ -56,7 +56,7 @@ class LwF(Method):
         new = saved.outputs / self.temperature
         dz = np.zeros_like(new)
         for active in self.arrays["classes"]:
-            dz += probabilities(net, new, active) - probabilities(net, old, active)
+            dz += _less(probabilities(net, new, active), probabilities(net, old, active))
         dz *= net.dtype.type(self.lam / self.temperature / saved.n)
         net.pull(saved, dz, grad, beta=1.0)
 
@@ -84,3 +84,12 @@ class LwF(Method):
             seen = np.isin(np.arange(net.num_outputs), net.device.get(end.train[1]))
             return (seen | heads.any(axis=0))[None]
         return heads if (heads == active).all(axis=1).any() else np.vstack([heads, active])
+
+
+def _less(p: np.ndarray, q: np.ndarray) -> np.ndarray:
+    """p - q (N, K) of softmaxes: where both are above 1/2, what the others' differences leave.
+
+    All differences sum to 0, and near 1 the two would cancel.
+    """
+    gap, sure = p - q, (p > 0.5) & (q > 0.5)
+    return np.where(sure, -np.where(sure, 0, gap).sum(axis=1, keepdims=True), gap)

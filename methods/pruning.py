@@ -14,10 +14,11 @@ from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 
-from ..kernels.errors import SettingError, ShapeError, unknown_name
+from ..kernels.errors import NonFiniteError, SettingError, ShapeError, unknown_name
 from ..nnlite import Network
 from ..nnlite.optim import Adam, Optimizer, Streams
 from .base import Naive
+from .evaluate import finite
 from .fit import Augment, fit
 from .tasks import Task
 
@@ -60,10 +61,11 @@ class Magnitude:
         """1 where P_p(vector) keeps a parameter, 0 elsewhere: (P,) in the network's dtype.
 
         vector: theta by default. Exactly round(sparsity n) of n candidates become 0 (of each layer,
-        by="layer"); equal magnitudes fall in one order. Raises SettingError outside [0, 1).
+        by="layer"); equal magnitudes fall in one order. Raises SettingError outside [0, 1),
+        NonFiniteError where a magnitude is NaN or infinite.
         """
         check_sparsity(sparsity)
-        sizes = abs(net.theta if vector is None else vector)
+        sizes = _sizes(net.theta if vector is None else vector)
         mask = np.ones_like(sizes)
         if self.by == "layer":
             for part in self.groups(net):
@@ -95,6 +97,15 @@ def check_sparsity(sparsity: float) -> None:
             f"sparsity is {sparsity}: the share of parameters set to zero lies in [0, 1), "
             "as 0.994 for 99.4 %"
         )
+
+
+def _sizes(theta: np.ndarray) -> np.ndarray:
+    """|theta|, which must be finite: among NaN none is the smallest."""
+    if not finite(theta):
+        raise NonFiniteError(
+            "weights that are NaN or infinite cannot be pruned by size: the network has diverged"
+        )
+    return abs(theta)
 
 
 def _drop_smallest(sizes: np.ndarray, mask: np.ndarray, share: float) -> None:
@@ -235,7 +246,7 @@ def next_mask(
     """
     names, mask = weight_names(net), net.device.get(mask).copy()
     groups = [[name] for name in names] if by == "layer" else [names[:-1]]
-    sizes = abs(net.device.get(net.theta))
+    sizes = _sizes(net.device.get(net.theta))
     for group in groups:
         places = np.concatenate([_survivors(net, mask, name) for name in group])
         count = round((output_rate if group == names[-1:] else rate) * len(places))

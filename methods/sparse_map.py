@@ -19,6 +19,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..kernels.errors import MissingExtraError, SettingError, ShapeError
+from ..kernels.host_blas import one_blas_thread
 from .moments import Moments
 
 
@@ -39,6 +40,7 @@ class SparseMaps(NamedTuple):
         return (self.weights != 0).sum(axis=2)
 
 
+@one_blas_thread
 def lasso(
     moments: Moments,
     sources: Sequence[int] | np.ndarray,
@@ -98,6 +100,7 @@ def _paths(joint: np.ndarray, p: int, alphas: list[float], tolerance: float) -> 
     )  # fmt: skip
 
 
+@one_blas_thread
 def losses(maps: SparseMaps, fitted: Moments, held: Moments | None = None) -> np.ndarray:
     """Half the normalised mean squared error (A, q) of each map on the data behind `held`.
 

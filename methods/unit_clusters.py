@@ -17,6 +17,7 @@ from typing import Literal, NamedTuple, get_args
 import numpy as np
 
 from ..kernels.errors import MissingExtraError, SettingError, ShapeError, unknown_name
+from ..kernels.host_blas import one_blas_thread
 from .linear import solve
 from .moments import Moments
 
@@ -75,6 +76,7 @@ def clusters(
     return labels
 
 
+@one_blas_thread
 def _spectral(alike: np.ndarray, count: int, seed: int) -> np.ndarray:
     try:
         from sklearn.cluster import spectral_clustering  # noqa: PLC0415

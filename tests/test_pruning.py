@@ -81,6 +81,15 @@ def test_equal_magnitudes_still_give_the_exact_number(net):
     assert Magnitude().mask(net, 0.5).sum() == net.num_parameters - round(0.5 * net.num_parameters)
 
 
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_weights_of_a_diverged_network_are_not_pruned(net, bad):
+    net.theta[3] = bad
+    with pytest.raises(errors.NonFiniteError, match="diverged"):
+        one_shot(net, 0.5)
+    with pytest.raises(errors.NonFiniteError, match="diverged"):
+        next_mask(net, np.ones_like(net.theta), 0.2, 0.1)
+
+
 @pytest.mark.parametrize("name", available(study=True))
 def test_every_backend_prunes_the_same(name):
     layers = (Conv2d(4, 3), BatchNorm2d(), GlobalAvgPool(), Linear(3))

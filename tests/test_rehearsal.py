@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from test_memory import network, pairs
 from weightspace.kernels import errors
-from weightspace.methods import AGEM, DERPP, GEM, METHODS, LwF, Naive, Replay, TaskEnd, fit
+from weightspace.methods import AGEM, DERPP, GEM, METHODS, LwF, Naive, Replay, Task, TaskEnd, fit
 from weightspace.methods.fit import Observer
 from weightspace.methods.gem import project
 from weightspace.methods.vectors import inner_products
@@ -279,6 +279,27 @@ def test_lwf_is_the_gradient_of_its_loss(backend, masked):
     rng = np.random.default_rng(0)
     for v in rng.normal(size=(5, net.num_parameters)):
         assert np.isclose((grad - own) @ v, slope(loss, net, v), rtol=1e-6)
+
+
+def test_lwf_tells_two_sure_networks_apart(backend):
+    """Both nearly sure of one class: float32's 1 - p is off by a tenth there, or 0."""
+    net = Network([Linear(4)], (4,), backend=backend)
+    net.theta[:] = 0
+    net.layout.view(net.theta, "0.weight")[...] = np.eye(4)
+    task = Task.from_arrays("all", *[(np.eye(4, dtype=np.float32), np.arange(4))] * 2)
+    logits = np.array([[32.0, 0, 0.5, 1], [28, 2, 1, 0]], np.float32)
+    method = after(LwF(lam=1.0, temperature=2.0), net, [task])
+    net.layout.view(net.theta, "0.weight")[...] = np.eye(4)
+    net.layout.view(net.theta, "0.bias")[...] = [1, 0, 0, 0]
+    grad = np.zeros_like(net.theta)
+    method.see(net, logits, np.zeros(2, np.int64))
+    method.adjust(net, grad)
+    shares = []
+    for z in (logits + np.float32([1, 0, 0, 0]), logits):
+        e = np.exp((z - z.max(axis=1, keepdims=True)) / 2, dtype=np.float64)
+        shares.append(e / e.sum(axis=1, keepdims=True))
+    gap = shares[0] - shares[1]
+    np.testing.assert_allclose(net.layout.view(grad, "0.bias"), gap.sum(axis=0) / 4, rtol=1e-5)
 
 
 def test_lwf_knows_only_classes_that_came_up():

