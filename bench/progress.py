@@ -50,8 +50,7 @@ class Watcher(Observer):
         self._drawn = 0.0
         self._tasks = 0
         self._accuracy = ""
-        self._began = 0.0
-        self.begun = False  # whether a task's training has
+        self.begun: float | None = None  # when the training of a task last did, by `clock`
         # seconds of training, without compiling for it; None where part of it was before
         self.learning: float | None = 0.0
 
@@ -63,12 +62,11 @@ class Watcher(Observer):
             self.console.print(f"{self.label}: going on after step {done_steps:,}")
 
     def task_began(self, task: int) -> None:
-        self.begun = True
-        self._began = clock()
+        self.begun = clock()
 
     def task_learnt(self, task: int) -> None:
-        if self.learning is not None:
-            self.learning += clock() - self._began
+        if self.learning is not None and self.begun is not None:
+            self.learning += clock() - self.begun
 
     def stepped(self, step: int, task: int, loss: float) -> None:
         now = time.monotonic()

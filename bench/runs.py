@@ -293,7 +293,7 @@ def _run_one(
     except OF_THE_PLACE:
         raise
     except WeightspaceError as wrong:
-        if isinstance(wrong, CheckpointError) or not (others or watcher.begun):
+        if isinstance(wrong, CheckpointError) or not (others or watcher.begun is not None):
             raise
         failure = failed(wrong) | _about(plan, variant, seed, stream, identity)
         write_whole(folder / FAILED, json.dumps(failure, indent=1) + "\n")

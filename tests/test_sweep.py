@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import signal
-import struct
 import subprocess
 import sys
 import time
@@ -17,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from reliability.place import write_data
 from rich.console import Console
 from typer.testing import CliRunner
 from weightspace.bench import data, runs
@@ -42,23 +42,10 @@ TINY = (
 QUIET = Console(quiet=True)
 
 
-def write_idx(path: Path, array: np.ndarray) -> None:
-    header = struct.pack(f">I{array.ndim}I", 0x0800 + array.ndim, *array.shape)
-    path.write_bytes(header + array.astype(np.uint8).tobytes())
-
-
 @pytest.fixture(scope="module")
 def images(tmp_path_factory) -> Path:
-    """Small clusters in the format of MNIST, at once to read: each class lights its own pixels."""
-    folder = tmp_path_factory.mktemp("data")
-    rng = np.random.default_rng(0)
-    for part, count in (("train", 200), ("t10k", 60)):
-        y = np.arange(count) % 10
-        x = rng.integers(0, 160, (count, 4, 5))
-        x.reshape(count, 20)[np.arange(count), 2 * y] += 95
-        write_idx(folder / f"{part}-images-idx3-ubyte", x)
-        write_idx(folder / f"{part}-labels-idx1-ubyte", y)
-    return folder
+    """Small clusters in the format of MNIST, at once to read."""
+    return write_data(tmp_path_factory.mktemp("data") / "mnist")
 
 
 def tiny(**more) -> SweepPlan:
