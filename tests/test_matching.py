@@ -33,7 +33,7 @@ def net(request, backend):
 
 @pytest.fixture
 def x(net, rng):
-    return rng.normal(size=(100, *net.input_shape)).astype(np.float32)
+    return rng.normal(size=(100, *net.input_shape)).astype(net.dtype)
 
 
 def test_a_matching_is_the_best_of_all(rng):

@@ -422,7 +422,7 @@ def test_no_preset_asks_for_importances_where_samples_need_each_other():
         (["split-mnist", "--set", "ewc.lambda=3"], errors.UnknownNameError, "lam"),
         (["split-mnist", "--set", "steps"], errors.SettingError, "key=value"),
         (["split-mnist", "--set", "steps=many"], errors.SettingError, "expected int"),
-        (["split-mnist", "--set", "ewc.lam=-1", "-m", "ewc"], errors.SettingError, "0 or more"),
+        (["split-mnist", "--set", "ewc.lam=-1", "-m", "ewc"], errors.SettingError, "at least 0"),
         (["split-mnist", "--set", "data=mnits"], errors.UnknownNameError, "Did you mean 'mnist'"),
         (["split-mnist", "--backend", "gpu"], errors.UnknownNameError, "backend"),
         (["split-mnist", "--set", "stream.classes=2"], errors.UnknownNameError, "classes_per"),

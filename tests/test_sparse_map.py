@@ -29,7 +29,7 @@ def raw_lasso(x, y, alpha):
 
 def test_it_is_lasso_on_raw_activations(rng):
     a, b = small_cnn(0), small_cnn(1)
-    images = rng.normal(size=(120, 8, 8, 2)).astype(np.float32)
+    images = rng.normal(size=(120, 8, 8, 2))
     layers = unit_layers(a)[:2]
     streamed = moments([a, b], images, layers)
     for number, layer in enumerate(layers):

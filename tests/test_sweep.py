@@ -553,7 +553,7 @@ def test_workers_of_another_version_or_with_other_data_are_noticed(serial, image
         (["--grid", "ewc.lam=1,,2"], errors.SettingError, "none of them empty"),
         (["--grid", "ewc.lam=1,2;3"], errors.SettingError, "one value at a time"),
         (["--grid", "ewc.lam=1,x"], errors.SettingError, "expected float"),
-        (["--grid", "ewc.lam=1,-1"], errors.SettingError, "0 or more"),
+        (["--grid", "ewc.lam=1,-1"], errors.SettingError, "at least 0"),
         (["--grid", "lr=1,2", "--random", "lr=log:1:2"], errors.SettingError, "swept twice"),
         (["--grid", "lr=1,2", "--set", "lr=3"], errors.SettingError, "give it once"),
         (["--grid", "ewc.lam=1,2", "-m", "si"], errors.SettingError, "add -m ewc"),
