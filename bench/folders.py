@@ -23,7 +23,7 @@ from . import locks
 from .labels import differences, flat
 from .schema import read_toml
 
-_TEMPORARY = re.compile(r"\.(.+)\.[a-z0-9_]{8}")  # what `write_whole` writes before it renames
+TEMPORARY = re.compile(r"\.(.+)\.[a-z0-9_]{8}")  # what `write_whole` writes before it renames
 
 
 def _always(folder: Path) -> bool:
@@ -76,14 +76,14 @@ class Kind:
         unfinished: only what a killed process has left half-written.
         """
         for path in self.written(out):
-            if not unfinished or _TEMPORARY.fullmatch(path.name):
+            if not unfinished or TEMPORARY.fullmatch(path.name):
                 path.unlink()
                 _prune(path.parent, out)
 
 
 def _meant(path: Path, out: Path) -> str:
     """The path relative to OUT; of a temporary file, that of the file it was to become."""
-    temporary = _TEMPORARY.fullmatch(path.name)
+    temporary = TEMPORARY.fullmatch(path.name)
     name = temporary[1] if temporary else path.name
     return (path.parent.relative_to(out) / name).as_posix()
 
@@ -100,7 +100,7 @@ def _prune(folder: Path, out: Path) -> None:
 
 def is_bare(out: Path, kind: Kind) -> bool:
     """Whether OUT is not there, or holds no file but what a process killed at its start leaves."""
-    left = {path for path in kind.written(out) if _TEMPORARY.fullmatch(path.name)}
+    left = {path for path in kind.written(out) if TEMPORARY.fullmatch(path.name)}
     left.add(out / locks.NAME)
     for folder, inner, names in os.walk(out):
         links = [name for name in inner if os.path.islink(os.path.join(folder, name))]

@@ -16,7 +16,7 @@ import numpy as np
 from ..kernels.errors import CheckpointError, StorageError
 from ..methods import METHODS
 from ..methods.tasks import Scenario
-from .folders import _TEMPORARY, DAMAGED, Kind
+from .folders import DAMAGED, TEMPORARY, Kind
 from .schema import read_json, read_lines, read_toml
 
 CONFIG, SUMMARY, FAILED = "config.toml", "summary.json", "failed.json"
@@ -221,7 +221,7 @@ def _is_run(folder: Path) -> bool:
     if not _SEED.fullmatch(folder.name):
         return False
     if not (folder / CONFIG).is_file():
-        return all(_TEMPORARY.fullmatch(path.name) for path in folder.iterdir())
+        return all(TEMPORARY.fullmatch(path.name) for path in folder.iterdir())
     try:
         return bool(read_config(folder))
     except CheckpointError:
