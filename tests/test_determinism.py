@@ -45,9 +45,24 @@ print(total.hexdigest())
 """
 
 
-def digest(threads: int) -> str:
-    environment = {**os.environ, "NUMBA_NUM_THREADS": str(threads)}
-    command = [sys.executable, "-c", PROGRAM]
+FEW_STEPS = """
+import hashlib, numpy as np
+from weightspace.nnlite import models, optim
+rng = np.random.default_rng(0)
+net = models.mlp((20, 16, 5), activation="tanh", seed=2)
+x, y = rng.random((32, 20), dtype="float32"), rng.integers(0, 5, 32)
+adam = optim.Adam()
+state = adam.state(net.num_parameters, "float32")
+for step in range(1, 6):
+    adam.step(net.ops, net.theta, net.loss_and_grad(x, y)[1], state, step)
+for array in (net.theta, state["m"], state["v"], net.forward(x[:1])):
+    print(hashlib.sha256(array.tobytes()).hexdigest())
+"""
+
+
+def digest(threads: int, program: str = PROGRAM, **more: str) -> str:
+    environment = {**os.environ, "NUMBA_NUM_THREADS": str(threads), **more}
+    command = [sys.executable, "-c", program]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
@@ -58,6 +73,14 @@ def test_threads_do_not_change_a_bit():
     one = digest(1)
     assert digest(2) == one
     assert digest(3) == one, "more threads than cores"
+
+
+def test_a_cold_cache_gives_the_bits_of_a_warm_one(tmp_path):
+    """The process that compiled used to fuse other products and sums than those that came after."""
+    pytest.importorskip("numba", reason="only the cpu backend compiles")
+    cold = digest(2, FEW_STEPS, NUMBA_CACHE_DIR=str(tmp_path))
+    assert any(tmp_path.rglob("*.nbi")), "it compiled, and kept what it had compiled"
+    assert digest(2, FEW_STEPS, NUMBA_CACHE_DIR=str(tmp_path)) == cold
 
 
 def train(backend: str) -> bytes:

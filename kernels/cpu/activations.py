@@ -9,6 +9,7 @@ from numba import prange
 
 from ..codes import IDENTITY, LEAKY_RELU, RELU, SIGMOID, TANH
 from .exponential import exp, tanh
+from .fused import fma
 from .tiles import BLOCK, parallel, pieces, serial
 
 
@@ -51,7 +52,7 @@ def pull(act, slope, y, dy, dx):
     elif act == TANH:
         one = y.dtype.type(1)
         for i in range(y.size):
-            dx[i] = dy[i] * (one - y[i] * y[i])
+            dx[i] = dy[i] * fma(-y[i], y[i], one)
     else:
         one = y.dtype.type(1)
         for i in range(y.size):

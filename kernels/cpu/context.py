@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from numba import prange
 
+from .fused import fma
 from .tiles import parallel, pieces, serial
 
 ROWS = 16  # samples a thread takes at a time
@@ -43,7 +44,7 @@ def context_gradient(x, dy, beta, dc):
         for n in range(x.shape[0]):  # always in the order of the samples
             a, b = x[n, lo:hi], dy[n, lo:hi]
             for i in range(out.size):
-                out[i] += a[i] * b[i]
+                out[i] = fma(a[i], b[i], out[i])
 
 
 @parallel
@@ -53,9 +54,9 @@ def complex_expand(x, c, z):
         re, im = z[n, 0, :features], z[n, 0, features:]
         for i in range(features):
             a = x[n, 0, i]
-            b = x[n, last, i] if last else a * 0
+            b = x[n, last, i] if last else x.dtype.type(0)
             if c is not None:
-                a, b = a * c[0, i] - b * c[1, i], a * c[1, i] + b * c[0, i]
+                a, b = fma(a, c[0, i], -(b * c[1, i])), fma(a, c[1, i], b * c[0, i])
             re[i], im[i] = a, -b
         if z.shape[1] == 2:
             for i in range(features):
@@ -72,7 +73,7 @@ def complex_contract(dz, c, dx):
                 re += dz[n, 1, features + i]
                 im += dz[n, 1, i]
             if c is not None:
-                re, im = re * c[0, i] + im * c[1, i], im * c[0, i] - re * c[1, i]
+                re, im = fma(re, c[0, i], im * c[1, i]), fma(im, c[0, i], -(re * c[1, i]))
             dx[n, 0, i] = re
             if dx.shape[1] == 2:
                 dx[n, 1, i] = im

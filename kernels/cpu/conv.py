@@ -10,6 +10,7 @@ from numba import prange
 
 from .activations import apply, pull
 from .correlate import Correlation, correlate, correlation_room
+from .fused import fma
 from .microkernel import ABSOLUTE, ADD, SQUARE
 from .panels import panel_count, panel_width
 from .products import Window, each_sample, products_room, sum_samples, unpack
@@ -359,7 +360,7 @@ def _signal(x, y, w, stride, padding, work, dw, db):
         for o in range(filters):
             weights, out = w[o, tap // s, tap % s], dw[o, tap // s, tap % s]
             for c in range(channels):
-                out[c] += abs(weights[c]) * total[c]
+                out[c] = fma(abs(weights[c]), total[c], out[c])
     if db is not None:
         flat = y.reshape(-1, filters)
         for p in prange(pieces(filters, ROWS)):

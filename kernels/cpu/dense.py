@@ -12,6 +12,7 @@ from numba import prange
 from .activations import apply, pull
 from .blas import product_nn, product_nt, product_tn, require_rows
 from .context import context_multiply
+from .fused import fma
 from .tiles import BLOCK, ROWS, forward_tile, parallel, pieces, serial, square_tile
 from .vector import combine_rows, dot_rows
 
@@ -190,7 +191,7 @@ def _add_powers(row, power, first, out):
         out[:] = 0
     if power == 2:
         for i in range(out.size):
-            out[i] += row[i] * row[i]
+            out[i] = fma(row[i], row[i], out[i])
     else:
         for i in range(out.size):
             out[i] += abs(row[i])
@@ -226,7 +227,7 @@ def _column_magnitudes(a, out):
 @serial
 def _add_weighted(w, traffic, dw):
     for i in range(dw.size):
-        dw[i] += abs(w[i]) * traffic[i]
+        dw[i] = fma(abs(w[i]), traffic[i], dw[i])
 
 
 @parallel

@@ -17,6 +17,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic, overload
 
+from .fused import fma
 from .tiles import serial
 
 
@@ -111,13 +112,13 @@ def _reduce_of_dtype(x):
     def reduce(x):
         x = least if x < least else x  # this way round, NaN stays NaN
         x = most if x > most else x
-        t = x * log2e + magic
+        t = fma(x, log2e, magic)
         n = t - magic
-        r = (x - n * high) - n * low
+        r = fma(-n, low, fma(-n, high, x))
         p = first
         for c in rest:
-            p = p * r + c
-        return r + p * r * r, _bits(t) - magic_bits
+            p = fma(p, r, c)
+        return fma(p * r, r, r), _bits(t) - magic_bits
 
     return reduce
 
@@ -136,7 +137,7 @@ def expm1_negative(x):
     p, n = _reduce(x)
     half = n >> 1
     scale = _power_of_two(half, x) * _power_of_two(n - half, x)
-    return scale * p + (scale - type(x)(1))
+    return fma(scale, p, scale - type(x)(1))
 
 
 @serial
@@ -187,6 +188,6 @@ def log(x):
     square = s * s
     p = type(x)(0)
     for c in _log_series(x):
-        p = p * square + c
-    value = e * type(x)(math.log(2.0)) + (s + s + (s + s) * square * p)
+        p = fma(p, square, c)
+    value = fma(e, type(x)(math.log(2.0)), fma((s + s) * square, p, s + s))
     return x if math.isnan(x) else value  # the bits of NaN make a number like any other

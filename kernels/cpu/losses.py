@@ -9,6 +9,7 @@ import numpy as np
 from numba import carray, prange
 
 from .exponential import exp, log
+from .fused import fma
 from .scratch import stack_of
 from .tiles import ROWS, parallel, pieces, serial
 
@@ -133,7 +134,7 @@ def softmax_backward(p, u, dz):
         for n in range(b * ROWS, min((b + 1) * ROWS, p.shape[0])):
             mean = p.dtype.type(0)
             for k in range(p.shape[1]):
-                mean += p[n, k] * u[n, k]
+                mean = fma(p[n, k], u[n, k], mean)
             for k in range(p.shape[1]):
                 dz[n, k] = p[n, k] * (u[n, k] - mean)
 
@@ -180,7 +181,7 @@ def squared_error(outputs, targets, loss, doutputs):
             for k in range(outputs.shape[1]):
                 d = outputs[n, k] - targets[n, k]
                 doutputs[n, k] = d
-                total += d * d
+                total = fma(d, d, total)
             loss[n] = half * total
 
 

@@ -11,12 +11,11 @@ from numba import prange
 
 from ..codes import IDENTITY, LEAKY_RELU, RELU
 from .activations import activation_backward, apply, pull
-from .jit import kernel
+from .fused import fma
 from .simd import fill, lanes_in, load_part, store_part, where_positive
 from .tiles import BLOCK, parallel, pieces, serial
 
 PARTS = 64  # of the rows, each with its own sums (2, C)
-exact = kernel()  # every operation rounds, as NumPy's do
 
 
 @serial
@@ -37,7 +36,7 @@ def _add_moments(x, middle, sums):
         for r in range(x.shape[0]):
             d = load_part(one, base, r * channels + c, n) - m
             s = s + d
-            q = q + d * d
+            q = fma(d, d, q)
         store_part(first, c, s, n)
         store_part(second, c, q, n)
 
@@ -61,7 +60,7 @@ def _add_products(x, middle, y, t, slope, plain, product):
                 sign = load_part(one, y.ctypes.data, r * channels + c, n)
                 d = where_positive(sign, d, low * d)
             s = s + d
-            q = q + d * (load_part(one, base, r * channels + c, n) - m)
+            q = fma(d, load_part(one, base, r * channels + c, n) - m, q)
         store_part(first, c, s, n)
         store_part(second, c, q, n)
 
@@ -79,7 +78,8 @@ def _normalise(x, mean, inverse, gamma, shift, y):
             b = load_part(one, shift.ctypes.data, c, n)
         for r in range(x.shape[0]):
             at = r * channels + c
-            store_part(y.ctypes.data, at, (load_part(one, x.ctypes.data, at, n) - m) * a + b, n)
+            value = fma(load_part(one, x.ctypes.data, at, n) - m, a, b)
+            store_part(y.ctypes.data, at, value, n)
 
 
 @parallel
@@ -112,7 +112,7 @@ def norm_statistics(x, sums, mean, var):
     _statistics(x.reshape(-1, x.shape[2]), sums, mean, var)
 
 
-@exact
+@serial
 def _moments(var, mean, eps, keep, share, share_of_var, running_mean, running_var, inverse):
     one = var.dtype.type(1)
     for c in range(var.size):
@@ -197,17 +197,17 @@ def _through(x, mean, inverse, gamma, y, t, slope, sums, tgamma, tshift, lo, hi,
             k = share * load_part(one, sums[0].ctypes.data, c, n)
             f = nothing - a * v * v * (share * load_part(one, sums[1].ctypes.data, c, n))
         if tgamma is not None:
-            f = f + v * load_part(one, tgamma.ctypes.data, c, n)
+            f = fma(v, load_part(one, tgamma.ctypes.data, c, n), f)
             h = load_part(one, tshift.ctypes.data, c, n)
         for r in range(lo, hi):
             at = (stack + r) * channels + c
-            value = (load_part(one, x.ctypes.data, r * channels + c, n) - m) * f + h
+            value = fma(load_part(one, x.ctypes.data, r * channels + c, n) - m, f, h)
             if t is not None:
                 d = load_part(one, t.ctypes.data, at, n)
                 if y is not None:
                     sign = load_part(one, y.ctypes.data, r * channels + c, n)
                     d = where_positive(sign, d, low * d)
-                value = value + a * (d - k)
+                value = fma(a, d - k, value)
             store_part(out.ctypes.data, at, value, n)
 
 
@@ -301,7 +301,10 @@ def norm_sample_grads(x, mean, inverse, dz, dgamma, dshift):
 @serial
 def _add_power(power, values, total):
     for c in range(total.size):
-        total[c] += values[c] * values[c] if power == 2 else abs(values[c])
+        if power == 2:
+            total[c] = fma(values[c], values[c], total[c])
+        else:
+            total[c] += abs(values[c])
 
 
 @parallel
@@ -342,7 +345,7 @@ def _signal(x, mean, inverse, gamma, y, sums, dgamma, dshift):
     for part in range(PARTS):
         for c in range(mean.size):
             dshift[c] += sums[part, 0, c]
-            dgamma[c] += abs(gamma[c]) * inverse[c] * sums[part, 1, c]
+            dgamma[c] = fma(abs(gamma[c]) * inverse[c], sums[part, 1, c], dgamma[c])
 
 
 def norm_signal(x, mean, inverse, gamma, y, sums, dgamma, dshift):

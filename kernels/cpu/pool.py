@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from numba import prange
 
+from .fused import fma
 from .simd import fill, lanes_in, load_part, store_part, store_places, where_larger
 from .tiles import parallel, serial
 
@@ -125,7 +126,7 @@ def average_pool_forward(x, rows, columns, y):
 @serial
 def _share_out(dy, share, pixel):
     for c in range(pixel.size):
-        pixel[c] += share * dy[c]
+        pixel[c] = fma(share, dy[c], pixel[c])
 
 
 @parallel

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from numba import carray, prange
 
 from .correlate import TASKS, copy_window
+from .fused import fma
 from .microkernel import ADD, SET, SQUARE, multiply_rows, rows_of
 from .panels import (
     UNIT,
@@ -115,8 +116,10 @@ def _bias(one, g, dz, way, total, sums):
             sums[o] = total[o]
         elif way == ADD:
             sums[o] += total[o]
+        elif way == SQUARE:
+            sums[o] = fma(total[o], total[o], sums[o])
         else:
-            sums[o] += total[o] * total[o] if way == SQUARE else abs(total[o])
+            sums[o] += abs(total[o])
 
 
 @serial

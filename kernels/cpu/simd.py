@@ -2,8 +2,7 @@
 
 Numba has scalars and arrays; whether a loop over an array becomes vector instructions is LLVM's
 choice, and with thirty-six streams side by side (a Winograd tile) it chooses not to. These few
-functions take the choice away. A `Vector` lives in a register; products and sums of them may be
-contracted into fused multiply-adds, as everywhere in this backend.
+functions take the choice away. A `Vector` lives in a register; `fused.fma` takes them too.
 """
 
 from __future__ import annotations
@@ -21,22 +20,22 @@ from numba.extending import models, overload, register_model
 _FEATURES = llvm.get_host_cpu_features()
 WIDE = bool(_FEATURES.get("avx512f"))
 BYTES = 64 if WIDE else 32  # of a register; on narrower machines LLVM splits it
-_CONTRACT = ("contract",)
+LINE = 64  # bytes of a vector whose lanes are added up in the end: the same sums on every machine
 intrinsic: Any = numba_intrinsic  # its functions lose their first argument: types cannot say so
 
 
 class Vector(types.Type):
-    """The type of a register full of `scalar`."""
+    """The type of `size` bytes full of `scalar`: a register, or a LINE."""
 
-    def __init__(self, scalar: types.Float) -> None:
+    def __init__(self, scalar: types.Float, size: int = BYTES) -> None:
         self.scalar = scalar
-        self.lanes = lanes_of(scalar)
+        self.lanes = lanes_of(scalar, size)
         super().__init__(name=f"Vector({scalar} x {self.lanes})")
 
 
-def lanes_of(scalar: types.Float) -> int:
-    """How many numbers of a Numba float type fill a register."""
-    return BYTES * 8 // scalar.bitwidth
+def lanes_of(scalar: types.Float, size: int = BYTES) -> int:
+    """How many numbers of a Numba float type fill a register, or `size` bytes."""
+    return size * 8 // scalar.bitwidth
 
 
 @register_model(Vector)
@@ -46,9 +45,9 @@ class _VectorModel(models.PrimitiveModel):
         super().__init__(manager, vector, ir.VectorType(element, vector.lanes))
 
 
-def vector_type(context: Any, scalar: types.Float) -> ir.VectorType:
-    """The LLVM type of a register full of `scalar`."""
-    return ir.VectorType(context.get_value_type(scalar), lanes_of(scalar))
+def vector_type(context: Any, scalar: types.Float, size: int = BYTES) -> ir.VectorType:
+    """The LLVM type of a register full of `scalar`, or of `size` bytes."""
+    return ir.VectorType(context.get_value_type(scalar), lanes_of(scalar, size))
 
 
 def call_llvm(
@@ -87,36 +86,66 @@ def _mask(builder: ir.IRBuilder, count: ir.Value, lanes: int) -> ir.Value:
     )
 
 
+def _loader(size: int) -> Any:
+    @intrinsic
+    def read(typing, one, base, index):
+        scalar = one
+
+        def generate(context, builder, signature, arguments):
+            _, base, index = arguments
+            vector = vector_type(context, scalar, size)
+            return builder.load(address(builder, base, index, vector), align=scalar.bitwidth // 8)
+
+        return Vector(scalar, size)(scalar, types.intp, types.intp), generate
+
+    return read
+
+
+def _part_loader(size: int) -> Any:
+    @intrinsic
+    def read(typing, one, base, index, count):
+        scalar = one
+
+        def generate(context, builder, signature, arguments):
+            _, base, index, count = arguments
+            vector = vector_type(context, scalar, size)
+            bits = scalar.bitwidth
+            pointer = address(builder, base, index, vector)
+            align = ir.Constant(ir.IntType(32), bits // 8)
+            zero = ir.Constant(vector, [ir.Constant(vector.element, 0.0)] * vector.count)
+            mask = _mask(builder, count, vector.count)
+            suffix = f"v{vector.count}f{bits}.p0"
+            return call_llvm(builder, "masked.load", vector, [pointer, align, mask, zero], suffix)
+
+        return Vector(scalar, size)(scalar, types.intp, types.intp, types.intp), generate
+
+    return read
+
+
+# The vector at element `index` of the memory at address `base`, of the dtype of `one`; of a part
+# only the first `count` elements are read, and the others are 0.
+load, load_part = _loader(BYTES), _part_loader(BYTES)
+load_line, load_line_part = _loader(LINE), _part_loader(LINE)
+
+
 @intrinsic
-def load(typing, one, base, index):
-    """The vector at element `index` of the memory at address `base`, of the dtype of `one`."""
-    scalar = one
+def lane_sum(typing, vector):
+    """The sum of a vector's lanes: its upper half added to its lower, and so on down to one."""
 
     def generate(context, builder, signature, arguments):
-        _, base, index = arguments
-        vector = vector_type(context, scalar)
-        return builder.load(address(builder, base, index, vector), align=scalar.bitwidth // 8)
+        (value,) = arguments
+        word, count = ir.IntType(32), value.type.count
+        while count > 1:
+            count //= 2
+            lower, upper = (
+                ir.Constant(ir.VectorType(word, count), [*range(lo, lo + count)])
+                for lo in (0, count)
+            )
+            halves = (builder.shuffle_vector(value, value, part) for part in (lower, upper))
+            value = builder.fadd(*halves)
+        return builder.extract_element(value, ir.Constant(word, 0))
 
-    return Vector(scalar)(scalar, types.intp, types.intp), generate
-
-
-@intrinsic
-def load_part(typing, one, base, index, count):
-    """As `load`, of which only the first `count` elements are read; the others are 0."""
-    scalar = one
-
-    def generate(context, builder, signature, arguments):
-        _, base, index, count = arguments
-        vector = vector_type(context, scalar)
-        bits = scalar.bitwidth
-        pointer = address(builder, base, index, vector)
-        align = ir.Constant(ir.IntType(32), bits // 8)
-        zero = ir.Constant(vector, [ir.Constant(vector.element, 0.0)] * vector.count)
-        mask = _mask(builder, count, vector.count)
-        suffix = f"v{vector.count}f{bits}.p0"
-        return call_llvm(builder, "masked.load", vector, [pointer, align, mask, zero], suffix)
-
-    return Vector(scalar)(scalar, types.intp, types.intp, types.intp), generate
+    return vector.scalar(vector), generate
 
 
 @intrinsic
@@ -205,7 +234,7 @@ def _arithmetic(instruction: str) -> Any:
     @intrinsic
     def combine(typing, a, b):
         def generate(context, builder, signature, arguments):
-            return getattr(builder, instruction)(*arguments, flags=_CONTRACT)
+            return getattr(builder, instruction)(*arguments)
 
         return a(a, b), generate
 

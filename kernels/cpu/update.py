@@ -17,6 +17,7 @@ from __future__ import annotations
 import numpy as np
 from numba import carray, prange
 
+from .fused import fma
 from .scratch import stack_of
 from .tiles import BLOCK, parallel, pieces, serial
 
@@ -39,7 +40,7 @@ def _penalised(theta, grad, omega, anchor, lam, g):
         return grad
     else:
         for i in range(g.size):
-            g[i] = grad[i] + lam * omega[i] * (theta[i] - anchor[i])
+            g[i] = fma(lam * omega[i], theta[i] - anchor[i], grad[i])
         return g
 
 
@@ -51,7 +52,7 @@ def _apply(theta, grad, d, path, gain):
             d[i] *= gain[i]
     if path is not None:
         for i in range(d.size):
-            path[i] -= grad[i] * d[i]
+            path[i] = fma(-grad[i], d[i], path[i])
     for i in range(d.size):
         theta[i] += d[i]
 
@@ -78,7 +79,7 @@ def sgd_update(theta, grad, lr, omega, anchor, lam, path, gain):
 @serial
 def _momentum(g, velocity, lr, momentum, d):
     for i in range(d.size):
-        velocity[i] = momentum * velocity[i] + g[i]
+        velocity[i] = fma(momentum, velocity[i], g[i])
         d[i] = -lr * velocity[i]
 
 
@@ -99,9 +100,9 @@ def momentum_update(theta, grad, velocity, lr, momentum, omega, anchor, lam, pat
 @serial
 def _adam(g, m, v, keep1, keep2, take1, take2, size, root, eps, d):
     for i in range(d.size):
-        m[i] = keep1 * m[i] + take1 * g[i]
-        v[i] = keep2 * v[i] + take2 * g[i] * g[i]
-        d[i] = -size * m[i] / (np.sqrt(v[i]) * root + eps)
+        m[i] = fma(keep1, m[i], take1 * g[i])
+        v[i] = fma(keep2, v[i], take2 * g[i] * g[i])
+        d[i] = -size * m[i] / fma(np.sqrt(v[i]), root, eps)
 
 
 @parallel
@@ -124,7 +125,7 @@ def adam_update(theta, grad, m, v, lr, beta1, beta2, eps, step, omega, anchor, l
 @serial
 def _rmsprop(g, square, keep, take, lr, eps, d):
     for i in range(d.size):
-        square[i] = keep * square[i] + take * g[i] * g[i]
+        square[i] = fma(keep, square[i], take * g[i] * g[i])
         d[i] = -lr * g[i] / (np.sqrt(square[i]) + eps)
 
 
@@ -146,7 +147,7 @@ def rmsprop_update(theta, grad, square, lr, alpha, eps, omega, anchor, lam, path
 @serial
 def _add_penalty(theta, omega, anchor, lam, grad):
     for i in range(theta.size):
-        grad[i] += lam * omega[i] * (theta[i] - anchor[i])
+        grad[i] = fma(lam * omega[i], theta[i] - anchor[i], grad[i])
 
 
 @parallel
