@@ -7,11 +7,10 @@ import os
 import resource
 import subprocess
 import sys
-from collections.abc import Callable
 from typing import Any
 
 from . import place
-from .kills import judge, some_moments, whole
+from .kills import NEED_ROOM, before_each, judge, some_moments, whole
 
 NOBODY = 65534
 
@@ -28,7 +27,7 @@ def no_room(what: str, most: int | None = None, seed: int = 0) -> dict[str, Any]
     failures: list[str] = []
     with place.folder() as work:
         data = place.write_data(work / "data")
-        moments = some_moments(what, most, seed)
+        moments = some_moments(what, most, seed, NEED_ROOM)
         for n in moments:
             out = work / f"full-{n}"
             status, said = place.in_fork(place.command(what, data, out), lambda n=n: _fill(n))
@@ -43,17 +42,12 @@ def _fill(n: int) -> None:
     """From the n-th change on, there is no room; what is there can still be removed."""
     left = [n]
 
-    def wrapped(real: Callable) -> Callable:
-        def change(*given: Any, **named: Any) -> Any:
-            left[0] -= 1
-            if left[0] <= 0:
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(given[0]))
-            return real(*given, **named)
+    def fail() -> None:
+        left[0] -= 1
+        if left[0] <= 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-        return change
-
-    for name in ("replace", "rename", "fsync", "mkdir", "truncate", "ftruncate"):
-        setattr(os, name, wrapped(getattr(os, name)))
+    before_each(NEED_ROOM, fail)
 
 
 def small_files(what: str, limit: int = 2048) -> dict[str, Any]:

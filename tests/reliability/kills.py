@@ -22,7 +22,8 @@ import numpy as np
 
 from . import place
 
-CHANGES = ("replace", "rename", "fsync", "mkdir", "rmdir", "unlink", "truncate", "ftruncate")
+NEED_ROOM = ("replace", "rename", "fsync", "mkdir", "truncate", "ftruncate")
+CHANGES = (*NEED_ROOM, "rmdir", "unlink")
 ANSWERED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 FINISHED = "\nopen     file://"  # the last that a command says; then it is no more its to answer
 _PATIENCE = 120  # seconds until a command is taken to hang
@@ -39,22 +40,24 @@ def whole(what: str, draw: bool = False) -> dict[str, Any]:
 
 
 @cache
-def changes(what: str) -> int:
+def changes(what: str, names: tuple[str, ...] = CHANGES) -> int:
     """How many changes an uninterrupted run makes to the disk."""
     with place.folder() as work, tempfile.TemporaryFile() as counter:
         data, handle = place.write_data(work / "data"), counter.fileno()
 
         def count() -> None:
-            before_each_change(lambda: os.write(handle, b"."))
+            before_each(names, lambda: os.write(handle, b"."))
 
         status, said = place.in_fork(place.command(what, data, work / "out"), count)
         assert status == 0, said
         return os.fstat(handle).st_size
 
 
-def some_moments(what: str, most: int | None, seed: int) -> list[int]:
+def some_moments(
+    what: str, most: int | None, seed: int, names: tuple[str, ...] = CHANGES
+) -> list[int]:
     """1, 2, ... up to the number of changes, or `most` of them."""
-    moments = np.arange(1, changes(what) + 1)
+    moments = np.arange(1, changes(what, names) + 1)
     if most is not None and most < len(moments):
         moments = np.sort(np.random.default_rng(seed).choice(moments, most, replace=False))
     return moments.tolist()
@@ -94,10 +97,12 @@ def _die_before(n: int) -> None:
         if left[0] == 0:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    before_each_change(kill)
+    before_each(CHANGES, kill)
 
 
-def before_each_change(call: Any) -> None:
+def before_each(names: tuple[str, ...], call: Any) -> None:
+    """From now on, call `call` before each such change to the disk."""
+
     def wrapped(real: Any) -> Any:
         def change(*given: Any, **named: Any) -> Any:
             call()
@@ -105,7 +110,7 @@ def before_each_change(call: Any) -> None:
 
         return change
 
-    for name in CHANGES:
+    for name in names:
         setattr(os, name, wrapped(getattr(os, name)))
 
 
