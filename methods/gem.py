@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..kernels.errors import ShapeError
+from ..kernels.host_blas import one_blas_thread
 from ..nnlite import Network
 from ..nnlite.optim import Optimizer
 from ..nnlite.workspace import Mode
@@ -111,6 +112,7 @@ class AGEM(_Projection):
             grad -= net.dtype.type(part) * rows[0]
 
 
+@one_blas_thread
 def project(
     gram: np.ndarray,
     inner: np.ndarray,

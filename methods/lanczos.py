@@ -1,7 +1,7 @@
 """The largest eigenvalues of a symmetric operator that is only known by its products.
 
-Lanczos with thick restarts (Wu & Simon 2000), every vector made orthogonal to all others twice, in
-sums whose order does not depend on the threads of a BLAS (ARPACK's would).
+Lanczos with thick restarts (Wu & Simon 2000), every vector made orthogonal to all others twice.
+SciPy's ARPACK would need an extra, and refuses a zero operator and to find all eigenvalues.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Callable
 import numpy as np
 
 from ..kernels.errors import SettingError
+from ..kernels.host_blas import one_blas_thread
 from ..nnlite.init import generator
 from .linear import eigenvectors
 
@@ -19,6 +20,7 @@ _RESTARTS = 300
 _KEY = 0x1A2C
 
 
+@one_blas_thread
 def lanczos(
     product: Callable[[np.ndarray], np.ndarray], size: int, count: int, tolerance: float = 1e-12
 ) -> np.ndarray:
@@ -47,7 +49,7 @@ def lanczos(
         if most == size or (doubt <= tolerance * np.abs(values).max()).all():
             return values[:count].copy()
         kept = count + (most - count) // 2
-        basis[:kept] = np.einsum("jk,jp->kp", vectors[:, :kept], basis)
+        basis[:kept] = vectors[:, :kept].T @ basis
         small[...] = 0
         small[np.arange(kept), np.arange(kept)] = values[:kept]
         basis[kept] = rest / math.sqrt((rest * rest).sum())
@@ -60,8 +62,8 @@ def _apart(w: np.ndarray, basis: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """w's parts along the rows of `basis`, and what is left of it; taken twice."""
     total = np.zeros(len(basis))
     for _ in range(2):
-        along = np.einsum("jp,p->j", basis, w)
-        w = w - np.einsum("j,jp->p", along, basis)
+        along = basis @ w
+        w = w - along @ basis
         total += along
     return total, w
 

@@ -1,4 +1,4 @@
-"""Linear algebra in one order: against NumPy's and SciPy's, and whatever threads a BLAS has."""
+"""Linear algebra against NumPy's and SciPy's, and whatever threads a BLAS has."""
 
 from __future__ import annotations
 
@@ -46,6 +46,12 @@ def test_equal_and_zero_eigenvalues():
     np.testing.assert_allclose(linear.eigenvalues(a), np.sort(np.diag(a)), atol=1e-14)
 
 
+@pytest.mark.parametrize("answer", [linear.eigenvalues, linear.eigenvectors])
+def test_nan_has_no_eigenvalues(answer):
+    with pytest.raises(errors.NonFiniteError, match="no eigenvalues"):
+        answer(np.full((3, 3), np.nan))
+
+
 @pytest.mark.parametrize("size", SIZES)
 def test_solve(size, rng):
     a, b = semi_definite(size, size + 2, rng), rng.normal(size=(size, 3))
@@ -56,6 +62,7 @@ def test_solve(size, rng):
 
 def test_solve_of_dependent_rows_gives_one_of_the_solutions(rng):
     a = semi_definite(90, 20, rng)
+    a[:, 3] = a[3] = 0  # and one that no rounding makes regular
     b = a @ rng.normal(size=90)
     np.testing.assert_allclose(a @ linear.solve(a, b), b, atol=1e-8 * np.abs(b).max())
 
