@@ -231,6 +231,7 @@ def without_locks(*_):
         ("elsewhere", 1, "the machine elsewhere.*cannot see whether it still runs.*remove"),
         (None, 2**22 + 1, None),  # above the most that Linux gives
     ],
+    ids=["ours", "elsewhere", "dead"],
 )
 def test_where_there_are_no_locks_the_process_is_looked_for(tmp_path, monkeypatch, host, pid, said):
     monkeypatch.setattr(locks.fcntl, "flock", without_locks)

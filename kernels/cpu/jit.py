@@ -85,8 +85,9 @@ class _Compiler(CompilerBase):
 def kernel(**options: Any) -> Callable[[Callable[..., Any]], Any]:
     """A decorator: `numba.njit` with these options, the door and the cache.
 
-    The numpy error model lets x / 0 be inf: the check that Python's model puts in front of each
-    division keeps the loop from being vectorised.
+    No fastmath: each operation rounds as it is written, and what is fused says so (`fused.fma`), so
+    that bits do not depend on how LLVM optimises. The numpy error model lets x / 0 be inf: the
+    check that Python's model puts in front of each division keeps the loop from being vectorised.
     """
     compiled = njit(pipeline_class=_Compiler, error_model="numpy", **options)
 
@@ -98,8 +99,6 @@ def kernel(**options: Any) -> Callable[[Callable[..., Any]], Any]:
     return decorate
 
 
-# No fastmath: each operation rounds as it is written, and what is fused says so (`fused.fma`), so
-# that bits do not depend on how LLVM optimises.
 serial = kernel()
 parallel = kernel(parallel=True)
 inlined = kernel(inline="always")
