@@ -61,11 +61,11 @@ class Magnitude:
         """1 where P_p(vector) keeps a parameter, 0 elsewhere: (P,) in the network's dtype.
 
         vector: theta by default. Exactly round(sparsity n) of n candidates become 0 (of each layer,
-        by="layer"); equal magnitudes fall in one order. Raises SettingError outside [0, 1),
-        NonFiniteError where a magnitude is NaN or infinite.
+        by="layer"); equal magnitudes fall in one order, NaN is the largest. Raises SettingError
+        outside [0, 1).
         """
         check_sparsity(sparsity)
-        sizes = _sizes(net.theta if vector is None else vector)
+        sizes = abs(net.theta if vector is None else vector)
         mask = np.ones_like(sizes)
         if self.by == "layer":
             for part in self.groups(net):
@@ -84,7 +84,11 @@ class Magnitude:
         return mask
 
     def project(self, net: Network, sparsity: float) -> np.ndarray:
-        """Set theta to P_p(theta) in place; returns the mask. Raises what `mask` raises."""
+        """Set theta to P_p(theta) in place; returns the mask.
+
+        Raises what `mask` raises, NonFiniteError where theta has diverged.
+        """
+        _check_finite(net.theta)
         mask = self.mask(net, sparsity)
         net.theta *= mask
         return mask
@@ -99,13 +103,11 @@ def check_sparsity(sparsity: float) -> None:
         )
 
 
-def _sizes(theta: np.ndarray) -> np.ndarray:
-    """|theta|, which must be finite: among NaN none is the smallest."""
+def _check_finite(theta: np.ndarray) -> None:
     if not finite(theta):
         raise NonFiniteError(
             "weights that are NaN or infinite cannot be pruned by size: the network has diverged"
         )
-    return abs(theta)
 
 
 def _drop_smallest(sizes: np.ndarray, mask: np.ndarray, share: float) -> None:
@@ -246,7 +248,8 @@ def next_mask(
     """
     names, mask = weight_names(net), net.device.get(mask).copy()
     groups = [[name] for name in names] if by == "layer" else [names[:-1]]
-    sizes = _sizes(net.device.get(net.theta))
+    _check_finite(net.theta)
+    sizes = abs(net.device.get(net.theta))
     for group in groups:
         places = np.concatenate([_survivors(net, mask, name) for name in group])
         count = round((output_rate if group == names[-1:] else rate) * len(places))
