@@ -14,7 +14,7 @@ from typing import Any, Literal, TypedDict
 
 import numpy as np
 
-from ..kernels.errors import DataError, SettingError
+from ..kernels.errors import CheckpointError, DataError, SettingError
 from ..nnlite.files import write_whole
 from .groups import group
 from .run_files import load_runs
@@ -48,9 +48,15 @@ def first_task(folders: Sequence[Path]) -> Curves:
     found: Curves = {}
     for one in group(load_runs(folders)).groups:
         events = [run.evaluations() for run in one.runs]
-        rows = np.array([[e["tasks"][0] for e in event] for event in events], float)
-        if len(rows):
-            found[one.label] = np.array([e["step"] for e in events[0]]), rows
+        steps = {tuple(e["step"] for e in event) for event in events}
+        if len(steps) > 1:
+            raise CheckpointError(
+                f"metrics.jsonl of '{one.label}': trials of the same settings were tested at "
+                "different steps, so one is damaged; do them again"
+            )
+        if steps:
+            rows = np.array([[e["tasks"][0] for e in event] for event in events], float)
+            found[one.label] = np.array(*steps), rows
     return found
 
 

@@ -139,6 +139,8 @@ class Run:
         tasks = len(self.summary["tasks"])
         if any(len(line.get("tasks", ())) != tasks or "task" not in line for line in found):
             raise CheckpointError(f"{path} is damaged: not {tasks} tasks in each line; {_AGAIN}")
+        if {line["task"] for line in found} != set(range(tasks)):  # each was tested as it ended
+            raise CheckpointError(f"{path} is damaged: not all {tasks} tasks were tested; {_AGAIN}")
         return found
 
 

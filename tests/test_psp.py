@@ -141,6 +141,10 @@ def test_a_run_that_turns(tmp_path):
         lines = (tmp_path / label / "seed-0/metrics.jsonl").read_text().splitlines()
         assert [json.loads(line)["step"] for line in lines] == [2, 4, 6]
     assert (tmp_path / "figures/first-task.png").exists()
+    metrics = tmp_path / "psp-Fast-Local-Mix/seed-0/metrics.jsonl"
+    metrics.write_text("")
+    with pytest.raises(errors.CheckpointError, match="not all 1 tasks were tested"):
+        psp_figures.draw_first([tmp_path], tmp_path / "figure.png")
 
 
 # ---- contexts chosen -----------------------------------------------------------------------------
