@@ -112,13 +112,15 @@ def _line(record: Record) -> str:
 
 
 def _write(asked: argparse.Namespace, found: list[Record]) -> None:
-    """The figures, as records of the workbench."""
+    """The figures, as records of the workbench; parts that were not asked for keep theirs."""
     from weightspace.bench import machine, records
 
     about = machine.describe()
+    earlier = records.read(asked.results) if asked.results.exists() else []
+    ran = {one["part"] for one in found}
     made = [records.record("reliability", about, seed=asked.seed, **{
         **one, "failures": len(one["failures"])}) for one in found]  # fmt: skip
-    records.write(asked.results, made)
+    records.write(asked.results, [*(one for one in earlier if one["part"] not in ran), *made])
 
 
 if __name__ == "__main__":
