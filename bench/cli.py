@@ -157,7 +157,8 @@ def _run_plan(plan: Plan) -> bool:
     for note in notes(lines):
         console.print(f"[dim]{escape(note)}[/]", highlight=False)
     if failed:
-        console.print(f"[yellow]{len(failed)} runs came to nothing:[/]")
+        many = "1 run" if len(failed) == 1 else f"{len(failed)} runs"
+        console.print(f"[yellow]{many} came to nothing:[/]")
     for line in failed:
         console.print(f"  {escape(line)}", highlight=False, soft_wrap=True)
     if page is not None:
@@ -289,11 +290,13 @@ def data_fetch(
 
 
 def main() -> None:
-    """The console script: errors that are ours end in one clear line and exit status 2."""
+    """The console script: what a user can mend ends in one clear line, and status 2."""
     try:
         app()
     except WeightspaceError as wrong:
         _fail(str(wrong))
+    except MemoryError as wrong:
+        _fail(f"there is not enough memory: {str(wrong) or 'an allocation failed'}")
     except OSError as wrong:
         _fail(str(StorageError(f"{wrong.strerror or wrong}: {wrong.filename or 'a file'}")))
 

@@ -176,10 +176,13 @@ def read_run(folder: Path) -> Run | None:
 def load_runs(folders: Sequence[Path]) -> list[Run]:
     """All runs that ended, in or under `folders`: by method, strength, label and seed.
 
-    Raises StorageError when none is finished, CheckpointError for a damaged one.
+    Raises StorageError when none is finished or a folder is not there, CheckpointError for a
+    damaged one.
     """
     found = []
     for folder in folders:
+        if not folder.is_dir():
+            raise StorageError(f"{folder} is no folder; name one that `weightspace run` wrote to")
         ended = {path.parent for name in (SUMMARY, FAILED) for path in folder.rglob(name)}
         found += [run for one in sorted(ended) if _is_run_like(one) and (run := read_run(one))]
     if all(run.failed for run in found):

@@ -15,6 +15,7 @@ import numpy as np
 from ..kernels.errors import NonFiniteError, SettingError, ShapeError
 from ..nnlite import Network
 from ..nnlite.losses import CrossEntropy
+from .settings import whole
 
 ROOM = 1 << 29  # bytes that a pass may hold where samples stand alone
 TOGETHER = 1 << 33  # and where they need each other
@@ -26,9 +27,10 @@ def parts(
     """Samples 0..n-1, cut into those that share a pass in mode "eval" of each of `nets`.
 
     At most `batch`, fewer where their buffers would take more than `room` bytes. All of them where
-    a network's samples do not stand alone; SettingError where they would take over 8 GiB.
+    a network's samples do not stand alone; SettingError where they would take over 8 GiB, and for
+    a batch that is no whole number of at least 1.
     """
-    nets = [nets] if isinstance(nets, Network) else nets
+    nets, batch = [nets] if isinstance(nets, Network) else nets, whole("batch", batch)
     if n and any(net.chain.couples("eval") for net in nets):
         needed = max(net.plan(n) for net in nets)
         if needed > TOGETHER:

@@ -94,7 +94,13 @@ def fit(
     check_classifies(net, "fit measures accuracy, which")
     learner: Method = made("method", Naive() if method is None else method, METHODS, Method)
     optimizer = Adam() if optimizer is None else optimizer
-    observer = observer or Observer()
+    observer = Observer() if observer is None else observer
+    if not isinstance(observer, Observer):
+        raise SettingError(f"observer is {observer!r}; give an object of a class of Observer's")
+    if augment is not None and not callable(augment):
+        raise SettingError(f"augment is {augment!r}; give a function of (x, key)")
+    if checkpoint and Path(checkpoint).is_dir():
+        raise SettingError(f"checkpoint {checkpoint} is a folder; it names a file")
     with Stop(observer.stopping) as stop:
         trainer = _Trainer(
             net=learner.wrap(net),

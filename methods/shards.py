@@ -29,6 +29,7 @@ from ..nnlite.checkpoint import (
 )
 from .fip import Metric
 from .importance import fisher, mas, sig
+from .settings import whole
 
 SHARD = 8192  # samples; a multiple of the batch that importances take at a time
 Answer = Callable[..., np.ndarray]
@@ -80,11 +81,12 @@ def sharded(
     name = getattr(question, "__name__", str(question))
     if QUESTIONS.get(name) is not question:
         raise unknown_name("question to shards", name, QUESTIONS)
-    if len(x) == 0 or (y is not None and len(y) != len(x)) or shard < 1:
+    shard = whole("shard", shard)
+    if len(x) == 0 or (y is not None and len(y) != len(x)):
         labels = "no" if y is None else len(y)
         raise ShapeError(
-            f"{len(x)} samples, {labels} labels, shards of {shard}: give at least one sample, a "
-            "label for each or none, and shards of at least one"
+            f"{len(x)} samples, {labels} labels: give at least one sample, and a label for each or "
+            "none"
         )
     if len(x) > shard and net.chain.couples("eval"):
         raise SettingError(

@@ -156,6 +156,8 @@ def as_pair(arrays: Any, what: str) -> Arrays:
 
 def _numbers(value: Any, what: str) -> np.ndarray:
     """`value` as a NumPy array of numbers."""
+    if isinstance(value, np.ma.MaskedArray):
+        raise DtypeError(f"{what}: a masked array, whose mask would be lost; .filled(0) fills")
     try:
         array = np.asarray(value)
     except Exception as wrong:  # whatever the library it comes from has to say

@@ -162,7 +162,8 @@ def get_optimizer(name: str, **settings: Any) -> Optimizer:
     """The optimizer `name` with `settings`. Raises UnknownNameError or SettingError."""
     if not isinstance(name, str) or name not in OPTIMIZERS:
         raise unknown_name("optimizer", name, OPTIMIZERS)
-    try:
-        return OPTIMIZERS[name](**settings)
-    except TypeError as wrong:
-        raise SettingError(f"optimizer '{name}': {wrong}") from None
+    known = [field.name for field in fields(OPTIMIZERS[name])]
+    for setting in settings:
+        if setting not in known:
+            raise unknown_name(f"setting of the optimizer '{name}'", setting, known)
+    return OPTIMIZERS[name](**settings)

@@ -65,6 +65,13 @@ def test_places_in_order(tmp_path, monkeypatch):
     assert len(data.load("mnist", tmp_path / "b" / "mnist").train_y) == 4
 
 
+def test_a_folder_that_is_misspelt_is_not_passed_over(tmp_path, monkeypatch):
+    write_mnist(tmp_path / "mnist")
+    monkeypatch.setenv("WEIGHTSPACE_DATA", str(tmp_path))
+    with pytest.raises(errors.DataNotFoundError, match="msint is no folder"):
+        data.load("mnist", tmp_path / "msint")
+
+
 def test_mnist_is_not_taken_for_fashion(tmp_path, monkeypatch):
     """Their files have the same names."""
     write_mnist(tmp_path / "mnist")

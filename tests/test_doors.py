@@ -131,11 +131,19 @@ def test_numpy_numbers_are_plain_ones_by_the_time_they_are_kept(tmp_path, cls, k
         ({"tasks": []}, "no tasks"),
         ({"tasks": [(TRAIN, TEST)]}, "number 0 is of type tuple, not a Task"),
         ({"tasks": 7}, "number 0 is of type int"),
+        ({"augment": 3}, "augment is 3; give a function"),
+        ({"checkpoint": "/"}, "checkpoint / is a folder"),
         ({"net": "mlp"}, "fit trains a Network; it got 'mlp'"),
     ],
 )  # fmt: skip
 def test_settings_are_refused_before_the_first_step(settings, match):
     refused(match, **settings)
+
+
+def test_an_observer_that_is_none_is_named():
+    for observer in (Observer, print):
+        with pytest.raises(errors.SettingError, match="give an object of a class of Observer's"):
+            fit(small_net(), blobs(), observer=observer, **FEW)
 
 
 def test_a_name_that_is_none_is_told_the_nearest():
@@ -153,6 +161,7 @@ def test_a_name_that_is_none_is_told_the_nearest():
         ((TRAIN[0].astype(str), TRAIN[1]), errors.DtypeError, "inputs are <U"),
         ((TRAIN[0] * 1j, TRAIN[1]), errors.DtypeError, "complex"),
         ((TRAIN[0], TRAIN[1].astype(object)), errors.DtypeError, "labels are object"),
+        ((np.ma.masked_less(TRAIN[0], 0), TRAIN[1]), errors.DtypeError, "mask would be lost"),
     ],
 )  # fmt: skip
 def test_arrays_that_make_no_task_are_named(train, error, match):

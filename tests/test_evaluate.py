@@ -93,6 +93,9 @@ def test_accuracy_compares_labels_with_answers_one_by_one(sorted_set):
             accuracy(net, x, labels)
     with pytest.raises(errors.ShapeError, match="no samples"):
         accuracy(net, x[:0], y[:0])
+    for batch in (-1, 0, 2.5):  # the first answered 0.0: no sample was looked at
+        with pytest.raises(errors.SettingError, match=f"batch is {batch}"):
+            accuracy(net, x, y, batch=batch)
     active = np.array([True, True, False])
     with pytest.raises(errors.LabelError, match=r"30 of 90 labels .*leaves \[0, 1\]"):
         accuracy(net, x, y, active)

@@ -40,3 +40,8 @@ def test_numpy_scalars_become_numbers_that_a_file_can_hold():
     found = optim.Adam(lr=np.float32(0.5), beta1=np.float64(0)).settings()
     assert found == {"name": "adam", "lr": 0.5, "beta1": 0.0, "beta2": 0.999, "eps": 1e-8}
     assert {type(value) for value in found.values()} == {str, float}
+
+
+def test_a_setting_of_another_optimizer_is_named():
+    with pytest.raises(errors.UnknownNameError, match="unknown setting of the optimizer 'adam' 'mom"):
+        optim.get_optimizer("adam", momentum=0.5)

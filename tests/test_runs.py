@@ -311,6 +311,8 @@ def test_a_diverged_run_is_recorded_and_the_rest_goes_on(tmp_path):
     shutil.rmtree(out / "naive")
     with pytest.raises(errors.StorageError, match="no finished run"):
         raise invoke("report", out).exception
+    with pytest.raises(errors.StorageError, match="elsewhere is no folder"):
+        raise invoke("report", tmp_path / "r", tmp_path / "elsewhere").exception
     alone = run(tmp_path / "s", "-m", "ewc", *asked[4:])
     assert alone.exit_code == 1 and "(0 of 1 trials)" in alone.output
 

@@ -107,6 +107,9 @@ def test_refusals(data):
         sharded(importance.sig, net, x[:0])
     with pytest.raises(errors.ShapeError, match="130 samples, 7 labels"):
         sharded(importance.fisher, net, x, y[:7], kind="empirical")
+    for shard in (0, 2.5):
+        with pytest.raises(errors.SettingError, match=f"shard is {shard}"):
+            sharded(importance.sig, net, x, shard=shard)
     with pytest.raises(errors.SettingError, match="no labels"):
         sharded(importance.mas, net, x, y)
     with pytest.raises(errors.SettingError, match="labels y"):

@@ -75,7 +75,15 @@ def candidates(entry: Entry, data_dir: str | os.PathLike[str] | None) -> list[Pa
 
 
 def locate(entry: Entry, data_dir: str | os.PathLike[str] | None) -> Path:
-    """The folder that holds the set. Raises DataNotFoundError, naming every place looked at."""
+    """The folder that holds the set. Raises DataNotFoundError, naming every place looked at.
+
+    A data_dir that is not there is an error, though the set may lie elsewhere: it was misspelt.
+    """
+    if data_dir is not None and not Path(data_dir).is_dir():
+        raise DataNotFoundError(
+            f"the data set '{entry.name}' was not found: {data_dir} is no folder; give its folder "
+            "with --data-dir or in $WEIGHTSPACE_DATA"
+        )
     looked = candidates(entry, data_dir)
     for folder in looked:
         if entry.present(folder):

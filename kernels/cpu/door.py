@@ -26,9 +26,11 @@ from typing import Any
 
 import llvmlite.binding as llvm
 from llvmlite import ir
-from numba.core import types
+from numba.core import config, types
 from numba.core.callwrapper import PyCallWrapper
 from numba.np.ufunc import parallel as numba_threads
+
+from ..errors import SettingError
 
 SMALL = 32_768  # elements of all arrays of a call, below which one thread does it
 THEIRS, OURS = "numba_parallel_for", "weightspace_parallel_for"
@@ -162,8 +164,18 @@ SOURCE = source(llvm.get_process_triple().split("-")[0].lower())
 
 
 def install() -> None:
-    """Start Numba's pool, say how it may be used, and make both known to compiled code by name."""
-    numba_threads._launch_threads()
+    """Start Numba's pool, say how it may be used, and make both known to compiled code by name.
+
+    Raises SettingError where the pool that was asked for cannot be had.
+    """
+    try:
+        numba_threads._launch_threads()
+    except ValueError:
+        asked = config.THREADING_LAYER  # type: ignore[attr-defined]
+        raise SettingError(
+            f"NUMBA_THREADING_LAYER is {asked!r}, of which Numba has no threads here; unset it, or "
+            "set it to workqueue, which is everywhere"
+        ) from None
     if numba_threads.threading_layer() == "workqueue":
         pool[0] = ONE_AT_A_TIME
     llvm.add_symbol("weightspace_pool", ctypes.addressof(pool))

@@ -27,6 +27,7 @@ from ...nnlite.net import Saved
 from ..importance import check_softmax, fisher_rows, probabilities
 from ..lanczos import lanczos
 from ..linear import eigenvalues
+from ..settings import ANY, whole
 from ..vectors import inner, scaled
 
 Space = Literal["softmax-fisher", "logits", "softmax"]
@@ -259,6 +260,7 @@ class Metric:
         told). Raises SettingError for a count below 1, or one that is neither.
         """
         size = self.net.num_parameters
+        count = None if count is None else whole("spectrum's count", count, ANY)
         if count is not None and not 1 <= count <= min(self.rows, size):
             raise SettingError(
                 f"spectrum got count={count}; of {self.rows} rows and {size} weights 1 to "
