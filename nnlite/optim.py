@@ -133,6 +133,8 @@ class Adam(Optimizer):
 
     def step(self, ops, theta, grad, state, count, streams=_NO_STREAMS) -> None:
         _check_vectors(theta, grad, state, streams)
+        if isinstance(count, int | np.integer) and count < 1:  # its correction would divide by 0
+            raise SettingError(f"Adam's step got count={count}; steps are numbered from 1")
         ops.adam_update(
             theta, grad, state["m"], state["v"],
             self.lr, self.beta1, self.beta2, self.eps, count, *streams.tail,
@@ -162,8 +164,10 @@ def get_optimizer(name: str, **settings: Any) -> Optimizer:
     """The optimizer `name` with `settings`. Raises UnknownNameError or SettingError."""
     if not isinstance(name, str) or name not in OPTIMIZERS:
         raise unknown_name("optimizer", name, OPTIMIZERS)
-    known = [field.name for field in fields(OPTIMIZERS[name])]
+    known = [field.name for field in fields(OPTIMIZERS[name])]  # type: ignore[arg-type]
     for setting in settings:
         if setting not in known:
-            raise unknown_name(f"setting of the optimizer '{name}'", setting, known)
+            raise SettingError(
+                f"the optimizer '{name}' has no setting '{setting}'; it has {', '.join(known)}"
+            )
     return OPTIMIZERS[name](**settings)

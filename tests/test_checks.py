@@ -141,8 +141,9 @@ def test_results_go_where_they_can_be_written(verb, x, y):
         ask(net, x, y, [0.0] * size)
     with pytest.raises(errors.DtypeError):
         ask(net, x, y, np.zeros(size, "f"))
-    with pytest.raises(errors.SettingError, match="theta"):
-        ask(net, x, y, net.theta)
+    for over in (net.theta, net.theta[:]):
+        with pytest.raises(errors.SettingError, match="theta"):
+            ask(net, x, y, over)
     ask(net, x, y, np.zeros(size))
 
 

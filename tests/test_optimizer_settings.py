@@ -43,5 +43,15 @@ def test_numpy_scalars_become_numbers_that_a_file_can_hold():
 
 
 def test_a_setting_of_another_optimizer_is_named():
-    with pytest.raises(errors.UnknownNameError, match="unknown setting of the optimizer 'adam' 'mom"):
+    with pytest.raises(errors.SettingError, match="'adam' has no setting 'momentum'; it has lr, b"):
         optim.get_optimizer("adam", momentum=0.5)
+
+
+def test_adam_counts_from_1(backend):
+    from weightspace.kernels import get_backend
+
+    adam, theta = optim.Adam(), np.ones(3, np.float32)
+    state = adam.state(3, np.float32)
+    with pytest.raises(errors.SettingError, match="count=0; steps are numbered from 1"):
+        adam.step(get_backend(backend), theta, theta.copy(), state, 0)
+    np.testing.assert_array_equal(theta, np.ones(3))

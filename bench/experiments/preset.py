@@ -205,6 +205,8 @@ def typed_value(key: str, value: Any, declared: Any) -> Any:
     allowed = [kinds[part] for part in parts if part in kinds] or [str]
     if value is None and "None" in parts:
         return None
+    if isinstance(value, bool) and allowed == [str]:
+        value = str(value).lower()  # a name like the others: the Fisher that is called "true"
     if float in allowed and type(value) is int:
         return float(value)
     if type(value) is float and float in allowed and not math.isfinite(value):
