@@ -228,6 +228,7 @@ def test_normalisation_and_shape():
         ("rotated", "task", {}, errors.SettingError),
         ("split", "domian", {}, errors.SettingError),
         ("permuted", "domain", {"num_tasks": 0}, errors.SettingError),
+        ("permuted", "domain", {"num_tasks": 10**9}, errors.SettingError),
         ("permuted", "domain", {"tasks": 3}, errors.UnknownNameError),
         (None, "domain", {}, errors.UnknownNameError),
         ("permuted", None, {}, errors.SettingError),

@@ -12,12 +12,17 @@ import numpy as np
 
 from ...kernels.errors import DataError, SettingError
 from ...methods.tasks import SCENARIO_MEANING, Arrays, Scenario, Stream, Task
-from ...nnlite.settings import flag
+from ...nnlite.settings import Limit, flag
 from ..data import Dataset
 from .normalise import Normalise, Scaling, check_normalise, reordered, to_float
 
 Transform = Callable[[np.ndarray], np.ndarray]  # images uint8 (N, H, W, C) -> the same, transformed
 Transforms = Transform | tuple[Transform, Transform]  # of both parts, or of training and of test
+
+
+# Permutations, angles and classes of a stream are made before its first task: what is no experiment
+# any more, but a slip of the hand, is named before it fills the memory.
+TASKS = Limit(1, 100_000)
 
 
 def check_scenario(kind: str, given: str, allowed: Sequence[str]) -> None:

@@ -9,6 +9,7 @@ from ...nnlite.init import generator
 from ...nnlite.settings import ANY, flag, whole
 from ..data import Dataset
 from .common import (
+    TASKS,
     Normalise,
     check_normalise,
     check_scenario,
@@ -32,7 +33,7 @@ def make(
     identity_first: the first task is the data as it is. Raises SettingError.
     """
     check_scenario("permuted", scenario, ("domain",))
-    num_tasks = whole("the permuted stream's num_tasks", num_tasks)
+    num_tasks = whole("the permuted stream's num_tasks", num_tasks, TASKS)
     seed = whole("the permuted stream's seed", seed, ANY)
     scaling = check_normalise("permuted", normalise, dataset.input_shape[-1])
     pixels = int(np.prod(dataset.input_shape))

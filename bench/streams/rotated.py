@@ -11,6 +11,7 @@ from ...methods.tasks import Scenario, Stream
 from ...nnlite.settings import real, whole
 from ..data import Dataset
 from .common import (
+    TASKS,
     Normalise,
     Transform,
     check_normalise,
@@ -49,7 +50,7 @@ def make(
     check_scenario("rotated", scenario, ("domain",))
     scaling = check_normalise("rotated", normalise, dataset.input_shape[-1])
     if angles is None:
-        num_tasks = whole("the rotated stream's num_tasks", num_tasks)
+        num_tasks = whole("the rotated stream's num_tasks", num_tasks, TASKS)
         top = real("the rotated stream's max_angle", max_angle)
         angles = [top * i / num_tasks for i in range(num_tasks)]
     else:
