@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMPS := .stamps
+WORKERS ?= 2
 PACKAGING := pyproject.toml setup.cfg
 
 .PHONY: run test test-cuda lint types reliability bench clean help
@@ -13,8 +14,8 @@ help:            ## say what the targets do
 run: $(STAMPS)/run          ## the main job: ten tasks in sequence, six methods, a page to open
 	@$(BIN)/weightspace run permuted-mnist --overwrite
 
-test: $(STAMPS)/dev         ## all tests
-	@$(BIN)/python -m pytest
+test: $(STAMPS)/dev         ## all tests, in two processes: WORKERS=1 for one
+	@$(BIN)/python -m pytest -n $(WORKERS)
 
 test-cuda: $(STAMPS)/cuda   ## the backend "cuda" on this machine's GPU; fails where there is none
 	@WEIGHTSPACE_REQUIRE_CUDA=1 $(BIN)/python -m pytest tests/test_cuda_gpu.py \

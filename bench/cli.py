@@ -61,6 +61,7 @@ def _root(
 
 
 @app.command()
+@stoppable()
 def run(
     experiment: Annotated[str, typer.Argument(help="A preset: `weightspace list` shows them.")],
     method: Annotated[
@@ -99,9 +100,8 @@ def run(
                 f"'{experiment}' has no {'--method' if method else '--retry'}: --set says what it "
                 "compares, and what is missing is done by --resume"
             )
-        with stoppable():
-            _run_study(study.with_settings(settings or []), backend, range(seed, seed + trials),
-                       out, data_dir, resume, overwrite)  # fmt: skip
+        _run_study(study.with_settings(settings or []), backend, range(seed, seed + trials),
+                   out, data_dir, resume, overwrite)  # fmt: skip
         return
     from .experiments import apply_settings, get_preset, variants
     from .locks import held
@@ -121,7 +121,7 @@ def run(
         overwrite,
         retry,
     )
-    with stoppable(), held(plan.out):
+    with held(plan.out):
         failed = _run_plan(plan)
     raise typer.Exit(int(failed))
 

@@ -21,6 +21,7 @@ console = Console()
 Many = list[str] | None
 
 
+@stoppable()
 def sweep(
     experiment: Annotated[str, typer.Argument(help="A preset: `weightspace list` shows them.")],
     grid: Annotated[
@@ -83,7 +84,7 @@ def sweep(
         inner,
     )  # fmt: skip
     folder = out or Path("runs") / f"sweep-{experiment}"
-    with stoppable(), held(folder):
+    with held(folder):
         with make_executor(dask, workers, backend) as executor:
             done = _run(plan, folder, executor, data_dir, resume, overwrite)
         _tell(plan, done, folder)

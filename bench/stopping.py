@@ -15,7 +15,8 @@ from rich.markup import escape
 def stoppable() -> Iterator[None]:
     """Let a signal end the command in a line that says what is kept, and status 128 + its number.
 
-    Within `fit`, and of a sweep, the line is `Interrupted`'s own.
+    Above a command it holds from its first line to its last. Within `fit`, and of a sweep, the line
+    is `Interrupted`'s own.
     """
     from ..methods.stopping import interrupting
 

@@ -132,11 +132,10 @@ class Pool(Executor):
 
     def close(self, stopped: bool = False) -> None:
         """See `Executor`."""
-        processes = list((getattr(self._pool, "_processes", None) or {}).values())
-        self._pool.shutdown(wait=not stopped, cancel_futures=True)
-        for process in processes if stopped else ():
-            process.kill()  # it writes nothing, and may be deaf to anything milder for long
-            process.join()
+        if stopped:  # workers first: their pool then takes itself down in order, and waits for none
+            for process in list((getattr(self._pool, "_processes", None) or {}).values()):
+                process.kill()  # it writes nothing, and may be deaf to anything milder for long
+        self._pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _serve() -> None:
