@@ -1,5 +1,5 @@
 """`python -m weightspace.bench` is the command line, for where the console script is not."""
 
-from .cli import main
+from .cli.app import main
 
 main()

@@ -12,7 +12,7 @@ from typing import Any
 
 import numba
 import numpy as np
-from weightspace.bench import peaks
+from weightspace.bench.speed import peaks
 
 CHUNK, LENGTH, THREADS = 1024, 8_000_000, 2
 

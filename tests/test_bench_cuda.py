@@ -16,18 +16,12 @@ import fake_cupy
 import numpy as np
 import pytest
 from rich.console import Console
-from weightspace.bench import (
-    bench_page,
-    compare,
-    cuda_timing,
-    kernels,
-    machine,
-    peaks_cuda,
-    records,
-    roofline,
-    steps,
-)
-from weightspace.bench.peers import BASELINE, networks, place, problem, select, truth
+from weightspace.bench.speed import before_after as compare
+from weightspace.bench.speed import kernels, machine, peaks_cuda, records, roofline, steps
+from weightspace.bench.speed import page as bench_page
+from weightspace.bench.speed import timing_cuda as cuda_timing
+from weightspace.bench.speed.peers import BASELINE, place, problem, select, truth
+from weightspace.bench.speed.peers import problems as networks
 from weightspace.kernels import available, cuda, reference, spec
 from weightspace.kernels.cuda import cublas, device
 from weightspace.kernels.cuda.device import CupyDevice
@@ -208,7 +202,7 @@ ASKED = [
 @pytest.fixture
 def ours(monkeypatch):
     """weightspace's peer, settled on the host launcher as its worker would settle it."""
-    from weightspace.bench.peers import conv_kernels, weightspace_net
+    from weightspace.bench.speed.peers import conv_kernels, weightspace_net
 
     modules = (conv_kernels, weightspace_net)
     with monkeypatch.context() as settled:
@@ -242,7 +236,7 @@ def test_weightspace_answers_from_the_device(ours, name, network, batch):
 @pytest.fixture
 def expressions(cupy):
     """The peer, with NumPy in CuPy's place: the same functions and operators."""
-    name = "weightspace.bench.peers.cupy_expressions"
+    name = "weightspace.bench.speed.peers.cupy_expressions"
     sys.modules.pop(name, None)
     yield importlib.import_module(name)
     sys.modules.pop(name)

@@ -12,18 +12,10 @@ import numpy as np
 import pytest
 from rich.console import Console
 from typer.testing import CliRunner
-from weightspace.bench import (
-    bench_page,
-    compare,
-    kernels,
-    machine,
-    peaks,
-    records,
-    roofline,
-    scaling,
-    startup,
-)
-from weightspace.bench.cli import app
+from weightspace.bench.cli.app import app
+from weightspace.bench.speed import before_after as compare
+from weightspace.bench.speed import kernels, machine, peaks, records, roofline, scaling, startup
+from weightspace.bench.speed import page as bench_page
 from weightspace.kernels import available, reference, spec
 from weightspace.kernels.errors import DataError, DataNotFoundError, SettingError, UnknownNameError
 
@@ -255,7 +247,7 @@ class Clock:
 
 def test_a_hidden_quadratic_shows(monkeypatch):
     values, clock = (200, 400, 800), Clock()
-    monkeypatch.setattr("weightspace.bench.timing.perf_counter_ns", lambda: clock.now)
+    monkeypatch.setattr("weightspace.bench.speed.timing.perf_counter_ns", lambda: clock.now)
     laws = [
         scaling.Law("honest", "size", 2, values, clock.working(2)),
         scaling.Law("hidden", "size", 1, values, clock.working(2)),

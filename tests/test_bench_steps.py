@@ -13,19 +13,19 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from rich.console import Console
-from weightspace.bench import machine, peaks, records, steps, timing
-from weightspace.bench.peers import (
+from weightspace.bench.speed import machine, peaks, records, steps, timing
+from weightspace.bench.speed.peers import (
     BASELINE,
     REGISTRY,
     PeerSpec,
-    choice,
-    networks,
     problem,
     select,
     truth,
     truth_conv,
 )
-from weightspace.bench.peers.client import Client
+from weightspace.bench.speed.peers import problems as networks
+from weightspace.bench.speed.peers import selection as choice
+from weightspace.bench.speed.peers.client import Client
 from weightspace.kernels.errors import (
     DataError,
     DataNotFoundError,
@@ -341,7 +341,7 @@ def test_truth_of_a_convolution_against_torch():
 def test_truth_of_a_network_against_torch():
     """In float64, the peers' modules and the reference backend: logits, gradients, statistics."""
     torch = pytest.importorskip("torch", reason="torch is not installed: pip install torch")
-    from weightspace.bench.peers import torch_images, torch_net
+    from weightspace.bench.speed.peers import torch_images, torch_net
 
     made = problem.Problem("train-step-sgd", networks.ConvNet("resnet20"), 2).draw()
     a = {name: value.astype(np.float64) for name, value in made.arrays.items() if name != "y"}

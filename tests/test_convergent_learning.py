@@ -7,9 +7,11 @@ import csv
 import numpy as np
 import pytest
 from rich.console import Console
-from weightspace.bench import data, style
+from weightspace.bench import data
 from weightspace.bench.data import Dataset
-from weightspace.bench.studies import STUDIES, StudyPlan, convergent_tables, run_study
+from weightspace.bench.show import style
+from weightspace.bench.studies import STUDIES, StudyPlan, run_study
+from weightspace.bench.studies.convergent import tables as convergent_tables
 from weightspace.bench.studies.page import write_page
 from weightspace.kernels.errors import MissingExtraError, SettingError, UnknownNameError
 from weightspace.methods.activations import unit_layers

@@ -11,10 +11,10 @@ from importlib import resources
 import pytest
 from rich.console import Console
 from typer.testing import CliRunner
-from weightspace.bench import cuda_resources
-from weightspace.bench.cli import app
-from weightspace.bench.cuda_resources import ARCHITECTURES, EXCUSED, FILE, Multiprocessor
-from weightspace.bench.peaks import cores_here
+from weightspace.bench.cli.app import app
+from weightspace.bench.speed import resources as cuda_resources
+from weightspace.bench.speed.peaks import cores_here
+from weightspace.bench.speed.resources import ARCHITECTURES, EXCUSED, FILE, Multiprocessor
 from weightspace.kernels.cuda import SOURCES, nvrtc
 from weightspace.kernels.cuda.launch import THREADS, Source
 from weightspace.kernels.cuda.nvrtc import Resources
@@ -81,7 +81,7 @@ def test_nothing_spills_on_a_large_gpu(source):
         local = max(used.stack, used.spill_stores, used.spill_loads)
         assert not local or name in EXCUSED, (
             f"{name} keeps {local} bytes a thread in local memory; if that is right, say why in "
-            "EXCUSED of bench/cuda_resources.py"
+            "EXCUSED of bench/speed/resources.py"
         )
 
 

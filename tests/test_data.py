@@ -10,9 +10,10 @@ import urllib.request
 
 import numpy as np
 import pytest
-from weightspace.bench import data, runs
+from weightspace.bench import data
 from weightspace.bench.data.cifar import read_records
-from weightspace.bench.experiments import Preset
+from weightspace.bench.runs import run as runs
+from weightspace.bench.runs.preset import Preset
 from weightspace.kernels import errors
 
 

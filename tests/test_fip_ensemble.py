@@ -12,7 +12,7 @@ from rich.console import Console
 from weightspace.bench import data
 from weightspace.bench.data import Dataset
 from weightspace.bench.studies import STUDIES, StudyPlan, find, run_study
-from weightspace.bench.studies.fip_ensemble_tables import summary
+from weightspace.bench.studies.fip_ensemble.tables import summary
 from weightspace.bench.studies.page import write_page
 from weightspace.kernels import errors
 from weightspace.methods import fit

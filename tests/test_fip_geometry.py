@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 from weightspace.bench.studies import STUDIES, StudyPlan, run_study
-from weightspace.bench.studies.fip_geometry import Keeper
+from weightspace.bench.studies.fip_geometry.study import Keeper
 from weightspace.methods.result import Evaluation
 from weightspace.nnlite import BatchNorm2d, Conv2d, Flatten, Linear, Network
 

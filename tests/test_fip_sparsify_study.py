@@ -7,7 +7,7 @@ import csv
 import pytest
 from rich.console import Console
 from weightspace.bench.studies import STUDIES, StudyPlan, run_study
-from weightspace.bench.studies.fip_sparsify_tables import at_level, percent
+from weightspace.bench.studies.fip_sparsify.tables import at_level, percent
 from weightspace.kernels.errors import SettingError, UnknownNameError
 
 SMALL = (

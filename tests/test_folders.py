@@ -10,10 +10,10 @@ import sys
 import threading
 
 import pytest
-from weightspace.bench import locks
-from weightspace.bench.folders import check, claimed, is_bare, write_asked
-from weightspace.bench.locks import held
-from weightspace.bench.run_files import RUNS
+from weightspace.bench.runs.load import RUNS
+from weightspace.bench.store import locks
+from weightspace.bench.store.folders import check, claimed, is_bare, write_asked
+from weightspace.bench.store.locks import held
 from weightspace.bench.studies.study import KIND as STUDIES
 from weightspace.bench.sweep.sweep import SWEEPS
 from weightspace.kernels.errors import CheckpointError, SettingError, StorageError

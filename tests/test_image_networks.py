@@ -268,7 +268,7 @@ TORCH = {
 def test_models_agree_with_torch(name, dtype):
     torch = pytest.importorskip("torch", reason="torch is not installed: pip install torch")
     pytest.importorskip("numba", reason="compares the cpu backend, which needs numba")
-    from weightspace.bench.torch_twin import flat, parameters_of, to_torch, twin
+    from weightspace.bench.speed.torch_twin import flat, parameters_of, to_torch, twin
 
     rng = np.random.default_rng(0)
     net = getattr(models, name)(dtype=dtype, init="he_normal", **TORCH[name])

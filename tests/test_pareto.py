@@ -6,12 +6,13 @@ import math
 from pathlib import Path
 
 import pytest
-from weightspace.bench.experiments import get_preset, variants
-from weightspace.bench.groups import group
-from weightspace.bench.pareto import draw_pareto, front
-from weightspace.bench.report import notes
-from weightspace.bench.run_files import Run
-from weightspace.bench.tables import Line, aggregate
+from weightspace.bench.experiments import get_preset
+from weightspace.bench.runs.groups import group
+from weightspace.bench.runs.load import Run
+from weightspace.bench.runs.pareto import draw_pareto, front
+from weightspace.bench.runs.preset import variants
+from weightspace.bench.runs.report import notes
+from weightspace.bench.runs.tables import Line, aggregate
 from weightspace.methods import METHODS
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 from test_fit import SETTINGS, small_net
-from weightspace.bench import progress
+from weightspace.bench.show import progress
 from weightspace.kernels import compiling
 from weightspace.methods import EWC, fit
 

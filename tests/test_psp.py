@@ -9,11 +9,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from typer.testing import CliRunner
-from weightspace.bench import psp_capacity, psp_choice, psp_figures
-from weightspace.bench.cli import app
-from weightspace.bench.experiments import PRESETS, apply_settings, as_config, variants
-from weightspace.bench.runs import make_augment
+from weightspace.bench.cli.app import app
+from weightspace.bench.experiments import PRESETS
+from weightspace.bench.runs.make import make_augment
+from weightspace.bench.runs.preset import apply_settings, as_config, variants
 from weightspace.bench.streams.rotating import Turner, image_shape
+from weightspace.bench.studies.superposition import capacity as psp_capacity
+from weightspace.bench.studies.superposition import choice as psp_choice
+from weightspace.bench.studies.superposition import figures as psp_figures
 from weightspace.kernels import errors
 from weightspace.methods import Stream, Superposition, fit
 from weightspace.methods.context_choice import best, choose_context, entropies

@@ -15,13 +15,14 @@ import tomllib
 
 import pytest
 from typer.testing import CliRunner
-from weightspace.bench import experiments, locks
-from weightspace.bench.cli import app, main
-from weightspace.bench.groups import group
-from weightspace.bench.networks import find_model
-from weightspace.bench.report import notes
-from weightspace.bench.run_files import load_runs
-from weightspace.bench.tables import aggregate, as_csv, percent
+from weightspace.bench import experiments
+from weightspace.bench.cli.app import app, main
+from weightspace.bench.runs.groups import group
+from weightspace.bench.runs.load import load_runs
+from weightspace.bench.runs.networks import find_model
+from weightspace.bench.runs.report import notes
+from weightspace.bench.runs.tables import aggregate, as_csv, percent
+from weightspace.bench.store import locks
 from weightspace.kernels import errors
 from weightspace.nnlite.optim import SGD
 
@@ -476,7 +477,7 @@ def test_a_folder_that_cannot_be_written(tmp_path):
 
 
 def test_without_matplotlib_the_extra_is_named_before_training(tmp_path, monkeypatch):
-    from weightspace.bench import style
+    from weightspace.bench.show import style
 
     monkeypatch.setattr(style.importlib.util, "find_spec", lambda _: None)
     with pytest.raises(errors.MissingExtraError, match=r"weightspace\[demo\]"):

@@ -6,11 +6,13 @@ import json
 from typing import Literal, NotRequired, TypedDict
 
 import pytest
-from weightspace.bench import bench_page, compare, records
-from weightspace.bench.psp_figures import draw_capacity
-from weightspace.bench.run_files import Event, RunConfig, Summary, read_config, read_summary
-from weightspace.bench.schema import fault, read_json, read_lines, read_toml
+from weightspace.bench.runs.load import Event, RunConfig, Summary, read_config, read_summary
+from weightspace.bench.speed import before_after as compare
+from weightspace.bench.speed import page as bench_page
+from weightspace.bench.speed import records
+from weightspace.bench.store.schema import fault, read_json, read_lines, read_toml
 from weightspace.bench.studies.study import read_rows
+from weightspace.bench.studies.superposition.figures import draw_capacity
 from weightspace.kernels.errors import CheckpointError, DataError
 
 

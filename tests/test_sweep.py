@@ -19,11 +19,12 @@ import pytest
 from reliability.place import write_data
 from rich.console import Console
 from typer.testing import CliRunner
-from weightspace.bench import data, runs
-from weightspace.bench.cli import app
+from weightspace.bench import data
+from weightspace.bench.cli.app import app
 from weightspace.bench.data import Dataset
 from weightspace.bench.data.validation import HeldOut
 from weightspace.bench.experiments import get_preset
+from weightspace.bench.runs import run as runs
 from weightspace.bench.sweep import Dask, Executor, Pool, SweepPlan, figures, read_axes, run_sweep
 from weightspace.bench.sweep import executors as executors_module
 from weightspace.bench.sweep import trials as trials_module

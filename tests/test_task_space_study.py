@@ -12,11 +12,10 @@ from rich.console import Console
 from weightspace.bench import data
 from weightspace.bench.data import Dataset
 from weightspace.bench.studies import StudyPlan, find, run_study
-from weightspace.bench.studies import task_space_figures as figures
-from weightspace.bench.studies import task_space_numbers as numbers
 from weightspace.bench.studies.page import write_page
-from weightspace.bench.studies.task_space_claims import judged
-from weightspace.bench.studies.task_space_lab import Stopwatch, reached
+from weightspace.bench.studies.task_space import figures, numbers
+from weightspace.bench.studies.task_space.claims import judged
+from weightspace.bench.studies.task_space.lab import Stopwatch, reached
 from weightspace.kernels import errors
 from weightspace.methods import fit
 from weightspace.methods.result import Evaluation

@@ -3,6 +3,15 @@
 from __future__ import annotations
 
 from ...kernels.errors import unknown_name
+from ..runs.preset import (
+    Preset,
+    Variant,
+    apply_settings,
+    as_config,
+    config_hash,
+    distinct,
+    variants,
+)
 from . import (
     compare,
     compare_split,
@@ -22,7 +31,6 @@ from . import (
     split_fashion,
     split_mnist,
 )
-from .preset import Preset, Variant, apply_settings, as_config, config_hash, distinct, variants
 
 PRESETS: dict[str, Preset] = {
     module.PRESET.name: module.PRESET

@@ -4,7 +4,7 @@ What a network can reach before anything is asked of its memory: a sanity check 
 BatchNorm and training. The head has the data set's ten outputs.
 """
 
-from .preset import Preset
+from ..runs.preset import Preset
 
 PRESET = Preset(
     name="fashion-cnn",

@@ -8,7 +8,7 @@ running ones would be the last task's. So there is no EWC beside them: its Fishe
 single samples, whose outputs then depend on each other.
 """
 
-from .preset import Preset
+from ..runs.preset import Preset
 
 PRESET = Preset(
     name="fip-cifar100",

@@ -18,7 +18,7 @@ from ...kernels.errors import DataError
 from ...methods.correlation import KINDS, PAIRS, ImportanceProbe
 from ...nnlite import Network
 from ...nnlite.files import write_whole
-from .preset import Preset
+from ..runs.preset import Preset
 
 _LAST = {"samples": 5000, "which": "last"}
 
@@ -85,7 +85,7 @@ def _last_rows(path: Path, kind: str) -> list[tuple[str, str, float]]:
 
 def write_results(probe: ImportanceProbe, net: Network, folder: Path) -> list[Path]:
     """correlations.csv and one surface a pair and kind; returns the figures' paths."""
-    from ..figures import correlation_surfaces
+    from ..runs.figures import correlation_surfaces
 
     layers = [name for name in net.layout if name.endswith(".weight")]
     text = io.StringIO()

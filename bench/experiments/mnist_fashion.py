@@ -6,7 +6,7 @@ what is kept of the first task against what is learnt of the second. It is stabi
 this learning rate a plain penalty of lambda 1000 overshoots its anchor and diverges.
 """
 
-from .preset import Preset
+from ..runs.preset import Preset
 
 PRESET = Preset(
     name="mnist-fashion",

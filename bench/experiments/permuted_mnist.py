@@ -5,7 +5,7 @@
 searched on 19,689 images (bench/results) and serve the embedded ones too.
 """
 
-from .preset import Preset
+from ..runs.preset import Preset
 
 PRESET = Preset(
     name="permuted-mnist",

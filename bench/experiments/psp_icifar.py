@@ -9,7 +9,7 @@ task of RMSprop 1e-3, batch 128, pixels in [-1, 1], nothing augmented. Their "mu
 On two cores a step of ResNet-18 takes seconds: this preset is for a GPU (--backend cuda).
 """
 
-from .preset import Preset
+from ..runs.preset import Preset
 
 PRESET = Preset(
     name="psp-icifar",

@@ -8,10 +8,10 @@ MNIST's mean and deviation, 50 tasks, and contexts of dense layers that are lear
     --set stream.num_tasks=50 --set superposition.kind=binary --set superposition.learned=true
 
 Their Fig. 2 is --set superposition.kind=binary at --set hidden=128,128 up to 2048,2048, each in a
-folder of its own; `python -m weightspace.bench.psp_figures` draws folders of runs.
+folder of its own; `python -m weightspace.bench.studies.superposition.figures` draws folders of runs.
 """
 
-from .preset import Preset
+from ..runs.preset import Preset
 
 PRESET = Preset(
     name="psp-permuted-mnist",

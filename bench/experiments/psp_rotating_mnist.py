@@ -12,7 +12,7 @@ layers; ours are fixed:
     --set hidden=256,256,256 --set optimizer=rmsprop --set lr=1e-4 --set steps=50500
 """
 
-from .preset import Preset
+from ..runs.preset import Preset
 
 _FAST = {"every": 1, "period": 1000}
 

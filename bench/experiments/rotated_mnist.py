@@ -3,7 +3,7 @@
 The strengths were searched on the embedded images: --set ewc.lam=100,300,1000,5000, and so on.
 """
 
-from .preset import Preset
+from ..runs.preset import Preset
 
 PRESET = Preset(
     name="rotated-mnist",

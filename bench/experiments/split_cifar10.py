@@ -4,7 +4,7 @@ The head has ten outputs, masked to the task's pair. Adam 1e-3 reset at each tas
 crops and flips.
 """
 
-from .preset import Preset
+from ..runs.preset import Preset
 
 PRESET = Preset(
     name="split-cifar10",

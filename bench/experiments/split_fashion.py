@@ -3,7 +3,7 @@
 The head has ten outputs, masked to the task's pair. Adam 1e-3 reset at each task, batch 64.
 """
 
-from .preset import Preset
+from ..runs.preset import Preset
 
 PRESET = Preset(
     name="split-fashion",

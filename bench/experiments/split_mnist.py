@@ -4,7 +4,7 @@
 Zenke et al. also start the head at zero; here it is drawn like the rest.
 """
 
-from .preset import Preset
+from ..runs.preset import Preset
 
 PRESET = Preset(
     name="split-mnist",

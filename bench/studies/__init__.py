@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from ...kernels.errors import unknown_name
 from ..experiments import PRESETS
-from . import (
-    convergent_learning,
-    fip_ensemble,
-    fip_geometry,
-    fip_sparsify_lenet,
-    fip_sparsify_resnet20,
-    task_space,
-)
+from .convergent import study as convergent_learning
+from .fip_ensemble import study as fip_ensemble
+from .fip_geometry import study as fip_geometry
+from .fip_sparsify import lenet as fip_sparsify_lenet
+from .fip_sparsify import resnet20 as fip_sparsify_resnet20
 from .study import Part, Row, Study, StudyPlan, Work, run_study
+from .task_space import study as task_space
 
 STUDIES: dict[str, Study] = {
     study.name: study

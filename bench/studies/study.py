@@ -25,11 +25,11 @@ from rich.table import Table
 
 from ...kernels.errors import SettingError, unknown_name
 from ...nnlite.files import write_whole
-from ..experiments.preset import parse_value, split_assignment, typed_value
-from ..folders import DAMAGED, Kind, claimed, write_asked
-from ..progress import make_progress
-from ..runs import as_read, plain, to_toml, versions
-from ..schema import read_lines, read_toml
+from ..runs.preset import parse_value, split_assignment, typed_value
+from ..show.plain import as_read, plain, to_toml, versions
+from ..show.progress import make_progress
+from ..store.folders import DAMAGED, Kind, claimed, write_asked
+from ..store.schema import read_lines, read_toml
 
 Row = dict[str, Any]
 

@@ -20,7 +20,7 @@ from multiprocessing import get_context, parent_process
 from typing import Any
 
 from ...kernels.errors import MissingExtraError, SettingError, WorkerError
-from ..peaks import cores_here
+from ..speed.peaks import cores_here
 
 LIVES = 3  # workers that one task may take with it before it is given up
 _THREADS, _BLAS = (

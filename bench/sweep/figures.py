@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..style import COLOURS, close, pyplot
+from ..show.style import COLOURS, close, pyplot
 from .plan import Candidate, SweepPlan
 from .results import Choice, Results, scores
 from .space import Axis

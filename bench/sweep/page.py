@@ -8,10 +8,8 @@ from pathlib import Path
 
 from rich.table import Table
 
-from .. import report
-from ..report import image
-from ..runs import versions
-from ..studies.page import table_html
+from ..show.page import image, list_html, table_html, write_html
+from ..show.plain import versions
 from .plan import SweepPlan
 
 
@@ -22,7 +20,7 @@ def write_page(
     """OUT/report.html of a finished sweep."""
     body = table_html(told) + image(picture, "validation accuracy against what was swept")
     body += "".join(f"<p><small>{html.escape(note)}</small></p>" for note in notes)
-    body += report.list_html("Came to nothing", failed)
+    body += list_html("Came to nothing", failed)
     body += f"<h2>Asked for</h2><pre>{html.escape(plan.asked())}</pre>"
     title = f"sweep of {plan.experiment}"
-    return report.write_html(out / "report.html", title, [], body, versions())
+    return write_html(out / "report.html", title, [], body, versions())

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 
 from ...kernels.errors import SettingError
 from ..data.validation import HeldOut
-from ..experiments import apply_settings, get_preset, variants
-from ..runs import to_toml
+from ..experiments import get_preset
+from ..runs.preset import apply_settings, variants
+from ..show.plain import to_toml
 from .space import DRAWS, Axis, candidates
 from .trials import Trial
 

@@ -16,7 +16,7 @@ from typing import Any
 from rich.table import Table
 
 from ...kernels.errors import DataError
-from ..tables import known_mean
+from ..runs.tables import known_mean
 from .plan import Candidate, SweepPlan
 from .space import number
 from .trials import Record, Trial

@@ -24,9 +24,9 @@ from rich.console import Console
 
 from ...kernels.errors import CheckpointError, WorkerError
 from ...nnlite.files import write_whole
-from ..folders import DAMAGED, Kind, claimed, write_asked
-from ..progress import make_progress
-from ..schema import read_json, read_lines, read_toml
+from ..show.progress import make_progress
+from ..store.folders import DAMAGED, Kind, claimed, write_asked
+from ..store.schema import read_json, read_lines, read_toml
 from .executors import Executor
 from .plan import SweepPlan
 from .results import Choice, Row, as_csv, as_jsonl, choose, rows

@@ -113,7 +113,7 @@ def _line(record: Record) -> str:
 
 def _write(asked: argparse.Namespace, found: list[Record]) -> None:
     """The figures, as records of the workbench; parts that were not asked for keep theirs."""
-    from weightspace.bench import machine, records
+    from weightspace.bench.speed import machine, records
 
     about = machine.describe()
     earlier = records.read(asked.results) if asked.results.exists() else []

@@ -219,9 +219,9 @@ def main() -> None:
         import atheris
 
         with atheris.instrument_imports(include=["weightspace", "tomllib", "json", "csv"]):
-            import weightspace.bench.cli
+            import weightspace.bench.cli.app
             import weightspace.bench.data
-            import weightspace.bench.report
+            import weightspace.bench.runs.report
             import weightspace.bench.sweep
             import weightspace.nnlite.sparse  # noqa: F401
     place.preload()

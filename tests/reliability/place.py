@@ -106,7 +106,7 @@ def _be_the_command(
     arguments: Sequence[str], prepare: Callable[[], None] | None, draw: bool, output: int
 ) -> None:
     """What a fork does; it does not return."""
-    from weightspace.bench.cli import main
+    from weightspace.bench.cli.app import main
 
     status = 70
     try:
@@ -146,7 +146,7 @@ def preload() -> None:
     import matplotlib
 
     matplotlib.use("Agg")
-    from weightspace.bench.cli import app
+    from weightspace.bench.cli.app import app
 
     with folder() as work, contextlib.redirect_stdout(io.StringIO()):
         data = write_data(work / "data")

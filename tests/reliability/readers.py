@@ -24,7 +24,7 @@ PSP = ("-m", "superposition", "--set", "superposition.kind=binary", "--set", "da
 
 def cli(*arguments: str) -> None:
     """The command line in this process; errors come out as they are."""
-    from weightspace.bench.cli import app
+    from weightspace.bench.cli.app import app
 
     app(list(arguments), standalone_mode=False)
 
@@ -298,7 +298,7 @@ class Metrics(Folder):
             "--out", str(self.out))  # fmt: skip
 
     def use(self) -> None:
-        from weightspace.bench.psp_figures import draw_first
+        from weightspace.bench.studies.superposition.figures import draw_first
 
         draw_first([self.out], self.work / "first.png", turn=4)
         cli("report", str(self.out), "--out", str(self.work / "report.html"))
@@ -338,7 +338,7 @@ class Records(Reader):
     """A file of benchmarks, beside a sound one and in a page."""
 
     def make(self) -> None:
-        from weightspace.bench import records
+        from weightspace.bench.speed import records
 
         about = {"cpu": "a machine", "cores": 2, "versions": {"numpy": "2"}, "load": 0.0}
         made = [

@@ -1,0 +1,279 @@
+"""Preset: everything that defines an experiment, in one flat record that `--set` can change."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+from ...kernels.errors import SettingError, unknown_name
+from ...methods import METHODS, Method
+from ...methods.tasks import Scenario
+from ..show.labels import number
+from ..streams import parameters
+from .networks import model_parameters
+
+
+@dataclass(frozen=True)
+class Preset:
+    """An experiment: data, stream, network, training, and the methods to set side by side.
+
+    steps or epochs are for each task. model: a network of `networks.MODELS`, with its settings;
+    None is the MLP that hidden, activation and slope describe. augment: random crops and flips.
+    turn: training batches turn by 360 degrees in so many steps. `data` may name several sets,
+    joined by "+". `methods` maps a method's name to its settings; the order is the order of the
+    table. cases: lines that one method has by names of their own, each with what it adds to the
+    method's settings. train_limit and test_limit keep the first so many images.
+    """
+
+    name: str
+    summary: str
+    stream: str
+    scenario: Scenario
+    data: str = "mnist-demo"
+    stream_settings: dict[str, Any] = field(default_factory=dict)
+    train_limit: int | None = None
+    test_limit: int | None = None
+    hidden: tuple[int, ...] = (256, 256)
+    activation: str = "relu"
+    slope: float = 0.01
+    model: str | None = None
+    model_settings: dict[str, Any] | None = None
+    init: str = "uniform_fan_in"
+    optimizer: str = "adam"
+    lr: float = 1e-3
+    momentum: float | None = None
+    steps: int | None = None
+    epochs: int | None = None
+    batch_size: int = 128
+    reset_optimizer: bool = False
+    augment: bool | None = None
+    turn: int | None = None
+    eval_every: int = 0
+    methods: dict[str, dict[str, Any]] = field(default_factory=dict)
+    cases: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One line of the table: a method with its settings, under a label of its own."""
+
+    label: str
+    method: str
+    settings: dict[str, Any]
+
+    def build(self) -> Method:
+        """The method object. Raises SettingError or UnknownNameError."""
+        known = _settable(METHODS[self.method])
+        for key in self.settings:
+            if key not in known:
+                raise unknown_name(f"setting of method '{self.method}'", key, known)
+        return METHODS[self.method](**self.settings)
+
+
+def _settable(method: type[Method]) -> dict[str, str]:
+    """The settings of a method, with their declared types."""
+    return {f.name: str(f.type) for f in fields(method) if f.init}
+
+
+_FIXED = {"name", "summary", "methods", "cases", "stream_settings", "model_settings"}
+
+
+def apply_settings(preset: Preset, assignments: list[str]) -> Preset:
+    """The preset after `key=value` assignments.
+
+    A key is a field (`steps=100`, `data=mnist`), `stream.KEY` for the stream, `model.KEY` for the
+    model, or `METHOD.KEY`; a
+    list of numbers for a method's key (`ewc.lam=10,30`) makes a variant of each. Raises
+    UnknownNameError with the nearest key, SettingError for a value of the wrong kind.
+    """
+    for assignment in assignments:
+        preset = _apply(preset, *split_assignment(assignment))
+    return preset
+
+
+def split_assignment(assignment: str, option: str = "--set") -> tuple[str, str]:
+    """(key, text) of `key=value`, given to `option`. Raises SettingError for anything else."""
+    key, equals, text = assignment.partition("=")
+    if not equals or not key or not text:
+        raise SettingError(
+            f"{option} {assignment!r}: write it as key=value, as in {option} steps=100"
+        )
+    return key.strip(), text.strip()
+
+
+def _apply(preset: Preset, key: str, text: str) -> Preset:
+    owner, dot, inner = key.partition(".")
+    if dot and owner == "stream":
+        return _apply_to_stream(preset, inner, text)
+    if dot and owner == "model":
+        return _apply_to_model(preset, inner, text)
+    if dot:
+        return _apply_to_method(preset, owner, inner, text)
+    known = {f.name: f for f in fields(Preset) if f.name not in _FIXED}
+    if key not in known:
+        raise unknown_name("key", key, [*known, "stream.KEY", "model.KEY", "METHOD.KEY"])
+    if key == "hidden":
+        parts = [] if text == "none" else text.split(",")
+        return replace(preset, hidden=tuple(typed_value(key, parse_value(p), "int") for p in parts))
+    if key in ("steps", "epochs"):  # one takes the place of the other
+        preset = replace(preset, steps=None, epochs=None)
+    return replace(preset, **{key: typed_value(key, parse_value(text), known[key].type)})
+
+
+def _apply_to_stream(preset: Preset, key: str, text: str) -> Preset:
+    known = parameters(preset.stream)
+    if key not in known:
+        raise unknown_name(f"setting of the {preset.stream} stream", key, known)
+    declared = known[key]
+    value: Any = None
+    if "Sequence" not in declared and declared != "Normalise":
+        value = typed_value(f"stream.{key}", parse_value(text), declared)
+    elif text != "none":
+        value = [parse_value(part) for part in text.split(",")]
+    return replace(preset, stream_settings={**preset.stream_settings, key: value})
+
+
+def _apply_to_model(preset: Preset, key: str, text: str) -> Preset:
+    if preset.model is None:
+        raise SettingError(
+            f"--set model.{key}: this preset's network is an MLP; set hidden instead"
+        )
+    known = model_parameters(preset.model)
+    if key not in known:
+        raise unknown_name(f"setting of the model {preset.model}", key, known)
+    value = typed_value(f"model.{key}", parse_value(text), known[key])
+    settings = {**(preset.model_settings or {}), key: value}
+    return replace(preset, model_settings=settings)
+
+
+def _apply_to_method(preset: Preset, method: str, key: str, text: str) -> Preset:
+    if method not in METHODS:
+        raise unknown_name("method", method, METHODS)
+    known = _settable(METHODS[method])
+    if key not in known:
+        raise unknown_name(f"setting of method '{method}'", key, known)
+    name = f"{method}.{key}"
+    values = [typed_value(name, parse_value(part), known[key]) for part in text.split(",")]
+    value = values[0] if len(values) == 1 else values
+    settings = {**preset.methods.get(method, {}), key: value}
+    return replace(
+        preset,
+        methods={**preset.methods, method: settings},
+        cases={**preset.cases, method: _without(preset.cases.get(method, {}), key)},
+    )
+
+
+def _without(cases: dict[str, dict[str, Any]], key: str) -> dict[str, dict[str, Any]]:
+    """The cases, none of them with a word on `key`: what a user sets holds for all of them.
+
+    Those that then say the same are one, under the name of one that said no other thing before;
+    where that is all of them, they are the method as it is.
+    """
+    left: dict[str, tuple[str, dict[str, Any]]] = {}
+    for label, settings in cases.items():
+        rest = {name: value for name, value in settings.items() if name != key}
+        said = json.dumps(rest, sort_keys=True)
+        if said not in left or rest == settings:
+            left[said] = label, rest
+    return {} if len(left) == 1 < len(cases) else dict(left.values())
+
+
+def parse_value(text: str) -> Any:
+    """A number, true, false or none where `text` of a setting is one, else `text` itself."""
+    special = {"true": True, "false": False, "none": None}
+    if text.lower() in special:
+        return special[text.lower()]
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def typed_value(key: str, value: Any, declared: Any) -> Any:
+    """`value` if it is of the declared type, an annotation as text; whole numbers pass as floats.
+
+    Names of literal types (PenaltyKind, Literal[...]) stand for strings.
+    """
+    kinds = {"int": int, "float": float, "bool": bool}
+    parts = str(declared).split(" | ")
+    allowed = [kinds[part] for part in parts if part in kinds] or [str]
+    if value is None and "None" in parts:
+        return None
+    if isinstance(value, bool) and allowed == [str]:
+        value = str(value).lower()  # a name like the others: the Fisher that is called "true"
+    if float in allowed and type(value) is int:
+        return float(value)
+    if type(value) is float and float in allowed and not math.isfinite(value):
+        raise SettingError(f"--set {key}={value}: expected float, a finite one")
+    if type(value) not in allowed:
+        wanted = " or ".join(kind.__name__ for kind in allowed)
+        raise SettingError(f"--set {key}={value}: expected {wanted}, got {type(value).__name__}")
+    return value
+
+
+def variants(preset: Preset, chosen: list[str]) -> list[Variant]:
+    """The lines of the table: the chosen methods (none: all), with lists of settings spread out."""
+    for name in chosen:
+        if name not in METHODS:
+            raise unknown_name("method", name, METHODS)
+    made: list[Variant] = []
+    for name in chosen or preset.methods:
+        common = preset.methods.get(name, {})
+        for label, case in (preset.cases.get(name) or {name: {}}).items():
+            made += _spread(label, name, {**common, **case})
+    for variant in made:
+        variant.build()  # a bad setting is reported before anything runs
+    return made
+
+
+def _spread(label: str, method: str, settings: dict[str, Any]) -> list[Variant]:
+    """One line, or one for each value of the setting that is a list."""
+    spread = [key for key, value in settings.items() if isinstance(value, list)]
+    if len(spread) > 1:
+        raise SettingError(f"{method}: only one setting may be a list, got {', '.join(spread)}")
+    if not spread:
+        return [Variant(label, method, settings)]
+    key = spread[0]
+    return [
+        Variant(
+            f"{label} {key}={number(value) if isinstance(value, float) else value}",
+            method,
+            {**settings, key: value},
+        )
+        for value in settings[key]
+    ]
+
+
+def distinct(found: list[Variant]) -> tuple[list[Variant], list[str]]:
+    """The variants without those whose settings an earlier one has, and the labels of these."""
+    kept: dict[str, Variant] = {}
+    twice = []
+    for variant in found:
+        settings = config_hash(variant.build().settings())
+        if kept.setdefault(settings, variant) is not variant:
+            twice.append(variant.label)
+    return list(kept.values()), twice
+
+
+def as_config(preset: Preset, variant: Variant, backend: str, seed: int) -> dict[str, Any]:
+    """Everything that decides the result of one run, as plain values."""
+    config = dataclasses.asdict(preset)
+    del config["summary"], config["methods"], config["cases"]
+    config["hidden"] = list(preset.hidden)
+    return {
+        **{key: value for key, value in config.items() if value is not None},
+        "backend": backend,
+        "seed": seed,
+        "method": variant.build().settings(),
+    }
+
+
+def config_hash(config: dict[str, Any]) -> str:
+    """SHA-256 of a config: equal exactly when the runs are meant to be equal."""
+    return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()

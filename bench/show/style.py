@@ -1,0 +1,79 @@
+"""How figures look and how they are written: quiet axes, colours that all readers tell apart."""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+from pathlib import Path
+from typing import Any
+
+from ...kernels.errors import MissingExtraError
+from ...nnlite.files import write_whole
+
+# Okabe & Ito's palette, black last
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C8C8C", "#000000")
+INK, GRID = "#333333", "#E3E3E3"
+
+
+def require(package: str, extra: str, needed_for: str, module: str | None = None) -> None:
+    """Raise MissingExtraError now, rather than after an hour's training, if it is not installed.
+
+    module: the name that it is imported by, where that is another.
+    """
+    if importlib.util.find_spec(module or package) is None:
+        raise MissingExtraError(package, extra, needed_for)
+
+
+def require_matplotlib() -> None:
+    """`require` what draws figures."""
+    require("matplotlib", "demo", "a run's figures")
+
+
+def pyplot() -> Any:
+    """matplotlib without a display. Raises MissingExtraError when it is not installed."""
+    require_matplotlib()
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    plt.rcParams.update(
+        {
+            "figure.dpi": 130,
+            "font.size": 10,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.edgecolor": INK,
+            "axes.labelcolor": INK,
+            "axes.titleweight": "bold",
+            "axes.titlelocation": "left",
+            "axes.grid": True,
+            "axes.axisbelow": True,
+            "grid.color": GRID,
+            "xtick.color": INK,
+            "ytick.color": INK,
+            "legend.frameon": False,
+        }
+    )
+    return plt
+
+
+def save(plt: Any, figure: Any, path: Path) -> Path:
+    """Write the figure whole or not at all, as the PNG or SVG that its name asks for.
+
+    Without a date and with fixed names inside, so that equal runs give equal bytes.
+    """
+    kind = path.suffix.lstrip(".")
+    metadata = {"png": {"Software": None}, "svg": {"Date": None}}[kind]
+    buffer = io.BytesIO()
+    with plt.rc_context({"svg.hashsalt": "weightspace", "svg.fonttype": "none"}):
+        figure.savefig(buffer, format=kind, bbox_inches="tight", metadata=metadata)
+    write_whole(path, buffer.getvalue())
+    return path
+
+
+def close(plt: Any, figure: Any, path: Path) -> Path:
+    """`save`, for a figure that is then done with."""
+    save(plt, figure, path)
+    plt.close(figure)
+    return path

@@ -1,0 +1,69 @@
+"""The peers that whole operations are timed against, each run in a process of its own.
+
+`REGISTRY` names them; `worker` is the process, `client` its handle on this side, `problem` and
+`networks` what they are all given, `choice` which of it, and `truth` what they must answer. A
+peer's module has `settings()` (how the peer runs: device, threads, versions, flags) and a table for
+each kind of network: OPERATIONS for MLPs, CONVOLUTIONS for single convolutions, NETWORKS for
+convolutional networks. A table goes from an operation's name to its variants, each a label and a
+function of a `Problem`; one that is missing has no operations, and a sentence in the place of one
+says why. Where a peer's calls only queue their work, its module has `wait()`. It is imported in the
+worker only, and computes where `place` says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from ....kernels.errors import unknown_name
+
+BASELINE = "weightspace"
+
+
+@dataclass(frozen=True)
+class PeerSpec:
+    """A peer: its name, the module that implements it, the groups it can be asked for by, and
+    what it can compute on ("cpu", "cuda")."""
+
+    name: str
+    module: str
+    groups: tuple[str, ...] = ()
+    places: tuple[str, ...] = ("cpu",)
+
+
+_BOTH = ("cpu", "cuda")
+REGISTRY = {
+    spec.name: spec
+    for spec in (
+        PeerSpec(BASELINE, f"{__name__}.weightspace_net", (), _BOTH),
+        PeerSpec("torch-eager", f"{__name__}.torch_eager", ("torch",), _BOTH),
+        PeerSpec("torch-compile", f"{__name__}.torch_compile", ("torch",), _BOTH),
+        PeerSpec("torch-func", f"{__name__}.torch_func", ("torch",), _BOTH),
+        PeerSpec("backpack", f"{__name__}.torch_backpack", ("torch",), _BOTH),
+        PeerSpec("jax", f"{__name__}.jax_jit"),
+        PeerSpec("cupy", f"{__name__}.cupy_expressions", (), ("cuda",)),
+    )
+}
+
+
+def select(names: Iterable[str | PeerSpec] | None, backend: str = "cpu") -> list[PeerSpec]:
+    """The peers of these names or groups ("torch" is all that run on torch), weightspace first.
+
+    None means all. Weightspace is always among them: it is what the others are compared with,
+    unless a PeerSpec of that name is given in its place. backend: what they are to compute on (see
+    `place`); those that cannot are left out. Raises UnknownNameError.
+    """
+    where = "cuda" if backend == "cuda" else "cpu"
+    fit = {name: spec for name, spec in REGISTRY.items() if where in spec.places}
+    known = {*fit, *(group for spec in fit.values() for group in spec.groups)}
+    chosen: dict[str, PeerSpec] = {BASELINE: REGISTRY[BASELINE]}
+    for name in fit if names is None else names:
+        if isinstance(name, PeerSpec):
+            chosen[name.name] = name
+            continue
+        if name not in known:
+            raise unknown_name("peer", name, known)
+        chosen |= {
+            spec.name: spec for spec in fit.values() if name == spec.name or name in spec.groups
+        }
+    return list(chosen.values())

@@ -1,0 +1,216 @@
+"""The claims of Campbell et al. (2018), each with a criterion, put to the rows of a run.
+
+A claim is "reproduced", "in part", "not reproduced" or "not testable"; the numbers stand beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+
+from ....methods.correlation import spearman
+from ..study import Row
+from . import numbers
+
+TURNED = ("inv", "fliplr", "flipud", "rot90")  # those that begin with the inverted image
+YES, PART, NO, OPEN = "reproduced", "in part", "not reproduced", "not testable"
+Answer = tuple[str, str]  # the verdict, and the numbers behind it
+
+
+def _verdict(right: Any, partly: Any = False) -> str:
+    """In words, of what is true or not."""
+    return YES if right else PART if partly else NO
+
+
+def _alike(rows: Sequence[Row]) -> Answer | None:
+    """All correlations among the four are above 0."""
+    r = numbers.similarity(rows)
+    if r is None or not r.has(*TURNED):
+        return None
+    values = [r(a, b) for a, b in combinations(TURNED, 2)]
+    return _verdict(min(values) > 0), f"r from {min(values):.2f} to {max(values):.2f}"
+
+
+def _against(rows: Sequence[Row]) -> Answer | None:
+    """All correlations of the four with the original are below 0."""
+    r = numbers.similarity(rows)
+    if r is None or not r.has("orig", *TURNED):
+        return None
+    told = ", ".join(f"{name} {r('orig', name):.2f}" for name in TURNED)
+    return _verdict(all(r("orig", name) < 0 for name in TURNED)), told
+
+
+def _three(rows: Sequence[Row]) -> Answer | None:
+    """All three correlations are below 0."""
+    r = numbers.similarity(rows)
+    if r is None or not r.has("orig", "rot90", "cutud"):
+        return None
+    values = {f"{a}-{b}": r(a, b) for a, b in combinations(("orig", "rot90", "cutud"), 2)}
+    told = ", ".join(f"{name} {value:.2f}" for name, value in values.items())
+    return _verdict(max(values.values()) < 0, min(values.values()) < 0), told
+
+
+def _original_goes(rows: Sequence[Row]) -> Answer | None:
+    """It loses more than half of its accuracy."""
+    found = numbers.beside_published(rows)
+    if found is None:
+        return None
+    before, after = found[0][0, 0], found[0][1, 0]
+    told = f"{before:.2f} to {after:.2f} (published: 0.92 to 0.24)"
+    return _verdict(after < before / 2, after < before), told
+
+
+def _check_spares(rows: Sequence[Row]) -> Answer | None:
+    """It loses at most 0.05."""
+    found = numbers.beside_published(rows)
+    if found is None:
+        return None
+    before, after = found[0][3, 3], found[0][4, 3]
+    told = f"{before:.2f} to {after:.2f} (published: 0.98 to 0.97)"
+    return _verdict(before - after <= 0.05), told
+
+
+def _columns_stay(rows: Sequence[Row]) -> Answer | None:
+    """At the end all three are at 0.7 or more (published: 0.75, 0.71, 0.82)."""
+    found = numbers.beside_published(rows)
+    if found is None:
+        return None
+    ends = found[0][-1, 4:7]
+    told = ", ".join(
+        f"{name} {value:.2f}" for name, value in zip(("check", "inv", "cutud"), ends, strict=True)
+    )
+    return _verdict(ends.min() >= 0.7, ends.max() >= 0.7), told
+
+
+def _same_order(rows: Sequence[Row]) -> Answer | None:
+    """Spearman's correlation over the 28 values below the diagonal is 0.5 or more."""
+    found = numbers.beside_published(rows)
+    if found is None:
+        return None
+    below = np.tri(len(found[0]), k=-1, dtype=bool)
+    rho = spearman(found[0][below], found[1][below])
+    means = f"means {found[0][below].mean():.2f} and {found[1][below].mean():.2f}"
+    return _verdict(rho >= 0.5, rho > 0.2), f"rank correlation {rho:.2f}; {means}"
+
+
+def _forgetting(rows: Sequence[Row]) -> Answer | None:
+    """The slope is below 0 in the middle 95 % of the bootstrap."""
+    found = numbers.pairs(rows)
+    told = numbers.predictions(found) if found is not None else {}
+    if not told:
+        return None
+    line = told[numbers.PIXELS].line
+    text = f"r {line.pearson:.2f} [{line.low:.2f}, {line.high:.2f}], R2 {line.r2:.2f}"
+    return _verdict(line.high < 0, line.pearson < 0), text
+
+
+def _six_times(rows: Sequence[Row]) -> Answer | None:
+    """For some B, anti-correlated tasks before it cost 6 times the steps of correlated ones; in
+    part: they cost more for the median B. Means over A; a time counts as one interval at least, and
+    as all steps given where B was never learnt."""
+    found = numbers.pairs(rows)
+    if found is None:
+        return None
+    alike, _, against = numbers.by_likeness(found).values()
+    every = _interval(rows)
+    ratios = {}
+    for b, name in enumerate(found.sets):
+        steps = np.where(np.isfinite(found["steps_to"]), found["steps_to"], found["given"])
+        steps = np.maximum(steps, every)
+        mine = found.index[:, 1] == b
+        if (mine & alike).any() and (mine & against).any():
+            ratios[name] = steps[mine & against].mean() / steps[mine & alike].mean()
+    if not ratios:
+        return None
+    most, middle = max(ratios, key=lambda name: ratios[name]), np.median([*ratios.values()])
+    told = f"{ratios[most]:.1f} times for {most}, {middle:.1f} for the median of {len(ratios)} sets"
+    return _verdict(ratios[most] >= 6, middle > 1), told
+
+
+def _interval(rows: Sequence[Row]) -> int:
+    """Steps between tests: the first of any curve."""
+    found = numbers.of(rows, "isolated")
+    return int(found[0]["curve"][0][0]) if found else 1
+
+
+def _correlated_in_scheme(rows: Sequence[Row]) -> Answer | None:
+    """What rot90 loses to inv, right after it, is less than what inv loses to orig and orig to
+    rot90 in the same way, on average; in part: less than one of them."""
+    scheme = "rot90+inv+orig"
+    if scheme not in numbers.schemes(rows):
+        return None
+    names = scheme.split("+")
+    found = numbers.visits(rows, scheme, min(numbers.by_lam(rows, scheme, numbers.at_the_end)))
+    if len(found) <= len(names):
+        return None
+    pairs = (("rot90", "inv"), ("inv", "orig"), ("orig", "rot90"))
+    near, *far = (100 * numbers.drop(found, names, lost, to) for lost, to in pairs)
+    told = ", ".join(
+        f"{lost} to {to} {points:.1f}"
+        for (lost, to), points in zip(pairs, (near, *far), strict=True)
+    )
+    return _verdict(near < sum(far) / len(far), near < max(far)), f"points lost a visit: {told}"
+
+
+def _rounds_help(rows: Sequence[Row]) -> Answer | None:
+    """The mean over a scheme's tasks is higher after the last round than after the first, naively,
+    in all schemes; in part: in most."""
+    gains = {}
+    for scheme in numbers.schemes(rows):
+        lam = min(numbers.by_lam(rows, scheme, numbers.at_the_end))
+        found = numbers.visits(rows, scheme, lam)
+        gains[scheme] = 100 * (found[-1].mean() - found[found.shape[1] - 1].mean())
+    if not gains:
+        return None
+    told = ", ".join(f"{scheme} {gain:+.1f}" for scheme, gain in gains.items())
+    up = [gain > 0 for gain in gains.values()]
+    return _verdict(all(up), sum(up) > len(up) / 2), told + " points"
+
+
+def _si_helps(rows: Sequence[Row]) -> Answer | None:
+    """The best lam above 0 beats 0 at the ends of rounds, in all schemes; in part: in most."""
+    gains = {}
+    for scheme in numbers.schemes(rows):
+        found = numbers.by_lam(rows, scheme, numbers.throughout)
+        held = {lam: np.mean(values) for lam, values in found.items() if lam > 0}
+        if held and 0.0 in found:
+            best = max(held, key=lambda lam: held[lam])
+            gains[scheme] = (100 * (held[best] - np.mean(found[0.0])), best)
+    if not gains:
+        return None
+    told = ", ".join(f"{name} {gain:+.1f} (lam {lam:g})" for name, (gain, lam) in gains.items())
+    up = [gain > 0 for gain, _ in gains.values()]
+    return _verdict(all(up), sum(up) > len(up) / 2), told + " points"
+
+
+def _never(why: str) -> Callable[[Sequence[Row]], Answer]:
+    return lambda rows: (OPEN, why)
+
+
+CLAIMS: tuple[tuple[str, Callable[[Sequence[Row]], Answer | None]], ...] = (
+    ("inv, fliplr, flipud and rot90 correlate with one another", _alike),
+    ("they correlate against the original", _against),
+    ("orig, rot90 and cutud are anti-correlated, all three", _three),
+    ("figure 12: the values for Larochelle's sets", _never("the files are gone: regenerated here")),
+    ("sequence: rot90 wipes out the original", _original_goes),
+    ("sequence: check leaves flipud as it was", _check_spares),
+    ("sequence: check, inv and cutud stay high to the end", _columns_stay),
+    ("sequence: R in the published order", _same_order),
+    ("a CNN that learns inv after rot90 has 75 % of orig again",
+     _never("one log of a convolutional network; this one is an MLP")),
+    ("the more alike two tasks, the less the first is forgotten", _forgetting),
+    ("anti-correlated tasks take up to 6 times longer", _six_times),
+    ("240 ms against 30 to 60 ms", _never("no protocol, network or machine is stated")),
+    ("schemes: correlated tasks preserve each other", _correlated_in_scheme),
+    ("schemes: accuracy rises from round to round", _rounds_help),
+    ("schemes: Synaptic Intelligence helps", _si_helps),
+)  # fmt: skip
+
+
+def judged(rows: Sequence[Row]) -> list[tuple[str, str, str]]:
+    """(claim, verdict, numbers) of all claims; those whose parts did not run are not testable."""
+    missing = (OPEN, "this run has no rows about it")
+    return [(claim, *(judge(rows) or missing)) for claim, judge in CLAIMS]

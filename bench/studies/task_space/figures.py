@@ -1,0 +1,224 @@
+"""Figures of the study `task-space`: what is forgotten, and what told it.
+
+Pictures of the sets and their likeness are in `task_space_pictures`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...show.style import COLOURS, GRID, INK, close, pyplot
+from ..study import Row
+from . import numbers, pictures
+from .tables import write_csv
+
+_LAM = (INK, COLOURS[5], COLOURS[0], COLOURS[2], COLOURS[4], COLOURS[3])
+_LIKE = (COLOURS[0], COLOURS[6], COLOURS[1])  # correlated, neither, anti-correlated
+
+
+def draw(rows: Sequence[Row], folder: Path) -> list[Path]:
+    """Every figure that the rows have numbers for; OUT/pairs.csv beside them."""
+    if numbers.of(rows, "pair"):
+        write_csv(rows, folder.parent / "pairs.csv")
+    made = (
+        ("correlations", pictures.draw_correlations), ("digits", pictures.draw_digits),
+        ("means", pictures.draw_means), ("dendrogram", pictures.draw_dendrogram),
+        ("accuracies", draw_accuracies), ("schemes", draw_schemes), ("si", draw_si),
+        ("forgetting", draw_forgetting), ("predictors", draw_predictors), ("times", draw_times),
+        ("weights", pictures.draw_weights),
+    )  # fmt: skip
+    found = (make(rows, folder / f"{name}.png") for name, make in made)
+    return [path for path in found if path is not None]
+
+
+def draw_accuracies(rows: Sequence[Row], path: Path) -> Path | None:
+    """Each set alone, and R of the naive sequence beside the published one."""
+    alone, order = numbers.of(rows, "isolated"), numbers.sequence(rows)
+    if not alone or order is None:
+        return None
+    plt = pyplot()
+    both = numbers.beside_published(rows)
+    figure, axes = plt.subplots(
+        1, 3 if both else 2, figsize=(15 if both else 10.5, 4.6), layout="constrained",
+        gridspec_kw={"width_ratios": [1, 1.25, 1.25][: 3 if both else 2]},
+    )  # fmt: skip
+    names = list(dict.fromkeys(row["set"] for row in alone))
+    values = [numbers.averaged(numbers.of(alone, "isolated", set=n), "accuracy") for n in names]
+    axes[0].barh(names[::-1], 100 * np.array(values[::-1]), color=COLOURS[0], height=0.7)
+    axes[0].set(xlabel="test accuracy, %", xlim=(0, 100))
+    axes[0].grid(axis="y", visible=False)
+    axes[0].set_title("Each set alone")
+    matrices = [order[1], *([both[1]] if both else [])]
+    titles = ("In sequence: after each (row), on each", "The authors' numbers")
+    for ax, matrix, title in zip(axes[1:], matrices, titles, strict=False):
+        pictures.matrix(ax, 100 * matrix, order[0], "Blues", (0, 100), "{:.0f}", size=8)
+        ax.set_title(title)
+    return close(plt, figure, path)
+
+
+def draw_schemes(rows: Sequence[Row], path: Path) -> Path | None:
+    """Accuracy on each task of each scheme, visit after visit, naively."""
+    found = numbers.schemes(rows)
+    if not found:
+        return None
+    plt = pyplot()
+    figure, axes = plt.subplots(
+        len(found), 1, figsize=(10, 2.4 * len(found)), squeeze=False, sharey=True,
+        layout="constrained",
+    )  # fmt: skip
+    for ax, scheme in zip(axes[:, 0], found, strict=True):
+        lam = min(numbers.by_lam(rows, scheme, numbers.at_the_end))
+        names = scheme.split("+")
+        curves = 100 * numbers.visits(rows, scheme, lam)
+        at = np.arange(1, len(curves) + 1)
+        for number, name in enumerate(names):
+            mine = at[number :: len(names)]
+            ax.plot(at, curves[:, number], color=COLOURS[number], lw=1.2, label=name)
+            ax.plot(mine, curves[mine - 1, number], "o", ms=4, color=COLOURS[number])
+        ax.set_xticks(at[:: len(names)], [str(i + 1) for i in range(len(at[:: len(names)]))])
+        ax.set(ylim=(0, 102), ylabel="accuracy, %")
+        ax.set_title(" + ".join(names), fontsize=10)
+        ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=9)
+    axes[-1, 0].set_xlabel("round; a dot where the task itself was visited")
+    return close(plt, figure, path)
+
+
+def draw_si(rows: Sequence[Row], path: Path) -> Path | None:
+    """Bars: mean accuracy over a scheme's tasks at the ends of rounds, by lam; dots: seeds."""
+    found = numbers.schemes(rows)
+    if not found:
+        return None
+    plt = pyplot()
+    figure, both = plt.subplots(
+        2, 1, figsize=(10, 6), sharex=True, layout="constrained"
+    )  # fmt: skip
+    measures = (numbers.throughout, numbers.at_the_end)
+    titles = ("Mean over the ends of all rounds", "After the last round")
+    for ax, measure, title in zip(both, measures, titles, strict=True):
+        for place, scheme in enumerate(found):
+            values = numbers.by_lam(rows, scheme, measure)
+            width = 0.8 / len(values)
+            for number, (lam, seeds) in enumerate(values.items()):
+                x = place + (number - (len(values) - 1) / 2) * width
+                label = (f"SI, lam {lam:g}" if lam else "naive") if not place else None
+                ax.bar(x, 100 * np.mean(seeds), 0.92 * width, color=_LAM[number % len(_LAM)],
+                       label=label)  # fmt: skip
+                if len(seeds) > 1:
+                    ax.plot([x] * len(seeds), 100 * np.array(seeds), ".", color="black", ms=4)
+        ax.set(ylim=(0, 100), ylabel="accuracy, %")
+        ax.grid(axis="x", visible=False)
+        ax.set_title(title, fontsize=10)
+    labels = [scheme.replace("+", " + ") for scheme in found]
+    both[1].set_xticks(range(len(found)), [_wrapped(label) for label in labels])
+    both[0].legend(ncols=4, fontsize=9, loc="upper left", bbox_to_anchor=(0.0, 1.32))
+    return close(plt, figure, path)
+
+
+def _wrapped(label: str, width: int = 24) -> str:
+    """A long label in lines."""
+    lines = [""]
+    for word in label.split(" + "):
+        longer = f"{lines[-1]} + {word}" if lines[-1] else word
+        if len(longer) > width:
+            lines[-1] += " +"
+            lines.append(word)
+        else:
+            lines[-1] = longer
+    return "\n".join(lines)
+
+
+# ---- pairs ---------------------------------------------------------------------------------------
+
+
+def _scatter(
+    ax: Any, found: numbers.Pairs, key: str, verdict: numbers.Verdict, size: float
+) -> None:
+    """Forgetting against a predictor: a dot a pair, coloured by likeness, and the line."""
+    x, y = found[key], 100 * found["forgetting"]
+    for colour, (name, mine) in zip(_LIKE, numbers.by_likeness(found).items(), strict=True):
+        ax.plot(x[mine], y[mine], "o", ms=size, color=colour, alpha=0.75, mew=0, label=name)
+    ends = np.array([np.nanmin(x), np.nanmax(x)])
+    line = verdict.line
+    ax.plot(ends, 100 * (line.intercept + line.slope * ends), color=INK, lw=1.2)
+
+
+def draw_forgetting(rows: Sequence[Row], path: Path) -> Path | None:
+    """Forgetting of A after B against the correlation of their pixels."""
+    found = numbers.pairs(rows)
+    told = numbers.predictions(found) if found is not None else {}
+    if found is None or not told:
+        return None
+    plt = pyplot()
+    figure, ax = plt.subplots(figsize=(7.6, 5), layout="constrained")
+    verdict = told[numbers.PIXELS]
+    _scatter(ax, found, numbers.PIXELS, verdict, 5)
+    line = verdict.line
+    ax.set(xlabel="correlation of the mean images of A and B, mean over digits",
+           ylabel="points of accuracy on A lost to B")  # fmt: skip
+    ax.set_title(
+        f"r = {line.pearson:.2f} ({line.low:.2f} to {line.high:.2f}), R² = {line.r2:.2f}, "
+        f"{len(found)} ordered pairs", fontsize=10,
+    )  # fmt: skip
+    ax.legend(fontsize=9, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return close(plt, figure, path)
+
+
+def draw_predictors(rows: Sequence[Row], path: Path) -> Path | None:
+    """Each predictor against forgetting, and how well they tell it, side by side."""
+    found = numbers.pairs(rows)
+    told = numbers.predictions(found) if found is not None else {}
+    if found is None or not told:
+        return None
+    plt = pyplot()
+    figure, axes = plt.subplots(2, 4, figsize=(14, 6.6), layout="constrained")
+    for ax, (key, verdict) in zip(axes.flat, told.items(), strict=False):
+        _scatter(ax, found, key, verdict, 3)
+        label = f"{key}, afterwards" if key == numbers.AFTER else key
+        ax.set_title(f"{label}: r = {verdict.line.pearson:.2f}", fontsize=10)
+    for ax in axes[:, 0]:
+        ax.set_ylabel("points lost")
+    ax = axes.flat[-1]
+    names = list(told)[::-1]
+    for place, key in enumerate(names):
+        line = told[key].line
+        low, high = sorted((abs(line.low), abs(line.high)))
+        low = 0.0 if line.low * line.high < 0 else low
+        colour = COLOURS[6] if key == numbers.AFTER else COLOURS[0]
+        ax.plot([low, high], [place, place], color=colour, lw=2.5, solid_capstyle="butt")
+        ax.plot(abs(line.pearson), place, "o", color=colour, ms=6)
+    ax.set_yticks(range(len(names)), names, fontsize=8)
+    ax.set(xlim=(0, 1))
+    ax.set_title("|r| and 95 % over sets", fontsize=10)
+    return close(plt, figure, path)
+
+
+def draw_times(rows: Sequence[Row], path: Path) -> Path | None:
+    """Steps and seconds until B is learnt after A, against the correlation of their pixels."""
+    found = numbers.pairs(rows)
+    if found is None:
+        return None
+    plt = pyplot()
+    figure, both = plt.subplots(1, 2, figsize=(12, 4.4), layout="constrained")
+    x = found[numbers.PIXELS]
+    units = (("steps_to", 1.0, "steps"), ("seconds_to", 1e3, "milliseconds of training"))
+    for ax, (key, unit, label) in zip(both, units, strict=True):
+        y = unit * found[key]
+        never = ~np.isfinite(y)
+        for colour, (name, mine) in zip(_LIKE, numbers.by_likeness(found).items(), strict=True):
+            ax.plot(x[mine], y[mine], "o", ms=4.5, color=colour, alpha=0.75, mew=0, label=name)
+        top = 1.08 * np.nanmax(y, initial=1.0, where=~never)
+        ax.plot(x[never], np.full(never.sum(), top), "x", ms=5, color="black", label="never")
+        ax.set(xlabel="correlation of the mean images of A and B", ylabel=f"{label} to threshold",
+               ylim=(-0.02 * top, 1.04 * top))  # fmt: skip
+    alone = list(numbers.scratch(rows).values())
+    if alone and np.isfinite(alone).any():
+        both[0].axhspan(np.nanmin(alone), np.nanmax(alone), color=GRID, alpha=0.6, zorder=0,
+                        label="without A")  # fmt: skip
+    both[0].set_title("How long B takes after A")
+    handles, labels = both[0].get_legend_handles_labels()
+    both[1].legend(handles, labels, fontsize=9, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return close(plt, figure, path)

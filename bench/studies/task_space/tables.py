@@ -1,0 +1,172 @@
+"""Tables of the study `task-space`: claims, predictors, the sequence, schemes and times."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from rich.table import Table
+
+from ....nnlite.files import write_whole
+from ...runs.tables import titled
+from ...show.labels import number as digits
+from ..study import Row
+from . import numbers
+from .claims import judged
+
+NOTES = (
+    "Forgetting is A's test accuracy before B less that after. Intervals are the middle 95 % of "
+    "2,000 draws of the sets, not of the pairs: pairs that share a set are not independent.",
+    "Within A: r when each A's mean is taken off both, so that only the choice of B counts.",
+    "Answers moved is measured when B has been learnt: it shows what a prediction could reach.",
+    "B counts as learnt at 'threshold' of what a new network reached on it alone, tested every "
+    "'every' steps; seconds are those of training steps only. B's optimizer starts afresh.",
+    "The authors train with Adadelta; Adam, which their Synaptic Intelligence runs use, stands for "
+    "it. Larochelle's sets are regenerated, not the published files.",
+)
+
+
+def tell(rows: Sequence[Row]) -> list[Table]:
+    """Every table that the rows have numbers for."""
+    made = (_claims, _predictors, _sequence, _isolated, _schemes, _times, _weights)
+    return [table for make in made if (table := make(rows)) is not None]
+
+
+def _claims(rows: Sequence[Row]) -> Table:
+    table = titled("published claims", ("claim", "verdict", "here"), left=3)
+    for line in judged(rows):
+        table.add_row(*line)
+    return table
+
+
+def _predictors(rows: Sequence[Row]) -> Table | None:
+    found = numbers.pairs(rows)
+    told = numbers.predictions(found) if found is not None else {}
+    if found is None or not told:
+        return None
+    table = titled(
+        f"what tells forgetting, over {len(found)} ordered pairs",
+        ("known before B is learnt", "Pearson", "95 %", "Spearman", "R2", "within A",
+         "|r| more than pixels"),
+    )  # fmt: skip
+    for key, verdict in told.items():
+        line, (more, low, high) = verdict.line, verdict.more
+        pixel = key == numbers.PIXELS
+        table.add_row(
+            f"({key}, afterwards)" if key == numbers.AFTER else key,
+            f"{line.pearson:.2f}", f"{line.low:.2f} to {line.high:.2f}", f"{line.spearman:.2f}",
+            f"{line.r2:.2f}", f"{verdict.within:.2f}",
+            "" if pixel else f"{more:+.2f} ({low:+.2f} to {high:+.2f})",
+        )  # fmt: skip
+    return table
+
+
+def _sequence(rows: Sequence[Row]) -> Table | None:
+    found = numbers.sequence(rows)
+    if found is None:
+        return None
+    (names, ours), pair = found, numbers.beside_published(rows)
+    title = "naive sequence: test accuracy, %" + (" (published)" if pair is not None else "")
+    table = titled(title, ("after", *names))
+    for task, name in enumerate(names):
+        cells = [f"{100 * value:.0f}" for value in ours[task]]
+        if pair is not None:
+            cells = [cell + (f" ({100 * theirs:.0f})" if np.isfinite(theirs) else "")
+                     for cell, theirs in zip(cells, pair[1][task], strict=True)]  # fmt: skip
+        table.add_row(name, *cells)
+    return table
+
+
+def _isolated(rows: Sequence[Row]) -> Table | None:
+    names = list(dict.fromkeys(row["set"] for row in numbers.of(rows, "isolated")))
+    if not names:
+        return None
+    table = titled(
+        "each set alone", ("set", "accuracy %", "steps to its threshold", "SSIM to means")
+    )
+    steps = numbers.scratch(rows)
+    for name in names:
+        accuracy = numbers.averaged(numbers.of(rows, "isolated", set=name), "accuracy")
+        ssim = numbers.of(rows, "ssim", set=name)
+        table.add_row(
+            name, f"{100 * accuracy:.1f}", f"{steps[name]:.0f}" if name in steps else "",
+            f"{numbers.averaged(ssim, 'values').mean():.2f}" if ssim else "",
+        )  # fmt: skip
+    return table
+
+
+def _schemes(rows: Sequence[Row]) -> Table | None:
+    found = numbers.schemes(rows)
+    if not found:
+        return None
+    lams = sorted({row["lam"] for row in numbers.of(rows, "visit")})
+    table = titled(
+        "schemes: mean accuracy over tasks at the end of rounds, %; after the last in brackets",
+        ("scheme", *(f"SI {digits(lam)}" if lam else "naive" for lam in lams)),
+    )  # fmt: skip
+    for scheme in found:
+        through = numbers.by_lam(rows, scheme, numbers.throughout)
+        last = numbers.by_lam(rows, scheme, numbers.at_the_end)
+        table.add_row(
+            scheme,
+            *(f"{100 * np.mean(through[lam]):.1f} ({100 * np.mean(last[lam]):.1f})"
+              for lam in lams),
+        )  # fmt: skip
+    return table
+
+
+def _times(rows: Sequence[Row]) -> Table | None:
+    found = numbers.pairs(rows)
+    if found is None:
+        return None
+    table = titled(
+        "time to threshold on B, by how A and B correlate",
+        ("pairs", "number", "steps, median", "most", "ms, median", "most", "never reached"),
+    )  # fmt: skip
+    for name, mine in numbers.by_likeness(found).items():
+        steps, seconds = (found[key][mine] for key in ("steps_to", "seconds_to"))
+        there = np.isfinite(steps)
+        if there.any():
+            cells = [f"{np.median(steps[there]):.0f}", f"{steps[there].max():.0f}",
+                     f"{1e3 * np.median(seconds[there]):.0f}",
+                     f"{1e3 * seconds[there].max():.0f}"]  # fmt: skip
+            table.add_row(name, str(mine.sum()), *cells, str((~there).sum()))
+    return table
+
+
+def _weights(rows: Sequence[Row]) -> Table | None:
+    found = numbers.of(rows, "weights")
+    if not found:
+        return None
+    layers = len(found[0]["correlation"])
+    table = titled(
+        "weights after rounds, beside those of the first round that was kept",
+        ("scheme", "round", "norm", "distance", *(f"r, layer {i + 1}" for i in range(layers))),
+    )  # fmt: skip
+    for scheme, number in dict.fromkeys((row["scheme"], row["round"]) for row in found):
+        mine = numbers.of(found, "weights", scheme=scheme, round=number)
+        table.add_row(
+            scheme, str(number), f"{numbers.averaged(mine, 'norm'):.1f}",
+            f"{numbers.averaged(mine, 'moved'):.1f}",
+            *(f"{r:.3f}" for r in numbers.averaged(mine, "correlation")),
+        )  # fmt: skip
+    return table
+
+
+def write_csv(rows: Sequence[Row], path: Path) -> Path:
+    """Every ordered pair as a line."""
+    names = (
+        "seed", "first", "second", "before", "after", "forgetting", "learnt", "steps_to",
+        "seconds_to", *numbers.PREDICTORS, "weights moved",
+    )  # fmt: skip
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(names)
+    for row in numbers.of(rows, "pair"):
+        values = ("" if row[name] is None else row[name] for name in names)
+        writer.writerow([f"{v:.6g}" if isinstance(v, float) else v for v in values])
+    write_whole(path, text.getvalue())
+    return path
