@@ -1,1 +1,17 @@
-"""TODO"""
+"""The workbench: data, experiments, studies and measurements on the engine, in wings.
+
+cli          the command line: `weightspace run | sweep | list | report | data | warmup | bench`
+experiments  what `run` knows by name: presets (data alone), and the catalogue of all
+studies      experiments that are not one stream through `fit`, a folder each
+runs         a preset's runs: what they are made of, what is kept, tables, figures, the page
+sweep        settings chosen on held-out images, in one process, a pool or on Dask
+speed        kernels and whole operations against the machine and against peers
+data         data sets as they were published; streams: how they become tasks in an order
+store        folders, locks and files, and what each must hold
+show         how things look: figures, pages, progress, numbers in words
+results      committed numbers and figures, and the commands that made them
+
+Imports run downwards: cli <- sweep <- experiments <- studies <- runs <- streams <- data, and all of
+them may use store and show. speed stands beside them, on data, store and show; studies may time
+with it. A new wing needs a reason that none of these has.
+"""

@@ -9,10 +9,12 @@ import pytest
 from rich.console import Console
 from weightspace.bench import data
 from weightspace.bench.data import Dataset
+from weightspace.bench.experiments.catalogue import STUDIES
+from weightspace.bench.runs.experiment import Request
 from weightspace.bench.show import style
-from weightspace.bench.studies import STUDIES, StudyPlan, run_study
 from weightspace.bench.studies.convergent import tables as convergent_tables
 from weightspace.bench.studies.page import write_page
+from weightspace.bench.studies.study import run_study
 from weightspace.kernels.errors import MissingExtraError, SettingError, UnknownNameError
 from weightspace.methods.activations import unit_layers
 from weightspace.nnlite import Network
@@ -42,7 +44,7 @@ def images(monkeypatch):
 
 def test_a_small_study_from_end_to_end(images, tmp_path):
     study = STUDIES["convergent-learning"].with_settings(SMALL)
-    done = run_study(StudyPlan(study, "cpu", [0], tmp_path / "out"), Console(quiet=True))
+    done = run_study(study, Request("cpu", [0], tmp_path / "out"), Console(quiet=True))
     assert {path.stem for path in done.figures} == {
         "matching", "correlations", "filters", "features", "maps", "clusters", "keeping"
     }  # fmt: skip
@@ -88,7 +90,7 @@ def test_a_missing_package_is_named_before_anything_runs(name, module, monkeypat
         style.importlib.util, "find_spec", lambda asked: None if asked == module else find(asked)
     )
     with pytest.raises(MissingExtraError, match=r"weightspace\[analysis\]"):
-        run_study(StudyPlan(STUDIES[name], "cpu", [0], tmp_path / "out"), Console(quiet=True))
+        run_study(STUDIES[name], Request("cpu", [0], tmp_path / "out"), Console(quiet=True))
     assert not (tmp_path / "out").exists()
 
 

@@ -11,9 +11,11 @@ from blobs import make_blobs
 from rich.console import Console
 from weightspace.bench import data
 from weightspace.bench.data import Dataset
-from weightspace.bench.studies import STUDIES, StudyPlan, find, run_study
+from weightspace.bench.experiments.catalogue import STUDIES, find
+from weightspace.bench.runs.experiment import Request
 from weightspace.bench.studies.fip_ensemble.tables import summary
 from weightspace.bench.studies.page import write_page
+from weightspace.bench.studies.study import run_study
 from weightspace.kernels import errors
 from weightspace.methods import fit
 from weightspace.methods.fip import Walk
@@ -91,8 +93,8 @@ def images(monkeypatch):
 
 def test_the_study_runs_through(images, tmp_path):
     study = STUDIES["fip-ensemble"].with_settings([*TINY, "model=lenet5"])
-    plan = StudyPlan(study, "cpu", [0, 1], tmp_path / "out")
-    done = run_study(plan, Console(quiet=True))
+    request = Request("cpu", [0, 1], tmp_path / "out")
+    done = run_study(study, request, Console(quiet=True))
     assert {path.stem for path in done.figures} == {
         "accuracy", "path", "strength", "diversity", "coherence", "samples"
     }  # fmt: skip
@@ -104,7 +106,7 @@ def test_the_study_runs_through(images, tmp_path):
     assert table.splitlines()[0] == "kind,part,attack,epsilon,accuracy,standard_error,seeds"
     page = write_page(study, done.rows, done.figures, tmp_path / "out").read_text()
     assert "white box" in page
-    again = run_study(replace(plan, resume=True), Console(quiet=True))
+    again = run_study(study, replace(request, resume=True), Console(quiet=True))
     assert again.rows == done.rows
 
 
@@ -118,7 +120,7 @@ def test_the_papers_network_is_configured():
 def test_it_takes_images_with_colours(images, tmp_path):
     """The VGG16 study's data and normalisation, through a network that is quick to train."""
     study = STUDIES["fip-ensemble-vgg16"].with_settings([*TINY, "model=lenet5", "steps=1"])
-    done = run_study(StudyPlan(study, "cpu", [0], tmp_path / "out"), Console(quiet=True))
+    done = run_study(study, Request("cpu", [0], tmp_path / "out"), Console(quiet=True))
     assert {row["kind"] for row in done.rows if row["ask"] == "white"} == {
         "fip", "deep", "fge", "adp"
     }  # fmt: skip

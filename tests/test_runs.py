@@ -17,8 +17,8 @@ import pytest
 from typer.testing import CliRunner
 from weightspace.bench import experiments
 from weightspace.bench.cli.app import app, main
+from weightspace.bench.runs.files import load
 from weightspace.bench.runs.groups import group
-from weightspace.bench.runs.load import load_runs
 from weightspace.bench.runs.networks import find_model
 from weightspace.bench.runs.report import notes
 from weightspace.bench.runs.tables import aggregate, as_csv, percent
@@ -169,7 +169,7 @@ def table(folder):
 
 def of(folder, *more):
     """Lines of the tables of runs in folders, reported together, and what is said of them."""
-    grouped = group(load_runs([folder, *more]))
+    grouped = group(load(folder, *more))
     return {line.method: line.trials for line in aggregate(grouped.groups)}, grouped.notes
 
 
@@ -247,7 +247,7 @@ def test_a_mean_says_of_how_many_trials_it_is(tmp_path):
     run(tmp_path / "r", "-m", "naive", "--trials", "3")
     path = tmp_path / "r/naive/seed-1/summary.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "acc": None}))
-    (line,) = aggregate(group(load_runs([tmp_path / "r"])).groups)
+    (line,) = aggregate(group(load(tmp_path / "r")).groups)
     assert line.trials == 3 and percent(line, "acc").endswith("(2 of 3)")
     assert any("acc of 2 of 3" in note for note in notes([line]))
     assert "acc of 2 of 3" in as_csv([line])

@@ -6,7 +6,7 @@ import json
 from typing import Literal, NotRequired, TypedDict
 
 import pytest
-from weightspace.bench.runs.load import Event, RunConfig, Summary, read_config, read_summary
+from weightspace.bench.runs.files import Event, RunConfig, Summary, read_config, read_summary
 from weightspace.bench.speed import before_after as compare
 from weightspace.bench.speed import page as bench_page
 from weightspace.bench.speed import records

@@ -169,7 +169,7 @@ _COMMAND = textwrap.dedent("""
         remember(*args)
 
     setattr(owner, name, with_a_signal)
-    from weightspace.bench.cli import main
+    from weightspace.bench.cli.app import main
     main()
 """)
 

@@ -8,8 +8,10 @@ from dataclasses import dataclass, replace
 import pytest
 from rich.console import Console
 from rich.table import Table
-from weightspace.bench.studies import STUDIES, Part, Study, StudyPlan, find, run_study
+from weightspace.bench.experiments.catalogue import STUDIES, find
+from weightspace.bench.runs.experiment import Request
 from weightspace.bench.studies.page import write_page
+from weightspace.bench.studies.study import Part, Study, run_study
 from weightspace.kernels.errors import CheckpointError, SettingError, UnknownNameError
 
 
@@ -47,8 +49,8 @@ def study(called):
 
 
 def run(made, tmp_path, **more):
-    plan = StudyPlan(made, "cpu", [0, 1], tmp_path / "out", **more)
-    return run_study(plan, Console(quiet=True))
+    request = Request("cpu", [0, 1], tmp_path / "out", **more)
+    return run_study(made, request, Console(quiet=True))
 
 
 def test_rows_of_all_parts_and_seeds_and_a_page(tmp_path):
@@ -141,5 +143,5 @@ def test_overwriting_a_study_leaves_what_others_put_there(tmp_path):
 
 def test_seeds_given_twice_count_once(tmp_path):
     made = study([])
-    done = run_study(StudyPlan(made, "cpu", [0, 0], tmp_path / "out"), Console(quiet=True))
+    done = run_study(made, Request("cpu", [0, 0], tmp_path / "out"), Console(quiet=True))
     assert len(done.rows) == 3

@@ -23,7 +23,7 @@ from weightspace.bench import data
 from weightspace.bench.cli.app import app
 from weightspace.bench.data import Dataset
 from weightspace.bench.data.validation import HeldOut
-from weightspace.bench.experiments import get_preset
+from weightspace.bench.experiments.presets import get_preset
 from weightspace.bench.runs import run as runs
 from weightspace.bench.sweep import Dask, Executor, Pool, SweepPlan, figures, read_axes, run_sweep
 from weightspace.bench.sweep import executors as executors_module

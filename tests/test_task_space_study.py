@@ -11,8 +11,10 @@ import pytest
 from rich.console import Console
 from weightspace.bench import data
 from weightspace.bench.data import Dataset
-from weightspace.bench.studies import StudyPlan, find, run_study
+from weightspace.bench.experiments.catalogue import find
+from weightspace.bench.runs.experiment import Request
 from weightspace.bench.studies.page import write_page
+from weightspace.bench.studies.study import run_study
 from weightspace.bench.studies.task_space import figures, numbers
 from weightspace.bench.studies.task_space.claims import judged
 from weightspace.bench.studies.task_space.lab import Stopwatch, reached
@@ -45,8 +47,8 @@ def run(tmp_path, *assignments, drawn=False, **more):
     study = find("task-space").with_settings([*TINY, *assignments])
     if not drawn:  # figures are what takes time
         study = replace(study, draw=lambda *_: [])
-    plan = StudyPlan(study, "cpu", [0], tmp_path / "out", **more)
-    return study, run_study(plan, Console(quiet=True))
+    request = Request("cpu", [0], tmp_path / "out", **more)
+    return study, run_study(study, request, Console(quiet=True))
 
 
 def test_a_small_study_from_end_to_end(tmp_path, images):

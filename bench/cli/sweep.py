@@ -66,9 +66,10 @@ def sweep(
     overwrite: Annotated[bool, typer.Option(help="Replace what is in --out.")] = False,
 ) -> None:
     """Choose settings on held-out training images, then test the choices on fresh seeds."""
+    from ..experiments.catalogue import find
+    from ..runs.comparison import Comparison
     from ..show.style import require_matplotlib
     from ..store.locks import held
-    from ..studies import find
     from ..sweep import SweepPlan, make_executor, read_axes
 
     if resume and overwrite:
@@ -76,7 +77,7 @@ def sweep(
     if draws is not None and not random:
         raise SettingError(f"--draws {draws}: nothing is drawn without --random")
     require_matplotlib()
-    if find(experiment):
+    if not isinstance(find(experiment), Comparison):
         raise SettingError(f"'{experiment}' is a study of its own; a sweep takes a preset")
     plan = SweepPlan(
         experiment, read_axes(grid or [], random or []), tuple(method or ()),

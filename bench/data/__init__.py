@@ -1,4 +1,8 @@
-"""Data sets: `load` reads the published file formats from wherever they lie on this machine."""
+"""The wing of data: data sets from the files their authors published. `load` finds and reads one.
+
+A new data set is an entry of `places`, with its published sums in `known`; a new file format is a
+reader like `idx`. It depends on no other wing; streams are made from it.
+"""
 
 from __future__ import annotations
 

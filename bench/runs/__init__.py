@@ -1,1 +1,13 @@
-"""TODO"""
+"""The wing of runs: a preset's methods and seeds, each in a folder of its own, and what they tell.
+
+preset says what is asked for, make builds it, run does it, record keeps it, files reads it back;
+groups, tables, figures, pareto and report tell many runs together, comparison all of this as an
+experiment. A new figure of any runs goes here and into report; what only some experiments have is a
+hook (`hooks`). It depends on data, streams, store and show; `load` reads runs back for anybody.
+"""
+
+from __future__ import annotations
+
+from .files import Run, load
+
+__all__ = ["Run", "load"]

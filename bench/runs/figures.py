@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from ...methods.correlation import PAIRS
 from ...methods.result import Evaluation
 from ..show.style import COLOURS, GRID, INK, close, pyplot
 from .groups import Group
@@ -206,28 +205,4 @@ def trade_off(groups: Sequence[Group], path: Path) -> Path | None:
              ylabel=f"accuracy on {second}, learnt second", ylim=(-0.02, 1.04))  # fmt: skip
     axes.set_title("After both tasks (numbers: lambda)")
     axes.legend(loc="lower left", fontsize=9)
-    return close(plt, figure, path)
-
-
-def correlation_surfaces(table: np.ndarray, kind: str, path: Path) -> Path:
-    """One surface a pair of importances: correlation over layers and tasks (T, pairs, layers)."""
-    plt = pyplot()
-    tasks, pairs, layers = table.shape
-    figure = plt.figure(figsize=(14, 6.4))
-    across, along = np.meshgrid(np.arange(1, layers + 1), np.arange(1, tasks + 1))
-    for index in range(pairs):
-        axes = figure.add_subplot(2, 5, index + 1, projection="3d")
-        axes.plot_surface(across, along, table[:, index], cmap="viridis", vmin=-0.3, vmax=1,
-                          edgecolor="#55555566", lw=0.4)  # fmt: skip
-        axes.set(zlim=(min(-0.3, float(np.nanmin(table))), 1.0), xticks=range(1, layers + 1))
-        axes.set_xlabel("layer", fontsize=8, labelpad=-4)
-        axes.set_ylabel("task", fontsize=8, labelpad=-4)
-        axes.tick_params(labelsize=7, pad=-2)
-        axes.set_title(" ~ ".join(PAIRS[index]), fontsize=10, loc="center", pad=-2)
-        axes.view_init(elev=24, azim=-58)
-    figure.suptitle(
-        f"{kind.capitalize()} correlation of importances, by layer and after each task",
-        fontweight="bold",
-    )
-    figure.subplots_adjust(top=0.92, wspace=0.05, hspace=0.05)
     return close(plt, figure, path)

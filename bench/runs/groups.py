@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..show.labels import flat, tell_apart
-from .load import Run
-from .preset import config_hash
+from ..show.plain import config_hash
+from .files import Run
 
 
 @dataclass(frozen=True)

@@ -10,14 +10,14 @@ import numpy as np
 from ...kernels.errors import SettingError
 from ...methods import Method, Result, Stream, fit
 from ...methods.fit import Augment
-from ...nnlite import Network
+from ...nnlite import Network, models
 from ...nnlite.optim import Optimizer, get_optimizer
 from .. import data, streams
 from ..data.validation import HeldOut
 from ..streams.augment import augment as move_images
 from ..streams.normalise import black, check_normalise
 from ..streams.rotating import Turner, image_shape
-from .networks import make_network
+from .networks import find_model
 from .preset import Preset, Variant
 
 
@@ -108,3 +108,39 @@ def learn(
         **more,
     )
     return result, net, method
+
+
+def make_network(preset: Preset, stream: Stream, backend: str, seed: int) -> Network:
+    """The network of `preset` for `stream`, its weights drawn from `seed`.
+
+    Raises UnknownNameError for a model that is none, SettingError where images are needed and the
+    stream gives flat samples, or the other way round.
+    """
+    settings: dict[str, Any] = {"backend": backend, "seed": seed, "init": preset.init}
+    if preset.model is None:
+        if len(stream.input_shape) != 1:
+            raise SettingError(
+                f"an MLP takes flat samples, the stream gives {stream.input_shape}: "
+                "--set stream.flat=true, or name a model, --set model=fip-cnn"
+            )
+        sizes = (*stream.input_shape, *preset.hidden, stream.num_classes)
+        return models.mlp(sizes, preset.activation, preset.slope, **settings)
+    build = find_model(preset.model)
+    if len(stream.input_shape) != 3:
+        raise SettingError(
+            f"the model '{preset.model}' takes images, the stream gives flat samples: "
+            "--set stream.flat=false"
+        )
+    return build(
+        stream.num_classes, input_shape=stream.input_shape, **(preset.model_settings or {}),
+        **settings,
+    )  # fmt: skip
+
+
+def describe(preset: Preset, stream: Stream) -> str:
+    """The network in a few words: "784-256-256-10 relu", or the model's name."""
+    if preset.model is not None:
+        extra = [f"{key}={value}" for key, value in (preset.model_settings or {}).items()]
+        return " ".join([preset.model, *extra])
+    sizes = (stream.input_shape[0], *preset.hidden, stream.num_classes)
+    return "-".join(map(str, sizes)) + f" {preset.activation}"

@@ -1,17 +1,12 @@
-"""Networks that presets and commands may name, and how one is made for a stream."""
+"""Networks that presets and commands may name, with their settings."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
 
-from ...kernels.errors import SettingError, unknown_name
-from ...methods import Stream
+from ...kernels.errors import unknown_name
 from ...nnlite import Network, models
-
-if TYPE_CHECKING:
-    from .preset import Preset
 
 MODELS: dict[str, Callable[..., Network]] = {
     "fip-cnn": models.fip_cnn,
@@ -45,39 +40,3 @@ def model_parameters(name: str) -> dict[str, str]:
         if parameter.default is not inspect.Parameter.empty
     }
     return {key: declared for key, declared in own.items() if key not in _GIVEN}
-
-
-def make_network(preset: Preset, stream: Stream, backend: str, seed: int) -> Network:
-    """The network of `preset` for `stream`, its weights drawn from `seed`.
-
-    Raises UnknownNameError for a model that is none, SettingError where images are needed and the
-    stream gives flat samples, or the other way round.
-    """
-    settings: dict[str, Any] = {"backend": backend, "seed": seed, "init": preset.init}
-    if preset.model is None:
-        if len(stream.input_shape) != 1:
-            raise SettingError(
-                f"an MLP takes flat samples, the stream gives {stream.input_shape}: "
-                "--set stream.flat=true, or name a model, --set model=fip-cnn"
-            )
-        sizes = (*stream.input_shape, *preset.hidden, stream.num_classes)
-        return models.mlp(sizes, preset.activation, preset.slope, **settings)
-    build = find_model(preset.model)
-    if len(stream.input_shape) != 3:
-        raise SettingError(
-            f"the model '{preset.model}' takes images, the stream gives flat samples: "
-            "--set stream.flat=false"
-        )
-    return build(
-        stream.num_classes, input_shape=stream.input_shape, **(preset.model_settings or {}),
-        **settings,
-    )  # fmt: skip
-
-
-def describe(preset: Preset, stream: Stream) -> str:
-    """The network in a few words: "784-256-256-10 relu", or the model's name."""
-    if preset.model is not None:
-        extra = [f"{key}={value}" for key, value in (preset.model_settings or {}).items()]
-        return " ".join([preset.model, *extra])
-    sizes = (stream.input_shape[0], *preset.hidden, stream.num_classes)
-    return "-".join(map(str, sizes)) + f" {preset.activation}"

@@ -15,8 +15,8 @@ import numpy as np
 
 from ...kernels.errors import StorageError
 from ..show.style import COLOURS, close, pyplot
+from .files import Run, load
 from .groups import group
-from .load import Run, load_runs
 
 Line = tuple[np.ndarray, np.ndarray]  # seconds (S,), mean accuracy of both tasks (S,)
 
@@ -36,7 +36,7 @@ def _line(trials: Sequence[Run], first: float) -> Line:
 
 def lines(folders: Sequence[Path]) -> dict[str, Line]:
     """Each method's line in runs of two tasks. Raises StorageError where there is no run."""
-    runs = [run for run in load_runs(folders) if not run.failed and len(run.summary["tasks"]) == 2]
+    runs = [run for run in load(*folders) if not run.failed and len(run.summary["tasks"]) == 2]
     if not runs:
         raise StorageError(f"no finished run of two tasks in {', '.join(map(str, folders))}")
     first = min(run.summary["seconds"] / run.summary["steps"] for run in runs)

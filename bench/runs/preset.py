@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import math
 from dataclasses import dataclass, field, fields, replace
@@ -13,7 +12,9 @@ from ...kernels.errors import SettingError, unknown_name
 from ...methods import METHODS, Method
 from ...methods.tasks import Scenario
 from ..show.labels import number
+from ..show.plain import config_hash
 from ..streams import parameters
+from .hooks import Hook
 from .networks import model_parameters
 
 
@@ -26,7 +27,8 @@ class Preset:
     turn: training batches turn by 360 degrees in so many steps. `data` may name several sets,
     joined by "+". `methods` maps a method's name to its settings; the order is the order of the
     table. cases: lines that one method has by names of their own, each with what it adds to the
-    method's settings. train_limit and test_limit keep the first so many images.
+    method's settings. hooks: what is done besides. train_limit and test_limit keep the first so
+    many images.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Preset:
     eval_every: int = 0
     methods: dict[str, dict[str, Any]] = field(default_factory=dict)
     cases: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
+    hooks: tuple[Hook, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,9 @@ def _settable(method: type[Method]) -> dict[str, str]:
     return {f.name: str(f.type) for f in fields(method) if f.init}
 
 
-_FIXED = {"name", "summary", "methods", "cases", "stream_settings", "model_settings"}
+_FIXED = {
+    "name", "summary", "methods", "cases", "hooks", "stream_settings", "model_settings"
+}  # fmt: skip
 
 
 def apply_settings(preset: Preset, assignments: list[str]) -> Preset:
@@ -263,8 +268,8 @@ def distinct(found: list[Variant]) -> tuple[list[Variant], list[str]]:
 
 def as_config(preset: Preset, variant: Variant, backend: str, seed: int) -> dict[str, Any]:
     """Everything that decides the result of one run, as plain values."""
-    config = dataclasses.asdict(preset)
-    del config["summary"], config["methods"], config["cases"]
+    config = dataclasses.asdict(replace(preset, hooks=()))
+    del config["summary"], config["methods"], config["cases"], config["hooks"]
     config["hidden"] = list(preset.hidden)
     return {
         **{key: value for key, value in config.items() if value is not None},
@@ -272,8 +277,3 @@ def as_config(preset: Preset, variant: Variant, backend: str, seed: int) -> dict
         "seed": seed,
         "method": variant.build().settings(),
     }
-
-
-def config_hash(config: dict[str, Any]) -> str:
-    """SHA-256 of a config: equal exactly when the runs are meant to be equal."""
-    return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from ..show.page import fill_template, image, list_html, write_html
+from .files import CONFIG, Run, load
 from .groups import Group, group
-from .load import CONFIG, Run, load_runs
 from .tables import HEADS, SHOWN, Line, aggregate, best, clock, kept, left_out, percent, strength
 
 
@@ -98,7 +98,7 @@ def write_report(folders: Sequence[Path], target: Path) -> Path:
     from .figures import compare, trade_off
     from .pareto import draw_pareto
 
-    grouped = group(load_runs(list(folders)))
+    grouped = group(load(*folders))
     groups = grouped.groups
     runs = [run for one in groups for run in one.runs]
     summaries = [run.summary for run in runs]

@@ -28,18 +28,15 @@ from ...kernels.errors import (
     WorkerError,
 )
 from ...methods import Result, Stream
-from ...methods.correlation import ImportanceProbe
 from ...nnlite import Network
 from ...nnlite.files import write_whole
-from ..experiments import kutalev_importances
 from ..show.labels import Flat, differences, flat
-from ..show.plain import as_read, plain, to_toml, versions
+from ..show.plain import as_read, config_hash, plain, to_toml, versions
 from ..show.progress import Watcher, make_progress
 from ..store.folders import check, claimed, other_settings
-from .load import CHECKPOINT, CONFIG, FAILED, RUNS, Run, read_config, read_run, run_folders
-from .make import learn, make_augment, make_optimizer, make_stream
-from .networks import describe, make_network
-from .preset import Preset, Variant, as_config, config_hash, distinct
+from .files import CHECKPOINT, CONFIG, FAILED, RUNS, Run, read_config, read_run, run_folders
+from .make import describe, learn, make_augment, make_network, make_optimizer, make_stream
+from .preset import Preset, Variant, as_config, distinct
 from .record import write_run
 
 # errors that say something about the place and nothing about the settings: they end everything
@@ -221,8 +218,8 @@ def _run_one(
     summary["seconds"] = round(time.perf_counter() - begun, 3)
     summary["learning_seconds"] = watcher.learning and round(watcher.learning, 3)
     write_run(folder, result, summary)
-    if isinstance(method, ImportanceProbe):
-        kutalev_importances.write_results(method, net, folder)
+    for hook in plan.preset.hooks:
+        hook.after_run(method, net, folder)
     return Run(as_read(config), plain(summary), folder)
 
 

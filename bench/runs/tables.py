@@ -220,14 +220,3 @@ def render(lines: list[Line], title: str, width: int = 120) -> Table:
             style=style,
         )
     return table
-
-
-def render_correlations(pairs: dict[str, dict[str, float]], title: str) -> Table:
-    """Correlations of importances, a line a pair and a column a layer."""
-    table = Table(title=title, title_justify="left", header_style="bold")
-    table.add_column("importances")
-    for layer in next(iter(pairs.values())):
-        table.add_column(layer, justify="right")
-    for pair, layers in pairs.items():
-        table.add_row(pair, *(f"{value:.2f}" for value in layers.values()))
-    return table

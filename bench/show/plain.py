@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import platform
@@ -51,3 +52,8 @@ def versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return found
+
+
+def config_hash(config: dict[str, Any]) -> str:
+    """SHA-256 of a config: equal exactly when the runs are meant to be equal."""
+    return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()

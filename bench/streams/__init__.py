@@ -1,4 +1,8 @@
-"""Streams: how a data set becomes tasks in an order. `build` makes one by kind."""
+"""The wing of streams: how a data set becomes tasks in an order. `build` makes one by kind.
+
+A new kind is a module with `make(dataset, scenario, ...)`, whose settings are the arguments that
+follow, and a line in KINDS. It depends on data; presets name streams, runs make them.
+"""
 
 from __future__ import annotations
 

@@ -20,16 +20,19 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypedDict
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
 
 from ...kernels.errors import SettingError, unknown_name
 from ...nnlite.files import write_whole
+from ..runs.experiment import Request
 from ..runs.preset import parse_value, split_assignment, typed_value
 from ..show.plain import as_read, plain, to_toml, versions
 from ..show.progress import make_progress
 from ..store.folders import DAMAGED, Kind, claimed, write_asked
 from ..store.schema import read_lines, read_toml
+from .page import write_page
 
 Row = dict[str, Any]
 
@@ -95,6 +98,27 @@ class Study:
             settings = replace(settings, **{key: _read(key, text, known[key])})
         return replace(self, settings=settings)
 
+    def run(self, request: Request, console: Console) -> bool:
+        """Do every part that is not done, draw and tell: nothing fails and is gone on from."""
+        if request.methods or request.retry:
+            option = "--method" if request.methods else "--retry"
+            raise SettingError(
+                f"'{self.name}' has no {option}: --set says what it compares, and what is missing "
+                "is done by --resume"
+            )
+        console.print(f"[bold]{self.name}[/]  {self.summary}", highlight=False)
+        done = run_study(self, request, console)
+        tables = self.tell(done.rows)
+        for table in tables:
+            console.print()
+            console.print(table)
+        for note in self.notes:
+            console.print(f"[dim]{escape(note)}[/]", highlight=False)
+        page = write_page(self.name, self.summary, tables, done.figures, self.notes, request.out)
+        console.print(f"\nfigures  {request.out}/figures", highlight=False)
+        console.print(f"[bold]open     file://{page.resolve()}[/]", highlight=False, soft_wrap=True)
+        return False
+
 
 _REPEATING = ("hidden", "sequence")  # settings whose values may repeat: those of others are lines
 
@@ -111,19 +135,6 @@ def _read(key: str, text: str, declared: str) -> Any:
     return values
 
 
-@dataclass(frozen=True)
-class StudyPlan:
-    """What `weightspace run STUDY` was asked for."""
-
-    study: Study
-    backend: str
-    seeds: Sequence[int]
-    out: Path
-    data_dir: Path | None = None
-    resume: bool = False
-    overwrite: bool = False
-
-
 class Done(NamedTuple):
     """What a study came to."""
 
@@ -131,33 +142,31 @@ class Done(NamedTuple):
     figures: Sequence[Path]
 
 
-def run_study(plan: StudyPlan, console: Console) -> Done:
+def run_study(study: Study, request: Request, console: Console) -> Done:
     """Do what is planned and draw it. Raises the errors of its parts, SettingError for none."""
-    study = plan.study
     parts = study.parts(study.settings)  # bad settings are named before OUT is touched
     if not parts:
         raise SettingError(f"'{study.name}' has no parts to run with these settings")
-    with claimed(plan.out, KIND, plan.resume, plan.overwrite):
-        asked = _asked(plan)
-        write_asked(plan.out / "config.toml", to_toml(asked), as_read(asked), plan.resume)
-        return _run_claimed(plan, parts, console)
+    with claimed(request.out, KIND, request.resume, request.overwrite):
+        asked = _asked(study, request)
+        write_asked(request.out / "config.toml", to_toml(asked), as_read(asked), request.resume)
+        return _run_claimed(study, request, parts, console)
 
 
-def _run_claimed(plan: StudyPlan, parts: Sequence[Part], console: Console) -> Done:
+def _run_claimed(study: Study, request: Request, parts: Sequence[Part], console: Console) -> Done:
     """The study in its own folder."""
-    study = plan.study
     rows: list[Row] = []
     with make_progress(console) as progress:
-        for seed in dict.fromkeys(plan.seeds):
+        for seed in dict.fromkeys(request.seeds):
             for part in parts:
                 work = Work(
-                    study.settings, seed, plan.backend, plan.data_dir,
-                    plan.out / f"seed-{seed}", console, progress,
+                    study.settings, seed, request.backend, request.data_dir,
+                    request.out / f"seed-{seed}", console, progress,
                 )  # fmt: skip
                 rows += _one_part(work, part)
-    figures = study.draw(rows, plan.out / "figures")
-    about = {"study": study.name, "rows": rows, "versions": versions(), "backend": plan.backend}
-    write_whole(plan.out / "study.json", json.dumps(plain(about), indent=1) + "\n")
+    figures = study.draw(rows, request.out / "figures")
+    about = {"study": study.name, "rows": rows, "versions": versions(), "backend": request.backend}
+    write_whole(request.out / "study.json", json.dumps(plain(about), indent=1) + "\n")
     return Done(rows, figures)
 
 
@@ -189,10 +198,10 @@ def read_rows(path: Path, wanted: Any = PartRow) -> list[Row]:
     return read_lines(path, wanted, "remove it, and --resume does that part anew")
 
 
-def _asked(plan: StudyPlan) -> dict[str, Any]:
+def _asked(study: Study, request: Request) -> dict[str, Any]:
     """config.toml: everything that decides the rows but the seeds."""
-    settings = plain(dataclasses.asdict(plan.study.settings))
-    return {"study": plan.study.name, "backend": plan.backend, **settings}
+    settings = plain(dataclasses.asdict(study.settings))
+    return {"study": study.name, "backend": request.backend, **settings}
 
 
 class Asked(TypedDict):

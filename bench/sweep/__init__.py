@@ -1,4 +1,9 @@
-"""Sweeps: settings chosen on held-out training images, and the choice tested on fresh seeds."""
+"""The wing of sweeps: settings chosen on held-out training images, then tested on fresh seeds.
+
+space and plan say what is tried, trials is one of it, executors where it is worked on, results what
+it came to. A new place to work is an Executor, a new way to draw settings an axis of space. It
+depends on runs and experiments; the command line depends on it.
+"""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from ...kernels.errors import SettingError
 from ..data.validation import HeldOut
-from ..experiments import get_preset
+from ..experiments.presets import get_preset
 from ..runs.preset import apply_settings, variants
 from ..show.plain import to_toml
 from .space import DRAWS, Axis, candidates

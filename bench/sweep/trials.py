@@ -19,12 +19,12 @@ from ...kernels.errors import (
 )
 from ...kernels.host_blas import one_blas_thread
 from ..data.validation import HeldOut
-from ..experiments import get_preset
+from ..experiments.presets import get_preset
 from ..runs.make import learn, make_stream
-from ..runs.preset import Preset, Variant, apply_settings, as_config, config_hash
+from ..runs.preset import Preset, Variant, apply_settings, as_config
 from ..runs.preset import variants as spread
 from ..runs.run import OF_THE_PLACE, failed
-from ..show.plain import plain
+from ..show.plain import config_hash, plain
 
 Record = dict[str, Any]
 

@@ -18,9 +18,8 @@ from ....methods import Moments, Observer, accuracy, fit
 from ....methods.activations import Units, moments, unit_layers
 from ....methods.matching import bipartite_matching
 from ....nnlite import Network
-from ...experiments import PRESETS
-from ...runs.make import make_optimizer, make_stream
-from ...runs.networks import make_network
+from ...experiments.presets import PRESETS
+from ...runs.make import make_network, make_optimizer, make_stream
 from ...runs.preset import Preset, variants
 from ..study import Row, Work
 

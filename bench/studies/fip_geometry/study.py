@@ -22,9 +22,8 @@ from ....methods.tasks import Arrays
 from ....methods.vectors import inner
 from ....nnlite import Network
 from ....nnlite.optim import SGD
-from ...experiments import PRESETS
-from ...runs.make import make_stream
-from ...runs.networks import make_network
+from ...experiments.presets import PRESETS
+from ...runs.make import make_network, make_stream
 from ...runs.preset import Preset, variants
 from ...show.style import COLOURS, close, pyplot
 from ..study import Part, Row, Study, Work

@@ -21,9 +21,8 @@ from ....methods import Stream, Superposition
 from ....methods.context_choice import best, entropies, outputs_under
 from ....nnlite import Network
 from ....nnlite.checkpoint import load_arrays, restore_parameters
-from ...runs.load import read_config
-from ...runs.make import make_stream
-from ...runs.networks import make_network
+from ...runs.files import read_config
+from ...runs.make import make_network, make_stream
 from ...runs.preset import Preset, Variant
 
 GROUPS = (1, 10, 100)

@@ -16,8 +16,8 @@ import numpy as np
 
 from ....kernels.errors import CheckpointError, DataError, SettingError
 from ....nnlite.files import write_whole
+from ...runs.files import load
 from ...runs.groups import group
-from ...runs.load import load_runs
 from ...runs.tables import known_mean
 from ...show.style import COLOURS, GRID, close, pyplot
 from ...store.schema import read_lines
@@ -46,7 +46,7 @@ def colours(labels: Sequence[str]) -> dict[str, str]:
 def first_task(folders: Sequence[Path]) -> Curves:
     """Accuracy on the first task at every evaluation, out of the runs' metrics.jsonl."""
     found: Curves = {}
-    for one in group(load_runs(folders)).groups:
+    for one in group(load(*folders)).groups:
         events = [run.evaluations() for run in one.runs]
         steps = {tuple(e["step"] for e in event) for event in events}
         if len(steps) > 1:
@@ -66,7 +66,7 @@ def by_width(folders: Sequence[Path]) -> Curves:
     A line for each of the lines of a run; at a width it has the mean of its trials.
     """
     found: dict[str, dict[int, float]] = {}
-    for one in group(load_runs(folders)).groups:
+    for one in group(load(*folders)).groups:
         if one.runs:
             width = one.runs[0].config["hidden"][0]
             mean = known_mean([summary["acc"] for summary in one.finished])[0]

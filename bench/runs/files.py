@@ -6,7 +6,6 @@ A finished run has a summary.json, one that came to nothing a failed.json in its
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NotRequired, TypedDict
@@ -173,7 +172,7 @@ def read_run(folder: Path) -> Run | None:
     return None
 
 
-def load_runs(folders: Sequence[Path]) -> list[Run]:
+def load(*folders: Path) -> list[Run]:
     """All runs that ended, in or under `folders`: by method, strength, label and seed.
 
     Raises StorageError when none is finished or a folder is not there, CheckpointError for a
