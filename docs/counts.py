@@ -14,7 +14,6 @@ from io import BytesIO
 from pathlib import Path
 
 PARTS = ("kernels", "nnlite", "methods", "bench")
-# arguments that a backend goes by where kernels are called: `ops.relu(...)`, `k.ops.relu(...)`
 _QUIET = (tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT,
           tokenize.ENCODING, tokenize.ENDMARKER)  # fmt: skip
 
@@ -47,7 +46,9 @@ def code_lines(root: Path, parts: tuple[str, ...] = PARTS) -> int:
 
 def _docstring_lines(tree: ast.Module) -> Iterator[int]:
     for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(
+            node
+        ):
             yield from range(node.body[0].lineno, (node.body[0].end_lineno or 0) + 1)
 
 
@@ -151,12 +152,15 @@ def main(root: Path) -> None:
     """Print the counts."""
     rounds = circles(root)
     idle = uncalled_kernels(root)
-    print("files at a folder's top level, at most: %d (%s)" % most_files(root))
+    for what, (count, where) in (
+        ("files at a folder's top level, at most", most_files(root)),
+        ("lines of the longest function", longest_function(root)),
+        ("lines of the longest file", longest_file(root)),
+    ):
+        print(f"{what}: {count} ({where})")
     print(f"circles of imports: {len(rounds)}")
     for group in rounds:
         print(f"    {len(group)}: {', '.join(group)}")
-    print("longest function: %d lines (%s)" % longest_function(root))
-    print("longest file: %d lines (%s)" % longest_file(root))
     print(f"kernels without a caller: {len(idle)}{': ' * bool(idle)}{', '.join(idle)}")
     print(f"lines of code: {code_lines(root):,}, tests {code_lines(root, ('tests',)):,}")
 

@@ -45,31 +45,9 @@ from .si import SI
 from .sig import SIG, WVA
 from .stopping import Interrupted
 from .superposition import Superposition
+from .table import METHODS
 from .tasks import SCENARIO_MEANING, Stream, Task
 from .xdg import XdG
-
-METHODS: dict[str, type[Method]] = {
-    cls.name: cls
-    for cls in (
-        ImportanceProbe,
-        Naive,
-        EWC,
-        MAS,
-        SI,
-        SIG,
-        WVA,
-        GEM,
-        AGEM,
-        Replay,
-        DERPP,
-        LwF,
-        PackNet,
-        XdG,
-        FIP,
-        Superposition,
-        Joint,
-    )
-}
 
 __all__ = [
     "ADP",

@@ -39,6 +39,7 @@ from .settings import ANY, NOT_NEGATIVE, flag, made, whole
 from .state import Progress, check_same_run, read_progress
 from .stopping import Interrupted, Stop
 from .survey import Data, checked, survey
+from .table import METHODS
 from .tasks import Stream, Task, as_tasks
 
 # augment(x, key) -> x of the same shape: key is (seed, task, step), from which all draws follow.
@@ -85,8 +86,6 @@ def fit(
     outputs are looked at, so the last checkpoint, which stays as it was, is a good one.
     CheckpointError; Interrupted after Ctrl-C, SIGTERM or SIGHUP, with a checkpoint written.
     """
-    from . import METHODS  # noqa: PLC0415  (which imports this module)
-
     if not isinstance(net, Network):
         raise SettingError(f"fit trains a Network; it got {net!r} ({type(net).__name__})")
     if resume and not checkpoint:

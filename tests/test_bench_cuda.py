@@ -21,7 +21,7 @@ from weightspace.bench.speed import kernels, machine, peaks_cuda, records, roofl
 from weightspace.bench.speed import page as bench_page
 from weightspace.bench.speed import timing_cuda as cuda_timing
 from weightspace.bench.speed.peers import BASELINE, place, problem, select, truth
-from weightspace.bench.speed.peers import problems as networks
+from weightspace.bench.speed.peers import kinds as networks
 from weightspace.kernels import available, cuda, reference, spec
 from weightspace.kernels.cuda import cublas, device
 from weightspace.kernels.cuda.device import CupyDevice

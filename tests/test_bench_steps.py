@@ -20,10 +20,11 @@ from weightspace.bench.speed.peers import (
     PeerSpec,
     problem,
     select,
+    sizes,
     truth,
     truth_conv,
 )
-from weightspace.bench.speed.peers import problems as networks
+from weightspace.bench.speed.peers import kinds as networks
 from weightspace.bench.speed.peers import selection as choice
 from weightspace.bench.speed.peers.client import Client
 from weightspace.kernels.errors import (
@@ -205,7 +206,7 @@ def test_names_and_groups():
 
 
 def test_sizes():
-    parse, mlp = networks.parse_size, networks.Mlp
+    parse, mlp = sizes.parse_size, networks.Mlp
     assert parse("784-300-100-10") == (mlp((784, 300, 100, 10)), 64)
     assert parse("784-256-256-10") == (mlp((784, 256, 256, 10)), 128)
     assert parse("5-4x3") == (mlp((5, 4)), 3)
@@ -213,7 +214,7 @@ def test_sizes():
     assert parse("conv64-64@32") == (networks.Convolution(64, 64, 32), 32)
     assert parse("resnet20x5") == (networks.ConvNet("resnet20"), 5)
     assert parse("fip-cnn") == (networks.ConvNet("fip-cnn"), 128)
-    for size in networks.SIZES:
+    for size in sizes.SIZES:
         network, batch = parse(size)
         assert problem.Problem("", network, batch).size == size
     for bad in ("5", "5-0", "5-4x0", "5-4xtwo", "", "conv3-16x7", "conv3-0@8x7", "resnet20x0"):
@@ -233,7 +234,7 @@ def test_every_size_meets_the_operations_it_has():
     assert [(one.operation, one.size) for one in convolving] == [
         ("conv-forward", "conv32-32@16x64")
     ]
-    assert [one.size for one in choice.problems(["mas"], None, quick=True)] == [networks.SIZES[0]]
+    assert [one.size for one in choice.problems(["mas"], None, quick=True)] == [sizes.SIZES[0]]
     with pytest.raises(SettingError, match="resnet20x8 has none of the operations mas; it has"):
         choice.problems(["mas"], ["resnet20x8"])
 
@@ -558,7 +559,7 @@ def test_the_real_peers_convolve_as_the_truth_does(peer, size):
     package = {"jax": "jax", "backpack": "backpack", BASELINE: "numba"}.get(peer, "torch")
     pytest.importorskip(package, reason=f"{package} is not installed")
     module = importlib.import_module(REGISTRY[peer].module)
-    network, batch = networks.parse_size(size)
+    network, batch = sizes.parse_size(size)
     table = getattr(module, network.table)
     assert set(table) <= set(network.operations)
     for operation in set(table) - _SAME_FORWARD:

@@ -59,7 +59,9 @@ def test_rows_of_all_parts_and_seeds_and_a_page(tmp_path):
     done = run(made, tmp_path)
     assert called == [("first", 0), ("second", 0), ("first", 1), ("second", 1)]
     assert [row["value"] for row in done.rows[:3]] == [1.5, 2.7, None]  # JSON has no NaN
-    page = write_page(made, done.rows, done.figures, tmp_path / "out").read_text()
+    page = write_page(
+        made.name, made.summary, made.tell(done.rows), done.figures, (), tmp_path / "out"
+    ).read_text()
     assert "numbers &lt;&amp;&gt;" in page
     assert "levels = [0.5, 0.9]" in page
     assert tomllib.loads((tmp_path / "out" / "config.toml").read_text())["steps"] == 3
@@ -102,7 +104,7 @@ def test_settings_are_read_by_their_types():
 
 
 def test_experiments_are_found_by_name():
-    assert find("permuted-mnist") is None
+    assert find("permuted-mnist").name == "permuted-mnist"
     assert all(find(name) is made for name, made in STUDIES.items())
     with pytest.raises(UnknownNameError, match="permuted-mnist"):
         find("permuted-mnst")

@@ -66,8 +66,6 @@ def sweep(
     overwrite: Annotated[bool, typer.Option(help="Replace what is in --out.")] = False,
 ) -> None:
     """Choose settings on held-out training images, then test the choices on fresh seeds."""
-    from ..experiments.catalogue import find
-    from ..runs.comparison import Comparison
     from ..show.style import require_matplotlib
     from ..store.locks import held
     from ..sweep import SweepPlan, make_executor, read_axes
@@ -77,8 +75,7 @@ def sweep(
     if draws is not None and not random:
         raise SettingError(f"--draws {draws}: nothing is drawn without --random")
     require_matplotlib()
-    if not isinstance(find(experiment), Comparison):
-        raise SettingError(f"'{experiment}' is a study of its own; a sweep takes a preset")
+    _check_swept(experiment)
     plan = SweepPlan(
         experiment, read_axes(grid or [], random or []), tuple(method or ()),
         tuple(settings or ()), draws or SweepPlan.draws, backend, seed, trials, validation, folds,
@@ -89,6 +86,15 @@ def sweep(
         with make_executor(dask, workers, backend) as executor:
             done = _run(plan, folder, executor, data_dir, resume, overwrite)
         _tell(plan, done, folder)
+
+
+def _check_swept(experiment: str) -> None:
+    """Raise SettingError for an experiment that is no preset."""
+    from ..experiments.catalogue import find
+    from ..runs.comparison import Comparison
+
+    if not isinstance(find(experiment), Comparison):
+        raise SettingError(f"'{experiment}' is a study of its own; a sweep takes a preset")
 
 
 def _run(

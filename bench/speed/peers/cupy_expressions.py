@@ -11,6 +11,7 @@ import numpy as np
 from ....kernels.cuda.device import CupyDevice
 from .. import peaks_cuda
 from . import truth
+from .kinds import Mlp
 from .problem import (
     BETA1,
     BETA2,
@@ -22,7 +23,6 @@ from .problem import (
     Problem,
     Variants,
 )
-from .problems import Mlp
 
 
 def settings() -> dict[str, Any]:

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from .jax_conv import CONVOLUTIONS
+from .kinds import Mlp
 from .problem import (
     BETA1,
     BETA2,
@@ -27,7 +28,6 @@ from .problem import (
     Variants,
     decline_large,
 )
-from .problems import Mlp
 
 __all__ = ["CONVOLUTIONS", "NETWORKS", "OPERATIONS", "settings"]
 

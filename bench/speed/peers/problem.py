@@ -34,7 +34,7 @@ from typing import Any
 import numpy as np
 
 from ....kernels.errors import unknown_name
-from .problems import Kind
+from .kinds import Kind
 
 LR_ADAM, BETA1, BETA2, EPS = 1e-3, 0.9, 0.999, 1e-8
 LR_SGD = 0.01

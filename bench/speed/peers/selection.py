@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from ....kernels.errors import SettingError
 from .problem import Problem, expand_operations
-from .problems import CONV_SIZES, MLP_SIZES, SIZES, parse_size
+from .sizes import CONV_SIZES, MLP_SIZES, SIZES, parse_size
 
 # One convolution is enough to see whether they work; the networks take minutes to check.
 QUICK_SIZES = (MLP_SIZES[0], CONV_SIZES[0])

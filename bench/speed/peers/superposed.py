@@ -16,8 +16,8 @@ from typing import ClassVar
 
 import numpy as np
 
+from .kinds import Arrays, Kind, Shape, draw_normal
 from .problem import BETA1, BETA2, CHECK_STEPS, EPS, LR_ADAM, Problem
-from .problems import Arrays, Kind, Shape, draw_normal
 
 
 @dataclass(frozen=True)

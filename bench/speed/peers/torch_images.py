@@ -14,8 +14,8 @@ import torch
 from torch import nn
 
 from ..torch_twin import chain
+from .kinds import ConvNet
 from .problem import Operation, Problem, Variants
-from .problems import ConvNet
 
 LAYOUTS = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
 

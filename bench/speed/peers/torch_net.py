@@ -17,6 +17,7 @@ from torch.nn import functional
 from ....kernels.errors import DeviceError
 from .. import torch_twin
 from . import place, torch_images
+from .kinds import Mlp
 from .problem import (
     BETA1,
     BETA2,
@@ -29,7 +30,6 @@ from .problem import (
     Operation,
     Problem,
 )
-from .problems import Mlp
 
 OptimizerMaker = Callable[[list[nn.Parameter]], torch.optim.Optimizer]
 

@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from . import superposed, truth_conv
+from .kinds import ConvNet, Convolution, Mlp
 from .problem import BETA1, BETA2, CHECK_STEPS, EPS, LAM, LR_ADAM, LR_SGD, Problem
-from .problems import ConvNet, Convolution, Mlp
 from .superposed import Superposed
 
 Layers = list[tuple[np.ndarray, np.ndarray]]

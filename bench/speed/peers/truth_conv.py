@@ -11,8 +11,8 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
+from .kinds import ConvNet
 from .problem import CHECK_STEPS, LR_MOMENTUM, MOMENTUM, Problem
-from .problems import ConvNet
 
 Arrays = Mapping[str, np.ndarray]
 

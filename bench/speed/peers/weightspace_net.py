@@ -17,6 +17,7 @@ from ....nnlite.step import TrainingStep
 from ..timing_cuda import device_name
 from . import place
 from .conv_kernels import CONVOLUTIONS
+from .kinds import Arrays, ConvNet, Mlp
 from .problem import (
     BETA1,
     BETA2,
@@ -31,7 +32,6 @@ from .problem import (
     Problem,
     Variants,
 )
-from .problems import Arrays, ConvNet, Mlp
 from .superposed import Superposed
 
 __all__ = ["CONVOLUTIONS", "NETWORKS", "OPERATIONS", "SUPERPOSED", "settings", "wait"]

@@ -32,7 +32,7 @@ from ....kernels.errors import DeviceError, MissingExtraError
 from .. import timing
 from . import REGISTRY, place
 from .problem import NotRunError, Operation, Problem, Variants, load_arrays, save_arrays
-from .problems import parse_size
+from .sizes import parse_size
 
 _CHOOSE_SAMPLES, _CHOOSE_SECONDS = 5, 0.01
 _CHOOSE_MOST = 2.0  # seconds, from which on three samples must do

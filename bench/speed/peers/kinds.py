@@ -16,15 +16,12 @@ MLP does without it.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-
-from ....kernels.errors import SettingError, unknown_name
 
 if TYPE_CHECKING:
     from ....nnlite import Network
@@ -302,44 +299,3 @@ class ConvNet(Kind):
         for array in net.state.values():  # of 0, a pass keeps a tenth of the batch's own (momentum)
             parts.append(10.0 * array * (1.0 + 0.1 * rng.uniform(-1.0, 1.0, array.shape)))
         return np.concatenate(parts).astype(np.float32)
-
-
-MLP_SIZES = ("784-300-100-10x64", "784-256-256-10x128", "784-2000-2000-10x256")
-CONV_SIZES = (
-    "conv32-32@16x64", "conv64-64@8x64", "conv64-64@32x32", "conv128-128@16x32",
-    "conv256-256@8x32",
-)  # fmt: skip
-NET_SIZES = ("resnet20x128", "fip-cnnx128")
-PSP_SIZES = ("psp-binary-784-256-256-10x128", "psp-complex-784-256-256-10x128")
-SIZES = (*MLP_SIZES, *CONV_SIZES, *NET_SIZES, *PSP_SIZES)
-_DEFAULT_BATCH = {name: int(n) for name, _, n in (size.rpartition("x") for size in SIZES)}
-
-
-def parse_size(text: str) -> tuple[Kind, int]:
-    """(network, batch) of a size; without "xN" the batch is 64, or the one of `SIZES`.
-
-    Raises SettingError, or UnknownNameError for a network's name.
-    """
-    found = re.fullmatch(r"(.+?)(?:x(\d+))?", text)
-    head, tail = found.groups() if found else ("", None)
-    batch = int(tail) if tail else _DEFAULT_BATCH.get(head, 64)
-    kind: Kind | None = None
-    if re.fullmatch(r"\d+(-\d+)+", head):
-        kind = Mlp(tuple(map(int, head.split("-"))))
-    elif numbers := re.fullmatch(r"conv(\d+)-(\d+)@(\d+)", head):
-        kind = Convolution(*map(int, numbers.groups()))
-    elif turned := re.fullmatch(r"psp-(binary|complex)((?:-\d+){2,})", head):
-        from .superposed import Superposed
-
-        kind = Superposed(turned[1], tuple(map(int, turned[2].split("-")[1:])))
-    elif head in NAMES:
-        kind = ConvNet(head)
-    elif re.fullmatch(r"(?!conv)[a-z][a-z0-9-]*", head):
-        raise unknown_name("network", head, NAMES)
-    if kind is None or batch < 1 or "0" in re.findall(r"\d+", kind.name):
-        raise SettingError(
-            f"size is '{text}'; expected widths and a batch, all positive, such as {SIZES[0]}, a "
-            f"convolution such as {CONV_SIZES[0]} (maps, maps, height, batch), a superposed MLP "
-            f"such as {PSP_SIZES[0]}, or a network: {', '.join(NET_SIZES)}"
-        )
-    return kind, batch
