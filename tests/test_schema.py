@@ -12,7 +12,7 @@ from weightspace.bench.speed import page as bench_page
 from weightspace.bench.speed import records
 from weightspace.bench.store.schema import fault, read_json, read_lines, read_toml
 from weightspace.bench.studies.study import read_rows
-from weightspace.bench.studies.superposition.figures import draw_capacity
+from weightspace.bench.studies.superposition.capacity import STUDY as CAPACITY
 from weightspace.kernels.errors import CheckpointError, DataError
 
 
@@ -190,6 +190,6 @@ def test_damaged_rows_of_a_study_and_of_the_capacities_are_named(tmp_path):
         path.write_text('{"part": "a", "seed": 0}\n' + line)
         with pytest.raises(CheckpointError, match=r"rows\.jsonl is damaged: line 2"):
             read_rows(path)
-    path.write_text('{"ask": "noise", "kind": "binary", "width": 4}')
-    with pytest.raises(DataError, match="'models' is missing"):
-        draw_capacity(path, tmp_path)
+    path.write_text('{"part": "a", "seed": 0, "ask": "noise", "kind": "binary", "width": 4}')
+    with pytest.raises(CheckpointError, match="'models' is missing"):
+        read_rows(path, CAPACITY.row)

@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 import pytest
 from rich.console import Console
 from rich.table import Table
+from typer.testing import CliRunner
+from weightspace.bench.cli.app import app
 from weightspace.bench.experiments.catalogue import STUDIES, find
 from weightspace.bench.runs.experiment import Request
 from weightspace.bench.studies.page import write_page
@@ -48,8 +50,8 @@ def study(called):
     return Study("toy", "a study", Settings(), lambda settings: parts, lambda *_: [], tell)
 
 
-def run(made, tmp_path, **more):
-    request = Request("cpu", [0, 1], tmp_path / "out", **more)
+def run(made, tmp_path, seeds=(0, 1), **more):
+    request = Request("cpu", seeds, tmp_path / "out", **more)
     return run_study(made, request, Console(quiet=True))
 
 
@@ -147,3 +149,33 @@ def test_seeds_given_twice_count_once(tmp_path):
     made = study([])
     done = run_study(made, Request("cpu", [0, 0], tmp_path / "out"), Console(quiet=True))
     assert len(done.rows) == 3
+
+
+def test_every_study_is_listed(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    listed = CliRunner().invoke(app, ["list"]).output
+    assert set(STUDIES) <= set(listed.split())
+
+
+def test_the_rule_of_winograd_is_a_table_of_ratios(tmp_path, monkeypatch):
+    ratio = pytest.importorskip("weightspace.bench.studies.winograd.ratio", reason="needs numba")
+    asked = []
+
+    def planted(channels, height, pixels):
+        asked.append((channels, height, pixels))
+        return channels / height, channels >= 8
+
+    monkeypatch.setattr(ratio, "ratio", planted)
+    made = STUDIES["winograd-rule"].with_settings(["channels=3,8", "heights=2,4", "pixels=64"])
+    done = run(made, tmp_path, seeds=[0])
+    assert asked == [(3, 2, 64), (3, 4, 64), (8, 2, 64), (8, 4, 64)]
+    table = made.tell(done.rows)[0]
+    cells = [list(column.cells) for column in table.columns]
+    assert cells == [["3", "8"], ["1.50 ", "4.00*"], ["0.75 ", "2.00*"]]
+    (tmp_path / "out/seed-0/channels-8.jsonl").unlink()
+    assert run(made, tmp_path, seeds=[0], resume=True).rows == done.rows and len(asked) == 6
+    for wrong, said in (("heights=0", "1 or more"), ("channels=none", "no parts")):
+        with pytest.raises(SettingError, match=said):
+            run(made.with_settings([wrong]), tmp_path / "other", seeds=[0])
+    with pytest.raises(SettingError, match="leave out --seed"):
+        run(made, tmp_path / "other", seeds=[3])

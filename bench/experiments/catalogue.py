@@ -9,8 +9,11 @@ from ..studies.convergent import study as convergent
 from ..studies.fip_ensemble import study as fip_ensemble
 from ..studies.fip_geometry import study as fip_geometry
 from ..studies.fip_sparsify import lenet, resnet20
+from ..studies.of_runs import study as of_runs
 from ..studies.study import Study
+from ..studies.superposition import capacity, choice
 from ..studies.task_space import study as task_space
+from ..studies.winograd import study as winograd
 from .presets import PRESETS
 
 STUDIES: dict[str, Study] = {
@@ -23,6 +26,12 @@ STUDIES: dict[str, Study] = {
         fip_ensemble.VGG16,
         convergent.STUDY,
         task_space.STUDY,
+        capacity.STUDY,
+        choice.STUDY,
+        of_runs.FIRST_TASK,
+        of_runs.BY_WIDTH,
+        of_runs.PER_SECOND,
+        winograd.STUDY,
     )
 }
 EXPERIMENTS: dict[str, Experiment] = {

@@ -8,7 +8,7 @@ MNIST's mean and deviation, 50 tasks, and contexts of dense layers that are lear
     --set stream.num_tasks=50 --set superposition.kind=binary --set superposition.learned=true
 
 Their Fig. 2 is --set superposition.kind=binary at --set hidden=128,128 up to 2048,2048, each in a
-folder of its own; `python -m weightspace.bench.studies.superposition.figures` draws folders of runs.
+folder of its own, which `weightspace run by-width --set runs=FOLDER,FOLDER` draws.
 """
 
 from ..runs.preset import Preset

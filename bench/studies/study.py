@@ -59,6 +59,13 @@ class Work:
         self.progress.update(self.bar, completed=done, total=total, note=note)
 
 
+class PartRow(TypedDict):
+    """A row of any part; the part says what else is in it."""
+
+    part: str
+    seed: int
+
+
 @dataclass(frozen=True)
 class Part:
     """A piece of a study that is done whole: its rows are plain records."""
@@ -74,6 +81,7 @@ class Study:
     settings: a frozen dataclass instance, the defaults. parts(settings): in order; a part may read
     files that earlier parts of the same seed left in `Work.folder`. draw(rows, folder): writes
     figures there and returns their paths. tell(rows): tables for the terminal and the page.
+    row: the TypedDict that a kept row is held against. seeded: whether rows follow from a seed.
     """
 
     name: str
@@ -83,6 +91,8 @@ class Study:
     draw: Callable[[Sequence[Row], Path], Sequence[Path]]
     tell: Callable[[Sequence[Row]], Sequence[Table]]
     notes: Sequence[str] = field(default=())
+    row: Any = PartRow
+    seeded: bool = True
 
     def with_settings(self, assignments: Sequence[str]) -> Study:
         """The study after `key=value` assignments; a tuple's values are parted by commas.
@@ -147,6 +157,8 @@ def run_study(study: Study, request: Request, console: Console) -> Done:
     parts = study.parts(study.settings)  # bad settings are named before OUT is touched
     if not parts:
         raise SettingError(f"'{study.name}' has no parts to run with these settings")
+    if not study.seeded and list(request.seeds) != [0]:
+        raise SettingError(f"'{study.name}' draws nothing at random: leave out --seed and --trials")
     with claimed(request.out, KIND, request.resume, request.overwrite):
         asked = _asked(study, request)
         write_asked(request.out / "config.toml", to_toml(asked), as_read(asked), request.resume)
@@ -163,19 +175,19 @@ def _run_claimed(study: Study, request: Request, parts: Sequence[Part], console:
                     study.settings, seed, request.backend, request.data_dir,
                     request.out / f"seed-{seed}", console, progress,
                 )  # fmt: skip
-                rows += _one_part(work, part)
+                rows += _one_part(work, part, study.row)
     figures = study.draw(rows, request.out / "figures")
     about = {"study": study.name, "rows": rows, "versions": versions(), "backend": request.backend}
     write_whole(request.out / "study.json", json.dumps(plain(about), indent=1) + "\n")
     return Done(rows, figures)
 
 
-def _one_part(work: Work, part: Part) -> list[Row]:
-    """The rows of a part: read where it is done, else worked out and kept."""
+def _one_part(work: Work, part: Part, wanted: Any) -> list[Row]:
+    """The rows of a part, each a `wanted`: read where it is done, else worked out and kept."""
     path = work.folder / f"{part.name}.jsonl"
     work.bar = work.progress.add_task(f"seed {work.seed}: {part.name}", total=None, note="")
     if path.exists():
-        rows = read_rows(path)
+        rows = read_rows(path, wanted)
         work.advance(1, 1, "done before")
         return rows
     rows = [plain({"part": part.name, "seed": work.seed, **row}) for row in part.run(work)]
@@ -184,13 +196,6 @@ def _one_part(work: Work, part: Part) -> list[Row]:
     if not work.console.is_terminal:
         work.console.print(f"seed {work.seed}: {part.name} done", highlight=False)
     return rows
-
-
-class PartRow(TypedDict):
-    """A row of any part; the part says what else is in it."""
-
-    part: str
-    seed: int
 
 
 def read_rows(path: Path, wanted: Any = PartRow) -> list[Row]:
@@ -221,7 +226,7 @@ def _owns(out: Path) -> bool:
 KIND = Kind(
     "study",
     writes=re.compile(
-        r"config\.toml|study\.json|table\.csv|pairs\.csv|report\.html|figures/[^/]+\.png|"
+        r"config\.toml|study\.json|table\.csv|pairs\.csv|report\.html|figures/[^/]+\.(png|csv)|"
         r"seed--?\d+/[^/]+\.(jsonl|safetensors)"
     ),
     marker=re.compile(r"config\.toml"),

@@ -298,7 +298,7 @@ class Metrics(Folder):
             "--out", str(self.out))  # fmt: skip
 
     def use(self) -> None:
-        from weightspace.bench.studies.superposition.figures import draw_first
+        from weightspace.bench.runs.curves import draw_first
 
         draw_first([self.out], self.work / "first.png", turn=4)
         cli("report", str(self.out), "--out", str(self.work / "report.html"))

@@ -1,6 +1,4 @@
-"""How many models fit into one: `python -m weightspace.bench.studies.superposition.capacity`.
-
-Three questions, a JSON line an answer, and two figures (Cheung et al. 2019, sections 2 and 3):
+"""How many models fit into one? Three questions (Cheung et al. 2019, sections 2 and 3).
 
 noise     K random models are stored after the fact; how far is a retrieved one from the original?
 stored    K trained models are stored after the fact; what is the accuracy of a retrieved one?
@@ -11,33 +9,53 @@ The last is the curve that the paper leaves open.
 
 from __future__ import annotations
 
-import argparse
-import json
 from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
+from rich.table import Table
 
+from ....kernels.errors import SettingError, unknown_name
 from ....methods import Method, Naive, Stream, Superposition, accuracy, fit
 from ....methods.linear import product
 from ....nnlite import Linear, Network, models
 from ....nnlite.init import generator
 from ....nnlite.optim import Adam
 from ... import data, streams
+from ...runs.tables import titled
+from ..study import Part, Row, Study, Work
+from . import figures
 
+ASKS = ("noise", "stored", "capacity")
 KINDS = ("binary", "complex", "onepower", "rotation", "permutation")
 COUNTS = (2, 4, 8, 16, 32)
-WIDTHS = (64, 128, 256, 512)
 NOISE_WIDTHS = (64, 256, 1024)
 OUTPUTS = 64
-Line = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """ask: which of the questions. widths: of both hidden layers. steps: a task.
+
+    kinds: of contexts in place ("naive": none). keep_moments: those learnt once more with an Adam
+    that is never reset. train_limit, test_limit: the first so many images of `data`.
+    """
+
+    ask: tuple[str, ...] = ASKS
+    data: str = "mnist-demo"
+    train_limit: int | None = None
+    test_limit: int | None = 2000
+    widths: tuple[int, ...] = (64, 128, 256, 512)
+    kinds: tuple[str, ...] = ("naive", "binary")
+    keep_moments: tuple[str, ...] = ()
+    tasks: int = 20
+    steps: int = 300
 
 
 # ---- noise of what is retrieved ------------------------------------------------------------------
 
 
-def noise(kind: str, width: int, count: int, seed: int = 0) -> Line:
+def noise(kind: str, width: int, count: int, seed: int = 0, backend: str = "cpu") -> Row:
     """Noise over signal of a model retrieved out of `count` random ones of one layer.
 
     weights: |retrieved - stored| / |stored|; sqrt(count - 1) is expected, whatever the width.
@@ -47,7 +65,7 @@ def noise(kind: str, width: int, count: int, seed: int = 0) -> Line:
     no larger than the noise of one model: sqrt(count - 1) again.
     """
     method = Superposition(kind)  # type: ignore[arg-type]
-    plain = Network((Linear(OUTPUTS, bias=False),), (width,), seed=seed)
+    plain = Network((Linear(OUTPUTS, bias=False),), (width,), backend, seed=seed)
     method.wrap(plain)
     like = method.retrieve(0)
     stored = []
@@ -56,8 +74,8 @@ def noise(kind: str, width: int, count: int, seed: int = 0) -> Line:
         other.initialise(1000 * (seed + 1) + number)
         stored.append(other)
     method.store(stored)
-    ours, theirs = (np.float64(net.theta).reshape(OUTPUTS, -1) for net in (method.retrieve(0),
-                                                                           stored[0]))  # fmt: skip
+    ours, theirs = (np.float64(net.device.get(net.theta)).reshape(OUTPUTS, -1)
+                    for net in (method.retrieve(0), stored[0]))  # fmt: skip
     wrong = ours - theirs
     x = generator(seed, 0xA11, width).normal(size=(256, wrong.shape[1]))
     return {
@@ -72,39 +90,37 @@ def _rms(values: np.ndarray) -> float:
     return float(np.sqrt(np.mean(np.square(values))))
 
 
-def ask_noise(seeds: int) -> Iterator[Line]:
+def ask_noise(kind: str, seed: int = 0, backend: str = "cpu") -> Iterator[Row]:
     """By the number of models at the widest, then by width at eight models."""
-    grid = [(NOISE_WIDTHS[-1], count) for count in COUNTS]
-    grid += [(width, 8) for width in NOISE_WIDTHS[:-1]]
-    for kind in KINDS:
-        for width, count in grid:
-            for seed in range(seeds):
-                yield noise(kind, width, count, seed)
+    for count in COUNTS:
+        yield noise(kind, NOISE_WIDTHS[-1], count, seed, backend)
+    for width in NOISE_WIDTHS[:-1]:
+        yield noise(kind, width, 8, seed, backend)
 
 
 # ---- trained models, stored after the fact -------------------------------------------------------
 
 
-def mlp(stream: Stream, width: int, seed: int) -> Network:
+def mlp(stream: Stream, width: int, seed: int, backend: str) -> Network:
     """Two hidden layers of `width`, torch's default weights."""
-    return models.mlp((*stream.input_shape, width, width, stream.num_classes), seed=seed)
+    sizes = (*stream.input_shape, width, width, stream.num_classes)
+    return models.mlp(sizes, seed=seed, backend=backend)
 
 
 def ask_stored(
-    stream: Stream, widths: Sequence[int], steps: int, kind: str = "binary", seed: int = 0
-) -> Iterator[Line]:
+    stream: Stream, width: int, steps: int, seed: int = 0, backend: str = "cpu"
+) -> Iterator[Row]:
     """Models trained alone, one a task, then summed: mean accuracy of those that come back."""
-    for width in widths:
-        trained = []
-        for number, task in enumerate(stream):
-            net = mlp(stream, width, seed + number)
-            fit(net, [task], Naive(), optimizer=Adam(), steps=steps, seed=seed)
-            trained.append(net)
-        for count in range(1, len(trained) + 1):
-            yield {
-                "ask": "stored", "kind": kind, "width": width, "models": count, "seed": seed,
-                "accuracy": stored_accuracy(stream, trained[:count], kind),
-            }  # fmt: skip
+    trained = []
+    for number, task in enumerate(stream):
+        net = mlp(stream, width, seed + number, backend)
+        fit(net, [task], Naive(), optimizer=Adam(), steps=steps, seed=seed)
+        trained.append(net)
+    for count in range(1, len(trained) + 1):
+        yield {
+            "ask": "stored", "kind": "binary", "width": width, "models": count, "seed": seed,
+            "accuracy": stored_accuracy(stream, trained[:count], "binary"),
+        }  # fmt: skip
 
 
 def stored_accuracy(stream: Stream, trained: Sequence[Network], kind: str) -> float:
@@ -122,88 +138,122 @@ def stored_accuracy(stream: Stream, trained: Sequence[Network], kind: str) -> fl
 # ---- trained in place ----------------------------------------------------------------------------
 
 
+def in_place(kind: str) -> Method:
+    """The method of a kind of contexts. Raises SettingError for none of them."""
+    return Naive() if kind == "naive" else Superposition(kind)  # type: ignore[arg-type]
+
+
 def ask_capacity(
     stream: Stream,
-    widths: Sequence[int],
-    kinds: Sequence[str],
+    width: int,
+    kind: str,
     steps: int,
     seed: int = 0,
     reset: bool = True,
-) -> Iterator[Line]:
+    backend: str = "cpu",
+) -> Iterator[Row]:
     """Mean accuracy on the tasks learnt so far, after each task, by kind ("naive": none).
 
     reset: whether Adam begins anew with each task. Where it does not, its second moment, small at
     the end of a short task, lets the first steps of the next be several times lr.
     """
-    for kind in kinds:
-        for width in widths:
-            method: Method = Naive() if kind == "naive" else Superposition(kind)  # type: ignore[arg-type]
-            net = mlp(stream, width, seed)
-            result = fit(
-                net, stream, method, optimizer=Adam(), steps=steps, seed=seed,
-                reset_optimizer=reset,
-            )  # fmt: skip
-            for count in range(1, len(stream) + 1):
-                seen = result.R[count - 1, :count]
-                yield {
-                    "ask": "capacity", "kind": kind, "width": width, "tasks": count, "seed": seed,
-                    "reset": reset, "accuracy": float(seen.mean()), "first": float(seen[0]),
-                    "last": float(seen[-1]),
-                }  # fmt: skip
+    result = fit(
+        mlp(stream, width, seed, backend), stream, in_place(kind), optimizer=Adam(), steps=steps,
+        seed=seed, reset_optimizer=reset,
+    )  # fmt: skip
+    for count in range(1, len(stream) + 1):
+        seen = result.R[count - 1, :count]
+        yield {
+            "ask": "capacity", "kind": kind, "width": width, "tasks": count, "seed": seed,
+            "reset": reset, "accuracy": float(seen.mean()), "first": float(seen[0]),
+            "last": float(seen[-1]),
+        }  # fmt: skip
 
 
-# ---- the command ---------------------------------------------------------------------------------
+# ---- the study -----------------------------------------------------------------------------------
 
 
-def _answers(given: argparse.Namespace) -> Iterator[Line]:
-    asked = given.ask or ("noise", "stored", "capacity")
-    if "noise" in asked:
-        yield from ask_noise(given.seeds)
-    if set(asked) == {"noise"}:
-        return
-    images = data.load(given.data, given.data_dir).limited(given.train_limit, given.test_limit)
-
-    def permuted(tasks: int) -> Stream:
-        return streams.build("permuted", images, "domain", num_tasks=tasks, seed=0)
-
-    if "stored" in asked:
-        yield from ask_stored(permuted(min(given.tasks, 10)), given.widths, given.steps)
-    if "capacity" in asked:
-        stream = permuted(given.tasks)
-        yield from ask_capacity(
-            stream, given.widths, given.kinds, given.steps, reset=not given.keep_moments
-        )
+def _stream(work: Work, tasks: int) -> Stream:
+    made = work.settings
+    images = data.load(made.data, work.data_dir).limited(made.train_limit, made.test_limit)
+    return streams.build("permuted", images, "domain", num_tasks=tasks, seed=work.seed)
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Ask, write the lines as they come, and draw what is in the file."""
-    from .figures import draw_capacity
-
-    parser = argparse.ArgumentParser(
-        prog="python -m weightspace.bench.studies.superposition.capacity"
-    )
-    parser.add_argument("--ask", action="append", choices=("noise", "stored", "capacity"))
-    parser.add_argument("--out", type=Path, default=Path("runs/psp-capacity"), help="a folder")
-    parser.add_argument("--data", default="mnist-demo")
-    parser.add_argument("--data-dir", type=Path)
-    parser.add_argument("--train-limit", type=int)
-    parser.add_argument("--test-limit", type=int, default=2000)
-    parser.add_argument("--widths", type=int, nargs="+", default=WIDTHS)
-    parser.add_argument("--kinds", nargs="+", default=("naive", "binary"))
-    parser.add_argument("--tasks", type=int, default=20)
-    parser.add_argument("--steps", type=int, default=300)
-    parser.add_argument("--keep-moments", action="store_true", help="Adam is never reset")
-    parser.add_argument("--seeds", type=int, default=3, help="trials of the noise")
-    given = parser.parse_args(arguments)
-    given.out.mkdir(parents=True, exist_ok=True)
-    path = given.out / "capacity.jsonl"
-    with path.open("a") as file:
-        for line in _answers(given):
-            file.write(json.dumps(line) + "\n")
-            file.flush()
-    for figure in draw_capacity(path, given.out):
-        print(figure)
+def _noise(kind: str) -> Part:
+    return Part(f"noise-{kind}", lambda work: ask_noise(kind, work.seed, work.backend))
 
 
-if __name__ == "__main__":
-    main()
+def _stored(width: int) -> Part:
+    def ask(work: Work) -> Iterator[Row]:
+        stream = _stream(work, min(work.settings.tasks, 10))
+        return ask_stored(stream, width, work.settings.steps, work.seed, work.backend)
+
+    return Part(f"stored-{width}", ask)
+
+
+def _capacity(kind: str, width: int, reset: bool) -> Part:
+    def ask(work: Work) -> Iterator[Row]:
+        stream = _stream(work, work.settings.tasks)
+        steps = work.settings.steps
+        return ask_capacity(stream, width, kind, steps, work.seed, reset, work.backend)
+
+    return Part(f"capacity-{kind}-{width}{'' if reset else '-kept'}", ask)
+
+
+def parts(settings: Settings) -> Sequence[Part]:
+    """A part a kind of noise, a width, and a kind and width.
+
+    Raises UnknownNameError for a question that is none, SettingError for settings that lead
+    nowhere.
+    """
+    for name in settings.ask:
+        if name not in ASKS:
+            raise unknown_name("question of psp-capacity", name, ASKS)
+    for kind in (*settings.kinds, *settings.keep_moments):
+        in_place(kind)
+    if min(settings.tasks, settings.steps, *settings.widths) < 1:
+        raise SettingError("widths, tasks and steps are 1 or more")
+    lines = [(kind, False) for kind in settings.keep_moments]
+    lines += [(kind, True) for kind in settings.kinds]
+    made = {
+        "noise": [_noise(kind) for kind in KINDS],
+        "stored": [_stored(width) for width in settings.widths],
+        "capacity": [_capacity(kind, width, reset)
+                     for kind, reset in lines for width in settings.widths],
+    }  # fmt: skip
+    return [part for name in ASKS if name in settings.ask for part in made[name]]
+
+
+TOLD = {  # question -> what its lines are of, what is counted, and the numbers
+    "noise": (("kind", "width"), "models", ("weights", "aligned", "random")),
+    "stored": (("kind", "width"), "models", ("accuracy",)),
+    "capacity": (("kind", "reset", "width"), "tasks", ("accuracy", "first", "last")),
+}
+
+
+def tell(rows: Sequence[Row]) -> list[Table]:
+    """Means over the seeds, at the largest number of models or tasks."""
+    tables = []
+    for ask, (keys, counted, numbers) in TOLD.items():
+        mine = [row for row in rows if row["ask"] == ask]
+        found: dict[tuple[str, ...], list[Row]] = {}
+        for row in mine:
+            found.setdefault(tuple(str(row[key]) for key in keys), []).append(row)
+        table = titled(ask, (*keys, counted, *numbers), len(keys))
+        for key, of in found.items():
+            most = max(row[counted] for row in of)
+            last = [[row[n] for n in numbers] for row in of if row[counted] == most]
+            table.add_row(*key, str(most), *(f"{mean:.3f}" for mean in np.mean(last, axis=0)))
+        tables += [table] * bool(mine)
+    return tables
+
+
+STUDY = Study(
+    name="psp-capacity",
+    summary="how many models one set of weights holds, by width (Cheung et al. 2019)",
+    settings=Settings(),
+    parts=parts,
+    draw=figures.draw,
+    tell=tell,
+    row=figures.Noise | figures.Capacity | figures.Stored,
+)

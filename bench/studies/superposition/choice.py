@@ -1,51 +1,68 @@
-"""How often the right context is found without a label: `python -m weightspace.bench.studies.superposition.choice`.
+"""How often the right context is found without a label, in finished runs of superposition.
 
-Takes finished runs of psp-permuted-mnist (folders with config.toml and checkpoint.safetensors) and
-asks, of every task's test images, for the context of the least entropy: by single images, and by
-groups of 10 and 100 of one task. Writes a JSON line a run and group size.
+Takes runs of psp-permuted-mnist (folders with config.toml and checkpoint.safetensors) and asks, of
+every task's test images, for the context of the least entropy: by single images, and by groups of
+one task. A row a run and group size.
 """
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
-import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rich.table import Table
 
 from ....kernels.errors import SettingError
 from ....methods import Stream, Superposition
 from ....methods.context_choice import best, entropies, outputs_under
 from ....nnlite import Network
 from ....nnlite.checkpoint import load_arrays, restore_parameters
-from ...runs.files import read_config
+from ...runs.files import CHECKPOINT, Run
 from ...runs.make import make_network, make_stream
 from ...runs.preset import Preset, Variant
+from ...runs.tables import mean_and_error, titled
+from ...show.plain import config_hash
+from ..of_runs.study import Runs
+from ..study import Part, PartRow, Row, Study, Work
 
-GROUPS = (1, 10, 100)
+
+@dataclass(frozen=True)
+class Settings(Runs):
+    """groups: test images that choose together."""
+
+    groups: tuple[int, ...] = (1, 10, 100)
 
 
-def load_run(folder: Path, data_dir: Path | None) -> tuple[Superposition, Network, Stream]:
+class Choice(PartRow):
+    """Of a run: how often groups of a size chose the right context, and what came of it."""
+
+    kind: str
+    tasks: int
+    group: int
+    chosen_right: float
+    accuracy: float
+    accuracy_told: float
+
+
+def load_run(run: Run, data_dir: Path | None) -> tuple[Superposition, Network, Stream]:
     """The method, the trained network and the stream of a finished run of superposition.
 
-    Raises SettingError for a run of another method, CheckpointError for damaged files.
+    Raises CheckpointError for damaged files.
     """
-    config = read_config(folder)
-    settings = config.pop("method")
-    name = settings.pop("name")
-    if name != Superposition.name:
-        raise SettingError(f"{folder} is a run of '{name}', which has no contexts to choose from")
+    config = run.config
     known = {field.name for field in dataclasses.fields(Preset)}
     given = {key: value for key, value in config.items() if key in known}
     preset = Preset(summary="", **{**given, "hidden": tuple(given["hidden"])})
-    method = Variant(name, name, settings).build()
+    settings = {key: value for key, value in config["method"].items() if key != "name"}
+    method = Variant(Superposition.name, Superposition.name, settings).build()
     assert isinstance(method, Superposition)
     stream = make_stream(preset, config["seed"], data_dir)
     net = method.wrap(make_network(preset, stream, config["backend"], config["seed"]))
-    checkpoint = folder / "checkpoint.safetensors"
+    checkpoint = run.folder / CHECKPOINT
     arrays, _ = load_arrays(checkpoint)
     restore_parameters(net, arrays, checkpoint)
     # the contexts were restored with the rest: those of the number that was set last
@@ -54,7 +71,7 @@ def load_run(folder: Path, data_dir: Path | None) -> tuple[Superposition, Networ
 
 
 def measure(
-    method: Superposition, net: Network, stream: Stream, groups: Sequence[int] = GROUPS
+    method: Superposition, net: Network, stream: Stream, groups: Sequence[int]
 ) -> list[dict[str, Any]]:
     """For each size of group: how often the context is right, and the accuracy under it.
 
@@ -83,26 +100,58 @@ def measure(
     ]
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure the runs that are named, and print or write the lines."""
-    parser = argparse.ArgumentParser(
-        prog="python -m weightspace.bench.studies.superposition.choice"
-    )
-    parser.add_argument("runs", type=Path, nargs="+", help="folders .../superposition*/seed-*")
-    parser.add_argument("--data-dir", type=Path)
-    parser.add_argument("--out", type=Path, help="a .jsonl file to write")
-    given = parser.parse_args(arguments)
-    lines = []
-    for folder in given.runs:
-        method, net, stream = load_run(folder, given.data_dir)
-        for row in measure(method, net, stream):
-            line = {"kind": method.kind, "seed": net.seed, "tasks": len(stream), **row}
-            lines.append(json.dumps(line))
-            print(lines[-1], flush=True)
-    if given.out:
-        given.out.parent.mkdir(parents=True, exist_ok=True)
-        given.out.write_text("\n".join(lines) + "\n")
+def _part(run: Run) -> Part:
+    """A run's part. Raises SettingError for a run of another method."""
+    if (name := run.config["method"]["name"]) != Superposition.name:
+        raise SettingError(
+            f"{run.folder} is a run of '{name}', which has no contexts to choose from"
+        )
+
+    def choose(work: Work) -> Iterator[Row]:
+        method, net, stream = load_run(run, work.data_dir)
+        for row in measure(method, net, stream, work.settings.groups):
+            yield {"kind": method.kind, "seed": net.seed, "tasks": len(stream), **row}
+
+    told = config_hash({**run.config, "folder": str(run.folder)})[:8]
+    return Part(f"{run.folder.parent.name}-{run.folder.name}-{told}", choose)
 
 
-if __name__ == "__main__":
-    main()
+def parts(settings: Settings) -> Sequence[Part]:
+    """A part for each run that is finished.
+
+    Raises SettingError for settings that lead nowhere, StorageError and CheckpointError for runs
+    that are not there or damaged.
+    """
+    if min(settings.groups, default=0) < 1:
+        raise SettingError("groups: of at least one image each")
+    runs = [run for run in load(*settings.folders()) if not run.failed]
+    return list({part.name: part for part in map(_part, runs)}.values())
+
+
+def tell(rows: Sequence[Row]) -> list[Table]:
+    """Means over the runs of a kind."""
+    heads = ("kind", "tasks", "group", "runs", "right %", "accuracy %", "told the task %")
+    table = titled("contexts chosen by entropy", heads)
+    found: dict[tuple[Any, ...], list[Row]] = {}
+    for row in rows:
+        found.setdefault((row["kind"], row["tasks"], row["group"]), []).append(row)
+    for key, of in found.items():
+        numbers = [
+            mean_and_error([100 * row[name] for row in of])
+            for name in ("chosen_right", "accuracy", "accuracy_told")
+        ]
+        cells = [f"{mean:.1f}" + f" ±{error:.1f}" * (len(of) > 1) for mean, error in numbers]
+        table.add_row(*map(str, key), str(len(of)), *cells)
+    return [table]
+
+
+STUDY = Study(
+    name="psp-choice",
+    summary="of finished superpositions: how often entropy finds the context of unlabelled images",
+    settings=Settings(),
+    parts=parts,
+    draw=lambda rows, folder: [],
+    tell=tell,
+    row=Choice,
+    seeded=False,
+)

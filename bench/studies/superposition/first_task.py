@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from ...runs.curves import draw_first
 from ...runs.hooks import Done, Hook
-from .figures import draw_first
 
 
 def _draw(done: Done) -> tuple[()]:

@@ -1,28 +1,16 @@
-"""Where Winograd's way wins: `python -m weightspace.bench.speed.winograd_rule`.
-
-Times a 3x3 convolution's forward pass both ways, in turn, on a grid of sizes, and prints the ratio.
-The rule in `kernels.cpu.conv` (`winograd_wins`) was read off this table; a star marks where the
-rule chooses Winograd.
-"""
+"""A 3x3 convolution's forward pass, Winograd's way and directly, timed in turn."""
 
 from __future__ import annotations
 
 import numpy as np
-from rich.console import Console
-from rich.table import Table
 
-from ...kernels import get_backend
-from ...kernels.cpu import conv
-from ...kernels.cpu.correlate import correlate, correlation_room
-from ...kernels.cpu.panels import panel_count, panel_width
-from ...kernels.cpu.simd import size_of
-from ...kernels.cpu.tiles import serial
-from ...kernels.cpu.winograd import winograd, winograd_room
-from . import timing
-
-CHANNELS = (3, 4, 8, 16, 32, 128, 512)
-HEIGHTS = (2, 3, 4, 6, 8, 16, 32)
-PIXELS = 32 * 32 * 16  # of a batch: so many in all, whatever the height
+from ....kernels.cpu import conv
+from ....kernels.cpu.correlate import correlate, correlation_room
+from ....kernels.cpu.panels import panel_count, panel_width
+from ....kernels.cpu.simd import size_of
+from ....kernels.cpu.tiles import serial
+from ....kernels.cpu.winograd import winograd, winograd_room
+from ...speed import timing
 
 
 @serial
@@ -46,10 +34,10 @@ def _fast(x, w, work, y):
     winograd(one, g, x.ctypes.data, base, u, False, y.ctypes.data, first, slot, base)
 
 
-def ratio(channels: int, height: int) -> tuple[float, bool]:
+def ratio(channels: int, height: int, pixels: int) -> tuple[float, bool]:
     """(time of the direct way over Winograd's, whether the rule chooses Winograd)."""
     rng = np.random.default_rng(0)
-    n = max(PIXELS // height**2, 1)
+    n = max(pixels // height**2, 1)
     x = rng.standard_normal((n, height, height, channels)).astype("f")
     w = rng.standard_normal((channels, 3, 3, channels)).astype("f")
     y, one = np.empty_like(x), np.float32(1)
@@ -62,23 +50,3 @@ def ratio(channels: int, height: int) -> tuple[float, bool]:
     taken = [[timing.time_batch(w, c) for w, c in zip(ways, calls, strict=True)] for _ in range(7)]
     direct, fast = np.median(np.array(taken), axis=0)
     return float(direct / fast), bool(conv.winograd_wins(g))
-
-
-def main() -> None:
-    """Print the table."""
-    get_backend("cpu")
-    table = Table(title="direct time / Winograd time; * where the rule takes Winograd")
-    table.add_column("channels")
-    for height in HEIGHTS:
-        table.add_column(f"{height}x{height}", justify="right")
-    for channels in CHANNELS:
-        cells = []
-        for height in HEIGHTS:
-            found, chosen = ratio(channels, height)
-            cells.append(f"{found:.2f}{'*' if chosen else ' '}")
-        table.add_row(str(channels), *cells)
-    Console().print(table)
-
-
-if __name__ == "__main__":
-    main()
