@@ -42,6 +42,10 @@ class ModeError(WeightspaceError, RuntimeError):
     """A quantity was asked for in a mode in which it is not defined."""
 
 
+class LayerError(WeightspaceError, AssertionError):
+    """A layer breaks one of the identities that `nnlite.check_layer` proves."""
+
+
 class CheckpointError(WeightspaceError, ValueError):
     """A checkpoint is damaged, incomplete, or was written for something else."""
 

@@ -86,42 +86,35 @@ def fit(
     outputs are looked at, so the last checkpoint, which stays as it was, is a good one.
     CheckpointError; Interrupted after Ctrl-C, SIGTERM or SIGHUP, with a checkpoint written.
     """
+    observer = Observer() if observer is None else observer
+    _check_asked(net, observer, augment, checkpoint, resume)
+    learner: Method = made("method", Naive() if method is None else method, METHODS, Method)
+    with Stop(observer.stopping) as stop:
+        trainer = _Trainer(
+            learner.wrap(net), as_tasks(tasks), learner,
+            made("optimizer", Adam() if optimizer is None else optimizer, OPTIMIZERS, Optimizer),
+            Length.of(steps, epochs), batch_size, seed, reset_optimizer, eval_every, augment,
+            observer, Path(checkpoint) if checkpoint else None, checkpoint_every, identity, stop,
+        )  # fmt: skip
+        result = trainer.run(tasks.hash if isinstance(tasks, Stream) else "", resume)
+    if stop.number:  # it came after the last look
+        raise trainer.interrupted(len(result.losses))
+    return result
+
+
+def _check_asked(net: object, observer: object, augment: object, checkpoint, resume) -> None:
+    """Raise SettingError for what `fit` was given in the place of a network, a hook or a file."""
     if not isinstance(net, Network):
         raise SettingError(f"fit trains a Network; it got {net!r} ({type(net).__name__})")
     if resume and not checkpoint:
         raise SettingError("resume=True needs the checkpoint to go on from")
     check_classifies(net, "fit measures accuracy, which")
-    learner: Method = made("method", Naive() if method is None else method, METHODS, Method)
-    optimizer = Adam() if optimizer is None else optimizer
-    observer = Observer() if observer is None else observer
     if not isinstance(observer, Observer):
         raise SettingError(f"observer is {observer!r}; give an object of a class of Observer's")
     if augment is not None and not callable(augment):
         raise SettingError(f"augment is {augment!r}; give a function of (x, key)")
     if checkpoint and Path(checkpoint).is_dir():
         raise SettingError(f"checkpoint {checkpoint} is a folder; it names a file")
-    with Stop(observer.stopping) as stop:
-        trainer = _Trainer(
-            net=learner.wrap(net),
-            tasks=as_tasks(tasks),
-            method=learner,
-            optimizer=made("optimizer", optimizer, OPTIMIZERS, Optimizer),
-            length=Length.of(steps, epochs),
-            batch_size=whole("batch_size", batch_size),
-            seed=whole("seed", seed, ANY),
-            reset_optimizer=flag("reset_optimizer", reset_optimizer),
-            eval_every=whole("eval_every", eval_every, NOT_NEGATIVE),
-            augment=augment,
-            observer=observer,
-            checkpoint=Path(checkpoint) if checkpoint else None,
-            checkpoint_every=whole("checkpoint_every", checkpoint_every),
-            identity=identity,
-            stop=stop,
-        )
-        result = trainer.run(tasks.hash if isinstance(tasks, Stream) else "", resume)
-    if stop.number:  # it came after the last look
-        raise trainer.interrupted(len(result.losses))
-    return result
 
 
 @dataclass
@@ -143,6 +136,13 @@ class _Trainer:
     checkpoint_every: int
     identity: str
     stop: Stop
+
+    def __post_init__(self) -> None:
+        self.batch_size = whole("batch_size", self.batch_size)
+        self.seed = whole("seed", self.seed, ANY)
+        self.reset_optimizer = flag("reset_optimizer", self.reset_optimizer)
+        self.eval_every = whole("eval_every", self.eval_every, NOT_NEGATIVE)
+        self.checkpoint_every = whole("checkpoint_every", self.checkpoint_every)
 
     def run(self, known: str, resume: bool) -> Result:
         """known: the hash of all data, where somebody knows it."""
@@ -171,6 +171,7 @@ class _Trainer:
             losses=np.array(now.losses),
             method=self.method.settings(),
             convention=self.method.convention,
+            network=self.net,
             persistent_bytes=tuple(now.persistent),
             task_names=tuple(task.name for task in self.tasks),
         )

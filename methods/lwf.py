@@ -65,15 +65,13 @@ class LwF(Method):
         if self._teacher is None:
             self._teacher = net.like()
             self._teacher.theta[...] = self.arrays["theta"]
-            for name, array in self._teacher.state.items():
-                array[...] = self.arrays[f"state.{name}"]
+            self._teacher.state.restore(self.arrays, "state.")
         return self._teacher
 
     def end_task(self, net: Network, end: TaskEnd) -> None:
         self._teacher = None
         self.arrays["theta"] = net.theta.copy()
-        for name, array in net.state.items():
-            self.arrays[f"state.{name}"] = array.copy()
+        self.arrays |= net.state.kept("state.")
         self.arrays["classes"] = self._heads(net, end)
 
     def _heads(self, net: Network, end: TaskEnd) -> np.ndarray:

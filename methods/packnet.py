@@ -74,8 +74,7 @@ class PackNet(Method):
     def end_task(self, net: Network, end: TaskEnd) -> None:
         if not self.arrays["begun"][1]:
             self._prune(net)
-        for name, array in net.state.items():
-            self.arrays[f"state.{end.index}.{name}"] = array.copy()
+        self.arrays |= net.state.kept(f"state.{end.index}.")
 
     def persistent_bytes(self) -> int:
         """Bytes of the owners and of each task's running statistics."""
@@ -116,16 +115,13 @@ class PackNet(Method):
 
     def _show(self, net: Network, task: int) -> None:
         """Put aside what task `task` did not know."""
-        self._whole = {"theta": net.theta.copy()}
-        self._whole |= {f"state.{name}": array.copy() for name, array in net.state.items()}
+        self._whole = {"theta": net.theta.copy(), **net.state.kept("state.")}
         known = (self.owner > 0) & (self.owner <= task + 1)
         net.theta *= net.device.put(known.astype(net.dtype))
-        for name, array in net.state.items():
-            array[...] = self.arrays[f"state.{task}.{name}"]
+        net.state.restore(self.arrays, f"state.{task}.")
 
     def _put_back(self, net: Network) -> None:
         if self._whole:
             net.theta[...] = self._whole["theta"]
-            for name, array in net.state.items():
-                array[...] = self._whole[f"state.{name}"]
+            net.state.restore(self._whole, "state.")
             self._whole = {}

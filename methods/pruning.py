@@ -307,5 +307,4 @@ def lottery_tickets(
 def _rewind(net: Network, start: Network, mask: np.ndarray) -> None:
     """Put survivors and statistics back to where they were."""
     net.theta[...] = start.theta * mask
-    for name, array in start.state.items():
-        net.state[name][...] = array
+    net.state.restore(start.state)

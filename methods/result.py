@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..nnlite import Network
 from . import metrics
 
 
@@ -28,6 +29,7 @@ class Result:
 
     R (T, T): accuracy on task j after task i. baseline (T,): accuracies before any training.
     history: every evaluation, in order. losses: each step's mean loss. method: name and settings.
+    network: what was trained, as the method wrapped it: with contexts or gates if it gives some.
     """
 
     R: np.ndarray
@@ -36,6 +38,7 @@ class Result:
     losses: np.ndarray
     method: dict[str, Any]
     convention: str
+    network: Network = field(repr=False)
     persistent_bytes: tuple[int, ...] = ()  # what the method keeps, after each task
     task_names: tuple[str, ...] = ()
     extra: dict[str, Any] = field(default_factory=dict)

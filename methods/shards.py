@@ -23,10 +23,10 @@ from ..nnlite import Network
 from ..nnlite.checkpoint import (
     describe_network,
     named_parameters,
-    network_from,
     pack_arrays,
     unpack_arrays,
 )
+from ..nnlite.net import network_from
 from .fip import Metric
 from .importance import fisher, mas, sig
 from .settings import whole

@@ -54,9 +54,7 @@ class XdG(SI):
             layers, net.input_shape, net.backend, str(net.dtype), net.seed, net.init, net.loss_name
         )
         made.theta[...] = net.theta  # gates are no parameters: the order is the same
-        own = (array for name, array in made.state.items() if not is_context(name))
-        for ours, theirs in zip(own, net.state.values(), strict=True):
-            ours[...] = theirs
+        made.state.update(net.state)  # and gates come on top, under names of their own
         self.network = made
         return made
 

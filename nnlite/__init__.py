@@ -1,6 +1,7 @@
 """nnlite: networks as stateless layers over one flat real vector theta."""
 
 from . import init, losses, models, optim
+from .check_layer import check_layer
 from .checkpoint import load_arrays, save_arrays
 from .layers import (
     Activation,
@@ -53,6 +54,7 @@ __all__ = [
     "Saved",
     "Sequential",
     "SparseNetwork",
+    "check_layer",
     "init",
     "load_arrays",
     "losses",

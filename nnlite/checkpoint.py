@@ -18,13 +18,13 @@ from typing import Any
 import numpy as np
 
 from ..kernels.errors import CheckpointError, SettingError, WeightspaceError
-from .checks import sample_shape
+from .checks import network_dtype, sample_shape
 from .files import write_whole
+from .flat import FlatLayers, architecture
 from .init import get_initialiser
 from .layers import LAYERS, Layer, Sequential
 from .layout import Shape
 from .losses import get_loss
-from .net import Network, architecture, network_dtype
 from .settings import ANY, whole
 
 FORMAT = "weightspace-1"
@@ -158,7 +158,7 @@ def _describe_layer(layer: Layer) -> dict[str, Any]:
     return about
 
 
-def describe_network(net: Network) -> dict[str, Any]:
+def describe_network(net: FlatLayers) -> dict[str, Any]:
     """What it takes to build `net` again, as JSON."""
     return {
         "layers": [_describe_layer(layer) for layer in net.layers],
@@ -209,13 +209,13 @@ def described(about: Any, source: Path) -> tuple[Sequential, Shape, np.dtype]:
     return chain, shape, found["dtype"]
 
 
-def _places(net: Network) -> dict[str, np.ndarray]:
+def _places(net: FlatLayers) -> dict[str, np.ndarray]:
     """What a checkpoint keeps of a network, by name, where it lies."""
     arrays = {f"theta.{name}": view for name, view in net.layout.views(net.theta).items()}
     return arrays | {f"state.{name}": array for name, array in net.state.items()}
 
 
-def named_parameters(net: Network) -> dict[str, np.ndarray]:
+def named_parameters(net: FlatLayers) -> dict[str, np.ndarray]:
     """theta by layer name, as a checkpoint keeps it: "theta.0.weight", "theta.0.bias", ...
 
     And what persists beside it: "state.1.mean", ..., and the number of training passes, if the
@@ -225,16 +225,16 @@ def named_parameters(net: Network) -> dict[str, np.ndarray]:
     return arrays | ({"draws": np.array([net.draws])} if net.moded else {})
 
 
-def restore_parameters(net: Network, arrays: dict[str, np.ndarray], path: Path) -> None:
+def restore_parameters(net: FlatLayers, arrays: dict[str, np.ndarray], path: Path) -> None:
     """Put theta and state back. Raises CheckpointError, changing nothing, where they do not fit."""
-    _check_arrays(net.chain, net.input_shape, net.dtype, arrays, path)
+    check_arrays(net.chain, net.input_shape, net.dtype, arrays, path)
     if net.moded:
         net.draws = int(arrays["draws"][0])
     for name, view in _places(net).items():
         view[...] = net.device.put(arrays[name])
 
 
-def _check_arrays(
+def check_arrays(
     chain: Sequential, shape: Shape, dtype: np.dtype, arrays: dict[str, np.ndarray], path: Path
 ) -> None:
     """Raise CheckpointError unless `arrays` hold theta, state and draws of a network of `chain`."""
@@ -267,43 +267,14 @@ def _check_array(
         )
 
 
-def save_network(net: Network, path: Path) -> None:
-    """Write architecture and theta to `path`, whole or not at all. Raises StorageError."""
-    save_arrays(path, named_parameters(net), {"kind": "network", **describe_network(net)})
-
-
-def build_network(about: dict[str, Any], backend: str, source: Path) -> Network:
-    """A network of the architecture that `describe_network` described, with its first weights.
-
-    Raises CheckpointError.
-    """
-    chain, shape, dtype = described(about, source)
-    return Network(
-        chain.layers, shape, backend, str(dtype), about["seed"], about["init"], about["loss"]
-    )
-
-
-def network_from(
-    arrays: dict[str, np.ndarray], about: dict[str, Any], backend: str, source: Path
-) -> Network:
-    """The network that arrays and description of `source` hold. Raises CheckpointError.
-
-    A description that the arrays do not bear out is refused before anything of its size is made.
-    """
-    _check_arrays(*described(about, source), arrays, source)
-    net = build_network(about, backend, source)
-    restore_parameters(net, arrays, source)
-    return net
-
-
-def load_network(path: Path, backend: str = "cpu") -> Network:
-    """The network in `path`, on `backend`. Raises CheckpointError."""
+def read_network(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Arrays and description of the network in a network's file, or a run's. CheckpointError."""
     arrays, about = load_arrays(path)
     kind = about.get("kind")
     if kind == "sparse-network":
         raise CheckpointError(f"{path} holds a sparse network: SparseNetwork.load reads it")
     if kind == "run" and "network" in about:
-        return network_from(arrays, about["network"], backend, path)
+        return arrays, about["network"]
     if kind == "run":
         raise CheckpointError(
             f"{path} holds a run, with its network's weights but not its layers: make the network "
@@ -311,4 +282,4 @@ def load_network(path: Path, backend: str = "cpu") -> Network:
         )
     if kind != "network":
         raise CheckpointError(f"{path} holds {kind!r:.80}, not a network: load_arrays reads it")
-    return network_from(arrays, about, backend, path)
+    return arrays, about

@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 
 from ..kernels.device import Device
-from ..kernels.errors import DtypeError, SettingError, ShapeError
+from ..kernels.errors import DtypeError, NonFiniteError, SettingError, ShapeError
 from .layout import Shape
 from .settings import whole
+
+_DTYPES = ("float32", "float64")
 
 
 def settle(layer: Any, **settings: Any) -> None:
@@ -34,6 +36,17 @@ def sample_shape(given: Any) -> Shape:
             "(784,), or (28, 28, 1) for images"
         )
     return shape
+
+
+def network_dtype(given: Any) -> np.dtype:
+    """The dtype that a name or NumPy's type names. Raises SettingError for one not computed in."""
+    try:
+        name = "none" if given is None else np.dtype(given).name
+    except TypeError:
+        name = repr(given)
+    if name not in _DTYPES:
+        raise SettingError(f"dtype {name}: a Network computes in {' or '.join(_DTYPES)}")
+    return np.dtype(name)
 
 
 # ---- arrays --------------------------------------------------------------------------------------
@@ -100,6 +113,20 @@ def check_cotangent(
     return device.put(u)
 
 
+def check_directions(v: np.ndarray, size: int, dtype: np.dtype, device: Device) -> np.ndarray:
+    """v on the device, if it is directions (V, size). Raises ShapeError or DtypeError."""
+    check_array(v, "directions", dtype, device)
+    if v.ndim != 2 or v.shape[1] != size or not len(v):
+        raise ShapeError(f"directions have shape {v.shape}; give (V, {size})")
+    return device.put(v)
+
+
+def check_active(active: Any, outputs: int) -> None:
+    """Raise ShapeError unless `active` is an array of bools, one for each of `outputs` classes."""
+    if getattr(active, "shape", None) != (outputs,) or active.dtype != bool:
+        raise ShapeError(f"active must be an array of {outputs} bools, one a class")
+
+
 def check_out(out: np.ndarray, what: str, device: Device) -> np.ndarray:
     """`out`, if results can be written into it where it lies. Raises ShapeError.
 
@@ -113,3 +140,14 @@ def check_out(out: np.ndarray, what: str, device: Device) -> np.ndarray:
     if not getattr(out.flags, "writeable", True):  # CuPy's arrays always are
         raise ShapeError(f"{what} is read-only, and results are written into it: give a .copy()")
     return out
+
+
+def explain_non_finite(x: np.ndarray) -> None:
+    """Raise NonFiniteError if it is the input's fault that the loss is not finite."""
+    bad = ~np.isfinite(x).reshape(len(x), -1).all(axis=1)
+    if bad.any():
+        rows = np.flatnonzero(bad)
+        raise NonFiniteError(
+            f"{len(rows)} of {len(x)} inputs hold NaN or infinity (first: row {rows[0]}); "
+            "clean the data before training on it"
+        )

@@ -18,7 +18,6 @@ import numpy as np
 
 from ..kernels.errors import CheckpointError, SettingError
 from .checkpoint import (
-    build_network,
     check_state,
     describe_network,
     described,
@@ -28,7 +27,7 @@ from .checkpoint import (
 from .checks import check_input
 from .layers import Linear
 from .layout import Layout, Shape
-from .net import Network
+from .net import Network, build_network
 from .workspace import EachThread, Workspace
 
 KIND = "sparse-network"
@@ -159,8 +158,7 @@ class SparseNetwork:
         for name, rows in self._parameters().items():
             views[name][...] = rows.whole(_matrix(views[name].shape)).reshape(views[name].shape)
         net.theta[...] = net.device.put(theta)
-        for name, array in self._state().items():
-            net.state[name][...] = net.device.put(array)
+        net.state.restore(self._state())
         return net
 
     def _parameters(self) -> dict[str, Rows]:
@@ -209,8 +207,7 @@ class SparseNetwork:
         for name, view in net.layout.views(theta).items():
             view[...] = _unpacked(name, view.shape, net.dtype, arrays, path)
         net.theta = theta
-        for name in net.state:
-            net.state[name] = arrays[f"state.{name}"]
+        net.state.restore(arrays, "state.")
         return SparseNetwork(net)
 
 
@@ -227,8 +224,7 @@ def _part(net: Network, count: int) -> Network:
         net.loss_name,
     )  # fmt: skip
     part.theta[...] = net.theta[: part.num_parameters]
-    for name, array in part.state.items():
-        array[...] = net.state[name]
+    part.state.restore(net.state)
     return part
 
 

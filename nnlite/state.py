@@ -44,5 +44,20 @@ class State(MutableMapping[str, np.ndarray]):
     def __len__(self) -> int:
         return len(self._arrays)
 
+    def kept(self, prefix: str = "") -> dict[str, np.ndarray]:
+        """A copy of each array, named `prefix` + its name: what `restore` puts back."""
+        return {prefix + name: array.copy() for name, array in self.items()}
+
+    def restore(self, kept: Mapping[str, np.ndarray], prefix: str = "") -> None:
+        """Copy what `kept` gave, another network's state or a file's arrays, into every array.
+
+        Raises UnknownNameError, changing nothing, where one of them is missing.
+        """
+        for name in self:
+            if prefix + name not in kept:
+                raise unknown_name("kept state", prefix + name, kept)
+        for name in self:
+            self[name] = kept[prefix + name]
+
     def __repr__(self) -> str:
         return f"State({dict(self._arrays)})"

@@ -100,33 +100,6 @@ def test_training_follows_the_batch(backend, batch):
     assert net.draws == 1
 
 
-def test_train_mode_gradient_is_the_derivative_of_the_loss(backend, batch, rng):
-    """Through batch statistics and dropped units; each pass is set to draw the same ones."""
-    x, y = batch
-    net = small(backend)
-    net.theta += rng.normal(0, 0.1, net.num_parameters)
-    _, grad = net.loss_and_grad(x, y, mode="train")
-    v, theta, step = rng.normal(size=net.num_parameters), net.theta.copy(), 1e-6
-
-    def loss(at):
-        net.theta[:] = at
-        net.draws = 0
-        return net.loss_and_grad(x, y, mode="train")[0]
-
-    slope = (loss(theta + step * v) - loss(theta - step * v)) / (2 * step)
-    assert abs(slope - grad @ v) <= 1e-6 * max(1, abs(slope))
-
-
-def test_train_mode_tangent_and_cotangent_are_adjoint(backend, batch, rng):
-    x, _ = batch
-    net = small(backend)
-    v, u = rng.normal(size=net.num_parameters), rng.normal(size=(12, 4))
-    left = (net.push(net.trace(x, "train"), v) * u).sum()
-    net.draws = 0
-    right = v @ net.vjp(x, u, mode="train")
-    assert abs(left - right) <= tolerance("float64", net.num_parameters) * max(1, abs(left))
-
-
 def test_per_sample_quantities_refuse_batch_statistics(backend, batch):
     x, y = batch
     net = small(backend)

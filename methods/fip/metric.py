@@ -22,8 +22,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ...kernels.errors import SettingError, ShapeError, unknown_name
-from ...nnlite import Network
-from ...nnlite.net import Saved
+from ...nnlite import Network, Saved
 from ..importance import check_softmax, fisher_rows, probabilities
 from ..lanczos import lanczos
 from ..linear import eigenvalues
@@ -91,8 +90,7 @@ class Metric:
     def move(self) -> None:
         """Follow the network to its weights and statistics of now."""
         self.net.theta[:] = self.source.theta
-        for name, array in self.source.state.items():
-            self.net.state[name][...] = array
+        self.net.state.restore(self.source.state)
         self._kept = None
 
     # ---- passes ------------------------------------------------------------------------------

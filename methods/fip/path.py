@@ -136,22 +136,10 @@ def path(
     for number in range(1, steps + 1):
         metric = Metric(net, x(number), space, active) if callable(x) else fixed
         assert metric is not None
-        u, solves = walk.direction(net, metric, number)
-        if u is None:
+        step = walk.step(net, metric, number, start)
+        if step is None:
             break  # nothing pulls any more
-        output = metric.length(u)
-        if not np.isfinite(output):
-            raise DivergedError(
-                f"step {number} of the path would move the outputs by {output}: take shorter steps "
-                f"(now {length}), or a larger mu (now {mu})"
-            )
-        net.theta += u
-        metric.move()
-        if nu is not None:
-            walk.go_back(net, metric)
-            metric.move()
-        gone = net.theta - start
-        taken.append(Step(length, output, solves, norm(net, gone)))
+        taken.append(step)
         if number % keep_every == 0 or number == steps:
             kept.append(get(net.theta).copy())
             at.append(number)
@@ -175,6 +163,24 @@ class _Directions:
         self.beta, self.seed = beta, seed
         self.start = net.like() if anchor or nu is not None else None
         self.before: np.ndarray | None = None  # the last solution
+
+    def step(self, net: Network, metric: Metric, number: int, start: np.ndarray) -> Step | None:
+        """Move `net` one step; None where nothing pulls. Raises DivergedError, moving nothing."""
+        u, solves = self.direction(net, metric, number)
+        if u is None:
+            return None
+        output = metric.length(u)
+        if not np.isfinite(output):
+            raise DivergedError(
+                f"step {number} of the path would move the outputs by {output}: take shorter steps "
+                f"(now {self.length}), or a larger mu (now {self.mu})"
+            )
+        net.theta += u
+        metric.move()
+        if self.nu is not None:
+            self.go_back(net, metric)
+            metric.move()
+        return Step(self.length, output, solves, norm(net, net.theta - start))
 
     def direction(self, net: Network, metric: Metric, number: int) -> tuple[np.ndarray | None, int]:
         """(u (P,) of the wanted length, iterations); None where v is 0."""

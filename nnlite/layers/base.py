@@ -1,4 +1,4 @@
-"""Layer: the protocol of five verbs (and one for SIG) that every layer answers.
+"""Layer: the verbs that every layer answers, three of them its own and the rest derived from these.
 
 A layer is a frozen description. Its verbs are pure functions of what they are given: `k`, the
 kernels, buffers and running pass; `p`, the layer's own views of theta; and `saved`, what forward
@@ -65,7 +65,27 @@ def _split_rows(rows: np.ndarray, p: Views) -> dict[str, np.ndarray]:
 
 
 class Layer:
-    """A stateless layer. Sub-classes are frozen dataclasses, so a checkpoint can name them."""
+    """A stateless layer. Sub-classes are frozen dataclasses, so a checkpoint can name them.
+
+    Primitive, and each layer's own: `output_shape`, `parameters`, `buffers`, and of the verbs
+    `forward`, `backward`, `tangent`; `second`, unless it is linear in x and has no parameters;
+    `signal`, which is a definition and no derivative (0 if it is left out). The rest is derived
+    here, once, and overridden where a formula is cheaper. g_n is sample n's gradient, with rows of
+    G for all; y = f(z), dz = f'(z) dy, with rows of D for all; X has the inputs as rows:
+
+    | verb            | derived here from        | overridden by, and why                       |
+    |-----------------|--------------------------|----------------------------------------------|
+    | forward_tangent | forward, then tangent    | Sequential: each weight while in cache       |
+    | tangents        | tangent, V times         | Linear: x (tW_1; ...; tW_V)^T in one product |
+    | stacked_grads   | backward, V times        | Linear: (dz_1 ... dz_V)^T x in one product   |
+    | sample_grads    | backward, N times        | most with parameters; Linear: dz_n x_n^T     |
+    | accumulate      | sample_grads of each v   | they, too; Linear: (|dz|^p)^T |x|^p, no g_n  |
+    | gram            | sample_grads, G G^T      | Linear: (D D^T) o (X X^T + 1), no G          |
+    | second          | tangent, if linear in x  | Activated: f'(z) z'' + f''(z) z'^2; Context  |
+    | walk_back       | visit, then backward     | Sequential, Residual: their parts' walks     |
+
+    Sequential and Residual hand every verb to their parts. `check_layer` proves them all.
+    """
 
     def output_shape(self, input_shape: Shape) -> Shape:
         """The shape of one sample's output. Raises ShapeError for an input it cannot take."""
@@ -135,15 +155,37 @@ class Layer:
         return y, self.tangent(k, p, saved, tp, tx)
 
     def sample_grads(self, k: Scope, p: Views, saved: Any, dy: np.ndarray, out: Views) -> None:
-        """out[n] = the parameter gradient of sample n: views (N, *shape), overwritten."""
+        """out[n] = the parameter gradient of sample n: views (N, *shape), overwritten.
+
+        Here by one backward a sample, of a cotangent that is 0 for all others.
+        """
+        if not p:
+            return
+        kept = dy.copy()  # dy may lie in a shared buffer, which what is asked below may take
+        alone = kept.copy()
+        for n in range(len(kept)):
+            alone[...] = 0
+            alone[n] = kept[n]
+            self.backward(k, p, saved, alone, nth(out, n), beta=0.0, want_dx=False)
+        dy[...] = kept
 
     def accumulate(
         self, k: Scope, p: Views, saved: Any, dy: np.ndarray, out: Views, power: int
     ) -> None:
-        """out += sum over cotangents v and samples n of |g_vn|**power, forming no (N, P).
+        """out += sum over cotangents v and samples n of |g_vn|**power.
 
-        dy is (V, N, ...): V cotangents for each sample.
+        dy is (V, N, ...): V cotangents for each sample. Here the gradients of one v are formed, the
+        layer's (N, P) at a time; a layer that can do without says how.
         """
+        if not p:
+            return
+        rows = k.ops.device.empty((dy.shape[1], sum(array.size for array in p.values())), dy.dtype)
+        views, kept = _split_rows(rows, p), dy.copy()  # dy may lie in a shared buffer
+        for one in kept.copy():
+            self.sample_grads(k, p, saved, one, views)
+            for name, each in views.items():
+                out[name] += (np.abs(each) ** power).sum(axis=0)
+        dy[...] = kept
 
     def tangents(
         self, k: Scope, p: Views, saved: Any, tp: Views | None, tx: Any, count: int

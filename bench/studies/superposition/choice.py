@@ -21,7 +21,7 @@ from ....methods import Stream, Superposition
 from ....methods.context_choice import best, entropies, outputs_under
 from ....nnlite import Network
 from ....nnlite.checkpoint import load_arrays, restore_parameters
-from ...runs.files import CHECKPOINT, Run
+from ...runs.files import CHECKPOINT, Run, load
 from ...runs.make import make_network, make_stream
 from ...runs.preset import Preset, Variant
 from ...runs.tables import mean_and_error, titled

@@ -1,0 +1,101 @@
+"""CapturedStep: a training step on a GPU, queued and not waited for.
+
+Losses gather in an array there until somebody reads them. Once a batch of a size has been through,
+its step is captured as a CUDA graph, so a small network's twenty launches cost as much as one. What
+changes from step to step then lies in the device's memory: the batch, in buffers that stay where
+they are, and the step's number, which a kernel counts on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from .net import Network
+
+Update = Callable[[Any], None]  # of the step's number: the optimizer's step along the gradient
+ROOM = 64  # losses that a device keeps until they are read
+
+
+class CapturedStep:
+    """Steps of one network on a device, as `TrainingStep` asks for them.
+
+    grad (P,): where a step's gradient goes. may_capture False: each step is queued launch by
+    launch.
+    """
+
+    def __init__(
+        self, net: Network, grad: np.ndarray, active: np.ndarray | None, may_capture: bool
+    ) -> None:
+        self._net, self._grad, self._may_capture = net, grad, may_capture
+        self._mask = None if active is None else net.mask(active)
+        self._active = active  # as it was given: labels from the host are looked at there
+        self._queued = 0  # losses that nobody has read
+        self._losses = net.device.empty((ROOM,), net.dtype)
+        self._mean = net.device.empty((1,), net.dtype)
+        self._clocks = net.device.zeros((2,), np.int64)  # the step's and the draw's number
+        # a graph with its batch, whose memory nobody else may get while it is replayed
+        self._graphs: dict[Any, tuple[Callable[[], None], np.ndarray, np.ndarray]] = {}
+        self._rooms: dict[Any, np.ndarray] = {}  # where batches from the host are put
+        self._seen: set[Any] = set()
+        self._moves: Any = None  # the buffers that graphs work in, and how often they moved
+        self._draw = -1  # the draw's number that `_clocks` holds
+
+    @property
+    def full(self) -> bool:
+        """Whether there is no room for one more loss."""
+        return self._queued == ROOM
+
+    def queue(self, x: np.ndarray, y: np.ndarray, count: int, update: Update) -> None:
+        """Queue step number `count` on a batch; its graph, where one was captured."""
+        net, device = self._net, self._net.device
+        if not device.owns(y):  # once it is on the device, nobody waits to look at it
+            y = net.loss.targets(y, (len(x), net.num_outputs), net.dtype, self._active)
+        x, y = self._placed("x", x), self._placed("y", y)
+        draw = net.draws
+        if self._moves != (net.workspace, net.workspace.moves):  # graphs remember where these were
+            self._graphs.clear()
+            self._seen.clear()
+            self._draw = -1
+        if self._draw != draw:  # also after passes in mode "train" that `adjust` made
+            self._clocks[...] = device.put(np.array([count, draw]))
+        key = len(y), device.address(x), device.address(y)
+        if key in self._seen and self._may_capture:
+            if key not in self._graphs:
+                self._graphs[key] = device.capture(lambda: self._work(x, y, update)), x, y
+            self._graphs[key][0]()
+            net.draws = draw + 1  # a graph counts in the device's memory alone
+        else:
+            self._work(x, y, update)
+            self._seen.add(key)
+        self._draw = draw + 1
+        self._moves = net.workspace, net.workspace.moves
+        self._losses[self._queued : self._queued + 1] = self._mean
+        self._queued += 1
+
+    def read(self) -> list[float]:
+        """The losses queued since the last call, in order; waits for them."""
+        if not self._queued:
+            return []
+        found = self._net.device.get(self._losses)[: self._queued].tolist()
+        self._queued = 0
+        return found
+
+    def _placed(self, name: str, array: np.ndarray) -> np.ndarray:
+        """The array on the device; one from the host always at the same place for its shape."""
+        if self._net.device.owns(array):
+            return array
+        there = self._net.device.put(array)
+        room = self._rooms.setdefault((name, array.shape), there)
+        if room is not there:
+            room[...] = there
+        return room
+
+    def _work(self, x: np.ndarray, y: np.ndarray, update: Update) -> None:
+        """One step, with nothing in it that waits or differs from one step to the next."""
+        loss = self._net.gradient(x, y, self._grad, self._mask, draw=self._clocks[1:])
+        self._net.ops.mean_loss(loss, self._mean)  # before `adjust` may use the losses' buffer
+        update(self._clocks[:1])
+        self._net.ops.advance(self._clocks)
