@@ -26,7 +26,7 @@ def stepper(kind: str, units: int) -> Callable[[], None]:
     """A function that takes STEPS training steps."""
     net = models.mlp((784, units, units, 10), seed=0)
     if kind != "plain":
-        net = Superposition(kind).wrap(net)  # type: ignore[arg-type]
+        net = Superposition(kind).wrap(net)
     rng = np.random.default_rng(0)
     x, y = rng.random((BATCH, 784), dtype="f"), rng.integers(0, 10, BATCH)
     optimizer = Adam(1e-6)

@@ -21,6 +21,7 @@ from .ensemble import Ensemble
 from .evaluate import parts
 from .importance import ROOM
 from .moments import Moments
+from .settings import whole
 
 Pool = Literal["positions", "mean"]
 _MAKES = (Conv2d, Linear, Residual)
@@ -131,8 +132,7 @@ def sample(
     The same places for all networks: for estimates that need the values themselves. Raises
     SettingError for fewer than one position.
     """
-    if positions < 1:
-        raise SettingError(f"a sample got positions={positions}; at least one an image")
+    whole("positions", positions)
     check_alike(nets, layers)
     rng = generator(seed, 0x5A3)
     parts: list[list[list[np.ndarray]]] = [[[] for _ in nets] for _ in layers]

@@ -17,13 +17,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..kernels.errors import DivergedError, SettingError
+from ..kernels.errors import DivergedError
 from ..nnlite import Network
 from ..nnlite.optim import Adam, Optimizer
 from .batches import Batches
 from .ensemble import Ensemble, log_softmax
 from .evaluate import finite, labels
-from .settings import whole
+from .settings import NOT_NEGATIVE, check_settings, limited, whole
 from .tasks import Arrays
 
 _DET, _LOG = 1e-6, 1e-20  # the authors' offsets, of the determinant and of the entropy's logarithm
@@ -37,12 +37,12 @@ class ADP:
     alpha: of the entropy, beta: of the volume. Raises SettingError for negative ones.
     """
 
+    limits = limited(alpha=NOT_NEGATIVE, beta=NOT_NEGATIVE)
     alpha: float = 2.0
     beta: float = 0.5
 
     def __post_init__(self) -> None:
-        if not (self.alpha >= 0 and self.beta >= 0):
-            raise SettingError(f"ADP got alpha={self.alpha}, beta={self.beta}; both are >= 0")
+        check_settings(self, "ADP")
 
     def loss_and_cotangents(
         self, outputs: np.ndarray, y: np.ndarray

@@ -27,8 +27,7 @@ from ..nnlite.checks import settle
 from ..nnlite.init import generator
 from ..nnlite.settings import ANY, NOT_NEGATIVE, POSITIVE, flag, real, whole
 from .ensemble import Ensemble, check_finite, log_softmax
-from .evaluate import labels
-from .importance import check_softmax
+from .evaluate import check_classifies, labels
 
 Level = float | Sequence[float] | np.ndarray  # of all channels, or one a channel
 _SURELY_WRONG = 1e6  # no -log p of a float32 softmax comes near it
@@ -84,7 +83,7 @@ def ascent(nets: Sequence[Network], x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 def _check(nets: Sequence[Network], what: str) -> None:
     for net in nets:
-        check_softmax(net, what)
+        check_classifies(net, what)
     if nets[0].num_outputs == 1:
         raise SettingError("an attack looks for a wrong class, and this network has only one class")
 

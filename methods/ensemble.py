@@ -9,8 +9,8 @@ import numpy as np
 from ..kernels.device import Device
 from ..kernels.errors import NonFiniteError, SettingError
 from ..nnlite import Network
-from .evaluate import labels, outputs, parts
-from .importance import BATCH, ROOM, check_softmax, probabilities
+from .evaluate import check_classifies, labels, outputs, parts
+from .importance import BATCH, ROOM, probabilities
 
 
 def check_finite(scores: np.ndarray, who: str) -> None:
@@ -76,7 +76,7 @@ class Ensemble:
         diverged, naming it; and what `evaluate.outputs` raises.
         """
         for number, net in enumerate(self.nets):
-            check_softmax(net, f"the answer of an ensemble's member {number}")
+            check_classifies(net, f"the answer of an ensemble's member {number}")
         for number, net in enumerate(self.nets):
             found = []
             for _, scores in outputs(net, x, BATCH, ROOM):

@@ -60,9 +60,9 @@ def check_classifies(net: Network, what: str) -> None:
     """Raise SettingError unless the outputs of `net` are scores of classes, as `what` needs."""
     if not isinstance(net.loss, CrossEntropy):
         raise SettingError(
-            f"{what} is the share of samples whose largest output is their class's, which the loss "
-            f"'cross_entropy' trains for; this network's loss is '{net.loss_name}': its outputs "
-            "are no scores of classes, so compare them with the targets instead"
+            f"{what} takes outputs for scores of classes, logits of a softmax, which the loss "
+            f"'cross_entropy' trains; this network's loss is '{net.loss_name}': compare its "
+            "outputs with the targets instead"
         )
 
 

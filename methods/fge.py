@@ -20,6 +20,7 @@ from ..nnlite.optim import SGD, Optimizer, Streams
 from ..nnlite.step import TrainingStep
 from .batches import Batches
 from .evaluate import finite
+from .settings import COUNT, NOT_NEGATIVE, POSITIVE, check_settings, limited, real, whole
 from .tasks import Arrays
 
 
@@ -30,15 +31,18 @@ class Cycle:
     Raises SettingError for an odd number of steps, or rates out of order.
     """
 
+    limits = limited(steps=COUNT, high=POSITIVE, low=POSITIVE)
     steps: int = 200
     high: float = 0.05
     low: float = 5e-4
 
     def __post_init__(self) -> None:
-        if self.steps < 2 or self.steps % 2:
-            raise SettingError(f"a cycle got steps={self.steps}; it needs an even number above 0")
-        if not self.high >= self.low > 0:
-            raise SettingError(f"a cycle got high={self.high}, low={self.low}; high >= low > 0")
+        check_settings(self, "cycle")
+        if self.steps % 2 or self.high < self.low:
+            raise SettingError(
+                f"a cycle got steps={self.steps}, high={self.high}, low={self.low}; it needs an "
+                "even number of steps, and high >= low"
+            )
 
     def rate(self, step: int) -> float:
         """The learning rate of step `step`, from 1."""
@@ -71,8 +75,8 @@ def train_fge(
     Raises SettingError for an optimizer without a rate to set, DivergedError.
     """
     cycle, optimizer = cycle or Cycle(), optimizer or SGD(0.01, 0.9)
-    if members < 1 or decay < 0:
-        raise SettingError(f"train_fge got members={members}, decay={decay}: >= 1 and >= 0")
+    whole("train_fge's members", members)
+    real("train_fge's decay", decay, NOT_NEGATIVE)
     batches = Batches(net.ops, [train], batch_size, seed, 0xF6E)
     moments = optimizer.state(net.num_parameters, net.dtype, net.device)
     streams = Streams()

@@ -25,6 +25,7 @@ from ..kernels.errors import NonFiniteError, SettingError, ShapeError, unknown_n
 from ..nnlite import Network
 from ..nnlite.init import generator
 from ..nnlite.losses import CrossEntropy
+from .evaluate import check_classifies
 from .settings import NOT_NEGATIVE, whole
 
 FisherKind = Literal["true", "sampled", "empirical"]
@@ -72,18 +73,9 @@ def _finite(importance: np.ndarray) -> np.ndarray:
     return importance
 
 
-def check_softmax(net: Network, what: str) -> None:
-    """Raise SettingError unless a softmax of the outputs, which `what` needs, has a meaning."""
-    if not isinstance(net.loss, CrossEntropy):
-        raise SettingError(
-            f"{what} is of the softmax of a network's outputs, which the loss 'cross_entropy' "
-            f"trains; this network's loss is '{net.loss_name}': its outputs are no logits"
-        )
-
-
 def probabilities(net: Network, logits: np.ndarray, active: np.ndarray | None = None) -> np.ndarray:
     """softmax(logits) (n, K) over the active classes. Raises SettingError for a regression."""
-    check_softmax(net, "a probability")
+    check_classifies(net, "a probability")
     p = np.empty_like(logits)
     net.ops.softmax(logits, net.mask(active), p)
     return p
@@ -93,7 +85,7 @@ def label_cotangent(
     net: Network, logits: np.ndarray, labels: np.ndarray, active: np.ndarray | None = None
 ) -> np.ndarray:
     """p - e_y (n, K), y the labels (n,): cross-entropy's cotangent at the logits, per sample."""
-    check_softmax(net, "cross-entropy's cotangent")
+    check_classifies(net, "cross-entropy's cotangent")
     labels = CrossEntropy().targets(labels, logits.shape, active=active)
     loss, cotangent = net.device.empty((len(logits),), logits.dtype), np.empty_like(logits)
     net.ops.softmax_cross_entropy(logits, net.device.put(labels), net.mask(active), loss, cotangent)
@@ -144,7 +136,7 @@ def fisher(
     "squared_error"), for a batch below 1 or a first below 0; UnknownNameError for another kind;
     NonFiniteError where the network has diverged.
     """
-    check_softmax(net, "the Fisher information")
+    check_classifies(net, "the Fisher information")
     first = whole("fisher's first", first, NOT_NEGATIVE)
     if kind == "true":
 
@@ -188,7 +180,7 @@ def mas(
     defined. Raises UnknownNameError for another output, SettingError for a softmax there is not.
     """
     if output == "softmax":
-        check_softmax(net, "MAS of output='softmax' (there is 'logits', too)")
+        check_classifies(net, "MAS of output='softmax' (there is 'logits', too)")
 
         def cotangent(logits, lo, hi):
             p = probabilities(net, logits, active)

@@ -32,6 +32,7 @@ from .base import TaskEnd
 from .evaluate import outputs
 from .importance import BATCH, ROOM
 from .penalty import choose_samples
+from .settings import whole
 
 HOST = frozenset({"memory.task", "memory.active"})
 Rows = np.ndarray | slice  # sorted row numbers on the host, or a slice of all of them
@@ -115,8 +116,7 @@ class Memory:
         Raises SettingError for a count below 1 or a loss without labels, ShapeError where outputs
         are asked for, but earlier samples have none, or the other way round.
         """
-        if count < 1:
-            raise SettingError(f"a memory got count={count}; it stores at least one sample a task")
+        whole("a memory's count", count)
         if net.loss_name != "cross_entropy":
             raise SettingError(
                 f"a memory stores labels for the loss 'cross_entropy'; this network's is "

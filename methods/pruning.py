@@ -20,6 +20,17 @@ from ..nnlite.optim import Adam, Optimizer, Streams
 from .base import Naive
 from .evaluate import finite
 from .fit import Augment, fit
+from .settings import (
+    COUNT,
+    NOT_NEGATIVE,
+    POSITIVE,
+    SHARE_BELOW_1,
+    Limit,
+    check_settings,
+    limited,
+    real,
+    whole,
+)
 from .tasks import Task
 
 What = Literal["all", "weights"]
@@ -44,12 +55,7 @@ class Magnitude:
     by: By = "network"
 
     def __post_init__(self) -> None:
-        for kind, given, known in (
-            ("choice of parameters", self.what, get_args(What)),
-            ("choice of magnitudes", self.by, get_args(By)),
-        ):
-            if given not in known:
-                raise unknown_name(kind, given, known)
+        check_settings(self, "Magnitude")
 
     def groups(self, net: Network) -> list[slice]:
         """The parts of a vector (P,) that are pruned, a name each."""
@@ -166,6 +172,7 @@ class Training:
     SettingError for shares that do not add up to 1, or numbers below what makes sense.
     """
 
+    limits = limited(steps=COUNT, batch_size=COUNT)
     steps: int = 5000
     batch_size: int = 60
     optimizer: Optimizer = field(default_factory=lambda: Adam(1.2e-3))
@@ -173,14 +180,14 @@ class Training:
     augment: Augment | None = None
 
     def __post_init__(self) -> None:
-        if self.steps < len(self.stages) or self.batch_size < 1:
+        check_settings(self, "Training")
+        for number in (number for stage in self.stages for number in stage):
+            real("Training.stages", number, POSITIVE)
+        if self.steps < len(self.stages) or abs(sum(share for share, _ in self.stages) - 1) > 1e-9:
             raise SettingError(
-                f"steps={self.steps}, batch_size={self.batch_size}: at least a step for each of "
-                f"{len(self.stages)} stages, and an image"
+                f"Training got steps={self.steps}, stages={self.stages}: shares that add up to 1, "
+                "at least a step for each"
             )
-        shares = [share for share, _ in self.stages]
-        if min(shares) <= 0 or abs(sum(shares) - 1) > 1e-9:
-            raise SettingError(f"stages={self.stages}: shares above 0 that add up to 1")
 
     def run(
         self, net: Network, task: Task, seed: int, mask: np.ndarray | None = None, done: int = 0
@@ -284,11 +291,10 @@ def lottery_tickets(
     place, from what its theta is now, with `training.steps` steps in round 0 and `rewind` fewer in
     each later one. Raises SettingError for settings outside what they may be.
     """
-    if not (0 < rate < 1 and 0 <= output_rate < 1 and 0 <= rewind < training.steps and rounds >= 0):
-        raise SettingError(
-            f"lottery tickets got rounds={rounds}, rate={rate}, output_rate={output_rate}, "
-            f"rewind={rewind}: rates lie between 0 and 1, rewind below {training.steps} steps"
-        )
+    whole("a lottery's rounds", rounds, NOT_NEGATIVE)
+    whole("a lottery's rewind", rewind, Limit(0, training.steps - 1))
+    real("a lottery's rate", rate, Limit(0, 1, above=True, below=True))
+    real("a lottery's output_rate", output_rate, SHARE_BELOW_1)
     if by not in get_args(By):
         raise unknown_name("choice of magnitudes", by, get_args(By))
     if rewind:

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..kernels.errors import SettingError
-from ..nnlite import ContextLinear, Layer, Linear, Network
+from ..nnlite import Layer, Linear, Network
 from ..nnlite.init import generator
 from ..nnlite.layout import Shape
+from .contexts import is_context, with_context
 from .settings import SHARE_BELOW_1, limited
 from .si import SI
-from .superposition import is_context
 
 _KEY = 0x6A7E  # gates have random streams of their own
 
@@ -47,7 +47,7 @@ class XdG(SI):
         for layer in net.layers:
             if isinstance(layer, Linear):
                 dense += 1
-            layers.append(_gated(layer) if isinstance(layer, Linear) and dense > 1 else layer)
+            layers.append(with_context(layer) if isinstance(layer, Linear) and dense > 1 else layer)
         if dense < 2:
             raise SettingError(f"xdg needs at least two dense layers; this network has {dense}")
         made = Network(
@@ -75,8 +75,3 @@ class XdG(SI):
         gate = np.ones(size, dtype)
         gate[silent] = 0
         return gate.reshape(shape)
-
-
-def _gated(layer: Linear) -> ContextLinear:
-    """The layer with a gate, open, at its inputs."""
-    return ContextLinear(layer.units, layer.activation, layer.slope, layer.bias)

@@ -141,7 +141,7 @@ def test_wrong_questions(images):
         moments([net], images, order=np.arange(3))
     with pytest.raises(errors.UnknownNameError, match="positions"):
         moments([net], images, pool="position")
-    with pytest.raises(errors.SettingError, match="positions=0"):
+    with pytest.raises(errors.SettingError, match="positions is 0"):
         sample([net], images, unit_layers(net), positions=0)
     with pytest.raises(errors.ShapeError, match="columns"):
         Moments.nothing(2).merge(Moments.nothing(3))

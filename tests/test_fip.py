@@ -256,7 +256,7 @@ def test_bad_settings_are_named(net, x):
     with pytest.raises(UnknownNameError, match="cg"):
         fip.path(net, x, how="cgg")
     with pytest.raises(SettingError, match="length"):
-        fip.path(net, x, length=0.0)
+        fip.path(net, x, length=float("inf"))
 
 
 def test_effective_rank():

@@ -68,7 +68,7 @@ def test_a_walk_is_repeatable(learnt):
 
 def test_walks_that_lead_nowhere(learnt):
     for wrong in ({"steps": 0}, {"length": 0.0}, {"inputs": 0}, {"iterations": 0}):
-        with pytest.raises(errors.SettingError, match="walk"):
+        with pytest.raises(errors.SettingError, match="Walk"):
             Walk(**wrong)
     with pytest.raises(errors.SettingError, match="members"):
         Walk(steps=2).run(learnt, make_blobs(0), 3)

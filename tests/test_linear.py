@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from weightspace.kernels import errors
-from weightspace.methods import correlation, dyads, fip, linear, superposition, taskspace
+from weightspace.methods import contexts, correlation, dyads, fip, linear, taskspace
 from weightspace.methods.fip.path import principal
 from weightspace.methods.fip.solve import random_direction
 from weightspace.methods.lanczos import lanczos
@@ -22,7 +22,7 @@ def semi_definite(size, rank, rng):
 @pytest.mark.parametrize("size", [2, 5, 65, 130])
 def test_a_rotation_is_the_draw_of_scipy(size):
     ortho_group = pytest.importorskip("scipy.stats", reason="compares with scipy").ortho_group
-    found = superposition._haar(np.random.default_rng(size), size)
+    found = contexts.haar(np.random.default_rng(size), size)
     expected = ortho_group.rvs(size, random_state=np.random.default_rng(size))
     np.testing.assert_allclose(found, expected, atol=1e-12)
     np.testing.assert_allclose(found @ found.T, np.eye(size), atol=1e-13)
@@ -83,8 +83,9 @@ def answers():
     rng = np.random.default_rng(0)
     long, other = rng.normal(size=(2, 40_000))
     net = models.mlp((40, 30, 4), "tanh", backend="reference", dtype="float64")
-    yield superposition._haar(np.random.default_rng(1), 200)
-    yield superposition._fold("rotation", rng.normal(size=(100, 200)), rng.normal(size=(200, 200)))
+    yield contexts.haar(np.random.default_rng(1), 200)
+    fold = contexts.KINDS["rotation"].fold
+    yield fold(rng.normal(size=(100, 200)), rng.normal(size=(200, 200)))
     yield np.array(correlation.pearson(long, other))
     yield taskspace.correlations(rng.normal(size=(80, 784)))
     yield random_direction(net, 1.0, 3, 0)

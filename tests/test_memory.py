@@ -200,7 +200,7 @@ def test_outputs_that_depend_on_the_batch_are_those_of_one_pass():
 def test_what_does_not_fit_is_refused():
     net, tasks = network(), pairs()
     end = TaskEnd(0, tasks[0], tasks[0].load_train(), 0)
-    with pytest.raises(errors.SettingError, match="count=0"):
+    with pytest.raises(errors.SettingError, match="count is 0"):
         Memory({}).add(net, end, 0)
     regression = Network((Linear(4),), (6,), "reference", "float64", loss="squared_error")
     with pytest.raises(errors.SettingError, match="squared_error"):

@@ -203,11 +203,13 @@ def test_bad_settings_are_named(net, task):
         Magnitude("weight")  # type: ignore[arg-type]
     with pytest.raises(errors.UnknownNameError, match="layer"):
         Magnitude("all", "layers")  # type: ignore[arg-type]
-    with pytest.raises(errors.SettingError, match="stages"):
-        Training(stages=((0.5, 1.0), (0.4, 0.1)))
+    nan = float("nan")
+    for last in ((0.4, 0.1), (nan, 0.1), (0.5, nan), (0.5, 0)):
+        with pytest.raises(errors.SettingError, match="stages"):
+            Training(stages=((0.5, 1.0), last))
     with pytest.raises(errors.SettingError, match="steps"):
         Training(steps=0)
-    for wrong in ({"rate": 0.0}, {"rate": 1.0}, {"rewind": 40}, {"output_rate": -1}):
+    for wrong in ({"rate": 0.0}, {"rate": nan}, {"rewind": 40}, {"output_rate": -1}):
         with pytest.raises(errors.SettingError, match="lottery"):
             next(lottery_tickets(net, task, 2, SHORT, **wrong))
     with pytest.raises(errors.ShapeError, match="mask"):

@@ -10,6 +10,11 @@ import numpy as np
 import pytest
 from weightspace.kernels import errors
 from weightspace.methods import EWC, FIP, GEM, MAS, METHODS, SI, Replay, Superposition
+from weightspace.methods.adp import ADP
+from weightspace.methods.fge import Cycle
+from weightspace.methods.fip.sparsify import SparsePath
+from weightspace.methods.fip.walk import Walk
+from weightspace.methods.pruning import Training
 from weightspace.methods.settings import COUNT, SHARE_BELOW_1, real, whole
 from weightspace.nnlite.init import generator
 
@@ -31,6 +36,18 @@ def settings(number: bool) -> list[tuple[type, str]]:
 def test_no_number_may_be_negative_or_none_at_all(cls, name, bad):
     with pytest.raises(errors.SettingError, match=rf"{cls.name}\.{name} is"):
         cls(**{name: bad})
+
+
+RECORDS = {"Training": Training, "SparsePath": SparsePath, "Walk": Walk, "cycle": Cycle, "ADP": ADP}
+
+
+@pytest.mark.parametrize(
+    ("owner", "name"), [(owner, name) for owner, cls in RECORDS.items() for name in cls.limits]
+)
+@pytest.mark.parametrize("bad", [-4, float("nan"), float("inf"), True, "3"])
+def test_no_number_of_a_record_of_settings_may_be_either(owner, name, bad):
+    with pytest.raises(errors.SettingError, match=rf"{owner}\.{name} is"):
+        RECORDS[owner](**{name: bad})
 
 
 @pytest.mark.parametrize(("cls", "name"), settings(number=False))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from weightspace.kernels.errors import SettingError, UnknownNameError
 from weightspace.kernels.spec import relative_error
-from weightspace.methods import Naive, Superposition, fit
+from weightspace.methods import Naive, Superposition, contexts, fit
 from weightspace.nnlite import (
     AvgPool2d,
     BatchNorm2d,
@@ -23,8 +23,7 @@ from weightspace.nnlite import (
 )
 from weightspace.nnlite.optim import Adam
 
-KINDS = ("binary", "complex", "onepower", "rotation", "rotation-block", "permutation")
-REAL = ("binary", "rotation", "rotation-block", "permutation")
+KINDS = tuple(contexts.KINDS)
 LAYERS = (Linear(20, "relu"), Linear(16, "tanh"), Linear(4))
 
 
@@ -150,6 +149,23 @@ def test_contexts_turn_but_do_not_stretch(kind):
             )
         else:
             assert relative_error(context @ context.T, np.eye(len(context))) < 1e-12
+
+
+def test_a_kind_is_one_record(monkeypatch, rng):
+    """Signs of size 2 at no cost, entered in the table alone: every use of a kind follows."""
+    signs = contexts.KINDS["binary"]
+    toy = signs._replace(
+        draw=lambda *given: 2 * signs.draw(*given), inverse=lambda c: 1 / c, kept=lambda shape: 0
+    )
+    monkeypatch.setitem(contexts.KINDS, "toy", toy)
+    method = Superposition("toy")
+    net, other, x = method.wrap(network()), network(), rng.normal(size=(6, 12))
+    assert (abs(net.state["0.context"]) == 2).all() and method.persistent_bytes() == 0
+    assert relative_error(method.retrieve(0).forward(x), net.forward(x)) <= 1e-12
+    other.initialise(9)
+    stored, given = (n.layout.view(n.theta, "0.weight") for n in (method.store([other]), other))
+    assert relative_error(abs(stored), abs(given) / 2) <= 1e-12
+    assert relative_error(method.retrieve(0).forward(x), other.forward(x)) <= 1e-12
 
 
 def test_powers_of_one_context():

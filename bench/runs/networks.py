@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
+from typing import Any
 
 from ...kernels.errors import unknown_name
 from ...nnlite import Network, models
+from ..show.assignments import declared
 
 MODELS: dict[str, Callable[..., Network]] = {
     "fip-cnn": models.fip_cnn,
@@ -28,15 +29,7 @@ def find_model(name: str) -> Callable[..., Network]:
     return MODELS[name]
 
 
-def model_parameters(name: str) -> dict[str, str]:
-    """A model's own settings, with their declared types; residual networks share `resnet`'s."""
-    sources = [find_model(name)]
-    if "resnet" in name:
-        sources.append(models.resnet)
-    own = {
-        key: str(parameter.annotation)
-        for source in sources
-        for key, parameter in inspect.signature(source).parameters.items()
-        if parameter.default is not inspect.Parameter.empty
-    }
-    return {key: declared for key, declared in own.items() if key not in _GIVEN}
+def model_parameters(name: str) -> dict[str, Any]:
+    """A model's own settings, with their types; residual networks share `resnet`'s."""
+    own = declared(find_model(name)) | (declared(models.resnet) if "resnet" in name else {})
+    return {key: kind for key, kind in own.items() if key not in _GIVEN}

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ...kernels.errors import SettingError, unknown_name
 from ...methods import METHODS, Method
 from ...methods.tasks import Scenario
+from ..show.assignments import declared, read, split_assignment
 from ..show.labels import number
 from ..show.plain import config_hash
 from ..streams import parameters
@@ -70,16 +70,11 @@ class Variant:
 
     def build(self) -> Method:
         """The method object. Raises SettingError or UnknownNameError."""
-        known = _settable(METHODS[self.method])
+        known = declared(METHODS[self.method])
         for key in self.settings:
             if key not in known:
                 raise unknown_name(f"setting of method '{self.method}'", key, known)
         return METHODS[self.method](**self.settings)
-
-
-def _settable(method: type[Method]) -> dict[str, str]:
-    """The settings of a method, with their declared types."""
-    return {f.name: str(f.type) for f in fields(method) if f.init}
 
 
 _FIXED = {
@@ -100,16 +95,6 @@ def apply_settings(preset: Preset, assignments: list[str]) -> Preset:
     return preset
 
 
-def split_assignment(assignment: str, option: str = "--set") -> tuple[str, str]:
-    """(key, text) of `key=value`, given to `option`. Raises SettingError for anything else."""
-    key, equals, text = assignment.partition("=")
-    if not equals or not key or not text:
-        raise SettingError(
-            f"{option} {assignment!r}: write it as key=value, as in {option} steps=100"
-        )
-    return key.strip(), text.strip()
-
-
 def _apply(preset: Preset, key: str, text: str) -> Preset:
     owner, dot, inner = key.partition(".")
     if dot and owner == "stream":
@@ -118,27 +103,19 @@ def _apply(preset: Preset, key: str, text: str) -> Preset:
         return _apply_to_model(preset, inner, text)
     if dot:
         return _apply_to_method(preset, owner, inner, text)
-    known = {f.name: f for f in fields(Preset) if f.name not in _FIXED}
+    known = {name: kind for name, kind in declared(Preset).items() if name not in _FIXED}
     if key not in known:
         raise unknown_name("key", key, [*known, "stream.KEY", "model.KEY", "METHOD.KEY"])
-    if key == "hidden":
-        parts = [] if text == "none" else text.split(",")
-        return replace(preset, hidden=tuple(typed_value(key, parse_value(p), "int") for p in parts))
     if key in ("steps", "epochs"):  # one takes the place of the other
         preset = replace(preset, steps=None, epochs=None)
-    return replace(preset, **{key: typed_value(key, parse_value(text), known[key].type)})
+    return replace(preset, **{key: read(key, text, known[key])})
 
 
 def _apply_to_stream(preset: Preset, key: str, text: str) -> Preset:
     known = parameters(preset.stream)
     if key not in known:
         raise unknown_name(f"setting of the {preset.stream} stream", key, known)
-    declared = known[key]
-    value: Any = None
-    if "Sequence" not in declared and declared != "Normalise":
-        value = typed_value(f"stream.{key}", parse_value(text), declared)
-    elif text != "none":
-        value = [parse_value(part) for part in text.split(",")]
+    value = read(f"stream.{key}", text, known[key])
     return replace(preset, stream_settings={**preset.stream_settings, key: value})
 
 
@@ -150,7 +127,7 @@ def _apply_to_model(preset: Preset, key: str, text: str) -> Preset:
     known = model_parameters(preset.model)
     if key not in known:
         raise unknown_name(f"setting of the model {preset.model}", key, known)
-    value = typed_value(f"model.{key}", parse_value(text), known[key])
+    value = read(f"model.{key}", text, known[key])
     settings = {**(preset.model_settings or {}), key: value}
     return replace(preset, model_settings=settings)
 
@@ -158,11 +135,10 @@ def _apply_to_model(preset: Preset, key: str, text: str) -> Preset:
 def _apply_to_method(preset: Preset, method: str, key: str, text: str) -> Preset:
     if method not in METHODS:
         raise unknown_name("method", method, METHODS)
-    known = _settable(METHODS[method])
+    known = declared(METHODS[method])
     if key not in known:
         raise unknown_name(f"setting of method '{method}'", key, known)
-    name = f"{method}.{key}"
-    values = [typed_value(name, parse_value(part), known[key]) for part in text.split(",")]
+    values = [read(f"{method}.{key}", part, known[key]) for part in text.split(",")]
     value = values[0] if len(values) == 1 else values
     settings = {**preset.methods.get(method, {}), key: value}
     return replace(
@@ -185,41 +161,6 @@ def _without(cases: dict[str, dict[str, Any]], key: str) -> dict[str, dict[str, 
         if said not in left or rest == settings:
             left[said] = label, rest
     return {} if len(left) == 1 < len(cases) else dict(left.values())
-
-
-def parse_value(text: str) -> Any:
-    """A number, true, false or none where `text` of a setting is one, else `text` itself."""
-    special = {"true": True, "false": False, "none": None}
-    if text.lower() in special:
-        return special[text.lower()]
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text
-
-
-def typed_value(key: str, value: Any, declared: Any) -> Any:
-    """`value` if it is of the declared type, an annotation as text; whole numbers pass as floats.
-
-    Names of literal types (PenaltyKind, Literal[...]) stand for strings.
-    """
-    kinds = {"int": int, "float": float, "bool": bool}
-    parts = str(declared).split(" | ")
-    allowed = [kinds[part] for part in parts if part in kinds] or [str]
-    if value is None and "None" in parts:
-        return None
-    if isinstance(value, bool) and allowed == [str]:
-        value = str(value).lower()  # a name like the others: the Fisher that is called "true"
-    if float in allowed and type(value) is int:
-        return float(value)
-    if type(value) is float and float in allowed and not math.isfinite(value):
-        raise SettingError(f"--set {key}={value}: expected float, a finite one")
-    if type(value) not in allowed:
-        wanted = " or ".join(kind.__name__ for kind in allowed)
-        raise SettingError(f"--set {key}={value}: expected {wanted}, got {type(value).__name__}")
-    return value
 
 
 def variants(preset: Preset, chosen: list[str]) -> list[Variant]:

@@ -6,13 +6,13 @@ follow, and a line in KINDS. It depends on data; presets name streams, runs make
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from ...kernels.errors import unknown_name
 from ...methods.tasks import Scenario, Stream
 from ..data import Dataset
+from ..show.assignments import declared
 from . import datasets, incremental_cifar, manipulated, permuted, rotated, split
 from .common import check_sets
 
@@ -27,12 +27,11 @@ KINDS: dict[str, Callable[..., Stream]] = {
 SEVERAL = ("datasets", "incremental-cifar")  # kinds made of a sequence of data sets
 
 
-def parameters(kind: str) -> dict[str, str]:
-    """The settings of the stream `kind`, with their declared types. Raises UnknownNameError."""
+def parameters(kind: str) -> dict[str, Any]:
+    """The settings of the stream `kind`, with their types. Raises UnknownNameError."""
     if kind not in KINDS:
         raise unknown_name("stream", kind, KINDS)
-    declared = list(inspect.signature(KINDS[kind]).parameters.items())
-    return {name: str(parameter.annotation) for name, parameter in declared[2:]}
+    return declared(KINDS[kind])
 
 
 def build(
@@ -43,9 +42,7 @@ def build(
     Raises UnknownNameError for a kind or setting that is none, suggesting the nearest, SettingError
     for a number of data sets that the kind cannot be made of.
     """
-    if str(kind) not in KINDS:
-        raise unknown_name("stream", str(kind), KINDS)
-    known = list(inspect.signature(KINDS[kind]).parameters)[2:]
+    known = parameters(str(kind))
     for key in settings:
         if key not in known:
             raise unknown_name(f"setting of the {kind} stream", key, known)

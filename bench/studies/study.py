@@ -15,7 +15,7 @@ import dataclasses
 import json
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple, TypedDict
 
@@ -27,7 +27,7 @@ from rich.table import Table
 from ...kernels.errors import SettingError, unknown_name
 from ...nnlite.files import write_whole
 from ..runs.experiment import Request
-from ..runs.preset import parse_value, split_assignment, typed_value
+from ..show.assignments import declared, read, split_assignment
 from ..show.plain import as_read, plain, to_toml, versions
 from ..show.progress import make_progress
 from ..store.folders import DAMAGED, Kind, claimed, write_asked
@@ -100,12 +100,16 @@ class Study:
         Raises UnknownNameError with the nearest key, SettingError for a value of the wrong kind.
         """
         settings = self.settings
-        known = {f.name: str(f.type) for f in fields(settings)}
+        known = declared(type(settings))
         for assignment in assignments:
             key, text = split_assignment(assignment)
             if key not in known:
                 raise unknown_name(f"setting of '{self.name}'", key, known)
-            settings = replace(settings, **{key: _read(key, text, known[key])})
+            value = read(key, text, known[key])
+            twice = isinstance(value, tuple) and len(set(value)) < len(value)
+            if twice and key not in _REPEATING:
+                raise SettingError(f"--set {key}={text}: give different values")
+            settings = replace(settings, **{key: value})
         return replace(self, settings=settings)
 
     def run(self, request: Request, console: Console) -> bool:
@@ -131,18 +135,6 @@ class Study:
 
 
 _REPEATING = ("hidden", "sequence")  # settings whose values may repeat: those of others are lines
-
-
-def _read(key: str, text: str, declared: str) -> Any:
-    """The value of a setting declared as `declared`, "tuple[int, ...]" among them."""
-    if not declared.startswith("tuple["):
-        return typed_value(key, parse_value(text), declared)
-    inner = declared.removeprefix("tuple[").split(",")[0]
-    parts = [] if text == "none" else text.split(",")
-    values = tuple(typed_value(key, parse_value(part), inner) for part in parts)
-    if key not in _REPEATING and len(set(values)) < len(values):
-        raise SettingError(f"--set {key}={text}: give different values")
-    return values
 
 
 class Done(NamedTuple):

@@ -17,7 +17,7 @@ from itertools import product
 from ...kernels.errors import SettingError, unknown_name
 from ...methods import METHODS
 from ...nnlite.init import generator
-from ..runs.preset import split_assignment
+from ..show.assignments import split_assignment
 
 DRAWS = 20
 # name -> (numbers or names it takes, what it draws)

@@ -23,7 +23,8 @@ import numpy as np
 
 from ...kernels.errors import SettingError, ShapeError, unknown_name
 from ...nnlite import Network, Saved
-from ..importance import check_softmax, fisher_rows, probabilities
+from ..evaluate import check_classifies
+from ..importance import fisher_rows, probabilities
 from ..lanczos import lanczos
 from ..linear import eigenvalues
 from ..settings import ANY, whole
@@ -62,7 +63,7 @@ class Metric:
         if len(x) == 0:
             raise ShapeError("a metric needs at least one sample; it got none")
         if space != "logits":
-            check_softmax(net, f"a metric in space '{space}' (there is 'logits', too)")
+            check_classifies(net, f"a metric in space '{space}' (there is 'logits', too)")
         self.source, self.space = net, space
         self.net = net.like() if own else net
         self.x = self.net.device.put(x)

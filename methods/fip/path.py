@@ -24,6 +24,7 @@ import numpy as np
 from ...kernels.errors import DivergedError, NonFiniteError, SettingError, unknown_name
 from ...nnlite import Network
 from ..linear import eigenvectors, product
+from ..settings import POSITIVE, real, whole
 from ..vectors import inner, norm, scaled
 from .metric import Metric, Space
 from .solve import HOWS, How, conjugate_gradients, random_direction, sampled, solve
@@ -124,10 +125,9 @@ def path(
     """
     if how not in HOWS:
         raise unknown_name("solver", how, HOWS)
-    if steps < 1 or keep_every < 1 or not length > 0:
-        raise SettingError(
-            f"path got steps={steps}, keep_every={keep_every}, length={length}: all above 0"
-        )
+    whole("path's steps", steps)
+    whole("path's keep_every", keep_every)
+    real("path's length", length, POSITIVE)
     fixed = None if callable(x) else Metric(net, x, space, active)
     walk = _Directions(net, gradient, length, mu, how, anchor, nu, iterations, beta, seed)
     get = net.device.get

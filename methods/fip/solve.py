@@ -22,6 +22,7 @@ import numpy as np
 from ...kernels.errors import NonFiniteError, SettingError, unknown_name
 from ...nnlite.init import generator
 from .. import linear
+from ..settings import whole
 from ..vectors import inner, norm, scaled, times_power
 from .metric import Metric
 
@@ -118,8 +119,7 @@ def sampled(
     The paper's stochastic sampler on the epsilon-ball. Among P weights a random direction has next
     to nothing of v in it, which is why the solvers above exist. number: of the step, for the draws.
     """
-    if candidates < 1:
-        raise SettingError(f"sampled got candidates={candidates}; it needs one at least")
+    whole("sampled's candidates", candidates)
     best, lowest = v, np.inf
     for candidate in range(candidates):
         u = random_direction(metric.net, length, seed, number * candidates + candidate)

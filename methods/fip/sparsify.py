@@ -17,12 +17,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from ...kernels.compiling import clock
-from ...kernels.errors import DivergedError, SettingError, ShapeError, unknown_name
+from ...kernels.errors import DivergedError, SettingError, ShapeError
 from ...nnlite import Network
 from ...nnlite.optim import Adam, Optimizer, Streams
 from ...nnlite.workspace import Mode
@@ -31,6 +31,7 @@ from ..evaluate import outputs
 from ..fit import Augment
 from ..importance import label_cotangent, probabilities
 from ..pruning import Magnitude, check_sparsity, slower
+from ..settings import COUNT, NOT_NEGATIVE, POSITIVE, SHARE, check_settings, limited, whole
 from ..vectors import norm, scaled
 from .distance import bhattacharyya
 
@@ -55,6 +56,10 @@ class SparsePath:
     Raises SettingError or UnknownNameError for settings outside what they may be.
     """
 
+    limits = limited(
+        steps=COUNT, batch_size=COUNT, length=POSITIVE, pull=NOT_NEGATIVE, growth=SHARE,
+        settle=SHARE, labels=SHARE,
+    )  # fmt: skip
     steps: int = 6000
     batch_size: int = 200
     at: At = "projection"
@@ -69,19 +74,11 @@ class SparsePath:
     augment: Augment | None = None
 
     def __post_init__(self) -> None:
-        if self.at not in get_args(At):
-            raise unknown_name("place of the path", self.at, get_args(At))
-        if self.steps < 1 or self.batch_size < 1 or self.length <= 0 or self.pull < 0:
+        check_settings(self, "SparsePath")
+        if self.growth + self.settle > 1:
             raise SettingError(
-                f"a sparse path got steps={self.steps}, batch_size={self.batch_size}, "
-                f"length={self.length}, pull={self.pull}: at least a step and a sample, a length "
-                "above 0, a pull of at least 0"
-            )
-        shares = self.growth, self.settle, self.labels
-        if min(shares) < 0 or max(shares) > 1 or self.growth + self.settle > 1:
-            raise SettingError(
-                f"growth={self.growth}, settle={self.settle}, labels={self.labels}: shares of 1, "
-                "the first two no more than 1 together"
+                f"SparsePath got growth={self.growth}, settle={self.settle}: shares of the steps, "
+                "no more than 1 together"
             )
 
 
@@ -142,8 +139,7 @@ def sparsify(
         raise SettingError("labels are asked for: give y (N,), or labels=0")
     if y is not None and len(y) != len(x):
         raise ShapeError(f"{len(x)} inputs and {len(y)} labels; give the same number of both")
-    if look < 1:
-        raise SettingError(f"look={look}: the path is recorded every so many steps, at least 1")
+    whole("look", look)
     begun = clock()
     walk = _Walk(net, x, y, sparsity, settings, active, seed)
     record = []

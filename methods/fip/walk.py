@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ...kernels.errors import SettingError
 from ...nnlite import Network
 from ..batches import Batches
+from ..settings import COUNT, POSITIVE, Limit, check_settings, limited, whole
 from ..tasks import Arrays
 from .metric import Space
 from .path import path
@@ -27,6 +27,9 @@ class Walk:
     Raises SettingError for settings that lead nowhere.
     """
 
+    limits = limited(
+        steps=COUNT, length=POSITIVE, inputs=COUNT, mu=POSITIVE, nu=POSITIVE, iterations=COUNT
+    )
     steps: int = 50
     length: float = 1.0
     inputs: int = 200
@@ -37,11 +40,7 @@ class Walk:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if min(self.steps, self.inputs, self.iterations) < 1 or not self.length > 0:
-            raise SettingError(
-                f"a walk got steps={self.steps}, inputs={self.inputs}, iterations="
-                f"{self.iterations}, length={self.length}: all above 0"
-            )
+        check_settings(self, "Walk")
 
     def run(
         self,
@@ -55,8 +54,7 @@ class Walk:
         They lie at equal distances along it, the last at its end, the start not among them.
         watch(step, net) is told of every step. Raises SettingError for more members than steps.
         """
-        if not 1 <= members <= self.steps:
-            raise SettingError(f"{members} members of a walk of {self.steps} steps: 1 to that many")
+        whole("a walk's members", members, Limit(1, self.steps))
         wanted = {round(self.steps * (number + 1) / members) for number in range(members)}
         batches = Batches(net.ops, [train], self.inputs, self.seed, 0xF1F)
         kept: list[Network] = []

@@ -69,7 +69,7 @@ def network(problem: Problem) -> Network:
 
 def _superposed(kind: Superposed, a: Mapping[str, np.ndarray]) -> Network:
     plain = models.mlp(kind.widths, activation="relu", backend=BACKEND, dtype="float32")
-    net = Superposition(kind.contexts).wrap(plain)  # type: ignore[arg-type]
+    net = Superposition(kind.contexts).wrap(plain)
     net.theta[:] = place.put(a["theta"])
     for state, context in zip(net.state.values(), kind.split_contexts(a["contexts"]), strict=True):
         state[...] = place.put(context)

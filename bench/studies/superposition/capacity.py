@@ -64,7 +64,7 @@ def noise(kind: str, width: int, count: int, seed: int = 0, backend: str = "cpu"
     this is the real part. random: for inputs that know nothing of the weights, where the signal is
     no larger than the noise of one model: sqrt(count - 1) again.
     """
-    method = Superposition(kind)  # type: ignore[arg-type]
+    method = Superposition(kind)
     plain = Network((Linear(OUTPUTS, bias=False),), (width,), backend, seed=seed)
     method.wrap(plain)
     like = method.retrieve(0)
@@ -125,7 +125,7 @@ def ask_stored(
 
 def stored_accuracy(stream: Stream, trained: Sequence[Network], kind: str) -> float:
     """Mean accuracy of real `trained` models (one a task) after they were stored together."""
-    method = Superposition(kind)  # type: ignore[arg-type]
+    method = Superposition(kind)
     method.wrap(trained[0].like())
     method.store(trained)
     found = [
@@ -140,7 +140,7 @@ def stored_accuracy(stream: Stream, trained: Sequence[Network], kind: str) -> fl
 
 def in_place(kind: str) -> Method:
     """The method of a kind of contexts. Raises SettingError for none of them."""
-    return Naive() if kind == "naive" else Superposition(kind)  # type: ignore[arg-type]
+    return Naive() if kind == "naive" else Superposition(kind)
 
 
 def ask_capacity(
