@@ -11,6 +11,8 @@ from blobs import make_blobs
 from cuda_required import gpu
 from hypothesis import HealthCheck, settings
 from on_host import on_host
+from planted import Clock
+from weightspace.bench import timing
 from weightspace.kernels import Backend, available
 from weightspace.methods import Task
 
@@ -45,6 +47,14 @@ def signals() -> None:
     for name in ("SIGTERM", "SIGHUP"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_DFL)
+
+
+@pytest.fixture
+def clock(monkeypatch) -> Clock:
+    """The clock that the bench measures by, which stands still until the test moves it."""
+    planted = Clock()
+    monkeypatch.setattr(timing, "perf_counter_ns", lambda: planted.now)
+    return planted
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from reliability import soak
 
 pytest.importorskip("matplotlib", reason="runs draw figures")
 if not hasattr(os, "fork"):
@@ -25,3 +26,9 @@ def test_short(part):
     command = [sys.executable, "-m", "reliability", part, "--short", *BUDGET[part]]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_task_that_takes_ever_longer_is_caught():
+    begun = iter(range(10_000))
+    (found,) = soak.soak("naive", 50, clock=lambda: next(begun) ** 2)["failures"]
+    assert found.startswith("naive: a task takes 3.0 times what it took early on")

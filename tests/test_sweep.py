@@ -335,6 +335,9 @@ def test_a_stopped_sweep_does_what_is_missing(serial, images, tmp_path, after):
     assert sweep(tiny(trials=1), out, images, overwrite=True).ran == 6
 
 
+_PATIENCE = 120  # seconds until a command is taken to hang
+
+
 @contextmanager
 def started(images, out, *more: str, steps: int = 200_000, **how):
     """A sweep on the command line that is at work; what is left of it is killed."""
@@ -376,7 +379,7 @@ def test_a_signal_leaves_a_sweep_to_resume_and_no_worker(images, tmp_path, sent)
     with started(images, tmp_path / "r") as running:
         workers_of(running.pid)
         running.send_signal(sent)
-        said, _ = running.communicate(timeout=30)
+        said, _ = running.communicate(timeout=_PATIENCE)
     assert running.returncode == 128 + sent and "--resume" in said, said
     assert "Traceback" not in said
 
@@ -388,7 +391,7 @@ def test_workers_end_with_a_parent_that_is_killed(images, tmp_path, early):
         if not early:
             workers_of(running.pid)
         running.kill()
-        running.communicate(timeout=30)  # else `sweep | tee` would wait for ever
+        running.communicate(timeout=_PATIENCE)  # else `sweep | tee` would wait for ever
 
 
 def test_workers_hold_no_output_of_their_parent():

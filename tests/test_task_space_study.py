@@ -136,13 +136,12 @@ def test_a_damaged_part_is_named(tmp_path, images):
 
 
 def test_a_stopwatch_leaves_tests_out(blob_tasks, monkeypatch):
-    watch = Stopwatch()
-    result = fit(models.mlp((12, 8, 4)), blob_tasks[:1], steps=7, eval_every=3, observer=watch)
-    assert [step for step, _ in watch.curve] == [3, 6, 7]
-    assert watch.curve[-1][1] == result.R[0, 0]
-    assert watch.clock == sorted(watch.clock) and watch.clock[0] > 0
     now = [0.0]
     monkeypatch.setattr("time.perf_counter", lambda: now[0])
+    net, watch = models.mlp((12, 8, 4), backend="reference"), Stopwatch()
+    result = fit(net, blob_tasks[:1], steps=7, eval_every=3, observer=watch)
+    assert [step for step, _ in watch.curve] == [3, 6, 7]
+    assert watch.curve[-1][1] == result.R[0, 0] and watch.clock == [0, 0, 0]
     watch, tested = Stopwatch(), Evaluation(2, 0, np.array([0.5]))
     watch.started(2, 0, [])
     for seconds, told in ((1, "step"), (2, "step"), (9, "test"), (12, "step"), (20, "test")):

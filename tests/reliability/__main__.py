@@ -56,8 +56,9 @@ def part_fuzz(asked: argparse.Namespace) -> Iterator[Record]:
 def part_soak(asked: argparse.Namespace) -> Iterator[Record]:
     """Each method in a process of its own, so that it has its memory to itself."""
     for method in soak.METHODS[:1] if asked.short else soak.METHODS:
-        code = f"import json; from reliability.soak import soak; print(json.dumps(soak({method!r}, "
-        done = _module([sys.executable, "-c", f"{code}{asked.tasks})))"])
+        told = f"soak({method!r}, {asked.tasks}{', Calls()' * asked.short})"
+        code = f"import json; from reliability.soak import Calls, soak; print(json.dumps({told}))"
+        done = _module([sys.executable, "-c", code])
         try:
             yield json.loads(done.stdout.splitlines()[-1])
         except (IndexError, ValueError):

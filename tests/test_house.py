@@ -1,0 +1,76 @@
+"""The house is in order: no test goes by the clock, and the packages are those that are there."""
+
+from __future__ import annotations
+
+import configparser
+from pathlib import Path
+
+import pytest
+from test_imports import ORDER, ROOT, imports
+
+# The files of tests/ that read a clock or wait, and what for.
+CLOCKS = {
+    "reliability/__main__.py": "says how long it took",
+    "reliability/kills.py": "kills at random moments of a command that is timed first",
+    "reliability/soak.py": "CPU time of a thousand tasks; the tests count calls in its place",
+    "test_sweep.py": "waits between two looks at what a process has done so far, however long",
+}
+
+
+def reads_a_clock(path: Path) -> bool:
+    """Whether a file imports a module of clocks."""
+    return any(module in ("time", "timeit", "datetime") for module, _ in imports(path))
+
+
+def test_no_test_reads_a_clock():
+    """A machine under load is slow: what takes time is tested with a clock that the test moves."""
+    tests = ROOT / "tests"
+    found = {str(p.relative_to(tests)) for p in tests.rglob("*.py") if reads_a_clock(p)}
+    assert found == set(CLOCKS)
+
+
+# ---- the packages -------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def listed() -> configparser.ConfigParser:
+    found = configparser.ConfigParser()
+    found.read(ROOT / "setup.cfg")
+    return found
+
+
+def folders() -> dict[str, Path]:
+    """Every package of the tree by its name in the namespace."""
+    inits = (init for part in ORDER for init in (ROOT / part).rglob("__init__.py"))
+    found = {init.parent.relative_to(ROOT): init.parent for init in inits}
+    return {".".join(("weightspace", *place.parts)): folder for place, folder in found.items()}
+
+
+def test_all_packages_are_listed_and_no_others(listed):
+    """One that is not listed works from a checkout, and is missing from the wheel."""
+    assert sorted(listed["options"]["packages"].split()) == sorted(folders())
+
+
+def test_all_code_lies_in_packages():
+    inside = {path for folder in folders().values() for path in folder.glob("*.py")}
+    assert {path for part in ORDER for path in (ROOT / part).rglob("*.py")} == inside
+
+
+def test_all_other_files_come_along(listed):
+    """Files that are no Python belong to the next package above them; results stay behind."""
+    packages = folders()
+    covered = {
+        path
+        for package, patterns in listed["options.package_data"].items()
+        for pattern in patterns.replace(",", " ").split()
+        for path in packages[package].glob(pattern)
+    }
+    there = {
+        path
+        for part in ORDER
+        for path in (ROOT / part).rglob("*")
+        if path.is_file()
+        and path.suffix not in (".py", ".pyc")
+        and ROOT / "bench/results" not in path.parents
+    }
+    assert covered == there
