@@ -66,7 +66,7 @@ def check_layer(
         layers = (*before, layer, *after, Flatten())
         for mode in ("eval", "train") if layer.moded() else ("eval",):
             net = Network(layers, shape, backend, "float64", seed)
-            _Trial(net, len(before), where, mode, samples).run()  # type: ignore[arg-type]
+            _Trial(net, len(before), where, mode, samples).run()
 
 
 class _Trial:

@@ -12,7 +12,7 @@ from cuda_required import gpu
 from hypothesis import HealthCheck, settings
 from on_host import on_host
 from planted import Clock
-from weightspace.bench import timing
+from weightspace.bench.speed import timing
 from weightspace.kernels import Backend, available
 from weightspace.methods import Task
 

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import Literal, get_args, get_origin
 
 import pytest
+from weightspace.bench.experiments.presets import PRESETS
+from weightspace.bench.runs.preset import apply_settings, variants
 from weightspace.bench.show.assignments import declared, read
-from weightspace.bench.experiments import PRESETS, apply_settings, variants
 from weightspace.kernels import errors
 from weightspace.methods import METHODS
 

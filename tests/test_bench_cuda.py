@@ -173,7 +173,7 @@ def test_two_gpus_are_told_apart(monkeypatch, tmp_path):
 @needs_compiler
 def test_the_host_launcher_is_benched_where_it_is_asked_for(tmp_path):
     assert "cuda-host" not in kernels.Selection(["sgd"]).backends
-    selection = kernels.Selection(["squared_error", "relu_forward"], ["cuda-host"], ["small"])
+    selection = kernels.Selection(["squared_error", "activation_forward"], ["cuda-host"], ["small"])
     rows, here = kernels.run(selection, console=silent(), schedule=BRIEF)
     assert {row.status for row in rows} == {"timed"} and "fma_gflops" not in here
     assert all(row.median > 0 and row.roof_share is None and row.error <= 1 for row in rows)

@@ -170,7 +170,7 @@ def test_a_pool_for_one_at_a_time_serves_many_threads():
     program = """
 import threading, numba, numpy as np
 numba.config.THREADING_LAYER = "workqueue"
-from weightspace.kernels import get_backend
+from weightspace.kernels import codes, get_backend
 ops = get_backend("cpu")
 assert numba.threading_layer() == "workqueue"
 x = np.random.default_rng(0).standard_normal((300, 400)).astype("float32")
@@ -178,7 +178,7 @@ wrong = []
 def work():
     y = np.empty_like(x)
     for _ in range(200):
-        ops.relu_forward(x, y)
+        ops.activation_forward(codes.RELU, 0.0, x, y)
         if not np.array_equal(y, np.maximum(x, 0)):
             wrong.append(1)
 threads = [threading.Thread(target=work) for _ in range(4)]

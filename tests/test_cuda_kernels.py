@@ -283,10 +283,10 @@ def test_what_cannot_be_launched_is_refused(ops, rng):
     with pytest.raises(ValueError, match="last axis"):
         ops.dense_forward(x, w, None, codes.RELU, 0.0, y)
     with pytest.raises(ValueError, match="contiguous"):
-        ops.relu_forward(x, x)
+        ops.activation_forward(codes.RELU, 0.0, x, x)
     half = put(np.ones(4, np.float16))
     with pytest.raises(TypeError, match="float16"):
-        ops.relu_forward(half, half)
+        ops.activation_forward(codes.RELU, 0.0, half, half)
 
 
 # ---- losses -------------------------------------------------------------------------------------

@@ -85,7 +85,8 @@ def roofline(kernels: Sequence[Record], machine: Record, folder: Path) -> list[P
             x, np.minimum(peak, best * x), color=colour, lw=1.6, label=f"{level} {best:,.0f} GB/s"
         )
     for one in chosen:
-        family = spec.KERNELS[one["kernel"]].family if one["kernel"] in spec.KERNELS else "dense"
+        known = spec.KERNELS.get(one["kernel"])  # a kernel of before has its record still
+        family = known.family if known else "activation"
         axes.plot(
             one["flops"] / one["bytes"], one["gflops"], linestyle="none",
             marker=_MARKERS.get(family, "o"), color=_LEVELS.get(one["level"], INK), ms=5.5,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from numba import prange
 
-from ..codes import IDENTITY, LEAKY_RELU, RELU, SIGMOID, TANH
+from ..codes import IDENTITY, LEAKY_RELU, RELU, TANH
 from .exponential import exp, tanh
 from .fused import fma
 from .tiles import BLOCK, parallel, pieces, serial
@@ -83,63 +83,3 @@ def activation_forward(act, slope, x, y):
 
 def activation_backward(act, slope, y, dy, dx):
     _backward(act, slope, y.reshape(-1), dy.reshape(-1), dx.reshape(-1))
-
-
-def identity_forward(x, y):
-    activation_forward(IDENTITY, 0.0, x, y)
-
-
-def identity_backward(y, dy, dx):
-    activation_backward(IDENTITY, 0.0, y, dy, dx)
-
-
-def identity_tangent(y, tx, ty):
-    activation_backward(IDENTITY, 0.0, y, tx, ty)
-
-
-def relu_forward(x, y):
-    activation_forward(RELU, 0.0, x, y)
-
-
-def relu_backward(y, dy, dx):
-    activation_backward(RELU, 0.0, y, dy, dx)
-
-
-def relu_tangent(y, tx, ty):
-    activation_backward(RELU, 0.0, y, tx, ty)
-
-
-def leaky_relu_forward(x, slope, y):
-    activation_forward(LEAKY_RELU, slope, x, y)
-
-
-def leaky_relu_backward(y, dy, slope, dx):
-    activation_backward(LEAKY_RELU, slope, y, dy, dx)
-
-
-def leaky_relu_tangent(y, tx, slope, ty):
-    activation_backward(LEAKY_RELU, slope, y, tx, ty)
-
-
-def tanh_forward(x, y):
-    activation_forward(TANH, 0.0, x, y)
-
-
-def tanh_backward(y, dy, dx):
-    activation_backward(TANH, 0.0, y, dy, dx)
-
-
-def tanh_tangent(y, tx, ty):
-    activation_backward(TANH, 0.0, y, tx, ty)
-
-
-def sigmoid_forward(x, y):
-    activation_forward(SIGMOID, 0.0, x, y)
-
-
-def sigmoid_backward(y, dy, dx):
-    activation_backward(SIGMOID, 0.0, y, dy, dx)
-
-
-def sigmoid_tangent(y, tx, ty):
-    activation_backward(SIGMOID, 0.0, y, tx, ty)

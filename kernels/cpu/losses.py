@@ -143,10 +143,6 @@ def softmax_backward(p, u, dz):
                 dz[n, k] = p[n, k] * (u[n, k] - origin - mean)
 
 
-def softmax_tangent(p, tz, tp):
-    softmax_backward(p, tz, tp)
-
-
 @serial
 def _sum_without(p, c):
     """The sum of a row p (K,) but for entry c."""

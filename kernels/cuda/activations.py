@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from ..codes import IDENTITY, LEAKY_RELU, RELU, SIGMOID, TANH
 from .launch import REAL, Family, Source, contiguous, moment
 
 SOURCE = Source(
@@ -36,51 +35,6 @@ class Activations(Family):
             "activation_backward", y, dy.size, np.int64(y.size), np.int32(act),
             y.dtype.type(slope), y, dy, dx, each=EACH,
         )  # fmt: skip
-
-    def identity_forward(self, x: Any, y: Any) -> None:
-        self.activation_forward(IDENTITY, 0.0, x, y)
-
-    def identity_backward(self, y: Any, dy: Any, dx: Any) -> None:
-        self.activation_backward(IDENTITY, 0.0, y, dy, dx)
-
-    def identity_tangent(self, y: Any, tx: Any, ty: Any) -> None:
-        self.activation_backward(IDENTITY, 0.0, y, tx, ty)
-
-    def relu_forward(self, x: Any, y: Any) -> None:
-        self.activation_forward(RELU, 0.0, x, y)
-
-    def relu_backward(self, y: Any, dy: Any, dx: Any) -> None:
-        self.activation_backward(RELU, 0.0, y, dy, dx)
-
-    def relu_tangent(self, y: Any, tx: Any, ty: Any) -> None:
-        self.activation_backward(RELU, 0.0, y, tx, ty)
-
-    def leaky_relu_forward(self, x: Any, slope: float, y: Any) -> None:
-        self.activation_forward(LEAKY_RELU, slope, x, y)
-
-    def leaky_relu_backward(self, y: Any, dy: Any, slope: float, dx: Any) -> None:
-        self.activation_backward(LEAKY_RELU, slope, y, dy, dx)
-
-    def leaky_relu_tangent(self, y: Any, tx: Any, slope: float, ty: Any) -> None:
-        self.activation_backward(LEAKY_RELU, slope, y, tx, ty)
-
-    def tanh_forward(self, x: Any, y: Any) -> None:
-        self.activation_forward(TANH, 0.0, x, y)
-
-    def tanh_backward(self, y: Any, dy: Any, dx: Any) -> None:
-        self.activation_backward(TANH, 0.0, y, dy, dx)
-
-    def tanh_tangent(self, y: Any, tx: Any, ty: Any) -> None:
-        self.activation_backward(TANH, 0.0, y, tx, ty)
-
-    def sigmoid_forward(self, x: Any, y: Any) -> None:
-        self.activation_forward(SIGMOID, 0.0, x, y)
-
-    def sigmoid_backward(self, y: Any, dy: Any, dx: Any) -> None:
-        self.activation_backward(SIGMOID, 0.0, y, dy, dx)
-
-    def sigmoid_tangent(self, y: Any, tx: Any, ty: Any) -> None:
-        self.activation_backward(SIGMOID, 0.0, y, tx, ty)
 
     def residual_forward(self, x: Any, r: Any, act: int, slope: float, y: Any) -> None:
         contiguous(x, r, y)

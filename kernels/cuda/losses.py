@@ -50,9 +50,6 @@ class Losses(Family):
         contiguous(p, u, dz)
         self._loss_rows("jacobian", p, p, u, dz)
 
-    def softmax_tangent(self, p: Any, tz: Any, tp: Any) -> None:
-        self.softmax_backward(p, tz, tp)
-
     def softmax_fisher_factor(self, p: Any, factor: Any) -> None:
         contiguous(p, factor)
         n, k = p.shape

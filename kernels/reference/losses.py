@@ -25,14 +25,10 @@ def softmax_backward(p, u, dz):
 
     As p (w - p.w) with w = u - u_c, c the class above 1/2 (w = u without one): p sums to 1, so any
     number may be taken off u, and w_c - p.w = -p.w has no term of c left that could cancel.
+    The Jacobian is symmetric, so this is the tangent, too.
     """
     w = u - np.where(p > 0.5, u, 0).sum(axis=1, keepdims=True)
     dz[...] = p * (w - (p * w).sum(axis=1, keepdims=True))
-
-
-def softmax_tangent(p, tz, tp):
-    """tp = (diag p - p p^T) tz: the softmax Jacobian is symmetric."""
-    softmax_backward(p, tz, tp)
 
 
 def softmax_fisher_factor(p, factor):

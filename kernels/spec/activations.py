@@ -6,35 +6,6 @@ from .common import ACT, ACTS, EXP, RELU
 from .contract import Kernel
 from .makers import unit
 
-
-def _elementwise(name: str, forward: float, pull: float, slope: bool = False) -> list[Kernel]:
-    """The kernels of an activation; `forward` and `pull`: their flops an element."""
-    scalars = {"slope": 0.01} if slope else {}
-    extra: dict[str, str | None] = {"slope": None} if slope else {}
-    return [
-        Kernel(
-            f"{name}_forward",
-            {"x": "N O", **extra, "y": "N O"},
-            {"y": "="},
-            lambda s: forward * s["N"] * s["O"],
-            scalars,
-            family="activation",
-        ),
-        *(
-            Kernel(
-                f"{name}_{verb}",
-                {"y": "N O", source: "N O", **extra, target: "N O"},
-                {target: "="},
-                lambda s: pull * s["N"] * s["O"],
-                scalars,
-                make={"y": unit},
-                family="activation",
-            )
-            for verb, source, target in (("backward", "dy", "dx"), ("tangent", "tx", "ty"))
-        ),
-    ]
-
-
 ACTIVATIONS = [
     Kernel(
         "activation_forward",
@@ -44,6 +15,8 @@ ACTIVATIONS = [
         RELU,
         variants={"": {}, **ACTS},
         family="activation",
+        timed=("", "tanh", "sigmoid"),
+        share={"identity": 0.0, "leaky_relu": 2.0, "tanh": EXP + 6, "sigmoid": EXP + 3},
     ),
     Kernel(
         "activation_backward",
@@ -54,12 +27,8 @@ ACTIVATIONS = [
         make={"y": unit},
         variants={"": {}, **ACTS},
         family="activation",
+        share={"identity": 0.0, "leaky_relu": 2.0, "tanh": 3.0, "sigmoid": 3.0},
     ),
-    *_elementwise("identity", 0, 0),
-    *_elementwise("relu", 1, 1),
-    *_elementwise("leaky_relu", 2, 2, slope=True),
-    *_elementwise("tanh", EXP + 6, 3),
-    *_elementwise("sigmoid", EXP + 3, 3),
     Kernel(
         "residual_forward",
         {"x": "N O", "r": "N O", **ACT, "y": "N O"},

@@ -16,17 +16,14 @@ LOSSES = [
         reduces="K",
         family="loss",
     ),
-    *(
-        Kernel(
-            f"softmax_{verb}",
-            {"p": "N K", source: "N K", target: "N K"},
-            {target: "="},
-            lambda s: 4.0 * s["N"] * s["K"],
-            make={"p": simplex},
-            reduces="K",
-            family="loss",
-        )
-        for verb, source, target in (("backward", "u", "dz"), ("tangent", "tz", "tp"))
+    Kernel(
+        "softmax_backward",
+        {"p": "N K", "u": "N K", "dz": "N K"},
+        {"dz": "="},
+        lambda s: 4.0 * s["N"] * s["K"],
+        make={"p": simplex},
+        reduces="K",
+        family="loss",
     ),
     Kernel(
         "softmax_fisher_factor",

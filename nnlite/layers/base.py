@@ -180,7 +180,8 @@ class Layer:
         if not p:
             return
         rows = k.ops.device.empty((dy.shape[1], sum(array.size for array in p.values())), dy.dtype)
-        views, kept = _split_rows(rows, p), dy.copy()  # dy may lie in a shared buffer
+        views: dict[str, Any] = _split_rows(rows, p)
+        kept = dy.copy()  # dy may lie in a shared buffer
         for one in kept.copy():
             self.sample_grads(k, p, saved, one, views)
             for name, each in views.items():
