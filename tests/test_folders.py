@@ -169,7 +169,7 @@ def test_what_is_refused_at_the_start_leaves_no_folder(tmp_path, name):
 HOLD = """
 import sys, time
 from pathlib import Path
-from weightspace.bench.locks import held
+from weightspace.bench.store.locks import held
 with held(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()

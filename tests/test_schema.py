@@ -149,7 +149,8 @@ def test_a_summary_whose_shapes_contradict_is_named(tmp_path, change):
 
 
 def test_a_config_that_is_no_config_is_named(tmp_path):
-    for content, said in ((b"\xff", "UTF-8"), (b'name = "x"\n', "'stream' is missing")):
+    dated = b"at = [2020-01-01]"
+    for content, said in ((b"\xff", "UTF-8"), (b'name = "x"', "'stream' is"), (dated, "a date")):
         (tmp_path / "config.toml").write_bytes(content)
         with pytest.raises(CheckpointError, match=rf"config\.toml is damaged.*{said}"):
             read_config(tmp_path)

@@ -7,6 +7,7 @@ return every declared key is there and has its type; keys beyond those are passe
 
 from __future__ import annotations
 
+import datetime
 import json
 import math
 import tomllib
@@ -112,6 +113,8 @@ def _unsound(value: Any) -> str | None:
             return "it holds a number that is not finite"
         elif isinstance(one, int) and abs(one) >= _LARGEST:
             return "it holds a whole number beyond all reason"
+        elif isinstance(one, datetime.date | datetime.time):
+            return "it holds a date or a time"
         elif isinstance(one, str) and not one.isascii():
             try:
                 one.encode()

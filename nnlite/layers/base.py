@@ -185,7 +185,7 @@ class Layer:
         for one in kept.copy():
             self.sample_grads(k, p, saved, one, views)
             for name, each in views.items():
-                out[name] += (np.abs(each) ** power).sum(axis=0)
+                out[name][...] += (np.abs(each) ** power).sum(axis=0)
         dy[...] = kept
 
     def tangents(

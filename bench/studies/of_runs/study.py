@@ -14,7 +14,7 @@ from rich.table import Table
 
 from ....kernels.errors import SettingError
 from ...runs import curves
-from ...runs.tables import titled
+from ...runs.tables import means
 from ..study import Part, PartRow, Row, Study, Work
 
 
@@ -80,13 +80,9 @@ def _study(
 
 def tell(rows: Sequence[Row]) -> list[Table]:
     """Where each line ends."""
-    table = titled("where each line ends", ("line", "runs", "at", "accuracy %"))
-    for row in rows:
-        ends = np.array(row["accuracies"], float)[:, -1]
-        table.add_row(
-            row["label"], str(len(ends)), f"{row['x'][-1]:,.6g}", f"{100 * ends.mean():.1f}"
-        )
-    return [table]
+    ends = [{"line": row["label"], "at": f"{row['x'][-1]:.6g}", "accuracy": one[-1]}
+            for row in rows for one in row["accuracies"]]  # fmt: skip
+    return [means("where each line ends", ends, ("line", "at"), ("accuracy",))]
 
 
 FIRST_TASK = _study(

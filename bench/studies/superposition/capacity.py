@@ -9,8 +9,9 @@ The last is the curve that the paper leaves open.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from rich.table import Table
@@ -22,7 +23,7 @@ from ....nnlite import Linear, Network, models
 from ....nnlite.init import generator
 from ....nnlite.optim import Adam
 from ... import data, streams
-from ...runs.tables import titled
+from ...runs.tables import means
 from ..study import Part, Row, Study, Work
 from . import figures
 
@@ -173,31 +174,20 @@ def ask_capacity(
 # ---- the study -----------------------------------------------------------------------------------
 
 
-def _stream(work: Work, tasks: int) -> Stream:
-    made = work.settings
-    images = data.load(made.data, work.data_dir).limited(made.train_limit, made.test_limit)
-    return streams.build("permuted", images, "domain", num_tasks=tasks, seed=work.seed)
-
-
 def _noise(kind: str) -> Part:
     return Part(f"noise-{kind}", lambda work: ask_noise(kind, work.seed, work.backend))
 
 
-def _stored(width: int) -> Part:
-    def ask(work: Work) -> Iterator[Row]:
-        stream = _stream(work, min(work.settings.tasks, 10))
-        return ask_stored(stream, width, work.settings.steps, work.seed, work.backend)
+def _learn(name: str, tasks: int, ask: Callable[..., Iterator[Row]], **more: Any) -> Part:
+    """A part that asks of `tasks` permutations; more: what else."""
 
-    return Part(f"stored-{width}", ask)
+    def run(work: Work) -> Iterator[Row]:
+        made = work.settings
+        images = data.load(made.data, work.data_dir).limited(made.train_limit, made.test_limit)
+        stream = streams.build("permuted", images, "domain", num_tasks=tasks, seed=work.seed)
+        return ask(stream, steps=made.steps, seed=work.seed, backend=work.backend, **more)
 
-
-def _capacity(kind: str, width: int, reset: bool) -> Part:
-    def ask(work: Work) -> Iterator[Row]:
-        stream = _stream(work, work.settings.tasks)
-        steps = work.settings.steps
-        return ask_capacity(stream, width, kind, steps, work.seed, reset, work.backend)
-
-    return Part(f"capacity-{kind}-{width}{'' if reset else '-kept'}", ask)
+    return Part(name, run)
 
 
 def parts(settings: Settings) -> Sequence[Part]:
@@ -213,39 +203,32 @@ def parts(settings: Settings) -> Sequence[Part]:
         in_place(kind)
     if min(settings.tasks, settings.steps, *settings.widths) < 1:
         raise SettingError("widths, tasks and steps are 1 or more")
-    lines = [(kind, False) for kind in settings.keep_moments]
-    lines += [(kind, True) for kind in settings.kinds]
+    kept = [(kind, "-kept") for kind in settings.keep_moments]
     made = {
         "noise": [_noise(kind) for kind in KINDS],
-        "stored": [_stored(width) for width in settings.widths],
-        "capacity": [_capacity(kind, width, reset)
-                     for kind, reset in lines for width in settings.widths],
+        "stored": [_learn(f"stored-{width}", min(settings.tasks, 10), ask_stored, width=width)
+                   for width in settings.widths],
+        "capacity": [_learn(f"capacity-{kind}-{width}{more}", settings.tasks, ask_capacity,
+                            kind=kind, width=width, reset=not more)
+                     for kind, more in (*kept, *((kind, "") for kind in settings.kinds))
+                     for width in settings.widths],
     }  # fmt: skip
     return [part for name in ASKS if name in settings.ask for part in made[name]]
 
 
-TOLD = {  # question -> what its lines are of, what is counted, and the numbers
-    "noise": (("kind", "width"), "models", ("weights", "aligned", "random")),
-    "stored": (("kind", "width"), "models", ("accuracy",)),
-    "capacity": (("kind", "reset", "width"), "tasks", ("accuracy", "first", "last")),
+TOLD = {
+    "noise": (("kind", "width", "models"), ("weights", "aligned", "random")),
+    "stored": (("kind", "width", "models"), ("accuracy",)),
+    "capacity": (("kind", "reset", "width", "tasks"), ("accuracy", "first", "last")),
 }
 
 
 def tell(rows: Sequence[Row]) -> list[Table]:
-    """Means over the seeds, at the largest number of models or tasks."""
-    tables = []
-    for ask, (keys, counted, numbers) in TOLD.items():
-        mine = [row for row in rows if row["ask"] == ask]
-        found: dict[tuple[str, ...], list[Row]] = {}
-        for row in mine:
-            found.setdefault(tuple(str(row[key]) for key in keys), []).append(row)
-        table = titled(ask, (*keys, counted, *numbers), len(keys))
-        for key, of in found.items():
-            most = max(row[counted] for row in of)
-            last = [[row[n] for n in numbers] for row in of if row[counted] == most]
-            table.add_row(*key, str(most), *(f"{mean:.3f}" for mean in np.mean(last, axis=0)))
-        tables += [table] * bool(mine)
-    return tables
+    """The noise, what was stored, and what was learnt in place after the last task."""
+    tasks = max((row["tasks"] for row in rows if "tasks" in row), default=0)
+    last = [row for row in rows if row.get("tasks", tasks) == tasks]
+    asked = dict.fromkeys(row["ask"] for row in rows)
+    return [means(ask, [row for row in last if row["ask"] == ask], *TOLD[ask]) for ask in asked]
 
 
 STUDY = Study(

@@ -24,7 +24,7 @@ from ....nnlite.checkpoint import load_arrays, restore_parameters
 from ...runs.files import CHECKPOINT, Run, load
 from ...runs.make import make_network, make_stream
 from ...runs.preset import Preset, Variant
-from ...runs.tables import mean_and_error, titled
+from ...runs.tables import means
 from ...show.plain import config_hash
 from ..of_runs.study import Runs
 from ..study import Part, PartRow, Row, Study, Work
@@ -130,19 +130,8 @@ def parts(settings: Settings) -> Sequence[Part]:
 
 def tell(rows: Sequence[Row]) -> list[Table]:
     """Means over the runs of a kind."""
-    heads = ("kind", "tasks", "group", "runs", "right %", "accuracy %", "told the task %")
-    table = titled("contexts chosen by entropy", heads)
-    found: dict[tuple[Any, ...], list[Row]] = {}
-    for row in rows:
-        found.setdefault((row["kind"], row["tasks"], row["group"]), []).append(row)
-    for key, of in found.items():
-        numbers = [
-            mean_and_error([100 * row[name] for row in of])
-            for name in ("chosen_right", "accuracy", "accuracy_told")
-        ]
-        cells = [f"{mean:.1f}" + f" ±{error:.1f}" * (len(of) > 1) for mean, error in numbers]
-        table.add_row(*map(str, key), str(len(of)), *cells)
-    return [table]
+    numbers = ("chosen_right", "accuracy", "accuracy_told")
+    return [means("contexts chosen by entropy", rows, ("kind", "tasks", "group"), numbers)]
 
 
 STUDY = Study(
