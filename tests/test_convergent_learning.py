@@ -12,8 +12,10 @@ from weightspace.bench.data import Dataset
 from weightspace.bench.experiments.catalogue import STUDIES
 from weightspace.bench.runs.experiment import Request
 from weightspace.bench.show import style
+from weightspace.bench.studies.claims import NOT_REPRODUCED, NOT_TESTABLE, REPRODUCED
 from weightspace.bench.studies.convergent import tables as convergent_tables
 from weightspace.bench.studies.page import write_page
+from weightspace.bench.studies.rows import select
 from weightspace.bench.studies.study import run_study
 from weightspace.kernels.errors import MissingExtraError, SettingError, UnknownNameError
 from weightspace.methods.activations import unit_layers
@@ -51,14 +53,14 @@ def test_a_small_study_from_end_to_end(images, tmp_path):
     assert all(path.stat().st_size > 4000 for path in done.figures)
     names = ["conv1", "conv2", "fc1", "fc2", "fc3"]
     assert convergent_tables.layers(done.rows) == names
-    for row in convergent_tables.select(done.rows, ask="match"):
+    for row in select(done.rows, ask="match"):
         assert row["semi_mean"] >= row["bipartite_mean"]
         assert len(row["bipartite"]) == len(row["semi"]) == row["live"][0]
-    for row in convergent_tables.select(done.rows, ask="keep", learnt=1):
+    for row in select(done.rows, ask="keep", learnt=1):
         assert [layer["layer"] for layer in row["layers"]] == names[:-1]
         for layer in row["layers"]:  # right after the first task the network is itself
             assert layer["itself"] == pytest.approx(1) and layer["dead_after"] == 0
-    later = convergent_tables.select(done.rows, ask="keep", learnt=2)
+    later = select(done.rows, ask="keep", learnt=2)
     assert len(later) == 2 and all(row["layers"][1]["itself"] < 1 for row in later)
     lines = list(csv.DictReader((tmp_path / "out" / "table.csv").open()))
     assert {line["part"] for line in lines} == {"matching", "maps", "clusters", "keeping", "claims"}
@@ -122,7 +124,7 @@ def verdicts(rows):
 
 
 def test_claims_are_judged_by_their_numbers():
-    yes, no, cannot = convergent_tables.VERDICTS
+    yes, no, cannot = REPRODUCED, NOT_REPRODUCED, NOT_TESTABLE
     assert verdicts(made_up()) == [yes] * 6
     assert verdicts(made_up(worst=0.6))[0] == no
     assert verdicts(made_up(few=0.3))[2] == no

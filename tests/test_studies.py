@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
 from dataclasses import dataclass, replace
 
+import numpy as np
 import pytest
 from rich.console import Console
 from rich.table import Table
@@ -12,6 +14,8 @@ from typer.testing import CliRunner
 from weightspace.bench.cli.app import app
 from weightspace.bench.experiments.catalogue import STUDIES, find
 from weightspace.bench.runs.experiment import Request
+from weightspace.bench.studies import claims, rows
+from weightspace.bench.studies.lab import check_least, left_by
 from weightspace.bench.studies.page import write_page
 from weightspace.bench.studies.study import Part, Study, run_study
 from weightspace.kernels.errors import CheckpointError, SettingError, UnknownNameError
@@ -179,3 +183,39 @@ def test_the_rule_of_winograd_is_a_table_of_ratios(tmp_path, monkeypatch):
             run(made.with_settings([wrong]), tmp_path / "other", seeds=[0])
     with pytest.raises(SettingError, match="leave out --seed"):
         run(made, tmp_path / "other", seeds=[3])
+
+
+# ---- what studies share --------------------------------------------------------------------------
+
+
+def test_rows_are_picked_grouped_and_averaged():
+    found = [{"seed": s, "kind": k, "n": n, "pair": [s, None]}
+             for s, k, n in ((1, "a", 2), (0, "b", None), (0, "a", 4), (1, "c", 6))]  # fmt: skip
+    assert [row["n"] for row in rows.select(found, kind="a")] == [2, 4]
+    assert list(rows.grouped([*found, {"seed": 2}], "kind")) == ["a", "b", "c"]
+    assert list(rows.grouped(found, "seed", "kind")) == [(1, "a"), (0, "b"), (0, "a"), (1, "c")]
+    assert rows.average(found, "n") == 4 and math.isnan(rows.average([], "n"))
+    np.testing.assert_array_equal(rows.average(found, "pair"), [0.5, np.nan])
+    assert [row["kind"] for row in rows.first_seed(found)] == ["b", "a"]
+    text = rows.as_csv(
+        ("kind", "n", "x"), [{"kind": "a, b", "n": None, "x": 1 / 3}, {"x": math.nan}]
+    )
+    assert text == 'kind,n,x\n"a, b",,0.333333\n,,\n'
+
+
+def test_claims_are_held_against_rows():
+    made = [("more than one", lambda rows: (claims.verdict(len(rows) > 1, rows), str(len(rows)))),
+            ("of another part", lambda rows: None)]  # fmt: skip
+    for given, verdict in (([1, 2], "reproduced"), ([1], "in part"), ([], "not reproduced")):
+        first, second = claims.judged(made, given, "no rows")
+        assert first == ("more than one", verdict, str(len(given)))
+        assert second == ("of another part", "not testable", "no rows")
+    table = claims.claims_table([first], ("claim", "here", "verdict"))
+    assert [list(column.cells) for column in table.columns] == [[first[0]], ["0"], [first[1]]]
+
+
+def test_what_a_part_left_is_asked_for_by_name(tmp_path):
+    with pytest.raises(CheckpointError, match="'first' again"):
+        left_by("first", tmp_path / "gone")
+    with pytest.raises(SettingError, match="steps=3: at least 4"):
+        check_least(Settings(), {"steps": 4})

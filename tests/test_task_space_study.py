@@ -14,6 +14,7 @@ from weightspace.bench.data import Dataset
 from weightspace.bench.experiments.catalogue import find
 from weightspace.bench.runs.experiment import Request
 from weightspace.bench.studies.page import write_page
+from weightspace.bench.studies.rows import select
 from weightspace.bench.studies.study import run_study
 from weightspace.bench.studies.task_space import figures, numbers
 from weightspace.bench.studies.task_space.claims import judged
@@ -56,12 +57,12 @@ def test_a_small_study_from_end_to_end(tmp_path, images):
         pytest.importorskip(package, reason=f"the study needs {package}")
     study, done = run(tmp_path, drawn=True)
     rows = done.rows
-    pairs = numbers.of(rows, "pair")
+    pairs = select(rows, kind="pair")
     sets = ("orig", "inv", "rot90", "noise1")  # basic is orig, image for image
     assert {(r["first"], r["second"]) for r in pairs} == set(permutations(sets, 2))
     for row in pairs:
         assert row["forgetting"] == pytest.approx(row["before"] - row["after"])
-        alone = numbers.of(rows, "isolated", set=row["first"])[0]
+        alone = select(rows, kind="isolated", set=row["first"])[0]
         assert row["before"] == pytest.approx(alone["accuracy"])
         learnt = row["steps_to"] is not None
         assert not learnt or row["steps_to"] % 3 == 0 <= row["seconds_to"]
@@ -71,7 +72,7 @@ def test_a_small_study_from_end_to_end(tmp_path, images):
     assert visits.shape == (6, 3)
     last = visits[-1].mean()
     assert numbers.by_lam(rows, "rot90+inv+orig", numbers.at_the_end)[1.0] == [pytest.approx(last)]
-    kept = [(r["scheme"], r["round"]) for r in numbers.of(rows, "weights")]
+    kept = [(r["scheme"], r["round"]) for r in select(rows, kind="weights")]
     assert kept == [(s, n) for s in ("orig+inv", "rot90+inv+orig") for n in (1, 2)]
     assert {path.stem for path in done.figures} == {
         "correlations", "digits", "means", "dendrogram", "accuracies", "schemes", "si",
@@ -223,6 +224,6 @@ def test_rows_are_json(tmp_path, images):
     pytest.importorskip("skimage", reason="SSIM needs scikit-image")
     _, done = run(tmp_path, "parts=correlations")
     assert json.loads(json.dumps(done.rows)) == done.rows
-    matrix = np.array(numbers.of(done.rows, "tasks", digit=3)[0]["matrix"])
+    matrix = np.array(select(done.rows, kind="tasks", digit=3)[0]["matrix"])
     assert matrix.shape == (5, 5)
     np.testing.assert_allclose(matrix, matrix.T)

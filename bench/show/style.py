@@ -58,6 +58,13 @@ def pyplot() -> Any:
     return plt
 
 
+def bare(axis: Any) -> None:
+    """Leave nothing of an axis but what is drawn on it: for images."""
+    axis.set(xticks=[], yticks=[])
+    axis.grid(visible=False)
+    axis.spines[:].set_visible(False)
+
+
 def save(plt: Any, figure: Any, path: Path) -> Path:
     """Write the figure whole or not at all, as the PNG or SVG that its name asks for.
 

@@ -10,9 +10,10 @@ import numpy as np
 
 from ....nnlite.checkpoint import load_arrays
 from ....nnlite.files import write_whole
-from ...show.style import COLOURS, INK, close, pyplot
+from ...show.style import COLOURS, INK, bare, close, pyplot
+from ..rows import average, first_folder, grouped, select
 from ..study import Row
-from .tables import alphas, as_csv, average, kept, layers, methods, published, select
+from .tables import alphas, kept, layers, methods, numbers_csv, published
 
 PLACES = 4  # filters of the best, the middle and the worst pairs
 GROUPS = ("best", "middle", "worst")
@@ -21,9 +22,8 @@ GROUPS = ("best", "middle", "worst")
 def draw(rows: Sequence[Row], folder: Path) -> Sequence[Path]:
     """All figures, into `folder`; the numbers beside it, as CSV."""
     plt = pyplot()
-    write_whole(folder.parent / "table.csv", as_csv(rows))
-    seed = min(row["seed"] for row in rows)
-    pictures, _ = load_arrays(folder.parent / f"seed-{seed}" / "pictures.safetensors")
+    write_whole(folder.parent / "table.csv", numbers_csv(rows))
+    pictures, _ = load_arrays(first_folder(rows, folder) / "pictures.safetensors")
     found = [
         _matched(plt, rows, folder / "matching.png"),
         _matrices(plt, pictures, layers(rows), folder / "correlations.png"),
@@ -33,12 +33,6 @@ def draw(rows: Sequence[Row], folder: Path) -> Sequence[Path]:
         _clusters(plt, rows, folder / "clusters.png"),
     ]
     return [*found, _keeping(plt, rows, folder / "keeping.png")] if methods(rows) else found
-
-
-def _bare(axis: Any) -> None:
-    axis.set(xticks=[], yticks=[])
-    axis.grid(visible=False)
-    axis.spines[:].set_visible(False)
 
 
 def _matched(plt: Any, rows: Sequence[Row], path: Path) -> Path:
@@ -82,7 +76,7 @@ def _matrices(plt: Any, pictures: dict[str, np.ndarray], names: list[str], path:
         order = np.argsort(-pictures[f"{name}.score"], kind="stable")
         for axis, shown in zip(column, (r, r[np.ix_(order, partner[order])]), strict=True):
             image = axis.imshow(shown, cmap="RdBu_r", vmin=-1, vmax=1, interpolation="nearest")
-            _bare(axis)
+            bare(axis)
         column[0].set_title(f"{name}, {len(r)} units", fontsize=10)
     for axis, label in zip(axes[:, 0], ("as they are", "matched, best first"), strict=True):
         axis.set_ylabel(f"{label}\nunits of network 0", fontsize=9)
@@ -125,7 +119,7 @@ def _filter(axis: Any, weights: np.ndarray) -> None:
     else:
         axis.imshow(weights.mean(axis=2), cmap="gray", vmin=-most, vmax=most,
                     interpolation="nearest")  # fmt: skip
-    _bare(axis)
+    bare(axis)
 
 
 def _features(plt: Any, pictures: dict[str, np.ndarray], names: list[str], path: Path) -> Path:
@@ -152,7 +146,7 @@ def _features(plt: Any, pictures: dict[str, np.ndarray], names: list[str], path:
     figure, axis = plt.subplots(figsize=(8.2, 8.2 * mosaic.shape[0] / mosaic.shape[1] / 1.12))
     axis.imshow(mosaic, interpolation="nearest")
     axis.plot(*np.reshape(rings, (-1, 2)).T, "o", ms=8, mfc="none", mec=COLOURS[1], mew=1.0)
-    _bare(axis)
+    bare(axis)
     axis.set_yticks([top + high / 2 for top in tops], labels, fontsize=8)
     axis.tick_params(length=0)
     for net in (0, 1):
@@ -241,8 +235,7 @@ def _keeping(plt: Any, rows: Sequence[Row], path: Path) -> Path:
     panels = (("itself", 1, "correlation with itself"), ("identity", 100, "matched to itself %"))
     for colour, method in zip(COLOURS, methods(rows), strict=False):
         mine = select(rows, ask="keep", method=method)
-        learnt = sorted({row["learnt"] for row in mine})
-        found = [select(mine, learnt=number) for number in learnt]
+        learnt, found = zip(*sorted(grouped(mine, "learnt").items()), strict=True)
         for (key, scale, _), line in zip(panels, axes, strict=True):
             for number, axis in enumerate(line[:-1]):
                 values = [scale * kept(rows_then, number, key) for rows_then in found]

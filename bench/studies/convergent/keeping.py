@@ -14,13 +14,14 @@ from typing import Any
 
 import numpy as np
 
-from ....methods import Moments, Observer, accuracy, fit
+from ....methods import Moments, accuracy, fit
 from ....methods.activations import Units, moments, unit_layers
 from ....methods.matching import bipartite_matching
 from ....nnlite import Network
 from ...experiments.presets import PRESETS
 from ...runs.make import make_network, make_optimizer, make_stream
 from ...runs.preset import Preset, variants
+from ..lab import Advancing
 from ..study import Row, Work
 
 # in place of those of the preset `split-fashion`. EWC's is the best of 1e3, 1e4 and 1e5 (91.3, 98.6
@@ -32,19 +33,13 @@ _METHODS: dict[str, dict[str, Any]] = {
 }
 
 
-class _Keeper(Observer):
+class _Keeper(Advancing):
     """Keeps the network as it is after each task."""
 
     def __init__(self, work: Work, net: Network) -> None:
-        self.work, self.net, self.total = work, net, 0
+        super().__init__(work)
+        self.net = net
         self.nets: list[Network] = []
-
-    def started(self, total_steps: int, done_steps: int, tasks: object) -> None:
-        self.total = total_steps
-
-    def stepped(self, step: int, task: int, loss: float) -> None:
-        if step % 20 == 0:
-            self.work.advance(step, self.total)
 
     def task_ended(self, task: int, row: np.ndarray) -> None:
         self.nets.append(self.net.like())

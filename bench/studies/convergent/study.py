@@ -6,7 +6,7 @@ against two nulls, the same by mutual information, sparse linear maps from one n
 the other's, and clusters of the units of both. The paper's networks are AlexNets on ImageNet; its
 protocol, with what is chosen here where it is silent, stands in docs/convergent-learning.md.
 
-Then the same question to one network before and after it learnt more (`convergent_keeping`).
+Then the same question to one network before and after it learnt more (`keeping`).
 """
 
 from __future__ import annotations
@@ -14,25 +14,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from pathlib import Path
 
 import numpy as np
 
 from ....kernels.errors import SettingError, unknown_name
-from ....methods import METHODS, Moments, Task, accuracy, evaluate, fit, mutual_information
+from ....methods import METHODS, Moments, accuracy, evaluate, mutual_information
 from ....methods.activations import Units, moments, sample, unit_layers, unit_rows
 from ....methods.matching import Matching, bipartite_matching, semi_matching
 from ....methods.sparse_map import lasso, losses
-from ....methods.tasks import Arrays
 from ....methods.unit_clusters import Kind, clusters, explained, mixing
 from ....nnlite import Network
 from ....nnlite.checkpoint import load_arrays, save_arrays
 from ....nnlite.init import generator
-from ....nnlite.optim import Adam
-from ... import data as data_sets
-from ...runs.networks import find_model
 from ...show.style import require
-from ...streams.normalise import check_normalise, to_float
+from ..lab import NetworkLab, NetworkSettings, check_least, left_by
 from ..study import Part, Row, Study, Work
 from .figures import PLACES, draw
 from .keeping import keeping
@@ -50,7 +45,7 @@ LEAST = {
 
 
 @dataclass(frozen=True)
-class Settings:
+class Settings(NetworkSettings):
     """networks: how many, compared in all pairs. steps: of training each, Adam at `lr`.
 
     limit: test images behind all statistics. fit_limit: training images behind the sparse maps,
@@ -60,10 +55,6 @@ class Settings:
     `data`'s classes in groups under each of the methods.
     """
 
-    data: str = "fashion-mnist"
-    model: str = "fip-cnn"
-    normalise: str = "mnist"
-    init: str = "uniform_fan_in"
     networks: int = 2
     train_limit: int | None = None
     steps: int = 1000
@@ -84,44 +75,26 @@ class Settings:
     keep_limit: int = 1000
 
 
-class _Bench:
-    """A seed's images and networks, and the moments of pairs, which are kept in files."""
+class _Lab(NetworkLab):
+    """The networks, and the moments of pairs over the first test images `x`, in files."""
 
     def __init__(self, work: Work) -> None:
-        self.work, self.made = work, work.settings
-        found = data_sets.load(self.made.data, work.data_dir).limited(self.made.train_limit)
-        scaling = check_normalise("study", self.made.normalise, found.input_shape[-1])
-        self.classes = found.num_classes
-        self.train: Arrays = to_float(found.train_x, scaling, False), found.train_y
-        self.test: Arrays = to_float(found.test_x, scaling, False), found.test_y
-        self.x = self.test[0][: self.made.limit]
-
-    def fresh(self, number: int) -> Network:
-        """Network `number` before training."""
-        return find_model(self.made.model)(
-            self.classes, input_shape=self.x.shape[1:], backend=self.work.backend,
-            seed=1000 * self.work.seed + number, init=self.made.init,
-        )  # fmt: skip
-
-    def trained(self, number: int) -> Network:
-        """And after it."""
-        return Network.load(self.file(number), self.work.backend)
-
-    def file(self, number: int) -> Path:
-        """Where a network lies."""
-        return self.work.folder / f"network-{number}.safetensors"
+        super().__init__(work, work.settings.train_limit)
+        self.x, _ = self.first(self.settings.limit)
 
     def pairs(self) -> list[tuple[int, int]]:
         """All pairs of networks."""
-        return list(combinations(range(self.made.networks), 2))
+        return list(combinations(range(self.settings.networks), 2))
 
     def nets(self, pair: tuple[int, int], kind: str = "trained") -> list[Network]:
         """The two networks of a pair."""
-        return [(self.fresh if kind == "untrained" else self.trained)(n) for n in pair]
+        if kind == "untrained":
+            return [self.fresh(number) for number in pair]
+        return [self.load("networks", f"network-{number}") for number in pair]
 
     def kept(self, pair: tuple[int, int]) -> list[tuple[Units, Moments]]:
         """The layers of a trained pair and their moments over test images, from its file."""
-        arrays, _ = load_arrays(self._moments_file(pair))
+        arrays, _ = load_arrays(left_by("matching", self.file(_moments(pair))))
         return [
             (layer, Moments(int(arrays[f"{layer.name}.count"][0]), arrays[f"{layer.name}.mean"],
                             arrays[f"{layer.name}.comoment"]))
@@ -134,24 +107,22 @@ class _Bench:
         for layer, of in found:
             arrays[f"{layer.name}.count"] = np.array([of.count])
             arrays |= {f"{layer.name}.mean": of.mean, f"{layer.name}.comoment": of.comoment}
-        save_arrays(self._moments_file(pair), arrays, {})
+        save_arrays(self.file(_moments(pair)), arrays, {})
 
-    def _moments_file(self, pair: tuple[int, int]) -> Path:
-        return self.work.folder / f"moments-{pair[0]}-{pair[1]}.safetensors"
+
+def _moments(pair: tuple[int, int]) -> str:
+    return f"moments-{pair[0]}-{pair[1]}"
 
 
 def train(work: Work) -> Iterator[Row]:
     """The networks, each from a seed of its own."""
-    bench, made = _Bench(work), work.settings
-    task = Task.from_arrays(made.data, bench.train, bench.test)
+    lab, made = _Lab(work), work.settings
     for number in range(made.networks):
         work.advance(number, made.networks)
-        net = bench.fresh(number)
-        fit(net, [task], optimizer=Adam(made.lr), steps=made.steps, batch_size=made.batch_size,
-            seed=net.seed)  # fmt: skip
-        net.save(bench.file(number))
-        yield {"ask": "network", "network": number, "accuracy": accuracy(net, *bench.test),
-               "parameters": net.num_parameters, "images": len(bench.x)}  # fmt: skip
+        net = lab.fitted(number)
+        net.save(lab.file(f"network-{number}"))
+        yield {"ask": "network", "network": number, "accuracy": accuracy(net, *lab.test),
+               "parameters": net.num_parameters, "images": len(lab.x)}  # fmt: skip
 
 
 def between(found: Moments, units: int) -> np.ndarray:
@@ -161,18 +132,18 @@ def between(found: Moments, units: int) -> np.ndarray:
 
 def match(work: Work) -> Iterator[Row]:
     """Partners by correlation, of trained pairs and of both nulls."""
-    bench = _Bench(work)
-    grid = [(pair, kind) for pair in bench.pairs() for kind in KINDS]
+    lab = _Lab(work)
+    grid = [(pair, kind) for pair in lab.pairs() for kind in KINDS]
     for done, (pair, kind) in enumerate(grid):
         work.advance(done, len(grid), f"{pair} {kind}")
-        nets = bench.nets(pair, kind)
+        nets = lab.nets(pair, kind)
         layers = unit_layers(nets[0])
         order = None
         if kind == "shuffled":
-            order = generator(work.seed, 0x5F).permutation(len(bench.x))
-        found = list(zip(layers, moments(nets, bench.x, layers, order), strict=True))
+            order = generator(work.seed, 0x5F).permutation(len(lab.x))
+        found = list(zip(layers, moments(nets, lab.x, layers, order), strict=True))
         if kind == "trained":
-            bench.keep(pair, found)
+            lab.keep(pair, found)
         for layer, of in found:
             yield {"ask": "match", "kind": kind, "pair": list(pair), "layer": layer.name,
                    "units": layer.units, **_matched(of, layer.units)}  # fmt: skip
@@ -194,11 +165,11 @@ def _matched(of: Moments, units: int) -> Row:
 
 def inform(work: Work) -> Iterator[Row]:
     """Partners by mutual information: are they those by correlation, or as correlated?"""
-    bench, made = _Bench(work), work.settings
-    for pair in bench.pairs():
-        kept = bench.kept(pair)
+    lab, made = _Lab(work), work.settings
+    for pair in lab.pairs():
+        kept = lab.kept(pair)
         layers = [layer for layer, _ in kept]
-        drawn = sample(bench.nets(pair), bench.x, layers, made.positions, work.seed)
+        drawn = sample(lab.nets(pair), lab.x, layers, made.positions, work.seed)
         for done, ((layer, of), values) in enumerate(zip(kept, drawn, strict=True)):
             work.advance(done, len(kept), layer.name)
             a, b = (mutual_information.codes(part) for part in values)
@@ -222,10 +193,10 @@ def inform(work: Work) -> Iterator[Row]:
 
 def sparse_maps(work: Work) -> Iterator[Row]:
     """The first network's units to the second's, fitted on training images, told on test images."""
-    bench, made = _Bench(work), work.settings
-    for pair in bench.pairs():
-        kept = bench.kept(pair)
-        fitted = moments(bench.nets(pair), bench.train[0][: made.fit_limit])
+    lab, made = _Lab(work), work.settings
+    for pair in lab.pairs():
+        kept = lab.kept(pair)
+        fitted = moments(lab.nets(pair), lab.train[0][: made.fit_limit])
         for done, ((layer, held), of) in enumerate(zip(kept, fitted, strict=True)):
             work.advance(done, len(kept), layer.name)
             units = layer.units
@@ -243,9 +214,9 @@ def sparse_maps(work: Work) -> Iterator[Row]:
 
 def cluster(work: Work) -> Iterator[Row]:
     """Clusters of the units of both networks, and whether a group tells a group."""
-    bench, made = _Bench(work), work.settings
-    for pair in bench.pairs():
-        for done, (layer, of) in enumerate(bench.kept(pair)):
+    lab, made = _Lab(work), work.settings
+    for pair in lab.pairs():
+        for done, (layer, of) in enumerate(lab.kept(pair)):
             work.advance(done, 1 + done, layer.name)
             units = layer.units
             others = generator(work.seed, 0xC1).permutation(units)
@@ -274,11 +245,11 @@ def picture(work: Work) -> Iterator[Row]:
     middle and worst of the matched. LAYER.images (3, 2, SHOWN): the images that move each of these
     units most, LAYER.at (3, 2, SHOWN, 2): where, as shares of height and width.
     """
-    bench = _Bench(work)
-    pair = bench.pairs()[0]
-    nets = bench.nets(pair)
+    lab = _Lab(work)
+    pair = lab.pairs()[0]
+    nets = lab.nets(pair)
     arrays: dict[str, np.ndarray] = {}
-    for layer, of in bench.kept(pair):
+    for layer, of in lab.kept(pair):
         r = between(of, layer.units)
         found = bipartite_matching(r)
         shown = _places(found, of.alive[: layer.units] & of.alive[layer.units :][found.partner])
@@ -286,17 +257,17 @@ def picture(work: Work) -> Iterator[Row]:
         arrays |= {f"{layer.name}.partner": found.partner, f"{layer.name}.score": found.score,
                    f"{layer.name}.shown": shown}  # fmt: skip
         columns = [shown[:3], found.partner[shown[:3]]]
-        tops = [_most(n, bench.x, layer, c) for n, c in zip(nets, columns, strict=True)]
+        tops = [_most(n, lab.x, layer, c) for n, c in zip(nets, columns, strict=True)]
         for name, parts in zip(("images", "at"), zip(*tops, strict=True), strict=True):
             arrays[f"{layer.name}.{name}"] = np.stack(parts, axis=1)
     used = np.unique([arrays[name] for name in arrays if name.endswith(".images")])
     for name in [name for name in arrays if name.endswith(".images")]:
         arrays[name] = np.searchsorted(used, arrays[name])
-    arrays["images"] = bench.x[used]
+    arrays["images"] = lab.x[used]
     weights = [net.device.get(net.layout.view(net.theta, "0.weight")) for net in nets]
     arrays |= {f"filters.{number}": w for number, w in enumerate(weights)}
-    save_arrays(work.folder / "pictures.safetensors", arrays, {})
-    yield {"ask": "picture", "layers": [layer.name for layer, _ in bench.kept(pair)]}
+    save_arrays(lab.file("pictures"), arrays, {})
+    yield {"ask": "picture", "layers": [layer.name for layer, _ in lab.kept(pair)]}
 
 
 def _places(found: Matching, live: np.ndarray) -> np.ndarray:
@@ -331,9 +302,7 @@ def parts(settings: Settings) -> Sequence[Part]:
     """
     if settings.networks < 2:
         raise SettingError(f"networks={settings.networks}: units are compared between two or more")
-    for key, least in LEAST.items():
-        if getattr(settings, key) < least:
-            raise SettingError(f"{key}={getattr(settings, key)}: at least {least}")
+    check_least(settings, LEAST)
     if min(settings.alphas, default=-1) < 0 or not any(settings.alphas):
         raise SettingError(
             f"alphas={','.join(map(str, settings.alphas)) or 'none'}: none below 0, one above it"

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple
 
 import numpy as np
 from rich.table import Table
 
 from ...runs.tables import titled
 from ...show.labels import number as digits
+from ..claims import Answer, Claim, Judge, claims_table, judged, verdict
+from ..rows import as_csv, average, grouped, select
 from ..study import Row
 
 # the authors' validation losses, from their logs: L1 (of a sum over the layer's units) -> loss
@@ -29,47 +28,30 @@ FEW, MOST = 0.25, 0.8  # a map is sparse: by so few weights, so much of what all
 MORE = 0.05  # R^2 by which a group tells more
 ALIKE = 0.9  # of the correlation, by partners that mutual information chose
 _SHORT = {"spectral": "SC", "hierarchical": "HAC"}
-VERDICTS = ("reproduced", "not reproduced", "not testable")
-
-
-class Claim(NamedTuple):
-    """What was published, what was measured here, and one of VERDICTS."""
-
-    claim: str
-    measured: str
-    verdict: str
-
-
-def select(rows: Iterable[Row], **wanted: object) -> list[Row]:
-    """The rows with these values."""
-    return [row for row in rows if all(row.get(key) == value for key, value in wanted.items())]
-
-
-def average(rows: Iterable[Row], value: str | Callable[[Row], Any]) -> float:
-    """The mean of a value over rows (seeds and pairs); NaN for none."""
-    read = value if callable(value) else lambda row: row[value]
-    found = [x for x in map(read, rows) if x is not None]
-    return float(np.mean(found)) if found else float("nan")
+Told = tuple[str, bool]  # of a layer: its numbers, and whether the claim holds in it
+_KEPT = ("itself", "identity", "matched")
+_MATCHED = ("trained", "shuffled", "untrained")
+_CLUSTERED = ("mixed", "balance", "several", "told", "by_one", "by_others")
 
 
 def layers(rows: Sequence[Row]) -> list[str]:
     """The names of the layers, first to last."""
-    return list(dict.fromkeys(row["layer"] for row in rows if row["ask"] == "match"))
+    return list(grouped(select(rows, ask="match"), "layer"))
 
 
 def alphas(rows: Sequence[Row]) -> list[float]:
     """The strengths of the sparse maps, in rising order."""
-    return sorted({row["alpha"] for row in rows if row["ask"] == "map"})
+    return sorted(grouped(select(rows, ask="map"), "alpha"))
 
 
 def kept(rows: Iterable[Row], layer: int, key: str) -> float:
     """The mean over rows of the second part of what a layer, by number, kept."""
-    return average(rows, lambda row: row["layers"][layer][key])
+    return float(average(rows, lambda row: row["layers"][layer][key]))
 
 
 def methods(rows: Sequence[Row]) -> list[str]:
     """The methods of the second part."""
-    return list(dict.fromkeys(row["method"] for row in rows if row["ask"] == "keep"))
+    return list(grouped(select(rows, ask="keep"), "method"))
 
 
 def published(layer: str) -> dict[float, float]:
@@ -84,107 +66,109 @@ def published(layer: str) -> dict[float, float]:
 # ---- claims --------------------------------------------------------------------------------------
 
 
-def claims(rows: Sequence[Row]) -> list[Claim]:
-    """The published claims, each with what was found here."""
-    made = (_partly, _one_to_one, _sparse, _dense, _groups, _information)
-    return [claim(rows) for claim in made]
-
-
-def _judge(claim: str, measured: list[str], holds: list[bool]) -> Claim:
-    if not holds:
-        return Claim(claim, "; ".join(measured) or "no such layer", VERDICTS[2])
-    return Claim(claim, "; ".join(measured), VERDICTS[0] if all(holds) else VERDICTS[1])
-
-
 def _convs(rows: Sequence[Row]) -> list[str]:
     return [name for name in layers(rows) if name.startswith("conv")]
 
 
-def _partly(rows: Sequence[Row]) -> Claim:
-    told, holds = [], []
-    for layer in _convs(rows):
-        mine, *nulls = (
-            select(rows, ask="match", kind=kind, layer=layer)
-            for kind in ("trained", "shuffled", "untrained")
-        )
-        shuffled, untrained = (average(null, "bipartite_mean") for null in nulls)
-        mean = average(mine, "bipartite_mean")
-        best = average(mine, lambda row: row["bipartite"][0])
-        worst = average(mine, lambda row: row["bipartite"][-1])
-        told.append(
-            f"{layer}: best {best:.2f}, mean {mean:.2f}, worst {worst:.2f}; shuffled "
-            f"{shuffled:.2f}, untrained {untrained:.2f}"
-        )
-        holds.append(best > STRONG > WEAK > worst and mean > max(shuffled, untrained))
-    return _judge("some features are learnt by every network, others are not", told, holds)
+def _shallow(rows: Sequence[Row]) -> list[str]:
+    return [name for name in ("conv1", "conv2") if name in layers(rows)]
 
 
-def _one_to_one(rows: Sequence[Row]) -> Claim:
-    told, holds = [], []
-    for layer in _convs(rows):
-        mine = select(rows, ask="match", kind="trained", layer=layer)
-        semi, one = average(mine, "semi_mean"), average(mine, "bipartite_mean")
-        told.append(f"{layer}: {semi:.3f} and {one:.3f}")
-        holds.append(one < semi)
-    return _judge("one-to-one matches are weaker than each unit's own best", told, holds)
+def _deep(rows: Sequence[Row]) -> list[str]:
+    return _convs(rows)[2:]
+
+
+def _matches(rows: Sequence[Row], layer: str) -> list[list[Row]]:
+    """A layer's rows of trained networks, then of both nulls."""
+    return [select(rows, ask="match", kind=kind, layer=layer) for kind in _MATCHED]
+
+
+def _partly(rows: Sequence[Row], layer: str) -> Told:
+    mine, *nulls = _matches(rows, layer)
+    shuffled, untrained = (average(null, "bipartite_mean") for null in nulls)
+    mean = average(mine, "bipartite_mean")
+    best = average(mine, lambda row: row["bipartite"][0])
+    worst = average(mine, lambda row: row["bipartite"][-1])
+    return (
+        f"best {best:.2f}, mean {mean:.2f}, worst {worst:.2f}; shuffled {shuffled:.2f}, untrained "
+        f"{untrained:.2f}",
+        best > STRONG > WEAK > worst and mean > max(shuffled, untrained),
+    )
+
+
+def _one_to_one(rows: Sequence[Row], layer: str) -> Told:
+    mine = _matches(rows, layer)[0]
+    semi, one = average(mine, "semi_mean"), average(mine, "bipartite_mean")
+    return f"{semi:.3f} and {one:.3f}", one < semi
 
 
 def _least_loss(rows: Sequence[Row], layer: str) -> float:
     """Of the weakest L1."""
-    return average(select(rows, ask="map", layer=layer, alpha=min(alphas(rows))), "loss")
+    found = select(rows, ask="map", layer=layer, alpha=min(alphas(rows)))
+    return float(average(found, "loss"))
 
 
-def _sparse(rows: Sequence[Row]) -> Claim:
-    told, holds = [], []
-    for layer in (name for name in ("conv1", "conv2") if name in layers(rows)):
-        least = _least_loss(rows, layer)
-        found = [select(rows, ask="map", layer=layer, alpha=alpha) for alpha in alphas(rows)]
-        units = found[0][0]["units"]
-        few = [
-            (average(maps, "loss"), average(maps, "nonzero"))
-            for maps in found
-            if average(maps, "nonzero") <= FEW * units
-        ]
-        loss, count = min(few, default=(0.5, 0.0))
-        told.append(f"{layer}: loss {loss:.3f} by {count:.1f} of {units}, {least:.3f} by all")
-        holds.append(least < POOR and 0.5 - loss >= MOST * (0.5 - least))
-    return _judge("sparse maps exist in conv1 and conv2", told, holds)
+def _sparse(rows: Sequence[Row], layer: str) -> Told:
+    least = _least_loss(rows, layer)
+    found = grouped(select(rows, ask="map", layer=layer), "alpha").values()
+    units = next(iter(found))[0]["units"]
+    means = [(average(maps, "loss"), average(maps, "nonzero")) for maps in found]
+    few = [(loss, count) for loss, count in means if count <= FEW * units]
+    loss, count = min(few, default=(0.5, 0.0))
+    return (
+        f"loss {loss:.3f} by {count:.1f} of {units}, {least:.3f} by all",
+        least < POOR and 0.5 - loss >= MOST * (0.5 - least),
+    )
 
 
-def _dense(rows: Sequence[Row]) -> Claim:
-    told, holds = [], []
-    for layer in _convs(rows)[2:]:
-        least = _least_loss(rows, layer)
-        told.append(f"{layer}: {least:.3f} without L1")
-        holds.append(least >= POOR)
-    return _judge("from conv3 on maps are poor even without L1", told, holds)
+def _dense(rows: Sequence[Row], layer: str) -> Told:
+    least = _least_loss(rows, layer)
+    return f"{least:.3f} without L1", least >= POOR
 
 
-def _groups(rows: Sequence[Row]) -> Claim:
-    told, holds = [], []
-    for layer in _convs(rows):
-        mine = select(rows, ask="cluster", kind="spectral", layer=layer)
-        whole, one, other = (average(mine, key) for key in ("told", "by_one", "by_others"))
-        if np.isfinite(whole):
-            told.append(f"{layer}: R2 {whole:.2f} by its group, {one:.2f} by one, {other:.2f} null")
-            holds.append(whole > max(one, other) + MORE)
-    return _judge("small groups of units span what groups of the other net span", told, holds)
+def _groups(rows: Sequence[Row], layer: str) -> Told | None:
+    mine = select(rows, ask="cluster", kind="spectral", layer=layer)
+    whole, one, other = (average(mine, key) for key in ("told", "by_one", "by_others"))
+    if not np.isfinite(whole):
+        return None
+    told = f"R2 {whole:.2f} by its group, {one:.2f} by one, {other:.2f} null"
+    return told, whole > max(one, other) + MORE
 
 
-def _information(rows: Sequence[Row]) -> Claim:
-    told, holds = [], []
-    for layer in _convs(rows):
-        mine = select(rows, ask="information", layer=layer)
-        best = average(select(rows, ask="match", kind="trained", layer=layer), "semi_mean")
-        same, chosen, unsigned = (
-            average(mine, f"semi_{key}") for key in ("agree", "chosen", "unsigned")
-        )
-        told.append(
-            f"{layer}: {100 * same:.0f} % the same partner, r {chosen:.2f} of {best:.2f} "
-            f"(|r| {unsigned:.2f})"
-        )
-        holds.append(chosen >= ALIKE * best)
-    return _judge("mutual information pairs units as correlation does", told, holds)
+def _information(rows: Sequence[Row], layer: str) -> Told:
+    mine = select(rows, ask="information", layer=layer)
+    best = average(_matches(rows, layer)[0], "semi_mean")
+    same, chosen, unsigned = (average(mine, f"semi_{k}") for k in ("agree", "chosen", "unsigned"))
+    return (
+        f"{100 * same:.0f} % the same partner, r {chosen:.2f} of {best:.2f} (|r| {unsigned:.2f})",
+        chosen >= ALIKE * best,
+    )
+
+
+def _in_each(judge: Callable[..., Told | None], named: Callable[..., list[str]] = _convs) -> Judge:
+    """A claim holds where it does in each of the layers that the judge has numbers for."""
+
+    def whole(rows: Sequence[Row]) -> Answer | None:
+        found = [(name, *one) for name in named(rows) if (one := judge(rows, name))]
+        told = "; ".join(f"{name}: {text}" for name, text, _ in found)
+        return (verdict(all(holds for *_, holds in found)), told) if found else None
+
+    return whole
+
+
+def claims(rows: Sequence[Row]) -> list[Claim]:
+    """The published claims, each with what was found here."""
+    return judged(_CLAIMS, rows, "no such layer")
+
+
+_CLAIMS = (
+    ("some features are learnt by every network, others are not", _in_each(_partly)),
+    ("one-to-one matches are weaker than each unit's own best", _in_each(_one_to_one)),
+    ("sparse maps exist in conv1 and conv2", _in_each(_sparse, _shallow)),
+    ("from conv3 on maps are poor even without L1", _in_each(_dense, _deep)),
+    ("small groups of units span what groups of the other net span", _in_each(_groups)),
+    ("mutual information pairs units as correlation does", _in_each(_information)),
+)
 
 
 # ---- tables --------------------------------------------------------------------------------------
@@ -196,7 +180,8 @@ def _number(value: float, digits: int = 3) -> str:
 
 def tell(rows: Sequence[Row]) -> Sequence[Table]:
     """All tables."""
-    found = [_matching(rows), _maps(rows), _beside(rows), _clusters(rows), _claims(rows)]
+    found = [_matching(rows), _maps(rows), _beside(rows), _clusters(rows)]
+    found.append(claims_table(claims(rows), ("claim", "here", "verdict")))
     return [*found, _keeping(rows)] if methods(rows) else found
 
 
@@ -207,10 +192,7 @@ def _matching(rows: Sequence[Row]) -> Table:
         ("layer", "units", "own best", "one to one", "shuffled", "untrained", "MI: same", "MI: r"),
     )
     for layer in layers(rows):
-        mine, *nulls = (
-            select(rows, ask="match", layer=layer, kind=kind)
-            for kind in ("trained", "shuffled", "untrained")
-        )
+        mine, *nulls = _matches(rows, layer)
         told = select(rows, ask="information", layer=layer)
         table.add_row(
             layer, str(mine[0]["units"]),
@@ -260,21 +242,13 @@ def _clusters(rows: Sequence[Row]) -> Table:
         "clusters of the units of both networks; R² of a unit of net 1 by net 0's",
         ("layer", "by", "k", "mixed", "balance", "2+:2+", "its group", "best one", "others"),
     )
-    keys = ("mixed", "balance", "several", "told", "by_one", "by_others")
     for layer in layers(rows):
-        for kind in ("spectral", "hierarchical"):
+        for kind in _SHORT:
             found = select(rows, ask="cluster", layer=layer, kind=kind)
             table.add_row(
                 layer, _SHORT[kind], f"{average(found, 'clusters'):.0f}",
-                *(_number(average(found, key), 2) for key in keys),
+                *(_number(average(found, key), 2) for key in _CLUSTERED),
             )  # fmt: skip
-    return table
-
-
-def _claims(rows: Sequence[Row]) -> Table:
-    table = titled("published claims", ("claim", "here", "verdict"), left=3)
-    for found in claims(rows):
-        table.add_row(found.claim, found.measured, found.verdict)
     return table
 
 
@@ -301,39 +275,31 @@ def _keeping(rows: Sequence[Row]) -> Table:
 # ---- CSV -----------------------------------------------------------------------------------------
 
 
-def as_csv(rows: Sequence[Row]) -> str:
+def numbers_csv(rows: Sequence[Row]) -> str:
     """What the tables hold, a value a line: part, what, layer, key, mean over pairs and seeds."""
-    lines: list[tuple[str, ...]] = [("part", "what", "layer", "key", "value")]
+    lines: list[tuple[str, ...]] = []
     for layer in layers(rows):
-        for kind in ("trained", "shuffled", "untrained"):
-            found = select(rows, ask="match", layer=layer, kind=kind)
-            for key in ("semi_mean", "bipartite_mean"):
-                lines.append(("matching", kind, layer, key, _number(average(found, key), 4)))
+        for kind, found in zip(_MATCHED, _matches(rows, layer), strict=True):
+            lines += _lines("matching", kind, layer, found, ("semi_mean", "bipartite_mean"))
         for alpha in alphas(rows):
             found = select(rows, ask="map", layer=layer, alpha=alpha)
-            for key in ("loss", "nonzero"):
-                lines.append(("maps", digits(alpha), layer, key, _number(average(found, key), 4)))
-        for kind in ("spectral", "hierarchical"):
+            lines += _lines("maps", digits(alpha), layer, found, ("loss", "nonzero"))
+        for kind in _SHORT:
             found = select(rows, ask="cluster", layer=layer, kind=kind)
-            for key in ("mixed", "balance", "several", "told", "by_one", "by_others"):
-                lines.append(("clusters", kind, layer, key, _number(average(found, key), 4)))
-    for method in methods(rows):
-        lines += _kept_lines(rows, method)
-    lines += [("claims", c.claim, "", c.verdict, c.measured) for c in claims(rows)]
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(lines)
-    return text.getvalue()
-
-
-def _kept_lines(rows: Sequence[Row], method: str) -> list[tuple[str, ...]]:
-    mine = select(rows, ask="keep", method=method)
-    lines: list[tuple[str, ...]] = []
-    for learnt in sorted({row["learnt"] for row in mine}):
-        found = select(mine, learnt=learnt)
+            lines += _lines("clusters", kind, layer, found, _CLUSTERED)
+    after = grouped(select(rows, ask="keep"), "method", "learnt")
+    for (method, learnt), found in after.items():
         what = f"{method} after {learnt}"
-        lines.append(("keeping", what, "", "first", _number(average(found, "first"), 4)))
+        lines += _lines("keeping", what, "", found, ("first",))
         for number, layer in enumerate(found[0]["layers"]):
-            for key in ("itself", "identity", "matched"):
-                value = _number(kept(found, number, key), 4)
-                lines.append(("keeping", what, layer["layer"], key, value))
-    return lines
+            mine = [row["layers"][number] for row in found]
+            lines += _lines("keeping", what, layer["layer"], mine, _KEPT)
+    lines += [("claims", c.claim, "", c.verdict, c.here) for c in claims(rows)]
+    heads = ("part", "what", "layer", "key", "value")
+    return as_csv(heads, (dict(zip(heads, line, strict=True)) for line in lines))
+
+
+def _lines(
+    part: str, what: str, layer: str, found: Sequence[Row], keys: Sequence[str]
+) -> list[tuple[str, ...]]:
+    return [(part, what, layer, key, _number(average(found, key), 4)) for key in keys]

@@ -9,15 +9,16 @@ from typing import Any
 import numpy as np
 
 from ....nnlite.files import write_whole
-from ...show.style import COLOURS, INK, close, pyplot
+from ...show.style import COLOURS, INK, bare, close, pyplot
+from ..rows import average, grouped, select
 from ..study import Row
-from .tables import LABELS, as_csv, by_seed, kinds, select, stated
+from .tables import COLUMNS, LABELS, by_seed, in_column, kinds, stated, summary_csv, tries
 
-PANELS: tuple[tuple[str, dict[str, Any]], ...] = (
-    ("transfer from a separate network", {"ask": "transfer", "surrogate": "separate"}),
-    ("transfer from the start of FIP and FGE", {"ask": "transfer", "surrogate": "start"}),
-    ("white box: the ensemble itself", {"ask": "white"}),
-)
+PANELS = {
+    "transfer, separate": "transfer from a separate network",
+    "transfer, start": "transfer from the start of FIP and FGE",
+    "white box": "white box: the ensemble itself",
+}
 
 
 def _colour(kind: str) -> str:
@@ -27,7 +28,7 @@ def _colour(kind: str) -> str:
 def draw(rows: Sequence[Row], folder: Path) -> Sequence[Path]:
     """All figures, into `folder`; the table beside it, as CSV."""
     plt = pyplot()
-    write_whole(folder.parent / "table.csv", as_csv(rows))
+    write_whole(folder.parent / "table.csv", summary_csv(rows))
     return [
         _accuracy(plt, rows, folder / "accuracy.png"),
         _along(plt, rows, folder / "path.png"),
@@ -41,9 +42,9 @@ def draw(rows: Sequence[Row], folder: Path) -> Sequence[Path]:
 def _accuracy(plt: Any, rows: Sequence[Row], path: Path) -> Path:
     """Accuracy by the attack's radius; the line is the ensemble, the band its members."""
     figure, axes = plt.subplots(1, 3, figsize=(11.5, 3.6), sharey=True, layout="constrained")
-    for axis, (title, where) in zip(axes, PANELS, strict=True):
+    for axis, (column, title) in zip(axes, PANELS.items(), strict=True):
         for kind in kinds(rows):
-            _one_kind(axis, rows, kind, select(rows, kind=kind, **where))
+            _one_kind(axis, rows, kind, select(rows, kind=kind, **COLUMNS[column]))
         axis.axvline(stated(rows), color=INK, lw=0.8, ls=":", zorder=0)
         axis.set_title(title, fontsize=10)
         axis.set_xlabel("radius of the attack (255ths of a pixel's range)")
@@ -57,7 +58,7 @@ def _accuracy(plt: Any, rows: Sequence[Row], path: Path) -> Path:
 def _one_kind(axis: Any, rows: Sequence[Row], kind: str, chosen: list[Row]) -> None:
     if not any(row["epsilon"] == 0 for row in chosen):  # unattacked, for white box
         chosen = chosen + [{**r, "epsilon": 0.0} for r in select(rows, ask="clean", kind=kind)]
-    radii = sorted({row["epsilon"] for row in chosen})
+    radii = sorted(grouped(chosen, "epsilon"))
     whole = [by_seed(select(chosen, epsilon=e, member=None)).mean() for e in radii]
     axis.plot(radii, 100 * np.array(whole), "o-", ms=3.5, color=_colour(kind), label=LABELS[kind])
     alone = [
@@ -71,25 +72,19 @@ def _one_kind(axis: Any, rows: Sequence[Row], kind: str, chosen: list[Row]) -> N
 def _along(plt: Any, rows: Sequence[Row], path: Path) -> Path:
     """FIP's members by their distance from the start: unattacked, by transfer, and directly."""
     figure, axis = plt.subplots(figsize=(5.6, 3.4), layout="constrained")
-    epsilon = stated(rows)
     clean = [row for row in select(rows, ask="clean", kind="fip") if row["member"] is not None]
-    members = sorted({row["member"] for row in clean})
-    away = [np.mean([r["away"] for r in select(clean, member=m)]) for m in members]
-    lines: tuple[tuple[str, dict[str, Any]], ...] = (
-        ("unattacked", {"ask": "clean"}),
-        ("transfer from a separate network", {**PANELS[0][1], "epsilon": epsilon}),
-        ("transfer from the start", {**PANELS[1][1], "epsilon": epsilon}),
-        ("white box", {"ask": "white", "epsilon": epsilon}),
-    )
-    for (label, where), colour in zip(lines, (INK, *COLOURS[5:2:-1]), strict=True):
-        chosen = select(rows, kind="fip", **where)
+    members, alone = zip(*sorted(grouped(clean, "member").items()), strict=True)
+    away = [average(mine, "away") for mine in alone]
+    labels = ("unattacked", PANELS["transfer, separate"], "transfer from the start", "white box")
+    for column, label, colour in zip(COLUMNS, labels, (INK, *COLOURS[5:2:-1]), strict=True):
+        chosen = in_column(rows, column, "fip")
         values = [100 * by_seed(select(chosen, member=m)).mean() for m in members]
         axis.plot(away, values, "o-", ms=4, color=colour, label=label)
     axis.set_ylim(0, 100)
     axis.set_xlim(left=0)
     axis.set_xlabel("distance of the member's weights from the start")
     axis.set_ylabel("test accuracy %")
-    axis.set_title(f"Along the FIP path, {epsilon:g}/255", fontsize=10)
+    axis.set_title(f"Along the FIP path, {stated(rows):g}/255", fontsize=10)
     axis.legend(fontsize=8, loc="lower left")
     return close(plt, figure, path)
 
@@ -97,16 +92,15 @@ def _along(plt: Any, rows: Sequence[Row], path: Path) -> Path:
 def _strength(plt: Any, rows: Sequence[Row], path: Path) -> Path:
     """White-box accuracy by steps, and with restarts."""
     figure, axis = plt.subplots(figsize=(5.6, 3.4), layout="constrained")
-    chosen = [row for row in rows if row["ask"] == "strength"]
-    tries = list(dict.fromkeys((r["steps"], r["restarts"]) for r in chosen))
+    hard, chosen = tries(rows), select(rows, ask="strength")
     for kind in ("start", *kinds(rows)):
         values = [
-            100 * by_seed(select(chosen, kind=kind, steps=s, restarts=n)).mean() for s, n in tries
+            100 * by_seed(select(chosen, kind=kind, steps=s, restarts=n)).mean() for s, n in hard
         ]
         axis.plot(values, "o-", ms=4, color=_colour(kind), label=LABELS[kind])
     axis.set_xticks(
-        range(len(tries)),
-        [f"{s} steps" + (f"\n{n} restarts" if n > 1 else "") for s, n in tries],
+        range(len(hard)),
+        [f"{s} steps" + (f"\n{n} restarts" if n > 1 else "") for s, n in hard],
     )
     axis.set_ylim(bottom=0)
     axis.set_ylabel("white-box accuracy %")
@@ -117,9 +111,10 @@ def _strength(plt: Any, rows: Sequence[Row], path: Path) -> Path:
 
 def _diversity(plt: Any, rows: Sequence[Row], path: Path) -> Path:
     """A box a layer and kind: the std over members of a layer's norm, over the inputs."""
-    chosen = [row for row in rows if row["ask"] == "diversity" and row["name"] != "Dropout"]
-    chosen = [row for row in chosen if row["name"] != "Flatten"]  # these two hand norms through
-    layers = sorted({(row["layer"], row["name"]) for row in chosen})
+    chosen = [
+        row for row in select(rows, ask="diversity") if row["name"] not in ("Dropout", "Flatten")
+    ]  # these two hand norms through
+    layers = sorted(grouped(chosen, "layer", "name"))
     figure, axis = plt.subplots(figsize=(max(7, 1.0 * len(layers)), 3.6), layout="constrained")
     for number, kind in enumerate(kinds(rows)):
         offset = (number - 1.5) * 0.19
@@ -165,7 +160,7 @@ def _coherence(plt: Any, rows: Sequence[Row], path: Path) -> Path:
 
 def _samples(plt: Any, rows: Sequence[Row], path: Path) -> Path:
     """Images before and after, their difference, and what each ensemble says of them."""
-    chosen = [row for row in rows if row["ask"] == "sample" and row["seed"] == rows[0]["seed"]]
+    chosen = select(rows, ask="sample", seed=rows[0]["seed"])
     figure, axes = plt.subplots(
         3, len(chosen), figsize=(1.35 * len(chosen) + 0.4, 4.6), layout="constrained", squeeze=False
     )
@@ -177,9 +172,7 @@ def _samples(plt: Any, rows: Sequence[Row], path: Path) -> Path:
         change = (after - before) / (2 * span) + 0.5
         for axis, image, most in zip(column, (before, after, change), (255, 255, 1), strict=True):
             axis.imshow(image, cmap="gray", vmin=0, vmax=most)
-            axis.set(xticks=[], yticks=[])
-            axis.grid(visible=False)
-            axis.spines[:].set_visible(False)
+            bare(axis)
         column[0].set_title(f"class {row['label']}", fontsize=9, fontweight="normal", loc="center")
         told = [f"{k}: {v}{'' if v == row['label'] else ' ✗'}" for k, v in row["answers"].items()]
         column[2].set_xlabel("\n".join(told), fontsize=8)

@@ -12,17 +12,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ....methods import PGD, Ensemble, Task, accuracy, diversity, fip, fit, train_adp, train_fge
+from ....methods import PGD, Ensemble, accuracy, diversity, fip, train_adp, train_fge
 from ....methods.adp import ADP
 from ....methods.fge import Cycle
-from ....methods.tasks import Arrays
 from ....methods.vectors import norm
 from ....nnlite import Network
 from ....nnlite.optim import Adam
-from ... import data as data_sets
-from ...data import Dataset
-from ...runs.networks import find_model
-from ...streams.normalise import Scaling, check_normalise, to_float
+from ..lab import NetworkLab, NetworkSettings
 from ..study import Part, Row, Study, Work
 from .figures import draw
 from .tables import tell
@@ -35,7 +31,7 @@ BINS = np.linspace(-1, 1, 81)
 
 
 @dataclass(frozen=True)
-class Settings:
+class Settings(NetworkSettings):
     """epsilons, epsilon, alpha: in pixels of 0..255; alpha none: 2.5 epsilon / steps.
 
     steps: of training a network, Adam at `lr`; ADP's members take `adp_steps` together. fip_*: the
@@ -43,10 +39,6 @@ class Settings:
     transfer; white_limit: and directly; strength_limit: and by ever more steps.
     """
 
-    data: str = "fashion-mnist"
-    model: str = "fip-cnn"
-    normalise: str = "mnist"
-    init: str = "uniform_fan_in"
     members: int = 3
     train_limit: int | None = 10_000
     test_limit: int | None = None
@@ -77,136 +69,96 @@ class Settings:
     strength_restarts: int = 5
 
 
-@dataclass(frozen=True)
-class _Images:
-    """A data set as networks get it, with how it was made of pixels."""
+class _Lab(NetworkLab):
+    """Networks by number, 0 the start, 1 the surrogate, 2.. members; in files by kind."""
 
-    train: Arrays
-    test: Arrays
-    scaling: Scaling
-    classes: int
+    def __init__(self, work: Work) -> None:
+        super().__init__(work, work.settings.train_limit, work.settings.test_limit)
 
-    @classmethod
-    def of(cls, work: Work) -> _Images:
-        made: Settings = work.settings
-        dataset: Dataset = data_sets.load(made.data, work.data_dir)
-        dataset = dataset.limited(made.train_limit, made.test_limit)
-        scaling = check_normalise("study", made.normalise, dataset.input_shape[-1])
-        return cls(
-            (to_float(dataset.train_x, scaling, False), dataset.train_y),
-            (to_float(dataset.test_x, scaling, False), dataset.test_y),
-            scaling,
-            dataset.num_classes,
-        )
-
-    def first(self, count: int) -> Arrays:
-        """The first test images."""
-        return self.test[0][:count], self.test[1][:count]
-
-    def attack(self, made: Settings, epsilon: float, seed: int) -> PGD:
+    def attack(self, epsilon: float) -> PGD:
         """The attack of the settings at `epsilon` (of 255)."""
+        made: Settings = self.settings
         mean, deviation = self.scaling or (0.0, 1.0)
         alpha = None if made.alpha is None else made.alpha / 255
         return PGD(
             epsilon / 255, alpha, made.pgd_steps, made.restarts,
-            mean=mean, deviation=deviation, seed=seed,
+            mean=mean, deviation=deviation, seed=self.work.seed,
         )  # fmt: skip
+
+    def nets(self, kind: str) -> list[Network]:
+        """The networks of a kind, from the files that its part left."""
+        part, count = ("surrogates", 1) if kind in SURROGATES else (kind, self.settings.members)
+        return [self.load(part, f"{kind}-{number}") for number in range(count)]
+
+    def keep(self, kind: str, nets: Sequence[Network]) -> Iterable[Row]:
+        """Write the networks for later parts; a row for each."""
+        start = None if kind in SURROGATES else self.nets("start")[0]
+        for number, net in enumerate(nets):
+            net.save(self.file(f"{kind}-{number}"))
+            away = None if start is None else norm(net, net.theta - start.theta)
+            yield {"ask": "clean", "kind": kind, "member": number, "away": away,
+                   "length": norm(net, net.theta),
+                   "accuracy": accuracy(net, *self.test)}  # fmt: skip
+        if kind not in SURROGATES:
+            yield {"ask": "clean", "kind": kind, "member": None, "away": None, "length": None,
+                   "accuracy": Ensemble(nets).accuracy(*self.test)}  # fmt: skip
 
 
 # ---- networks ------------------------------------------------------------------------------------
 
 
-def _new(work: Work, images: _Images, number: int) -> Network:
-    """Network `number` of a seed: 0 the start, 1 the surrogate, 2.. members."""
-    return find_model(work.settings.model)(
-        images.classes, input_shape=images.train[0].shape[1:], backend=work.backend,
-        seed=1000 * work.seed + number, init=work.settings.init,
-    )  # fmt: skip
-
-
-def _fitted(work: Work, images: _Images, number: int) -> Network:
-    made, net = work.settings, _new(work, images, number)
-    task = Task.from_arrays("all", images.train, images.first(1))
-    fit(net, [task], optimizer=Adam(made.lr), steps=made.steps, batch_size=made.batch_size,
-        seed=net.seed)  # fmt: skip
-    return net
-
-
-def _keep(work: Work, kind: str, nets: Sequence[Network], images: _Images) -> Iterable[Row]:
-    """Write the networks for later parts; a row for each."""
-    start = None if kind in SURROGATES else _load(work, "start")[0]
-    for number, net in enumerate(nets):
-        work.folder.mkdir(parents=True, exist_ok=True)
-        net.save(work.folder / f"{kind}-{number}.safetensors")
-        away = None
-        if start is not None:
-            away = norm(net, net.theta - start.theta)
-        yield {"ask": "clean", "kind": kind, "member": number, "away": away,
-               "length": norm(net, net.theta),
-               "accuracy": accuracy(net, *images.test)}  # fmt: skip
-    if kind not in SURROGATES:
-        yield {"ask": "clean", "kind": kind, "member": None, "away": None, "length": None,
-               "accuracy": Ensemble(nets).accuracy(*images.test)}  # fmt: skip
-
-
-def _load(work: Work, kind: str) -> list[Network]:
-    count = 1 if kind in SURROGATES else work.settings.members
-    paths = [work.folder / f"{kind}-{number}.safetensors" for number in range(count)]
-    return [Network.load(path, work.backend) for path in paths]
-
-
 def train_surrogates(work: Work) -> Iterable[Row]:
     """The start, from which FIP and FGE go on, and a network that has nothing to do with any."""
-    images = _Images.of(work)
+    lab = _Lab(work)
     for number, kind in enumerate(("start", "separate")):
         work.advance(number, 2, kind)
-        yield from _keep(work, kind, [_fitted(work, images, number)], images)
+        yield from lab.keep(kind, [lab.fitted(number)])
 
 
 def train_deep(work: Work) -> Iterable[Row]:
     """Networks that differ in their seed alone (Lakshminarayanan et al. 2017)."""
-    images, nets = _Images.of(work), []
+    lab, nets = _Lab(work), []
     for number in range(work.settings.members):
         work.advance(number, work.settings.members)
-        nets.append(_fitted(work, images, 2 + number))
-    return _keep(work, "deep", nets, images)
+        nets.append(lab.fitted(2 + number))
+    return lab.keep("deep", nets)
 
 
 def train_joint(work: Work) -> Iterable[Row]:
     """ADP: all members together."""
-    made, images = work.settings, _Images.of(work)
-    nets = [_new(work, images, 102 + number) for number in range(made.members)]
+    lab, made = _Lab(work), work.settings
+    nets = [lab.fresh(102 + number) for number in range(made.members)]
     train_adp(
-        nets, images.train, made.adp_steps, ADP(made.adp_alpha, made.adp_beta), Adam(made.lr),
+        nets, lab.train, made.adp_steps, ADP(made.adp_alpha, made.adp_beta), Adam(made.lr),
         made.batch_size, work.seed, lambda step, _: work.advance(step, made.adp_steps),
     )  # fmt: skip
-    return _keep(work, "adp", nets, images)
+    return lab.keep("adp", nets)
 
 
 def train_cycles(work: Work) -> Iterable[Row]:
     """FGE, from the start on."""
-    made, images = work.settings, _Images.of(work)
+    lab, made = _Lab(work), work.settings
     cycle = Cycle(made.fge_cycle, made.fge_high, made.fge_low)
     nets = train_fge(
-        _load(work, "start")[0], images.train, made.members, cycle, batch_size=made.batch_size,
+        lab.nets("start")[0], lab.train, made.members, cycle, batch_size=made.batch_size,
         decay=5e-4, seed=work.seed,
         watch=lambda step, _: work.advance(step, made.members * made.fge_cycle),
     )  # fmt: skip
-    return _keep(work, "fge", nets, images)
+    return lab.keep("fge", nets)
 
 
 def walk_path(work: Work) -> Iterable[Row]:
     """FIP: from the start along a path with L = 0; members at equal distances along it."""
-    made, images = work.settings, _Images.of(work)
+    lab, made = _Lab(work), work.settings
     walk = fip.Walk(
         made.fip_steps, made.fip_length, made.fip_inputs, made.fip_mu, made.fip_nu,
         made.fip_iterations, seed=work.seed,
     )  # fmt: skip
     nets = walk.run(
-        _load(work, "start")[0], images.train, made.members,
+        lab.nets("start")[0], lab.train, made.members,
         lambda step, _: work.advance(step, made.fip_steps),
     )  # fmt: skip
-    return _keep(work, "fip", nets, images)
+    return lab.keep("fip", nets)
 
 
 # ---- attacks -------------------------------------------------------------------------------------
@@ -221,14 +173,14 @@ def _answers(ensemble: Ensemble, x: np.ndarray, y: np.ndarray) -> list[float]:
 
 def attack_by_transfer(work: Work) -> Iterable[Row]:
     """Images made against one network, shown to all."""
-    made, images = work.settings, _Images.of(work)
-    x, y = images.first(made.limit)
-    ensembles = {kind: Ensemble(_load(work, kind)) for kind in KINDS}
+    lab, made = _Lab(work), work.settings
+    x, y = lab.first(made.limit)
+    ensembles = {kind: Ensemble(lab.nets(kind)) for kind in KINDS}
     grid = [(name, epsilon) for name in SURROGATES for epsilon in (0.0, *made.epsilons)]
     for done, (name, epsilon) in enumerate(grid):
         work.advance(done, len(grid), f"{name} {epsilon:g}/255")
-        surrogate = _load(work, name)[0]
-        found = images.attack(made, epsilon, work.seed).run(surrogate, x, y)
+        surrogate = lab.nets(name)[0]
+        found = lab.attack(epsilon).run(surrogate, x, y)
         about = {"ask": "transfer", "surrogate": name, "epsilon": epsilon}
         yield {**about, "kind": name, "member": 0, "accuracy": float(found.right.mean())}
         for kind, ensemble in ensembles.items():
@@ -236,14 +188,14 @@ def attack_by_transfer(work: Work) -> Iterable[Row]:
                 who = None if member == len(ensemble) else member
                 yield {**about, "kind": kind, "member": who, "accuracy": share}
         if name == SURROGATES[0] and epsilon == made.epsilon:
-            yield from _samples(images, x, found.x, y, ensembles)
+            yield from _samples(lab, x, found.x, y, ensembles)
 
 
 def _samples(
-    images: _Images, x: np.ndarray, found: np.ndarray, y: np.ndarray, ensembles: dict[str, Ensemble]
+    lab: _Lab, x: np.ndarray, found: np.ndarray, y: np.ndarray, ensembles: dict[str, Ensemble]
 ) -> Iterable[Row]:
     """A few images, and what was made of them, as pixels 0..255."""
-    mean, deviation = images.scaling or (0.0, 1.0)
+    mean, deviation = lab.scaling or (0.0, 1.0)
     answers = {kind: e.predict(found[:SAMPLES]).tolist() for kind, e in ensembles.items()}
 
     def pixels(image: np.ndarray) -> list[int]:
@@ -257,13 +209,13 @@ def _samples(
 
 def attack_directly(work: Work) -> Iterable[Row]:
     """White box: each member, and each ensemble as a whole, by its own gradients."""
-    made, images = work.settings, _Images.of(work)
-    x, y = images.first(made.white_limit)
+    lab, made = _Lab(work), work.settings
+    x, y = lab.first(made.white_limit)
     for done, kind in enumerate(KINDS):
-        ensemble = Ensemble(_load(work, kind))
+        ensemble = Ensemble(lab.nets(kind))
         for epsilon in made.epsilons:
             work.advance(done, len(KINDS), f"{kind} {epsilon:g}/255")
-            attack = images.attack(made, epsilon, work.seed)
+            attack = lab.attack(epsilon)
             about = {"ask": "white", "kind": kind, "epsilon": epsilon}
             for member, net in enumerate(ensemble.nets) if epsilon == made.epsilon else ():
                 share = float(attack.run(net, x, y).right.mean())
@@ -274,16 +226,15 @@ def attack_directly(work: Work) -> Iterable[Row]:
 
 def attack_harder(work: Work) -> Iterable[Row]:
     """Whether the attack is at its end: ever more steps, then restarts."""
-    made, images = work.settings, _Images.of(work)
-    x, y = images.first(made.strength_limit)
-    targets = {"start": _load(work, "start"), **{kind: _load(work, kind) for kind in KINDS}}
+    lab, made = _Lab(work), work.settings
+    x, y = lab.first(made.strength_limit)
+    targets = {"start": lab.nets("start"), **{kind: lab.nets(kind) for kind in KINDS}}
     tries = [(steps, 1) for steps in made.strengths]
     tries.append((made.pgd_steps, made.strength_restarts))
     for done, (kind, nets) in enumerate(targets.items()):
         for steps, restarts in tries:
             work.advance(done, len(targets), f"{kind} {steps} x {restarts}")
-            base = images.attack(made, made.epsilon, work.seed)
-            attack = replace(base, steps=steps, restarts=restarts)
+            attack = replace(lab.attack(made.epsilon), steps=steps, restarts=restarts)
             found = attack.run(Ensemble(nets), x, y)
             yield {"ask": "strength", "kind": kind, "steps": steps, "restarts": restarts,
                    "epsilon": made.epsilon, "accuracy": float(found.right.mean()),
@@ -295,14 +246,12 @@ def attack_harder(work: Work) -> Iterable[Row]:
 
 def score(work: Work) -> Iterable[Row]:
     """Diversity by layer, coherence and cosines of input gradients."""
-    made, images = work.settings, _Images.of(work)
-    x, y = images.first(made.limit)
-    surrogates = {
-        name: diversity.input_directions(_load(work, name), x, y)[0] for name in SURROGATES
-    }
+    lab, made = _Lab(work), work.settings
+    x, y = lab.first(made.limit)
+    surrogates = {name: diversity.input_directions(lab.nets(name), x, y)[0] for name in SURROGATES}
     for done, kind in enumerate(KINDS):
         work.advance(done, len(KINDS), kind)
-        nets = _load(work, kind)
+        nets = lab.nets(kind)
         names = [type(layer).__name__ for layer in nets[0].layers]
         for layer, values in enumerate(diversity.diversity(nets, x)):
             yield {"ask": "diversity", "kind": kind, "layer": layer, "name": names[layer],
@@ -351,22 +300,9 @@ VGG16 = replace(
     STUDY,
     name="fip-ensemble-vgg16",
     summary="the same for VGG16 on CIFAR-10, as in the paper: days on a CPU",
-    settings=Settings(
-        data="cifar-10",
-        model="vgg16",
-        normalise="cifar",
-        init="he_normal",
-        members=10,
-        train_limit=None,
-        steps=80_000,  # 200 epochs of 50,000 images
-        lr=1e-4,
-        adp_steps=80_000,
-        fge_cycle=782,  # two epochs
-        fip_steps=200,
-        fip_inputs=500,
-        limit=10_000,
-        white_limit=1000,
-        strength_limit=200,
-        restarts=5,
+    settings=Settings(  # 200 epochs of 50,000 images; cycles of two
+        data="cifar-10", model="vgg16", normalise="cifar", init="he_normal", members=10,
+        train_limit=None, steps=80_000, lr=1e-4, adp_steps=80_000, fge_cycle=782, fip_steps=200,
+        fip_inputs=500, limit=10_000, white_limit=1000, strength_limit=200, restarts=5,
     ),
-)
+)  # fmt: skip

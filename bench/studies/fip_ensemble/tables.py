@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import csv
-import io
+import math
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 from rich.table import Table
 
-from ...runs.tables import titled
+from ...runs.tables import mean_and_error, titled
+from ..rows import as_csv, average, grouped, select, with_error
 from ..study import Row
 
 LABELS = {
@@ -20,75 +20,66 @@ LABELS = {
     "start": "the start",
     "separate": "a separate network",
 }
-COLUMNS = ("clean", "transfer, separate", "transfer, start", "white box")
+COLUMNS: dict[str, dict[str, object]] = {  # and what picks their rows
+    "clean": {"ask": "clean"},
+    "transfer, separate": {"ask": "transfer", "surrogate": "separate"},
+    "transfer, start": {"ask": "transfer", "surrogate": "start"},
+    "white box": {"ask": "white"},
+}
 
 
 def stated(rows: Sequence[Row]) -> float:
     """The radius, of 255, at which everything is compared."""
-    return next(row["epsilon"] for row in rows if row["ask"] == "strength")
-
-
-def select(rows: Iterable[Row], **wanted: object) -> list[Row]:
-    """The rows with these values."""
-    return [row for row in rows if all(row.get(key) == value for key, value in wanted.items())]
+    return float(select(rows, ask="strength")[0]["epsilon"])
 
 
 def by_seed(rows: Iterable[Row]) -> np.ndarray:
     """The mean accuracy of each seed's rows, (seeds,)."""
-    found: dict[int, list[float]] = {}
-    for row in rows:
-        found.setdefault(row["seed"], []).append(row["accuracy"])
-    return np.array([np.mean(values) for values in found.values()])
+    return np.array([average(mine, "accuracy") for mine in grouped(rows, "seed").values()])
+
+
+def tries(rows: Sequence[Row]) -> list[tuple[int, int]]:
+    """(steps, restarts) of ever harder attacks."""
+    return list(grouped(select(rows, ask="strength"), "steps", "restarts"))
 
 
 def kinds(rows: Iterable[Row]) -> list[str]:
     """The kinds of ensembles, in the order of the attacks."""
-    return list(dict.fromkeys(row["kind"] for row in rows if row["ask"] == "white"))
+    return list(grouped(select(rows, ask="white"), "kind"))
 
 
-def _where(column: str, epsilon: float) -> dict[str, object]:
-    """What picks a column's rows."""
-    if column == "clean":
-        return {"ask": "clean"}
-    if column == "white box":
-        return {"ask": "white", "epsilon": epsilon}
-    return {"ask": "transfer", "surrogate": column.split(", ")[1], "epsilon": epsilon}
+def in_column(rows: Sequence[Row], column: str, kind: str) -> list[Row]:
+    """A kind's rows of a column, under attack at the stated radius."""
+    radius = {} if column == "clean" else {"epsilon": stated(rows)}
+    return select(rows, kind=kind, **COLUMNS[column], **radius)
 
 
-def summary(rows: Sequence[Row]) -> list[dict[str, object]]:
+def summary(rows: Sequence[Row]) -> list[Row]:
     """A record a kind, column and part ("member", the mean of members, or "ensemble")."""
-    records: list[dict[str, object]] = []
+    records: list[Row] = []
     epsilon = stated(rows)
     for kind in kinds(rows):
         for column in COLUMNS:
-            chosen = select(rows, kind=kind, **_where(column, epsilon))
+            chosen = in_column(rows, column, kind)
             for part, alone in (("member", True), ("ensemble", False)):
                 shares = by_seed(r for r in chosen if (r["member"] is not None) == alone)
-                error = shares.std(ddof=1) / np.sqrt(len(shares)) if len(shares) > 1 else None
+                mean, error = mean_and_error(shares)
                 records.append(
                     {"kind": kind, "part": part, "attack": column,
                      "epsilon": 0 if column == "clean" else epsilon,
-                     "accuracy": float(shares.mean()), "standard_error": error,
-                     "seeds": len(shares)}
+                     "accuracy": mean, "standard_error": error, "seeds": len(shares)}
                 )  # fmt: skip
     return records
 
 
-def as_csv(rows: Sequence[Row]) -> str:
-    """`summary` as CSV, with \\n line ends."""
+def summary_csv(rows: Sequence[Row]) -> str:
+    """`summary` as CSV."""
     records = summary(rows)
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(records[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(
-        {key: f"{value:.4f}" if isinstance(value, float) else value for key, value in row.items()}
-        for row in records
-    )
-    return text.getvalue()
+    return as_csv(list(records[0]), records, ".4f")
 
 
-def _percent(value: float, error: float | None = None) -> str:
-    return f"{100 * value:.1f}" + (f" ± {100 * error:.1f}" if error is not None else "")
+def _percent(value: float, error: float = math.nan) -> str:
+    return with_error(100 * value, 100 * error)
 
 
 def _main(rows: Sequence[Row]) -> Table:
@@ -100,7 +91,7 @@ def _main(rows: Sequence[Row]) -> Table:
         cells = []
         for column in COLUMNS:
             pair = [records[kind, column, part] for part in ("member", "ensemble")]
-            cells.append(" / ".join(_percent(r["accuracy"], r["standard_error"]) for r in pair))  # type: ignore[arg-type]
+            cells.append(" / ".join(_percent(r["accuracy"], r["standard_error"]) for r in pair))
         table.add_row(LABELS[kind], *cells)
     return table
 
@@ -108,21 +99,20 @@ def _main(rows: Sequence[Row]) -> Table:
 def _surrogates(rows: Sequence[Row]) -> Table:
     table = titled("the attacked networks themselves, %", ("network", "clean", "attacked"))
     for name in ("separate", "start"):
-        clean = by_seed(select(rows, ask="clean", kind=name))
-        hit = by_seed(select(rows, ask="transfer", surrogate=name, kind=name, epsilon=stated(rows)))
+        clean, hit = (by_seed(in_column(rows, column, name))
+                      for column in ("clean", f"transfer, {name}"))  # fmt: skip
         table.add_row(LABELS[name], _percent(clean.mean()), _percent(hit.mean()))
     return table
 
 
 def _strength(rows: Sequence[Row]) -> Table:
     """White-box accuracy by how hard the attack tries."""
-    tries = list(dict.fromkeys((r["steps"], r["restarts"]) for r in rows if r["ask"] == "strength"))
-    heads = [f"{steps} steps" + (f" x {n}" if n > 1 else "") for steps, n in tries]
+    heads = [f"{steps} steps" + (f" x {n}" if n > 1 else "") for steps, n in tries(rows)]
     table = titled("is the attack at its end? white-box accuracy %", ("target", *heads))
     for kind in ("start", *kinds(rows)):
         cells = [
             by_seed(select(rows, ask="strength", kind=kind, steps=steps, restarts=n)).mean()
-            for steps, n in tries
+            for steps, n in tries(rows)
         ]
         table.add_row(LABELS[kind], *map(_percent, cells))
     return table
@@ -131,11 +121,10 @@ def _strength(rows: Sequence[Row]) -> Table:
 def _scores(rows: Sequence[Row]) -> Table:
     heads = ("coherence", "mean cosine", "with separate", "with start", "distance from start")
     table = titled("input gradients, and how far members lie from the start", ("kind", *heads))
-
     for kind in kinds(rows):
         chosen = select(rows, ask="coherence", kind=kind)
         keys = ("mean", "cosine", "separate", "start")
-        cells = [f"{np.mean([row[key] for row in chosen]):.3f}" for key in keys]
+        cells = [f"{average(chosen, key):.3f}" for key in keys]
         away = [r["away"] for r in select(rows, ask="clean", kind=kind) if r["away"] is not None]
         table.add_row(LABELS[kind], *cells, f"{min(away):.1f} to {max(away):.1f}")
     return table

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from rich.table import Table
 
-from ....methods import Observer, Stream, accuracy, fip, fit
+from ....methods import Stream, accuracy, fip, fit
 from ....methods.importance import probabilities
 from ....methods.result import Evaluation
 from ....methods.tasks import Arrays
@@ -25,7 +25,10 @@ from ....nnlite.optim import SGD
 from ...experiments.presets import PRESETS
 from ...runs.make import make_network, make_stream
 from ...runs.preset import Preset, variants
+from ...runs.tables import titled
 from ...show.style import COLOURS, close, pyplot
+from ..lab import Advancing
+from ..rows import first_seed, grouped, select
 from ..study import Part, Row, Study, Work
 
 _TESTED = 1000  # images of each task behind an accuracy
@@ -45,26 +48,23 @@ class Settings:
     lr: float = 0.01
 
 
-class Keeper(Observer):
+class Keeper(Advancing):
     """Keeps the weights, and what goes with them, while the second task is learnt."""
 
     def __init__(self, work: Work, net: Network, every: int) -> None:
-        self.work, self.net, self.every = work, net, every
+        super().__init__(work)
+        self.net, self.every = net, every
         self.thetas: list[np.ndarray] = []
         self.states: list[dict[str, np.ndarray]] = []
         self.at: list[int] = []
         self._first = 0
 
-    def started(self, total_steps: int, done_steps: int, tasks: Sequence[object]) -> None:
-        self.total = total_steps
-
     def stepped(self, step: int, task: int, loss: float) -> None:
+        super().stepped(step, task, loss)
         if task == 0:
             self._first = step
         elif (step - self._first) % self.every == 0:
             self._keep(step - self._first)
-        if step % 20 == 0:
-            self.work.advance(step, self.total)
 
     def evaluated(self, evaluation: Evaluation) -> None:
         if evaluation.task == 0:  # the first task has just been learnt
@@ -155,12 +155,7 @@ def _answers(net: Network, tests: Sequence[Arrays]) -> list[list[float]]:
 
 def _walks(rows: Sequence[Row], kind: str = "walk") -> dict[str, list[Row]]:
     """The rows of the first seed's walks, by label."""
-    seed = min(row["seed"] for row in rows)
-    found: dict[str, list[Row]] = {}
-    for row in rows:
-        if row["kind"] == kind and row["seed"] == seed:
-            found.setdefault(row["label"], []).append(row)
-    return found
+    return grouped(select(first_seed(rows), kind=kind), "label")
 
 
 def draw(rows: Sequence[Row], folder: Path) -> list[Path]:
@@ -177,7 +172,7 @@ def draw(rows: Sequence[Row], folder: Path) -> list[Path]:
 def _draw_path(rows: Sequence[Row], target: Path) -> Path:
     plt = pyplot()
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.2))
-    shares = next(row["shares"] for row in rows if row["kind"] == "shares")
+    shares = select(rows, kind="shares")[0]["shares"]
     for colour, (label, walk) in zip(COLOURS, _walks(rows).items(), strict=False):
         places = np.array([row["place"] for row in walk])
         left.plot(places[:, 0], places[:, 1], "-o", ms=3.5, color=colour, label=label)
@@ -206,7 +201,7 @@ def _draw_metric(rows: Sequence[Row], target: Path) -> Path:
     left.set_ylabel("in outputs of the first task")
     left.set_title("How far the old answers moved")
     left.legend()
-    spectrum = next(row for row in rows if row["kind"] == "spectrum")
+    spectrum = select(rows, kind="spectrum")[0]
     values = np.array(spectrum["values"])
     values = values[values > values[0] * 1e-9]
     right.semilogy(np.arange(1, len(values) + 1), values, color=COLOURS[0])
@@ -246,10 +241,9 @@ def _draw_answers(rows: Sequence[Row], target: Path) -> Path:
 
 def tell(rows: Sequence[Row]) -> list[Table]:
     """Where each walk ended."""
-    table = Table(
-        "walk", "weights", "outputs", "outputs / weights", "first task %", "second task %",
-        title="lengths of the paths, and accuracies at their ends", title_justify="left",
-    )  # fmt: skip
+    heads = ("walk", "weights", "outputs", "outputs / weights", "first task %", "second task %")
+    title = "lengths of the paths, and accuracies at their ends"
+    table = titled(title, heads, left=len(heads))
     for label, walk in _walks(rows).items():
         end = walk[-1]
         w, o = end["weight_length"], end["output_length"]

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 
 from ....nnlite import Network
-from ...show.style import COLOURS, GRID, INK, close, pyplot
+from ...show.style import COLOURS, GRID, INK, bare, close, pyplot
+from ..rows import average, first_folder, grouped, select
 from ..study import Row
-from .parts import sparse_file
-from .tables import ORDER, at_level, levels, networks
+from .parts import sparse_name
+from .tables import ORDER, at_level, levels
 
 _COLOUR = dict(zip(ORDER, (COLOURS[0], COLOURS[5], COLOURS[3], COLOURS[1], COLOURS[2], COLOURS[6]),
                    strict=True))  # fmt: skip
@@ -62,9 +63,9 @@ def _draw_lines(axes: Any, rows: Sequence[Row]) -> None:
             look = {"color": _COLOUR[method], "lw": 2.0 if method == "FIP" else 1.4}
             axes.plot(x, y, marker=_MARK[method], ms=4.5, label=method, **look)
             axes.fill_between(x, low, high, color=_COLOUR[method], alpha=0.15, lw=0)
-    dense = [row["accuracy"] for row in rows if row["method"] == "dense"]
+    dense = select(rows, method="dense")
     if dense:
-        axes.axhline(np.mean(dense), color=INK, lw=1, ls=(0, (4, 3)), label="dense")
+        axes.axhline(average(dense, "accuracy"), color=INK, lw=1, ls=(0, (4, 3)), label="dense")
 
 
 def _draw_paper(axes: Any, paper: Paper) -> None:
@@ -78,10 +79,10 @@ def _draw_paper(axes: Any, paper: Paper) -> None:
 
 def _line(rows: Sequence[Row], method: str) -> tuple[np.ndarray, ...]:
     """Shares left, mean accuracies and their range over seeds; of tickets, round by round."""
-    mine = [row for row in networks(rows) if row["method"] == method]
     key = "round" if method == "lottery tickets" else "level"
-    groups = [[row for row in mine if row[key] == k] for k in sorted({row[key] for row in mine})]
-    left = np.array([1 - np.mean([row["sparsity"] for row in group]) for group in groups])
+    found = sorted(grouped(select(rows, method=method), key).items())
+    groups = [group for _, group in found]
+    left = np.array([1 - average(group, "sparsity") for group in groups])
     parts = [[row["accuracy"] for row in group] for group in groups]
     return left, *(np.array([f(part) for part in parts]) for f in (np.mean, np.min, np.max))
 
@@ -146,7 +147,7 @@ def _left(found: Sequence[Row], names: Sequence[str]) -> dict[str, float]:
     """The mean share that is left of each layer's weights."""
     if not found:
         return {}
-    return {n: 1 - float(np.mean([row["layers"][n] for row in found])) for n in names}
+    return {n: 1 - average([row["layers"] for row in found], n) for n in names}
 
 
 def _readable(name: str) -> str:
@@ -157,13 +158,12 @@ def _readable(name: str) -> str:
 # ---- connections ---------------------------------------------------------------------------------
 
 
-def draw_connections(rows: Sequence[Row], out: Path, path: Path) -> list[Path]:
+def draw_connections(rows: Sequence[Row], path: Path) -> list[Path]:
     """Of the first seed's sparsest network: pixels that are still seen, and the units behind them.
 
     Nothing is drawn where the network's file is not there.
     """
-    seed, level = min(row["seed"] for row in rows), max(levels(rows))
-    file = sparse_file(out / f"seed-{seed}", level)
+    file = first_folder(rows, path.parent) / f"{sparse_name(max(levels(rows)))}.safetensors"
     if not file.exists():
         return []
     net = Network.load(file, "reference")
@@ -183,10 +183,7 @@ def _draw_pixels(plt: Any, figure: Any, axes: Any, weight: np.ndarray) -> None:
     shown = np.where(counts > 0, counts, np.nan)
     colours = plt.get_cmap("viridis_r").with_extremes(bad="#F4F4F4")
     image = axes.imshow(shown, cmap=colours, vmin=1)
-    axes.set_xticks([])
-    axes.set_yticks([])
-    axes.grid(visible=False)
-    axes.spines[:].set_visible(False)
+    bare(axes)
     axes.set_title(f"Pixels still seen: {int((counts > 0).sum())} of {counts.size}")
     bar = figure.colorbar(image, ax=axes, fraction=0.04, pad=0.02)
     bar.set_label("connections")

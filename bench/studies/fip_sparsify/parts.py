@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,11 +25,11 @@ from ....methods.pruning import By, Training, layer_sparsity, lottery_tickets, o
 from ....nnlite import Network, SparseNetwork
 from ....nnlite.optim import Adam, Optimizer
 from ....nnlite.workspace import Mode
-from ... import data as data_sets
 from ...show.labels import number as digits
 from ...speed.timing import measure
 from ...streams.augment import augment
-from ...streams.normalise import black, check_normalise, to_float
+from ...streams.normalise import black
+from ..lab import Lab
 from ..study import Part, Row, Work
 
 TIMED_BATCHES = (1, 128)
@@ -76,7 +75,7 @@ class Kind:
     build(classes, input shape, seed, backend): the network. flat: images as vectors. by: where
     lottery tickets look for the smallest. optimizer(rate), stages: of everything that learns from
     labels. augmented: random crops and flips for all who train, the path among them. mode: of the
-    path's batch norms.
+    path's batch norms. title, shape: of the figures, and of the inputs that they are drawn for.
     """
 
     build: Callable[[int, tuple[int, ...], int, str], Network]
@@ -84,6 +83,8 @@ class Kind:
     by: By
     optimizer: Callable[[float], Optimizer]
     stages: tuple[tuple[float, float], ...]
+    title: str
+    shape: tuple[int, ...]
     augmented: bool = False
     mode: Mode = "eval"
 
@@ -93,16 +94,16 @@ def parts(settings: Settings, kind: Kind) -> Sequence[Part]:
     if not settings.levels or not all(0 < p < 1 for p in settings.levels):
         raise SettingError(f"levels={settings.levels}: shares of zeros, each above 0 and below 1")
 
-    def of(made: Callable[[Bench], Iterable[Row]]) -> Callable[[Work], Iterable[Row]]:
-        return lambda work: made(Bench(work, kind))
+    def of(made: Callable[[SparseLab], Iterable[Row]]) -> Callable[[Work], Iterable[Row]]:
+        return lambda work: made(SparseLab(work, kind))
 
     named = {
         "dense": dense,
         "one-shot": without_training,
-        "path": lambda bench: path(bench, 0.0),
+        "path": lambda lab: path(lab, 0.0),
         "fine-tuned": fine_tuned,
         "tickets": tickets,
-        "path-labels": lambda bench: path(bench, settings.labels),
+        "path-labels": lambda lab: path(lab, settings.labels),
         "authors": authors_step,
         "inference": inference,
     }
@@ -111,19 +112,14 @@ def parts(settings: Settings, kind: Kind) -> Sequence[Part]:
     return [Part(name, of(made)) for name, made in named.items()]
 
 
-class Bench:
+class SparseLab(Lab):
     """A seed's data, its dense network, and how a network is told as a row."""
 
     def __init__(self, work: Work, kind: Kind) -> None:
-        self.work, self.kind, self.settings = work, kind, work.settings
-        found = data_sets.load(self.settings.data, work.data_dir)
-        found = found.limited(self.settings.train_limit or None)
-        scaling = check_normalise("sparsify", self.settings.normalise, found.input_shape[-1])
-        self.classes = found.num_classes
-        self.train = to_float(found.train_x, scaling, kind.flat), found.train_y
-        self.test = to_float(found.test_x, scaling, kind.flat), found.test_y
-        self.task = Task.from_arrays(found.name, self.train, self.test)
-        self.augment = self._augment(black(scaling, found.input_shape[-1]))
+        super().__init__(work, work.settings.train_limit or None, flat=kind.flat)
+        self.kind = kind
+        self.task = Task.from_arrays(self.dataset.name, self.train, self.test)
+        self.augment = self._augment(black(self.scaling, self.image_shape[-1]))
 
     def _augment(self, outside: np.ndarray) -> Augment | None:
         ops = get_backend(self.work.backend)
@@ -134,14 +130,9 @@ class Bench:
         optimizer, stages = self.kind.optimizer(self.settings.dense_lr), self.kind.stages
         return Training(steps, batch, optimizer, stages, self.augment)
 
-    @property
-    def file(self) -> Path:
-        """Where the dense network lies."""
-        return self.work.folder / "dense.safetensors"
-
     def dense(self) -> Network:
         """The dense network, trained."""
-        return Network.load(self.file, self.work.backend)
+        return self.load("dense", "dense")
 
     def fresh(self) -> Network:
         """The dense network before training."""
@@ -160,125 +151,126 @@ class Bench:
         }  # fmt: skip
 
 
-def dense(bench: Bench) -> Iterator[Row]:
+def dense(lab: SparseLab) -> Iterator[Row]:
     """The network that all others are made from."""
-    settings, begun = bench.settings, clock()
-    net = bench.fresh()
-    training = bench.training(settings.dense_steps, settings.dense_batch)
-    training.run(net, bench.task, bench.work.seed)
-    net.save(bench.file)
-    yield bench.row(
+    settings, begun = lab.settings, clock()
+    net = lab.fresh()
+    training = lab.training(settings.dense_steps, settings.dense_batch)
+    training.run(net, lab.task, lab.work.seed)
+    net.save(lab.file("dense"))
+    yield lab.row(
         "dense", 0.0, net, np.ones_like(net.theta), steps=settings.dense_steps, labels=True,
         seconds=clock() - begun, parameters=net.num_parameters,
-        train_images=len(bench.train[1]), test_images=len(bench.test[1]),
+        train_images=len(lab.train[1]), test_images=len(lab.test[1]),
     )  # fmt: skip
 
 
-def without_training(bench: Bench) -> Iterator[Row]:
+def without_training(lab: SparseLab) -> Iterator[Row]:
     """The smallest parameters set to zero, and nothing else."""
-    for level in bench.settings.levels:
-        begun, net = clock(), bench.dense()
+    for level in lab.settings.levels:
+        begun, net = clock(), lab.dense()
         mask = one_shot(net, level)
         seconds = clock() - begun
-        yield bench.row("one-shot", level, net, mask, steps=0, seconds=seconds, labels=False)
+        yield lab.row("one-shot", level, net, mask, steps=0, seconds=seconds, labels=False)
 
 
-def fine_tuned(bench: Bench) -> Iterator[Row]:
+def fine_tuned(lab: SparseLab) -> Iterator[Row]:
     """One shot, then as many steps with labels as the path takes without."""
-    settings = bench.settings
-    training = bench.training(settings.path_steps, settings.path_batch)
+    settings = lab.settings
+    training = lab.training(settings.path_steps, settings.path_batch)
     for done, level in enumerate(settings.levels):
-        begun, net = clock(), bench.dense()
+        begun, net = clock(), lab.dense()
         mask = one_shot(net, level)
-        training.run(net, bench.task, bench.work.seed, mask)
-        yield bench.row(
+        training.run(net, lab.task, lab.work.seed, mask)
+        yield lab.row(
             "one-shot + fine-tuning", level, net, mask, steps=training.steps, labels=True,
             seconds=clock() - begun,
         )  # fmt: skip
-        bench.work.advance(done + 1, len(settings.levels))
+        lab.work.advance(done + 1, len(settings.levels))
 
 
-def path(bench: Bench, labels: float) -> Iterator[Row]:
+def path(lab: SparseLab, labels: float) -> Iterator[Row]:
     """The functionally invariant path; the sparse networks stay in the seed's folder."""
-    settings = bench.settings
+    settings = lab.settings
     walk = SparsePath(
         steps=settings.path_steps, batch_size=settings.path_batch, optimizer=Adam(settings.path_lr),
         pull=settings.pull, growth=settings.growth, settle=settings.settle, labels=labels,
-        mode=bench.kind.mode, augment=bench.augment,
+        mode=lab.kind.mode, augment=lab.augment,
     )  # fmt: skip
     name = "FIP with labels" if labels else "FIP"
     chosen = settings.variant_levels if labels else settings.levels
-    return _walked(bench, name, chosen, walk)
+    return _walked(lab, name, chosen, walk)
 
 
-def authors_step(bench: Bench) -> Iterator[Row]:
+def authors_step(lab: SparseLab) -> Iterator[Row]:
     """The same by the step that the authors' code takes, for the same number of steps."""
-    settings = bench.settings
+    settings = lab.settings
     walk = authors_path(
-        steps=settings.path_steps, batch_size=settings.path_batch, mode=bench.kind.mode,
-        augment=bench.augment,
+        steps=settings.path_steps, batch_size=settings.path_batch, mode=lab.kind.mode,
+        augment=lab.augment,
     )  # fmt: skip
-    return _walked(bench, "FIP, authors' step", settings.variant_levels, walk)
+    return _walked(lab, "FIP, authors' step", settings.variant_levels, walk)
 
 
-def _walked(bench: Bench, name: str, levels: Sequence[float], walk: SparsePath) -> Iterator[Row]:
+def _walked(lab: SparseLab, name: str, levels: Sequence[float], walk: SparsePath) -> Iterator[Row]:
     """Walk to each level, always from the dense network."""
-    x, y = bench.train
+    x, y = lab.train
     for number, level in enumerate(levels):
 
         def advance(step: int, before: int = number * walk.steps) -> None:
-            bench.work.advance(before + step, len(levels) * walk.steps)
+            lab.work.advance(before + step, len(levels) * walk.steps)
 
         found = sparsify(
-            bench.dense(), x, level, walk, y=y if walk.labels else None, seed=bench.work.seed,
+            lab.dense(), x, level, walk, y=y if walk.labels else None, seed=lab.work.seed,
             look=max(walk.steps // 40, 1), advance=advance,
         )  # fmt: skip
         if name == "FIP":
-            found.net.save(sparse_file(bench.work.folder, level))
-        yield bench.row(
+            found.net.save(lab.file(sparse_name(level)))
+        yield lab.row(
             name, level, found.net, found.mask, steps=walk.steps, seconds=found.seconds,
             labels=walk.labels > 0, record=[point[:4] for point in found.record],
         )  # fmt: skip
 
 
-def sparse_file(folder: Path, level: float) -> Path:
-    """Where a seed's sparse network of a level lies, zeros and all."""
-    return folder / f"sparse-{digits(level)}.safetensors"
+def sparse_name(level: float) -> str:
+    """Under which a seed's sparse network of a level lies, zeros and all."""
+    return f"sparse-{digits(level)}"
 
 
-def tickets(bench: Bench) -> Iterator[Row]:
+def tickets(lab: SparseLab) -> Iterator[Row]:
     """Lottery tickets: rounds of training and pruning until the sparsest level is reached.
 
     Level 0 in a row: its sparsity is what the rounds made it.
     """
-    settings, begun = bench.settings, clock()
-    training = bench.training(settings.ticket_steps, settings.ticket_batch)
+    settings, begun = lab.settings, clock()
+    training = lab.training(settings.ticket_steps, settings.ticket_batch)
     goal = max(settings.levels)
     rounds = math.ceil(math.log(1 - goal) / math.log(1 - settings.ticket_rate)) + 4
     rate = min(settings.output_rate, settings.ticket_rate)
     for ticket in lottery_tickets(
-        bench.fresh(), bench.task, rounds, training, rewind=settings.rewind,
-        rate=settings.ticket_rate, output_rate=rate, by=bench.kind.by, seed=bench.work.seed,
+        lab.fresh(), lab.task, rounds, training, rewind=settings.rewind,
+        rate=settings.ticket_rate, output_rate=rate, by=lab.kind.by, seed=lab.work.seed,
     ):  # fmt: skip
-        yield bench.row(
+        yield lab.row(
             "lottery tickets", 0.0, ticket.net, ticket.mask, steps=ticket.steps, labels=True,
             seconds=clock() - begun, round=ticket.round,
         )  # fmt: skip
-        bench.work.advance(ticket.round + 1, rounds + 1)
+        lab.work.advance(ticket.round + 1, rounds + 1)
         if sparsity_of(ticket.net.device.get(ticket.mask)) >= goal:
             return
 
 
-def inference(bench: Bench) -> Iterator[Row]:
+def inference(lab: SparseLab) -> Iterator[Row]:
     """Files and answers of the sparse networks against the dense kernels; checked, then timed."""
-    for level in bench.settings.levels:
-        net = Network.load(sparse_file(bench.work.folder, level), bench.work.backend)
+    for level in lab.settings.levels:
+        net = lab.load("path", sparse_name(level))
         sparse = SparseNetwork(net)
-        kept = bench.work.folder / f"small-{digits(level)}.safetensors"
+        kept = lab.file(f"small-{digits(level)}")
         sparse.save(kept)
-        sizes = {"dense_bytes": bench.file.stat().st_size, "sparse_bytes": kept.stat().st_size}
+        sizes = {"dense_bytes": lab.file("dense").stat().st_size,
+                 "sparse_bytes": kept.stat().st_size}  # fmt: skip
         for batch in TIMED_BATCHES:
-            x = np.ascontiguousarray(bench.test[0][:batch])
+            x = np.ascontiguousarray(lab.test[0][:batch])
             _check_equal(net, sparse, x)
             yield {
                 "method": "inference", "level": level, "nonzeros": sparse.nonzeros, **sizes,

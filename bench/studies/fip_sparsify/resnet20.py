@@ -6,17 +6,13 @@ them at 95 %; its dense network's accuracy is not stated (the code's ResNet-18 h
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
-
-from ....methods.pruning import weight_names
 from ....nnlite import Network, models
 from ....nnlite.optim import SGD
-from ..study import Row, Study
-from . import figures, tables
-from .parts import Kind, Settings, parts
+from .figures import Paper
+from .parts import Kind, Settings
+from .study import sparsification
 
-PAPER = figures.Paper(points={"FIP": [(0.93, 0.82, 0.847)]}, layers=())
+PAPER = Paper(points={"FIP": [(0.93, 0.82, 0.847)]}, layers=())
 
 
 def _build(classes: int, shape: tuple[int, ...], seed: int, backend: str) -> Network:
@@ -24,36 +20,16 @@ def _build(classes: int, shape: tuple[int, ...], seed: int, backend: str) -> Net
 
 
 KIND = Kind(
-    _build,
-    flat=False,
-    by="network",
-    optimizer=lambda rate: SGD(rate, momentum=0.9),
-    stages=((0.5, 1.0), (0.3, 0.1), (0.2, 0.01)),
-    augmented=True,
-    mode="train",
-)
-
-
-def draw(rows: Sequence[Row], folder: Path) -> Sequence[Path]:
-    """The curve and the layers."""
-    names = weight_names(_build(10, (32, 32, 3), 0, "reference"))
-    tables.write_csv(rows, folder.parent / "table.csv")
-    return [
-        figures.draw_curve(rows, PAPER, "ResNet-20 on CIFAR-10", folder / "accuracy.png"),
-        figures.draw_layers(rows, PAPER, names, folder / "layers.png"),
-    ]
-
-
-STUDY = Study(
-    name="fip-sparsify-resnet20",
-    summary="ResNet-20 to 95 % zeros: invariant path, pruning, lottery tickets",
-    settings=Settings(
+    _build, flat=False, by="network", optimizer=lambda rate: SGD(rate, momentum=0.9),
+    stages=((0.5, 1.0), (0.3, 0.1), (0.2, 0.01)), title="ResNet-20 on CIFAR-10",
+    shape=(32, 32, 3), augmented=True, mode="train",
+)  # fmt: skip
+STUDY = sparsification(
+    "fip-sparsify-resnet20", "ResNet-20 to 95 % zeros: invariant path, pruning, lottery tickets",
+    Settings(
         data="cifar-10", normalise="cifar", levels=(0.2, 0.5, 0.8, 0.9, 0.93, 0.95),
         variant_levels=(0.93,), dense_steps=1200, dense_batch=128, dense_lr=0.05, path_steps=600,
         path_batch=128, labels=0.0, ticket_steps=600, ticket_batch=128, rewind=100,
     ),
-    parts=lambda settings: parts(settings, KIND),
-    draw=draw,
-    tell=tables.tell,
-    notes=tables.NOTES,
+    KIND, PAPER,
 )  # fmt: skip

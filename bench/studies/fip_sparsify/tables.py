@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from rich.table import Table
 
-from ....nnlite.files import write_whole
-from ...runs.tables import mean_and_error
+from ...runs.tables import mean_and_error, titled
 from ...show.labels import number as digits
+from ..rows import as_csv, grouped, select, with_error
 from ..study import Row
 
 ORDER = (
@@ -28,39 +25,30 @@ NOTES = (
 )
 
 
-def networks(rows: Sequence[Row]) -> list[Row]:
-    """The rows that tell of a sparse network."""
-    return [row for row in rows if row["method"] in ORDER]
-
-
 def levels(rows: Sequence[Row]) -> list[float]:
     """All levels that one-shot pruning was asked for."""
-    return sorted({row["level"] for row in rows if row["method"] == "one-shot"})
+    return sorted(grouped(select(rows, method="one-shot"), "level"))
 
 
 def at_level(rows: Sequence[Row], method: str, level: float) -> list[Row]:
     """A method's rows at a level, one a seed; of tickets, each seed's last round no sparser."""
-    mine = [row for row in rows if row["method"] == method]
     if method != "lottery tickets":
-        return [row for row in mine if row["level"] == level]
-    last = []
-    for seed in sorted({row["seed"] for row in mine}):
-        rounds = [r for r in mine if r["seed"] == seed and r["sparsity"] <= level + 1e-6]
-        last += [max(rounds, key=lambda row: row["sparsity"])] if rounds else []
-    return last
+        return select(rows, method=method, level=level)
+    mine = [r for r in select(rows, method=method) if r["sparsity"] <= level + 1e-6]
+    return [max(rounds, key=lambda row: row["sparsity"])
+            for _, rounds in sorted(grouped(mine, "seed").items())]  # fmt: skip
 
 
 def percent(values: Sequence[float]) -> str:
     """ "96.1 ± 0.2", or without the error for one value; "" for none."""
     if not values:
         return ""
-    mean, error = mean_and_error([100 * value for value in values])
-    return f"{mean:.1f}" + (f" ± {error:.1f}" if len(values) > 1 else "")
+    return with_error(*mean_and_error([100 * value for value in values]))
 
 
 def tell(rows: Sequence[Row]) -> Sequence[Table]:
     """Accuracies by level, then steps and seconds, then files and inference."""
-    dense = [row for row in rows if row["method"] == "dense"]
+    dense = select(rows, method="dense")
     title = "test accuracy, %, by share of zeros"
     if dense:
         title += f" (dense: {percent([row['accuracy'] for row in dense])})"
@@ -68,10 +56,7 @@ def tell(rows: Sequence[Row]) -> Sequence[Table]:
 
 
 def _accuracies(rows: Sequence[Row], title: str) -> Table:
-    table = Table(title=title, title_justify="left")
-    table.add_column("method")
-    for level in levels(rows):
-        table.add_column(f"{digits(round(100 * level, 12))} %", justify="right")
+    table = titled(title, ("method", *map(_zeros, levels(rows))))
     for method in ORDER:
         cells = [
             percent([row["accuracy"] for row in at_level(rows, method, level)])
@@ -82,10 +67,12 @@ def _accuracies(rows: Sequence[Row], title: str) -> Table:
     return table
 
 
+def _zeros(level: float) -> str:
+    return f"{digits(round(100 * level, 12))} %"
+
+
 def _compute(rows: Sequence[Row]) -> Table:
-    table = Table(title="for the sparsest network", title_justify="left")
-    for name in ("method", "steps", "seconds", "reads labels"):
-        table.add_column(name, justify="left" if name == "method" else "right")
+    table = titled("for the sparsest network", ("method", "steps", "seconds", "reads labels"))
     for method in ORDER:
         found = at_level(rows, method, max(levels(rows)))
         if found:
@@ -96,45 +83,25 @@ def _compute(rows: Sequence[Row]) -> Table:
 
 
 def _inference(rows: Sequence[Row]) -> list[Table]:
-    mine = [row for row in rows if row["method"] == "inference"]
+    mine = select(rows, method="inference")
     if not mine:
         return []
-    table = Table(title="saved sparse, answered sparse (FIP)", title_justify="left")
-    for name in (
-        "zeros",
-        "batch",
-        "file, KB",
-        "dense file, KB",
-        "dense, us",
-        "sparse, us",
-        "times",
-    ):
-        table.add_column(name, justify="right")
-    for level in levels(rows):
-        for batch in sorted({row["batch"] for row in mine}):
-            of = [row for row in mine if (row["level"], row["batch"]) == (level, batch)]
-            if not of:
-                continue
-            names = ("sparse_bytes", "dense_bytes", "dense_us", "sparse_us")
-            small, large, slow, fast = (np.median([row[name] for row in of]) for name in names)
-            table.add_row(
-                f"{digits(round(100 * level, 12))} %", str(batch), f"{small / 1e3:.1f}",
-                f"{large / 1e3:.0f}", f"{slow:.1f}", f"{fast:.1f}", f"{slow / fast:.1f}",
-            )  # fmt: skip
+    heads = ("zeros", "batch", "file, KB", "dense file, KB", "dense, us", "sparse, us", "times")
+    table = titled("saved sparse, answered sparse (FIP)", heads, left=0)
+    for (level, batch), of in sorted(grouped(mine, "level", "batch").items()):
+        names = ("sparse_bytes", "dense_bytes", "dense_us", "sparse_us")
+        small, large, slow, fast = (np.median([row[name] for row in of]) for name in names)
+        table.add_row(
+            _zeros(level), str(batch), f"{small / 1e3:.1f}", f"{large / 1e3:.0f}", f"{slow:.1f}",
+            f"{fast:.1f}", f"{slow / fast:.1f}",
+        )  # fmt: skip
     return [table]
 
 
-def write_csv(rows: Sequence[Row], path: Path) -> Path:
+def networks_csv(rows: Sequence[Row]) -> str:
     """Every sparse network and every timing as lines of one table."""
-    names = (
+    heads = (
         "seed", "method", "level", "sparsity", "accuracy", "steps", "seconds", "labels", "round",
         "batch", "sparse_bytes", "dense_bytes", "dense_us", "sparse_us",
     )  # fmt: skip
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(names)
-    for row in rows:
-        values = (row.get(name, "") for name in names)
-        writer.writerow([f"{v:.6g}" if isinstance(v, float) else v for v in values])
-    write_whole(path, text.getvalue())
-    return path
+    return as_csv(heads, rows)

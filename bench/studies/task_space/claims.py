@@ -1,6 +1,6 @@
 """The claims of Campbell et al. (2018), each with a criterion, put to the rows of a run.
 
-A claim is "reproduced", "in part", "not reproduced" or "not testable"; the numbers stand beside it.
+A criterion is the docstring of the function that judges; `_of` names what it reads of the rows.
 """
 
 from __future__ import annotations
@@ -12,99 +12,87 @@ from typing import Any
 import numpy as np
 
 from ....methods.correlation import spearman
+from .. import claims
+from ..claims import NOT_TESTABLE, Answer, Judge, verdict
+from ..rows import select
 from ..study import Row
 from . import numbers
 
 TURNED = ("inv", "fliplr", "flipud", "rot90")  # those that begin with the inverted image
-YES, PART, NO, OPEN = "reproduced", "in part", "not reproduced", "not testable"
-Answer = tuple[str, str]  # the verdict, and the numbers behind it
 
 
-def _verdict(right: Any, partly: Any = False) -> str:
-    """In words, of what is true or not."""
-    return YES if right else PART if partly else NO
+def _of(read: Callable[..., Any], *more: Any) -> Callable[[Callable[[Any], Answer | None]], Judge]:
+    """A judge of what `read(rows, *more)` finds; where that is nothing, there is no answer."""
+
+    def wrap(judge: Callable[[Any], Answer | None]) -> Judge:
+        return lambda rows: judge(found) if (found := read(rows, *more)) else None
+
+    return wrap
 
 
-def _alike(rows: Sequence[Row]) -> Answer | None:
+@_of(numbers.similarity, "matrix", *TURNED)
+def _alike(r: numbers.Similarity) -> Answer | None:
     """All correlations among the four are above 0."""
-    r = numbers.similarity(rows)
-    if r is None or not r.has(*TURNED):
-        return None
     values = [r(a, b) for a, b in combinations(TURNED, 2)]
-    return _verdict(min(values) > 0), f"r from {min(values):.2f} to {max(values):.2f}"
+    return verdict(min(values) > 0), f"r from {min(values):.2f} to {max(values):.2f}"
 
 
-def _against(rows: Sequence[Row]) -> Answer | None:
+@_of(numbers.similarity, "matrix", "orig", *TURNED)
+def _against(r: numbers.Similarity) -> Answer | None:
     """All correlations of the four with the original are below 0."""
-    r = numbers.similarity(rows)
-    if r is None or not r.has("orig", *TURNED):
-        return None
     told = ", ".join(f"{name} {r('orig', name):.2f}" for name in TURNED)
-    return _verdict(all(r("orig", name) < 0 for name in TURNED)), told
+    return verdict(all(r("orig", name) < 0 for name in TURNED)), told
 
 
-def _three(rows: Sequence[Row]) -> Answer | None:
+@_of(numbers.similarity, "matrix", "orig", "rot90", "cutud")
+def _three(r: numbers.Similarity) -> Answer | None:
     """All three correlations are below 0."""
-    r = numbers.similarity(rows)
-    if r is None or not r.has("orig", "rot90", "cutud"):
-        return None
     values = {f"{a}-{b}": r(a, b) for a, b in combinations(("orig", "rot90", "cutud"), 2)}
     told = ", ".join(f"{name} {value:.2f}" for name, value in values.items())
-    return _verdict(max(values.values()) < 0, min(values.values()) < 0), told
+    return verdict(max(values.values()) < 0, min(values.values()) < 0), told
 
 
-def _original_goes(rows: Sequence[Row]) -> Answer | None:
+@_of(numbers.beside_published)
+def _original_goes(found: tuple[np.ndarray, np.ndarray]) -> Answer | None:
     """It loses more than half of its accuracy."""
-    found = numbers.beside_published(rows)
-    if found is None:
-        return None
     before, after = found[0][0, 0], found[0][1, 0]
     told = f"{before:.2f} to {after:.2f} (published: 0.92 to 0.24)"
-    return _verdict(after < before / 2, after < before), told
+    return verdict(after < before / 2, after < before), told
 
 
-def _check_spares(rows: Sequence[Row]) -> Answer | None:
+@_of(numbers.beside_published)
+def _check_spares(found: tuple[np.ndarray, np.ndarray]) -> Answer | None:
     """It loses at most 0.05."""
-    found = numbers.beside_published(rows)
-    if found is None:
-        return None
     before, after = found[0][3, 3], found[0][4, 3]
     told = f"{before:.2f} to {after:.2f} (published: 0.98 to 0.97)"
-    return _verdict(before - after <= 0.05), told
+    return verdict(before - after <= 0.05), told
 
 
-def _columns_stay(rows: Sequence[Row]) -> Answer | None:
+@_of(numbers.beside_published)
+def _columns_stay(found: tuple[np.ndarray, np.ndarray]) -> Answer | None:
     """At the end all three are at 0.7 or more (published: 0.75, 0.71, 0.82)."""
-    found = numbers.beside_published(rows)
-    if found is None:
-        return None
     ends = found[0][-1, 4:7]
     told = ", ".join(
         f"{name} {value:.2f}" for name, value in zip(("check", "inv", "cutud"), ends, strict=True)
     )
-    return _verdict(ends.min() >= 0.7, ends.max() >= 0.7), told
+    return verdict(ends.min() >= 0.7, ends.max() >= 0.7), told
 
 
-def _same_order(rows: Sequence[Row]) -> Answer | None:
+@_of(numbers.beside_published)
+def _same_order(found: tuple[np.ndarray, np.ndarray]) -> Answer | None:
     """Spearman's correlation over the 28 values below the diagonal is 0.5 or more."""
-    found = numbers.beside_published(rows)
-    if found is None:
-        return None
     below = np.tri(len(found[0]), k=-1, dtype=bool)
     rho = spearman(found[0][below], found[1][below])
     means = f"means {found[0][below].mean():.2f} and {found[1][below].mean():.2f}"
-    return _verdict(rho >= 0.5, rho > 0.2), f"rank correlation {rho:.2f}; {means}"
+    return verdict(rho >= 0.5, rho > 0.2), f"rank correlation {rho:.2f}; {means}"
 
 
-def _forgetting(rows: Sequence[Row]) -> Answer | None:
+@_of(numbers.foretold)
+def _forgetting(found: tuple[numbers.Pairs, dict[str, numbers.Verdict]]) -> Answer | None:
     """The slope is below 0 in the middle 95 % of the bootstrap."""
-    found = numbers.pairs(rows)
-    told = numbers.predictions(found) if found is not None else {}
-    if not told:
-        return None
-    line = told[numbers.PIXELS].line
+    line = found[1][numbers.PIXELS].line
     text = f"r {line.pearson:.2f} [{line.low:.2f}, {line.high:.2f}], R2 {line.r2:.2f}"
-    return _verdict(line.high < 0, line.pearson < 0), text
+    return verdict(line.high < 0, line.pearson < 0), text
 
 
 def _six_times(rows: Sequence[Row]) -> Answer | None:
@@ -127,12 +115,12 @@ def _six_times(rows: Sequence[Row]) -> Answer | None:
         return None
     most, middle = max(ratios, key=lambda name: ratios[name]), np.median([*ratios.values()])
     told = f"{ratios[most]:.1f} times for {most}, {middle:.1f} for the median of {len(ratios)} sets"
-    return _verdict(ratios[most] >= 6, middle > 1), told
+    return verdict(ratios[most] >= 6, middle > 1), told
 
 
 def _interval(rows: Sequence[Row]) -> int:
     """Steps between tests: the first of any curve."""
-    found = numbers.of(rows, "isolated")
+    found = select(rows, kind="isolated")
     return int(found[0]["curve"][0][0]) if found else 1
 
 
@@ -152,7 +140,7 @@ def _correlated_in_scheme(rows: Sequence[Row]) -> Answer | None:
         f"{lost} to {to} {points:.1f}"
         for (lost, to), points in zip(pairs, (near, *far), strict=True)
     )
-    return _verdict(near < sum(far) / len(far), near < max(far)), f"points lost a visit: {told}"
+    return verdict(near < sum(far) / len(far), near < max(far)), f"points lost a visit: {told}"
 
 
 def _rounds_help(rows: Sequence[Row]) -> Answer | None:
@@ -162,12 +150,8 @@ def _rounds_help(rows: Sequence[Row]) -> Answer | None:
     for scheme in numbers.schemes(rows):
         lam = min(numbers.by_lam(rows, scheme, numbers.at_the_end))
         found = numbers.visits(rows, scheme, lam)
-        gains[scheme] = 100 * (found[-1].mean() - found[found.shape[1] - 1].mean())
-    if not gains:
-        return None
-    told = ", ".join(f"{scheme} {gain:+.1f}" for scheme, gain in gains.items())
-    up = [gain > 0 for gain in gains.values()]
-    return _verdict(all(up), sum(up) > len(up) / 2), told + " points"
+        gains[scheme] = 100 * (found[-1].mean() - found[found.shape[1] - 1].mean()), ""
+    return _gained(gains)
 
 
 def _si_helps(rows: Sequence[Row]) -> Answer | None:
@@ -178,19 +162,24 @@ def _si_helps(rows: Sequence[Row]) -> Answer | None:
         held = {lam: np.mean(values) for lam, values in found.items() if lam > 0}
         if held and 0.0 in found:
             best = max(held, key=lambda lam: held[lam])
-            gains[scheme] = (100 * (held[best] - np.mean(found[0.0])), best)
+            gains[scheme] = 100 * (held[best] - np.mean(found[0.0])), f" (lam {best:g})"
+    return _gained(gains)
+
+
+def _gained(gains: dict[str, tuple[Any, str]]) -> Answer | None:
+    """Points by scheme, with what is said beside them: above 0 in all, in part in most."""
     if not gains:
         return None
-    told = ", ".join(f"{name} {gain:+.1f} (lam {lam:g})" for name, (gain, lam) in gains.items())
+    told = ", ".join(f"{name} {gain:+.1f}{more}" for name, (gain, more) in gains.items())
     up = [gain > 0 for gain, _ in gains.values()]
-    return _verdict(all(up), sum(up) > len(up) / 2), told + " points"
+    return verdict(all(up), sum(up) > len(up) / 2), told + " points"
 
 
-def _never(why: str) -> Callable[[Sequence[Row]], Answer]:
-    return lambda rows: (OPEN, why)
+def _never(why: str) -> Judge:
+    return lambda rows: (NOT_TESTABLE, why)
 
 
-CLAIMS: tuple[tuple[str, Callable[[Sequence[Row]], Answer | None]], ...] = (
+CLAIMS: tuple[tuple[str, Judge], ...] = (
     ("inv, fliplr, flipud and rot90 correlate with one another", _alike),
     ("they correlate against the original", _against),
     ("orig, rot90 and cutud are anti-correlated, all three", _three),
@@ -210,7 +199,6 @@ CLAIMS: tuple[tuple[str, Callable[[Sequence[Row]], Answer | None]], ...] = (
 )  # fmt: skip
 
 
-def judged(rows: Sequence[Row]) -> list[tuple[str, str, str]]:
-    """(claim, verdict, numbers) of all claims; those whose parts did not run are not testable."""
-    missing = (OPEN, "this run has no rows about it")
-    return [(claim, *(judge(rows) or missing)) for claim, judge in CLAIMS]
+def judged(rows: Sequence[Row]) -> list[claims.Claim]:
+    """All claims; those whose parts did not run are not testable."""
+    return claims.judged(CLAIMS, rows, "this run has no rows about it")

@@ -1,20 +1,23 @@
 """Figures of the study `task-space`: what is forgotten, and what told it.
 
-Pictures of the sets and their likeness are in `task_space_pictures`.
+Pictures of the sets and their likeness are in `pictures`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ....nnlite.files import write_whole
 from ...show.style import COLOURS, GRID, INK, close, pyplot
+from ..rows import average, select
 from ..study import Row
 from . import numbers, pictures
-from .tables import write_csv
+from .tables import pairs_csv
 
 _LAM = (INK, COLOURS[5], COLOURS[0], COLOURS[2], COLOURS[4], COLOURS[3])
 _LIKE = (COLOURS[0], COLOURS[6], COLOURS[1])  # correlated, neither, anti-correlated
@@ -22,23 +25,28 @@ _LIKE = (COLOURS[0], COLOURS[6], COLOURS[1])  # correlated, neither, anti-correl
 
 def draw(rows: Sequence[Row], folder: Path) -> list[Path]:
     """Every figure that the rows have numbers for; OUT/pairs.csv beside them."""
-    if numbers.of(rows, "pair"):
-        write_csv(rows, folder.parent / "pairs.csv")
-    made = (
-        ("correlations", pictures.draw_correlations), ("digits", pictures.draw_digits),
-        ("means", pictures.draw_means), ("dendrogram", pictures.draw_dendrogram),
-        ("accuracies", draw_accuracies), ("schemes", draw_schemes), ("si", draw_si),
-        ("forgetting", draw_forgetting), ("predictors", draw_predictors), ("times", draw_times),
-        ("weights", pictures.draw_weights),
+    if select(rows, kind="pair"):
+        write_whole(folder.parent / "pairs.csv", pairs_csv(rows))
+    made: tuple[tuple[str, Callable[..., Any], Callable[..., Path | None]], ...] = (
+        ("correlations", numbers.similarity, pictures.draw_correlations),
+        ("digits", partial(select, kind="digits"), pictures.draw_digits),
+        ("means", partial(select, kind="means"), pictures.draw_means),
+        ("dendrogram", partial(select, kind="means"), pictures.draw_dendrogram),
+        ("accuracies", numbers.sequence, draw_accuracies),
+        ("schemes", numbers.schemes, draw_schemes), ("si", numbers.schemes, draw_si),
+        ("forgetting", numbers.foretold, draw_forgetting),
+        ("predictors", numbers.foretold, draw_predictors), ("times", numbers.pairs, draw_times),
+        ("weights", partial(select, kind="weights"), pictures.draw_weights),
     )  # fmt: skip
-    found = (make(rows, folder / f"{name}.png") for name, make in made)
-    return [path for path in found if path is not None]
+    drawn = (make(rows, found, folder / f"{name}.png")
+             for name, read, make in made if (found := read(rows)))  # fmt: skip
+    return [path for path in drawn if path is not None]
 
 
-def draw_accuracies(rows: Sequence[Row], path: Path) -> Path | None:
+def draw_accuracies(rows: Sequence[Row], order: Any, path: Path) -> Path | None:
     """Each set alone, and R of the naive sequence beside the published one."""
-    alone, order = numbers.of(rows, "isolated"), numbers.sequence(rows)
-    if not alone or order is None:
+    alone = numbers.alone(rows)
+    if not alone:
         return None
     plt = pyplot()
     both = numbers.beside_published(rows)
@@ -46,8 +54,7 @@ def draw_accuracies(rows: Sequence[Row], path: Path) -> Path | None:
         1, 3 if both else 2, figsize=(15 if both else 10.5, 4.6), layout="constrained",
         gridspec_kw={"width_ratios": [1, 1.25, 1.25][: 3 if both else 2]},
     )  # fmt: skip
-    names = list(dict.fromkeys(row["set"] for row in alone))
-    values = [numbers.averaged(numbers.of(alone, "isolated", set=n), "accuracy") for n in names]
+    names, values = list(alone), [average(mine, "accuracy") for mine in alone.values()]
     axes[0].barh(names[::-1], 100 * np.array(values[::-1]), color=COLOURS[0], height=0.7)
     axes[0].set(xlabel="test accuracy, %", xlim=(0, 100))
     axes[0].grid(axis="y", visible=False)
@@ -60,11 +67,8 @@ def draw_accuracies(rows: Sequence[Row], path: Path) -> Path | None:
     return close(plt, figure, path)
 
 
-def draw_schemes(rows: Sequence[Row], path: Path) -> Path | None:
+def draw_schemes(rows: Sequence[Row], found: list[str], path: Path) -> Path:
     """Accuracy on each task of each scheme, visit after visit, naively."""
-    found = numbers.schemes(rows)
-    if not found:
-        return None
     plt = pyplot()
     figure, axes = plt.subplots(
         len(found), 1, figsize=(10, 2.4 * len(found)), squeeze=False, sharey=True,
@@ -87,15 +91,10 @@ def draw_schemes(rows: Sequence[Row], path: Path) -> Path | None:
     return close(plt, figure, path)
 
 
-def draw_si(rows: Sequence[Row], path: Path) -> Path | None:
+def draw_si(rows: Sequence[Row], found: list[str], path: Path) -> Path:
     """Bars: mean accuracy over a scheme's tasks at the ends of rounds, by lam; dots: seeds."""
-    found = numbers.schemes(rows)
-    if not found:
-        return None
     plt = pyplot()
-    figure, both = plt.subplots(
-        2, 1, figsize=(10, 6), sharex=True, layout="constrained"
-    )  # fmt: skip
+    figure, both = plt.subplots(2, 1, figsize=(10, 6), sharex=True, layout="constrained")
     measures = (numbers.throughout, numbers.at_the_end)
     titles = ("Mean over the ends of all rounds", "After the last round")
     for ax, measure, title in zip(both, measures, titles, strict=True):
@@ -146,13 +145,9 @@ def _scatter(
     ax.plot(ends, 100 * (line.intercept + line.slope * ends), color=INK, lw=1.2)
 
 
-def draw_forgetting(rows: Sequence[Row], path: Path) -> Path | None:
+def draw_forgetting(rows: Sequence[Row], foretold: Any, path: Path) -> Path:
     """Forgetting of A after B against the correlation of their pixels."""
-    found = numbers.pairs(rows)
-    told = numbers.predictions(found) if found is not None else {}
-    if found is None or not told:
-        return None
-    plt = pyplot()
+    (found, told), plt = foretold, pyplot()
     figure, ax = plt.subplots(figsize=(7.6, 5), layout="constrained")
     verdict = told[numbers.PIXELS]
     _scatter(ax, found, numbers.PIXELS, verdict, 5)
@@ -167,13 +162,9 @@ def draw_forgetting(rows: Sequence[Row], path: Path) -> Path | None:
     return close(plt, figure, path)
 
 
-def draw_predictors(rows: Sequence[Row], path: Path) -> Path | None:
+def draw_predictors(rows: Sequence[Row], foretold: Any, path: Path) -> Path:
     """Each predictor against forgetting, and how well they tell it, side by side."""
-    found = numbers.pairs(rows)
-    told = numbers.predictions(found) if found is not None else {}
-    if found is None or not told:
-        return None
-    plt = pyplot()
+    (found, told), plt = foretold, pyplot()
     figure, axes = plt.subplots(2, 4, figsize=(14, 6.6), layout="constrained")
     for ax, (key, verdict) in zip(axes.flat, told.items(), strict=False):
         _scatter(ax, found, key, verdict, 3)
@@ -196,11 +187,8 @@ def draw_predictors(rows: Sequence[Row], path: Path) -> Path | None:
     return close(plt, figure, path)
 
 
-def draw_times(rows: Sequence[Row], path: Path) -> Path | None:
+def draw_times(rows: Sequence[Row], found: numbers.Pairs, path: Path) -> Path:
     """Steps and seconds until B is learnt after A, against the correlation of their pixels."""
-    found = numbers.pairs(rows)
-    if found is None:
-        return None
     plt = pyplot()
     figure, both = plt.subplots(1, 2, figsize=(12, 4.4), layout="constrained")
     x = found[numbers.PIXELS]

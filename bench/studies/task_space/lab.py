@@ -1,24 +1,22 @@
-"""What the parts of the study `task-space` share: settings, tasks and how they are learnt."""
+"""The lab of the study `task-space`: its settings, its tasks and how they are learnt."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ....kernels.compiling import clock
-from ....kernels.errors import CheckpointError
 from ....methods import Observer, Stream, Task, fit
 from ....methods.result import Evaluation, Result
 from ....nnlite import Network, models
 from ....nnlite.optim import Optimizer, get_optimizer
-from ... import data as data_sets
 from ... import streams
 from ...streams import manipulated
+from .. import lab
 from ..study import Work
 
 PARTS = ("correlations", "isolated", "sequence", "iterative", "pairs")
@@ -67,18 +65,15 @@ class Settings:
     ssim_images: int = 20
 
 
-class Lab:
+class Lab(lab.Lab):
     """A seed's tasks, networks and training, as the settings ask for them."""
 
     def __init__(self, work: Work) -> None:
-        self.work, self.settings = work, work.settings
         made: Settings = work.settings
-        dataset = data_sets.load(made.data, work.data_dir)
-        dataset = dataset.limited(made.train_limit, made.test_limit)
-        self.image_shape, self.classes = dataset.input_shape, dataset.num_classes
+        super().__init__(work, made.train_limit, made.test_limit)
         named = [name for scheme in made.schemes for name in scheme.split("+")]
         order = list(dict.fromkeys([*made.sets, *made.sequence, *named]))
-        stream: Stream = streams.build("manipulated", dataset, "domain", order=order)
+        stream: Stream = streams.build("manipulated", self.dataset, "domain", order=order)
         self.tasks = {task.name: _kept(task) for task in stream}
 
     @property
@@ -109,17 +104,9 @@ class Lab:
         """Two steps and a test that nobody times: what compiles and loads does so now."""
         self.learn(self.network(), [next(iter(self.tasks.values()))], 2)
 
-    def file(self, name: str) -> Path:
-        """Where a network or arrays of this seed lie."""
-        self.work.folder.mkdir(parents=True, exist_ok=True)
-        return self.work.folder / f"{name}.safetensors"
-
     def alone(self, name: str) -> Network:
         """The network that learnt `name` alone. Raises CheckpointError where there is none."""
-        path = self.file(f"alone-{name}")
-        if not path.exists():
-            raise CheckpointError(f"{path} is gone; run the part 'isolated' again, in a new --out")
-        return Network.load(path, self.work.backend)
+        return self.load("isolated", f"alone-{name}")
 
 
 def _kept(task: Task) -> Task:

@@ -10,6 +10,7 @@ import numpy as np
 from ....methods import dyads
 from ....methods.correlation import pearson
 from ....methods.interference import MEASURES
+from ..rows import average, grouped, select
 from ..study import Row
 
 PIXELS = "pixel correlation"
@@ -31,22 +32,9 @@ PUBLISHED = (
 )
 
 
-def of(rows: Sequence[Row], kind: str, **match: object) -> list[Row]:
-    """The rows of a kind whose columns are as said."""
-    return [
-        row for row in rows
-        if row["kind"] == kind and all(row[key] == value for key, value in match.items())
-    ]  # fmt: skip
-
-
 def known(values: Sequence[float | None]) -> np.ndarray:
     """(n,) float64, NaN for None."""
     return np.array([np.nan if value is None else value for value in values], np.float64)
-
-
-def averaged(rows: Sequence[Row], key: str) -> np.ndarray:
-    """The mean over rows of a number or an array; None counts as NaN."""
-    return np.mean([np.array(row[key], np.float64) for row in rows], axis=0)
 
 
 # ---- pixels --------------------------------------------------------------------------------------
@@ -62,24 +50,30 @@ class Similarity:
     def __call__(self, a: str, b: str) -> float:
         return float(self.matrix[self.sets.index(a), self.sets.index(b)])
 
-    def has(self, *names: str) -> bool:
-        """Whether all of these are among the sets."""
-        return set(names) <= set(self.sets)
+
+def similarity(rows: Sequence[Row], key: str = "matrix", *names: str) -> Similarity | None:
+    """Mean correlations over digits ("matrix"), their z-scores ("z") or SSIM ("ssim").
+
+    None where there are none, or not of all of `names`.
+    """
+    found = select(rows, kind="means")
+    if not found or not set(names) <= set(found[0]["sets"]):
+        return None
+    return Similarity(tuple(found[0]["sets"]), average(found, key))
 
 
-def similarity(rows: Sequence[Row], key: str = "matrix") -> Similarity | None:
-    """Mean correlations over digits ("matrix"), their z-scores ("z") or SSIM ("ssim")."""
-    found = of(rows, "means")
-    return Similarity(tuple(found[0]["sets"]), averaged(found, key)) if found else None
+# ---- one by one, and in sequence -----------------------------------------------------------------
 
 
-# ---- the sequence --------------------------------------------------------------------------------
+def alone(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    """The rows of each set that was learnt alone."""
+    return grouped(select(rows, kind="isolated"), "set")
 
 
 def sequence(rows: Sequence[Row]) -> tuple[tuple[str, ...], np.ndarray] | None:
     """The order of the naive sequence and its R, the mean over seeds."""
-    found = of(rows, "sequence")
-    return (tuple(found[0]["sets"]), averaged(found, "R")) if found else None
+    found = select(rows, kind="sequence")
+    return (tuple(found[0]["sets"]), average(found, "R")) if found else None
 
 
 def beside_published(rows: Sequence[Row]) -> tuple[np.ndarray, np.ndarray] | None:
@@ -122,12 +116,10 @@ class Pairs:
 
 def pairs(rows: Sequence[Row]) -> Pairs | None:
     """All pairs of the rows; None where there are none."""
-    found = of(rows, "pair")
+    found = select(rows, kind="pair")
     if not found:
         return None
-    groups: dict[tuple[str, str], list[Row]] = {}
-    for row in found:
-        groups.setdefault((row["first"], row["second"]), []).append(row)
+    groups = grouped(found, "first", "second")
     sets = tuple(dict.fromkeys(name for pair in groups for name in pair))
     keys = (*PREDICTORS, "forgetting", "steps_to", "seconds_to", "given")
     columns = {
@@ -140,10 +132,9 @@ def pairs(rows: Sequence[Row]) -> Pairs | None:
 
 def scratch(rows: Sequence[Row]) -> dict[str, float]:
     """Steps that a new network takes to each set's threshold, the mean over seeds."""
-    names = dict.fromkeys(row["second"] for row in of(rows, "scratch"))
     return {
-        name: float(known([r["steps_to"] for r in of(rows, "scratch", second=name)]).mean())
-        for name in names
+        name: float(known([row["steps_to"] for row in mine]).mean())
+        for name, mine in grouped(select(rows, kind="scratch"), "second").items()
     }
 
 
@@ -176,6 +167,13 @@ def predictions(found: Pairs, draws: int = 2000) -> dict[str, Verdict]:
     }
 
 
+def foretold(rows: Sequence[Row]) -> tuple[Pairs, dict[str, Verdict]] | None:
+    """All pairs and what tells their forgetting; None for too few."""
+    found = pairs(rows)
+    told = predictions(found) if found else {}
+    return (found, told) if found and told else None
+
+
 def by_likeness(found: Pairs) -> dict[str, np.ndarray]:
     """Which pairs are correlated, anti-correlated, and neither: masks (n,)."""
     r = found[PIXELS]
@@ -191,25 +189,24 @@ def by_likeness(found: Pairs) -> dict[str, np.ndarray]:
 
 def schemes(rows: Sequence[Row]) -> list[str]:
     """The schemes that were run, in order."""
-    return list(dict.fromkeys(row["scheme"] for row in of(rows, "visit")))
+    return list(grouped(select(rows, kind="visit"), "scheme"))
 
 
 def visits(rows: Sequence[Row], scheme: str, lam: float) -> np.ndarray:
     """Accuracies (visits, tasks) on all tasks after each visit, the mean over seeds."""
-    mine = of(rows, "visit", scheme=scheme, lam=lam)
-    count = max(row["visit"] for row in mine) + 1
-    return np.stack([averaged(of(mine, "visit", visit=v), "accuracies") for v in range(count)])
+    mine = sorted(grouped(select(rows, kind="visit", scheme=scheme, lam=lam), "visit").items())
+    return np.stack([average(seeds, "accuracies") for _, seeds in mine])
 
 
 def by_lam(
     rows: Sequence[Row], scheme: str, measure: Callable[[np.ndarray], float]
 ) -> dict[float, list[float]]:
     """A measure of each seed's visits, by lam."""
-    mine = of(rows, "visit", scheme=scheme)
-    seeds = sorted({row["seed"] for row in mine})
+    mine = select(rows, kind="visit", scheme=scheme)
+    seeds = [seed for _, seed in sorted(grouped(mine, "seed").items())]
     return {
-        lam: [measure(visits([r for r in mine if r["seed"] == s], scheme, lam)) for s in seeds]
-        for lam in sorted({row["lam"] for row in mine})
+        lam: [measure(visits(seed, scheme, lam)) for seed in seeds]
+        for lam in sorted(grouped(mine, "lam"))
     }
 
 

@@ -12,10 +12,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ....kernels.errors import CheckpointError
 from ....methods import accuracy, fip, taskspace
 from ....methods.interference import Probe
 from ....methods.tasks import Arrays
+from ..lab import left_by
 from ..study import PartRow, Row, Work, read_rows
 from .lab import Lab, Settings, Stopwatch, reached
 
@@ -60,9 +60,7 @@ class Isolated(PartRow):
 
 def _alone(work: Work) -> dict[str, Row]:
     """The rows of the part `isolated`, by set."""
-    path = work.folder / "isolated.jsonl"
-    if not path.exists():
-        raise CheckpointError(f"{path} is gone; run the part 'isolated' again, in a new --out")
+    path = left_by("isolated", work.folder / "isolated.jsonl")
     return {row["set"]: row for row in read_rows(path, Isolated)}
 
 

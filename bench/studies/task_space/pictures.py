@@ -12,6 +12,7 @@ from ....kernels.errors import MissingExtraError
 from ....methods import taskspace
 from ....nnlite.checkpoint import load_arrays
 from ...show.style import COLOURS, INK, close, pyplot
+from ..rows import first_folder, first_seed, grouped, select
 from ..study import Row
 from . import numbers
 
@@ -54,26 +55,16 @@ def _outer(axes: np.ndarray, count: int) -> None:
             ax.set_xticks([])
 
 
-def _first(rows: Sequence[Row], kind: str) -> list[Row]:
-    """The rows of a kind, of the first seed alone."""
-    found = numbers.of(rows, kind)
-    return [row for row in found if row["seed"] == min(r["seed"] for r in found)]
-
-
 def _kept(rows: Sequence[Row], path: Path, name: str) -> tuple[dict[str, np.ndarray], Any] | None:
     """Arrays that the first seed left beside its rows; None where they are gone."""
-    seed = min(row["seed"] for row in rows)
-    file = path.parent.parent / f"seed-{seed}" / f"{name}.safetensors"
+    file = first_folder(rows, path.parent) / f"{name}.safetensors"
     return load_arrays(file) if file.exists() else None
 
 
-def draw_correlations(rows: Sequence[Row], path: Path) -> Path | None:
+def draw_correlations(rows: Sequence[Row], r: numbers.Similarity, path: Path) -> Path:
     """Sets by sets: the mean over digits, its z-scores, SSIM; and each digit."""
-    r = numbers.similarity(rows)
-    if r is None:
-        return None
     plt = pyplot()
-    digits = _first(rows, "tasks")
+    digits = select(first_seed(rows), kind="tasks")
     columns = max(3, (len(digits) + 1) // 2)
     figure = plt.figure(figsize=(16, 12), layout="constrained")
     upper, lower = figure.subfigures(2, 1, height_ratios=[1.05, 1])
@@ -97,11 +88,9 @@ def draw_correlations(rows: Sequence[Row], path: Path) -> Path | None:
     return close(plt, figure, path)
 
 
-def draw_digits(rows: Sequence[Row], path: Path) -> Path | None:
+def draw_digits(rows: Sequence[Row], found: Sequence[Row], path: Path) -> Path:
     """Digits by digits, within each set."""
-    found = _first(rows, "digits")
-    if not found:
-        return None
+    found = first_seed(found)
     plt = pyplot()
     columns = min(5, len(found))
     lines = -(-len(found) // columns)
@@ -119,10 +108,10 @@ def draw_digits(rows: Sequence[Row], path: Path) -> Path | None:
     return close(plt, figure, path)
 
 
-def draw_means(rows: Sequence[Row], path: Path) -> Path | None:
+def draw_means(rows: Sequence[Row], found: Sequence[Row], path: Path) -> Path | None:
     """Mean images, sets by digits, as one picture."""
-    kept = _kept(rows, path, "means")
-    if kept is None or not numbers.of(rows, "means"):
+    kept = _kept(found, path, "means")
+    if kept is None:
         return None
     plt = pyplot()
     shape, sets = kept[1]["shape"], kept[1]["sets"]
@@ -144,10 +133,10 @@ def draw_means(rows: Sequence[Row], path: Path) -> Path | None:
     return close(plt, figure, path)
 
 
-def draw_dendrogram(rows: Sequence[Row], path: Path) -> Path | None:
+def draw_dendrogram(rows: Sequence[Row], found: Sequence[Row], path: Path) -> Path | None:
     """Ward's clustering of all mean images; a strip below says which set each is of."""
-    kept = _kept(rows, path, "means")
-    if kept is None or not numbers.of(rows, "means"):
+    kept = _kept(found, path, "means")
+    if kept is None:
         return None
     try:
         from scipy.cluster.hierarchy import dendrogram
@@ -178,10 +167,9 @@ def draw_dendrogram(rows: Sequence[Row], path: Path) -> Path | None:
     return close(plt, figure, path)
 
 
-def draw_weights(rows: Sequence[Row], path: Path) -> Path | None:
+def draw_weights(rows: Sequence[Row], weights: Sequence[Row], path: Path) -> Path | None:
     """Weights of the schemes after some rounds, naively: pixels of layer 1, units of layer 2."""
-    names = list(dict.fromkeys(row["scheme"] for row in numbers.of(rows, "weights")))
-    files = {name: _kept(rows, path, f"weights-{name}") for name in names}
+    files = {n: _kept(rows, path, f"weights-{n}") for n in grouped(weights, "scheme")}
     found = {name: kept for name, kept in files.items() if kept is not None}
     if not found:
         return None

@@ -21,6 +21,7 @@ from ....kernels.errors import SettingError, unknown_name
 from ....methods import taskspace
 from ....nnlite.checkpoint import save_arrays
 from ...show.style import require
+from ..lab import check_least
 from ..study import Part, Row, Study, Work
 from . import figures, tables
 from .lab import COUNTS, PARTS, Lab, Settings, Stopwatch
@@ -96,9 +97,7 @@ def parts(settings: Settings) -> Sequence[Part]:
         raise SettingError("parts: 'pairs' starts from the networks of 'isolated'; name both")
     if not 0 < settings.threshold <= 1:
         raise SettingError(f"threshold={settings.threshold}: above 0, at most 1")
-    for key in COUNTS:
-        if getattr(settings, key) < 1:
-            raise SettingError(f"{key}={getattr(settings, key)}: at least 1")
+    check_least(settings, dict.fromkeys(COUNTS, 1))
     for key in ("sets", "schemes", "lams"):
         given = getattr(settings, key)
         if len(given) < 1 + (key == "sets") or len(set(given)) < len(given):

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
 
 import numpy as np
 from rich.table import Table
 
-from ....nnlite.files import write_whole
 from ...runs.tables import titled
 from ...show.labels import number as digits
+from ..claims import claims_table
+from ..rows import as_csv, average, grouped, select
 from ..study import Row
 from . import numbers
 from .claims import judged
@@ -29,26 +29,10 @@ NOTES = (
 )
 
 
-def tell(rows: Sequence[Row]) -> list[Table]:
-    """Every table that the rows have numbers for."""
-    made = (_claims, _predictors, _sequence, _isolated, _schemes, _times, _weights)
-    return [table for make in made if (table := make(rows)) is not None]
-
-
-def _claims(rows: Sequence[Row]) -> Table:
-    table = titled("published claims", ("claim", "verdict", "here"), left=3)
-    for line in judged(rows):
-        table.add_row(*line)
-    return table
-
-
-def _predictors(rows: Sequence[Row]) -> Table | None:
-    found = numbers.pairs(rows)
-    told = numbers.predictions(found) if found is not None else {}
-    if found is None or not told:
-        return None
+def _predictors(rows: Sequence[Row], found: Any) -> Table:
+    pairs, told = found
     table = titled(
-        f"what tells forgetting, over {len(found)} ordered pairs",
+        f"what tells forgetting, over {len(pairs)} ordered pairs",
         ("known before B is learnt", "Pearson", "95 %", "Spearman", "R2", "within A",
          "|r| more than pixels"),
     )  # fmt: skip
@@ -64,10 +48,7 @@ def _predictors(rows: Sequence[Row]) -> Table | None:
     return table
 
 
-def _sequence(rows: Sequence[Row]) -> Table | None:
-    found = numbers.sequence(rows)
-    if found is None:
-        return None
+def _sequence(rows: Sequence[Row], found: Any) -> Table:
     (names, ours), pair = found, numbers.beside_published(rows)
     title = "naive sequence: test accuracy, %" + (" (published)" if pair is not None else "")
     table = titled(title, ("after", *names))
@@ -80,29 +61,23 @@ def _sequence(rows: Sequence[Row]) -> Table | None:
     return table
 
 
-def _isolated(rows: Sequence[Row]) -> Table | None:
-    names = list(dict.fromkeys(row["set"] for row in numbers.of(rows, "isolated")))
-    if not names:
-        return None
+def _isolated(rows: Sequence[Row], alone: dict[str, list[Row]]) -> Table:
     table = titled(
         "each set alone", ("set", "accuracy %", "steps to its threshold", "SSIM to means")
     )
     steps = numbers.scratch(rows)
-    for name in names:
-        accuracy = numbers.averaged(numbers.of(rows, "isolated", set=name), "accuracy")
-        ssim = numbers.of(rows, "ssim", set=name)
+    for name, mine in alone.items():
+        accuracy = average(mine, "accuracy")
+        ssim = select(rows, kind="ssim", set=name)
         table.add_row(
             name, f"{100 * accuracy:.1f}", f"{steps[name]:.0f}" if name in steps else "",
-            f"{numbers.averaged(ssim, 'values').mean():.2f}" if ssim else "",
+            f"{average(ssim, 'values').mean():.2f}" if ssim else "",
         )  # fmt: skip
     return table
 
 
-def _schemes(rows: Sequence[Row]) -> Table | None:
-    found = numbers.schemes(rows)
-    if not found:
-        return None
-    lams = sorted({row["lam"] for row in numbers.of(rows, "visit")})
+def _schemes(rows: Sequence[Row], found: list[str]) -> Table:
+    lams = sorted(grouped(select(rows, kind="visit"), "lam"))
     table = titled(
         "schemes: mean accuracy over tasks at the end of rounds, %; after the last in brackets",
         ("scheme", *(f"SI {digits(lam)}" if lam else "naive" for lam in lams)),
@@ -118,10 +93,7 @@ def _schemes(rows: Sequence[Row]) -> Table | None:
     return table
 
 
-def _times(rows: Sequence[Row]) -> Table | None:
-    found = numbers.pairs(rows)
-    if found is None:
-        return None
+def _times(rows: Sequence[Row], found: numbers.Pairs) -> Table:
     table = titled(
         "time to threshold on B, by how A and B correlate",
         ("pairs", "number", "steps, median", "most", "ms, median", "most", "never reached"),
@@ -137,36 +109,37 @@ def _times(rows: Sequence[Row]) -> Table | None:
     return table
 
 
-def _weights(rows: Sequence[Row]) -> Table | None:
-    found = numbers.of(rows, "weights")
-    if not found:
-        return None
+def _weights(rows: Sequence[Row], found: list[Row]) -> Table:
     layers = len(found[0]["correlation"])
     table = titled(
         "weights after rounds, beside those of the first round that was kept",
         ("scheme", "round", "norm", "distance", *(f"r, layer {i + 1}" for i in range(layers))),
     )  # fmt: skip
-    for scheme, number in dict.fromkeys((row["scheme"], row["round"]) for row in found):
-        mine = numbers.of(found, "weights", scheme=scheme, round=number)
+    for (scheme, number), mine in grouped(found, "scheme", "round").items():
         table.add_row(
-            scheme, str(number), f"{numbers.averaged(mine, 'norm'):.1f}",
-            f"{numbers.averaged(mine, 'moved'):.1f}",
-            *(f"{r:.3f}" for r in numbers.averaged(mine, "correlation")),
+            scheme, str(number), f"{average(mine, 'norm'):.1f}", f"{average(mine, 'moved'):.1f}",
+            *(f"{r:.3f}" for r in average(mine, "correlation")),
         )  # fmt: skip
     return table
 
 
-def write_csv(rows: Sequence[Row], path: Path) -> Path:
+_TABLES: tuple[tuple[Callable[..., Any], Callable[..., Table]], ...] = (
+    (numbers.foretold, _predictors), (numbers.sequence, _sequence), (numbers.alone, _isolated),
+    (numbers.schemes, _schemes), (numbers.pairs, _times),
+    (partial(select, kind="weights"), _weights),
+)  # fmt: skip
+
+
+def tell(rows: Sequence[Row]) -> list[Table]:
+    """The claims, and every table that the rows have numbers for."""
+    claims = claims_table(judged(rows), ("claim", "verdict", "here"))
+    return [claims, *(make(rows, found) for read, make in _TABLES if (found := read(rows)))]
+
+
+def pairs_csv(rows: Sequence[Row]) -> str:
     """Every ordered pair as a line."""
-    names = (
+    heads = (
         "seed", "first", "second", "before", "after", "forgetting", "learnt", "steps_to",
         "seconds_to", *numbers.PREDICTORS, "weights moved",
     )  # fmt: skip
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(names)
-    for row in numbers.of(rows, "pair"):
-        values = ("" if row[name] is None else row[name] for name in names)
-        writer.writerow([f"{v:.6g}" if isinstance(v, float) else v for v in values])
-    write_whole(path, text.getvalue())
-    return path
+    return as_csv(heads, select(rows, kind="pair"))

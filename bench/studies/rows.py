@@ -1,0 +1,77 @@
+"""Rows of a study, picked, averaged and written as CSV, the same way in all of them.
+
+Every row says its `part` and `seed`. What it is of stands under "ask" (convergent, fip_ensemble),
+"kind" (fip_geometry, task_space) or "method" (fip_sparsify); the rest is numbers. `select` picks by
+any of these.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .study import Row
+
+
+def select(rows: Iterable[Row], **wanted: object) -> list[Row]:
+    """The rows with these values."""
+    return [row for row in rows if all(row.get(key) == value for key, value in wanted.items())]
+
+
+def grouped(rows: Iterable[Row], *keys: str) -> dict[Any, list[Row]]:
+    """Rows by their value of a key, or by their values of several; in order of the first of each.
+
+    Rows without such a key are left out.
+    """
+    found: dict[Any, list[Row]] = {}
+    for row in rows:
+        if all(key in row for key in keys):
+            value = tuple(row[key] for key in keys)
+            found.setdefault(value if len(keys) > 1 else value[0], []).append(row)
+    return found
+
+
+def average(rows: Iterable[Row], value: str | Callable[[Row], Any]) -> Any:
+    """The mean over rows (seeds, pairs) of a number or array, None inside it NaN; NaN for no rows.
+
+    Rows whose value is None are left out.
+    """
+    read = value if callable(value) else lambda row: row[value]
+    found = [np.array(x, np.float64) for x in map(read, rows) if x is not None]
+    return np.mean(found, axis=0) if found else math.nan
+
+
+def first_seed(rows: Sequence[Row]) -> list[Row]:
+    """The rows of the lowest seed."""
+    return select(rows, seed=min(row["seed"] for row in rows))
+
+
+def first_folder(rows: Sequence[Row], figures: Path) -> Path:
+    """Where the parts of the lowest seed left their files, beside the folder of figures."""
+    return figures.parent / f"seed-{min(row['seed'] for row in rows)}"
+
+
+def with_error(mean: float, error: float) -> str:
+    """ "96.1 ± 0.2", or without the error where that is NaN."""
+    return f"{mean:.1f}" + ("" if math.isnan(error) else f" ± {error:.1f}")
+
+
+def as_csv(heads: Sequence[str], rows: Iterable[Row], form: str = ".6g") -> str:
+    """The columns `heads` of rows, a line each, ended by \\n; empty where there is no number."""
+
+    def cell(value: Any) -> Any:
+        if not isinstance(value, float):
+            return value
+        return "" if math.isnan(value) else format(value, form)
+
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(heads)
+    writer.writerows([cell(row.get(head)) for head in heads] for row in rows)
+    return text.getvalue()
