@@ -16,7 +16,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..kernels import Backend, get_backend
-from ..kernels.codes import IDENTITY
 from ..kernels.errors import NonFiniteError, ShapeError
 from .correlation import CONSTANT
 
@@ -59,7 +58,7 @@ class Moments:
             raise NonFiniteError(f"moments of rows {rows.shape}: they hold NaN or infinity")
         columns = ops.device.put((x - mean).T)
         comoment = ops.device.empty((len(columns), len(columns)), np.float64)
-        ops.dense_forward(columns, columns, None, IDENTITY, 0.0, comoment)
+        ops.matmul_nt(columns, columns, comoment)
         return cls(len(rows), here, ops.device.get(comoment))
 
     def merge(self, other: Moments) -> Moments:

@@ -11,7 +11,6 @@ import math
 
 import numpy as np
 
-from ..kernels.codes import IDENTITY
 from ..nnlite import Network
 
 
@@ -59,14 +58,14 @@ def scaled(net: Network, v: np.ndarray) -> tuple[np.ndarray, int]:
 def inner_products(net: Network, a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """a b' (U, V) of rows a (U, P) and b (V, P), in float64 on the host.
 
-    In the network's dtype, by the kernel of a dense layer: a sum in an order that does not depend
+    In the network's dtype, by a kernel: a sum in an order that does not depend
     on the number of threads (the backend "reference" leaves it to NumPy).
     """
     left = exponents(net, a)
     right = left if b is a else exponents(net, b)
     a, b = times_power(a, -left), times_power(b, -right)
     products = net.device.empty((len(a), len(b)), net.dtype)
-    net.ops.dense_forward(a, b, None, IDENTITY, 0.0, products)
+    net.ops.matmul_nt(a, b, products)
     return np.ldexp(net.device.get(products).astype(np.float64), left[:, None] + right)
 
 

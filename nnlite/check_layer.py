@@ -118,7 +118,8 @@ class _Trial:
         net.initialise(net.seed)
 
     def _check_modes(self) -> None:
-        shape = self.layer.output_shape(self._input_shape())
+        *_, given = list(self.net.chain._shaped(self.net.input_shape))[self.index]
+        shape = self.layer.output_shape(given)
         found = list(self.net.activations(self.x))[self.index].shape[1:]
         self._same("output_shape is that of forward's", np.array(found), np.array(shape), 0)
         y = self._forward(self.x)
@@ -198,13 +199,6 @@ class _Trial:
                 self._fail(f"{verb} is None for directions None", "it is an array")
 
     # ---- inside ------------------------------------------------------------------------------
-
-    def _input_shape(self) -> Shape:
-        """That of one sample as the layer is given it."""
-        shape = self.net.input_shape
-        for layer in self.net.layers[: self.index]:
-            shape = layer.output_shape(shape)
-        return shape
 
     def _trace(self) -> Saved:
         self.net.draws = 0  # each pass in mode "train" drops the same units

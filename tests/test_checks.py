@@ -376,11 +376,3 @@ def test_a_layout_looks_at_its_vector():
     net = Network([Linear(K)], (INPUTS,), "reference")
     with pytest.raises(errors.ShapeError, match="this layout's"):
         net.layout.view(np.zeros(net.num_parameters + 1), "0.bias")
-
-
-def test_stacked_directions_are_pushed_where_the_network_lies(net, x, rng):
-    v, get = rng.normal(size=(3, net.num_parameters)), net.device.get
-    saved = net.trace(x)
-    alone = [get(net.push(saved, one)) for one in v]
-    np.testing.assert_allclose(get(net.push_many(saved, v)), alone, atol=1e-12)
-    assert get(net.second(saved, v[0])).shape == (N, K)

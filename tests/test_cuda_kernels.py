@@ -197,7 +197,7 @@ def test_addresses_need_not_allow_16_bytes(either, name):
 
 # ---- matrix products ----------------------------------------------------------------------------
 
-DENSE = [name for name in NAMES if name.startswith(("dense", "superposed"))]
+DENSE = [name for name in NAMES if name.startswith(("dense", "superposed", "matmul"))]
 PRODUCTS = [name for name in DENSE if KERNELS[name].product]
 
 
@@ -372,6 +372,9 @@ def test_a_sum_may_overwrite_what_it_adds(either, rng):
         arrays = [either.device.put(x), either.device.put(r)]
         either.residual_forward(*arrays, codes.RELU, 0.0, arrays[place])
         assert np.array_equal(arrays[place].get(), np.maximum(x + r, 0))
+        arrays = [either.device.put(x), either.device.put(r)]
+        either.add(*arrays, arrays[place])
+        assert np.array_equal(arrays[place].get(), x + r)
         arrays = [either.device.put(x), either.device.put(r)]
         y = either.device.put(np.ones((5, 7)))
         either.residual_tangent(y, *arrays, codes.RELU, 0.0, arrays[place])

@@ -26,6 +26,8 @@ from weightspace.nnlite import (
     MaxPool2d,
     Network,
     Residual,
+    Sequential,
+    check_layer,
 )
 from weightspace.nnlite.optim import Adam
 
@@ -86,6 +88,12 @@ def test_every_verb_agrees_with_the_reference(kind):
     close(get(ours.forward(x)), theirs.forward(x))
     close(get(ours.sample_grads(x, y)), theirs.sample_grads(x, y))
     close(get(ours.input_grad(x, y)), theirs.input_grad(x, y))
+
+
+def test_layers_keep_every_identity():
+    shortcut = Residual((Conv2d(3, 3, padding=1), BatchNorm2d()), (Conv2d(3, 1),))
+    check_layer(Linear(5, "tanh"), (6,), backend="cuda-host")
+    check_layer(Sequential((shortcut, MaxPool2d(2))), (4, 4, 2), backend="cuda-host")
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -54,6 +54,26 @@ def test_dense_backward_takes_stacked_cotangents(ops, rng):
     assert relative_error(dx.reshape(3, 6, 5), expected @ w) <= tolerance(np.float64, 5)
 
 
+@pytest.mark.parametrize("rows", [1, 70])
+def test_products_and_sums_are_those_of_the_layers_bit_for_bit(ops, rng, rows):
+    """Where a layer wants no more than a product or a sum, the numbers are those it had before."""
+    x, w, dy = (rng.normal(size=shape).astype("f") for shape in ((rows, 90), (66, 90), (rows, 66)))
+    y, dz, dw, dx = np.empty_like(dy), np.empty_like(dy), np.empty_like(w), np.empty_like(x)
+    found = [np.full_like(array, np.nan) for array in (dy, w, x, x)]
+    ops.dense_forward(x, w, None, codes.IDENTITY, 0.0, y)
+    ops.dense_backward(x, w, y, dy, codes.IDENTITY, 0.0, 0.0, dz, dw, None, dx)
+    for kernel, a, b, out, expected in zip(
+        (ops.matmul_nt, ops.matmul_tn, ops.matmul_nn, ops.add),
+        (x, dy, dy, x),
+        (w, x, w, dx),
+        found,
+        (y, dw, dx, x + dx),
+        strict=True,
+    ):
+        kernel(a, b, out)
+        np.testing.assert_array_equal(out, expected)
+
+
 def test_rows_may_be_strided(ops, rng):
     """Column slices of wider arrays: rows apart, last axis contiguous."""
     wide_x, wide_w = rng.normal(size=(70, 90)), rng.normal(size=(66, 100))
@@ -66,10 +86,12 @@ def test_rows_may_be_strided(ops, rng):
 def test_a_strided_last_axis_is_refused(rng):
     pytest.importorskip("numba", reason="the cpu backend needs numba")
     x = rng.normal(size=(4, 10))[:, ::2]
+    cpu, y = get_backend("cpu"), np.empty((4, 3))
     with pytest.raises(ValueError, match="last axis"):
-        get_backend("cpu").dense_forward(
-            x, rng.normal(size=(3, 5)), None, codes.RELU, 0.0, np.empty((4, 3))
-        )
+        cpu.dense_forward(x, rng.normal(size=(3, 5)), None, codes.RELU, 0.0, y)
+    for product, a, b in ((cpu.matmul_nn, x, np.ones((5, 3))), (cpu.matmul_tn, np.ones((5, 4)), y)):
+        with pytest.raises(ValueError, match="last axis"):
+            product(a, b, np.empty((6, 4)).T)
 
 
 def test_nan_is_not_hidden(ops):

@@ -8,86 +8,64 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from weightspace import nnlite as nn
 from weightspace.kernels.errors import LayerError, SettingError, ShapeError, UnknownNameError
-from weightspace.nnlite import (
-    Activation,
-    AdaptiveAvgPool2d,
-    AvgPool2d,
-    BatchNorm2d,
-    ComplexConv2d,
-    ComplexFlatten,
-    ComplexLinear,
-    Context,
-    ContextConv2d,
-    ContextLinear,
-    Conv2d,
-    Dropout,
-    Flatten,
-    GlobalAvgPool,
-    Layer,
-    Linear,
-    MaxPool2d,
-    Residual,
-    Rotation,
-    Sequential,
-    check_layer,
-)
 from weightspace.nnlite.layers import LAYERS
 
 PAGE = Path(__file__).parents[1] / "docs" / "new-layer.md"
 IMAGE = (9, 8, 3)
 BLOCK = (
-    Conv2d(6, 3, 2, 1, bias=False),
-    BatchNorm2d(activation="relu"),
-    Conv2d(6, 3, 1, 1, bias=False),
-    BatchNorm2d(),
+    nn.Conv2d(6, 3, 2, 1, bias=False),
+    nn.BatchNorm2d(activation="relu"),
+    nn.Conv2d(6, 3, 1, 1, bias=False),
+    nn.BatchNorm2d(),
 )
-CASES: list[tuple[Layer, tuple[int, ...]]] = [
-    (Linear(9, "relu"), (13,)),
-    (Linear(9, "leaky_relu", 0.1), (13,)),
-    (Linear(1, "tanh"), (13,)),
-    (Linear(6, "sigmoid", bias=False), (13,)),
-    (Activation("tanh"), (13,)),
-    (Activation("sigmoid"), IMAGE),
-    (Flatten(), IMAGE),
-    (Dropout(0.5), (13,)),
-    (ContextLinear(9, "tanh"), (13,)),
-    (ContextLinear(5, bias=False), (13,)),
-    (Context(), IMAGE),
-    (Rotation(), (13,)),
-    (ComplexLinear(6, "tanh"), (2, 5)),
-    (ComplexLinear(5, "relu"), (7,)),
-    (ComplexLinear(5, real=True), (2, 6)),
-    (Conv2d(9, 3, 1, 1, "relu"), IMAGE),  # wide enough for Winograd
-    (Conv2d(8, 3, 1, 1, "tanh"), (9, 8, 9)),
-    (Conv2d(4, (2, 3), (2, 1), (0, 1), "leaky_relu", 0.1, bias=False), (9, 8, 8)),
-    (ContextConv2d(5, 3, 1, 1, "relu"), IMAGE),
-    (ContextConv2d(4, 3, 2, bias=False), IMAGE),
-    (ComplexConv2d(4, 3, 1, 1, "relu", real_input=True), IMAGE),
-    (ComplexConv2d(3, (2, 3), 2, (1, 0), "tanh"), (9, 8, 4)),
-    (ComplexFlatten(), (4, 3, 6)),
-    (ComplexFlatten(), (6,)),
-    (MaxPool2d(2), IMAGE),
-    (MaxPool2d(3, 2, 1), IMAGE),
-    (AvgPool2d(2, 1), IMAGE),
-    (AdaptiveAvgPool2d(3, 2), IMAGE),
-    (GlobalAvgPool(), IMAGE),
-    (BatchNorm2d(activation="tanh"), IMAGE),
-    (BatchNorm2d(affine=False, activation="relu"), IMAGE),
-    (BatchNorm2d(statistics="batch"), IMAGE),
-    (BatchNorm2d(), (6,)),
-    (Residual(BLOCK, (Conv2d(6, 1, 2, bias=False), BatchNorm2d())), IMAGE),
-    (Residual((Conv2d(3, 3, 1, 1), Dropout(0.4)), activation="leaky_relu"), IMAGE),
-    (Residual((Linear(5, "tanh"), Context()), (Linear(5),), "sigmoid"), (13,)),
-    (Sequential((Activation("tanh"), MaxPool2d(2))), IMAGE),
-    (Sequential((Linear(6), BatchNorm2d(activation="tanh"), Dropout(0.5), Linear(3))), (13,)),
-    (Sequential((Conv2d(5, 1), Residual((Conv2d(5, 3, 1, 1),)), GlobalAvgPool())), IMAGE),
+CASES: list[tuple[nn.Layer, tuple[int, ...]]] = [
+    (nn.Linear(9, "relu"), (13,)),
+    (nn.Linear(9, "leaky_relu", 0.1), (13,)),
+    (nn.Linear(1, "tanh"), (13,)),
+    (nn.Linear(6, "sigmoid", bias=False), (13,)),
+    (nn.Activation("tanh"), (13,)),
+    (nn.Activation("sigmoid"), IMAGE),
+    (nn.Flatten(), IMAGE),
+    (nn.Dropout(0.5), (13,)),
+    (nn.ContextLinear(9, "tanh"), (13,)),
+    (nn.ContextLinear(5, bias=False), (13,)),
+    (nn.Context(), IMAGE),
+    (nn.Rotation(), (13,)),
+    (nn.ComplexLinear(6, "tanh"), (2, 5)),
+    (nn.ComplexLinear(5, "relu"), (7,)),
+    (nn.ComplexLinear(5, real=True), (2, 6)),
+    (nn.Conv2d(9, 3, 1, 1, "relu"), IMAGE),  # wide enough for Winograd
+    (nn.Conv2d(8, 3, 1, 1, "tanh"), (9, 8, 9)),
+    (nn.Conv2d(4, (2, 3), (2, 1), (0, 1), "leaky_relu", 0.1, bias=False), (9, 8, 8)),
+    (nn.ContextConv2d(5, 3, 1, 1, "relu"), IMAGE),
+    (nn.ContextConv2d(4, 3, 2, bias=False), IMAGE),
+    (nn.ComplexConv2d(4, 3, 1, 1, "relu", real_input=True), IMAGE),
+    (nn.ComplexConv2d(3, (2, 3), 2, (1, 0), "tanh"), (9, 8, 4)),
+    (nn.ComplexFlatten(), (4, 3, 6)),
+    (nn.ComplexFlatten(), (6,)),
+    (nn.MaxPool2d(2), IMAGE),
+    (nn.MaxPool2d(3, 2, 1), IMAGE),
+    (nn.AvgPool2d(2, 1), IMAGE),
+    (nn.AdaptiveAvgPool2d(3, 2), IMAGE),
+    (nn.GlobalAvgPool(), IMAGE),
+    (nn.BatchNorm2d(activation="tanh"), IMAGE),
+    (nn.BatchNorm2d(affine=False, activation="relu"), IMAGE),
+    (nn.BatchNorm2d(statistics="batch"), IMAGE),
+    (nn.BatchNorm2d(), (6,)),
+    (nn.Residual(BLOCK, (nn.Conv2d(6, 1, 2, bias=False), nn.BatchNorm2d())), IMAGE),
+    (nn.Residual((nn.Conv2d(3, 3, 1, 1), nn.Dropout(0.4)), activation="leaky_relu"), IMAGE),
+    (nn.Residual((nn.Linear(5, "tanh"), nn.Context()), (nn.Linear(5),), "sigmoid"), (13,)),
+    (nn.Sequential((nn.Activation("tanh"), nn.MaxPool2d(2))), IMAGE),
+    (nn.Sequential((nn.Linear(6), nn.BatchNorm2d(), nn.Dropout(0.5), nn.Linear(3))), (13,)),
+    (nn.Sequential((nn.Conv2d(3), nn.Residual((nn.Conv2d(3, 3, 1, 1),)))), IMAGE),
 ]
 
 
 @pytest.mark.parametrize(("layer", "shape"), CASES, ids=lambda of: f"{of}".replace(" ", "")[:60])
 def test_a_layer_keeps_every_identity(layer, shape, backend):
-    check_layer(layer, shape, backend=backend)
+    nn.check_layer(layer, shape, backend=backend)
 
 
 def test_every_layer_is_among_them():
@@ -113,7 +91,7 @@ def test_the_page_runs_and_trains_its_layer():
     assert names["losses"][-1] < 0.8 * names["losses"][0]
 
 
-def wrong(**verbs) -> Layer:
+def wrong(**verbs) -> nn.Layer:
     """A Scale that has these verbs in the place of its own."""
     return dataclass(frozen=True)(type("Wrong", (Scale,), verbs))()
 
@@ -216,7 +194,7 @@ WRONG = {
 @pytest.mark.parametrize("identity", WRONG)
 def test_a_wrong_layer_is_caught_and_told_why(identity):
     with pytest.raises(LayerError, match=re.escape(identity)) as caught:
-        check_layer(wrong(**WRONG[identity]), (6,))
+        nn.check_layer(wrong(**WRONG[identity]), (6,))
     where = "between others" if identity == "second is" else "alone"
     assert f"Wrong(), {where} in mode 'eval' on reference" in str(caught.value)
 
@@ -224,7 +202,7 @@ def test_a_wrong_layer_is_caught_and_told_why(identity):
 def test_each_mode_is_proved():
     doubled = {"forward": forward(lambda k, y: y * 2 if k.run.mode == "train" else y)}
     with pytest.raises(LayerError, match=r"in mode 'train' .*tangent is the central"):
-        check_layer(wrong(moded=lambda self: True, **doubled), (6,))
+        nn.check_layer(wrong(moded=lambda self: True, **doubled), (6,))
 
 
 def test_a_slip_shows_where_it_is():
@@ -233,18 +211,18 @@ def test_a_slip_shows_where_it_is():
 
     layer = wrong(sample_grads=writes("sample_grads", slip))
     with pytest.raises(LayerError, match=r"off by .*e-0\d .*most at \(\d, 4\), in 0\.scale: "):
-        check_layer(layer, (6,))
+        nn.check_layer(layer, (6,))
 
 
 def test_wrong_arguments_are_named():
     for given, error, message in (
-        ((Linear, (3,)), SettingError, "an object of it"),
-        ((Linear(3), 3), ShapeError, "input_shape"),
-        ((Linear(3), (4, 4, 1)), ShapeError, "Flatten"),
+        ((nn.Linear, (3,)), SettingError, "an object of it"),
+        ((nn.Linear(3), 3), ShapeError, "input_shape"),
+        ((nn.Linear(3), (4, 4, 1)), ShapeError, "Flatten"),
     ):
         with pytest.raises(error, match=message):
-            check_layer(*given)
+            nn.check_layer(*given)
     with pytest.raises(SettingError, match="samples"):
-        check_layer(Linear(3), (3,), samples=1)
+        nn.check_layer(nn.Linear(3), (3,), samples=1)
     with pytest.raises(UnknownNameError, match="reference"):
-        check_layer(Linear(3), (3,), backend="referrence")
+        nn.check_layer(nn.Linear(3), (3,), backend="referrence")

@@ -87,23 +87,6 @@ def test_any_memory_order_gives_the_same_answer(backend, batch):
     assert np.array_equal(net.loss_and_grad(spread, y)[1], net.loss_and_grad(x, y, mode="eval")[1])
 
 
-def test_backends_agree(rng):
-    pytest.importorskip("numba", reason="compares the cpu backend, which needs numba")
-    nets = [models.mlp((20, 30, 10), backend=b, dtype="float64") for b in ("reference", "cpu")]
-    x, y = rng.normal(size=(33, 20)), rng.integers(0, 10, 33)
-    v = rng.normal(size=nets[0].num_parameters)
-    for ask in (
-        lambda net: net.forward(x),
-        lambda net: net.loss_and_grad(x, y, mode="eval")[1],
-        lambda net: net.jvp(x, v),
-        lambda net: net.vjp(x, x[:, :10]),
-        lambda net: net.sample_grads(x, y),
-        lambda net: net.input_grad(x, y),
-    ):
-        ours, expected = ask(nets[1]), ask(nets[0])
-        assert relative_error(ours, expected) <= 1e-10
-
-
 def test_saved_of_an_older_pass_is_refused(backend, batch):
     net = Network([Linear(K)], (INPUTS,), backend, "float64")
     x, _ = batch

@@ -280,8 +280,8 @@ def test_a_stopped_run_goes_on_to_the_same_bits(blob_tasks, tmp_path):
 
 def test_learned_contexts_move_and_come_back(blob_tasks):
     method = Superposition("binary", learned=True)
-    fit(network(), blob_tasks, method, epochs=2, batch_size=32)
-    net = method.network
+    net = fit(network(), blob_tasks, method, epochs=2, batch_size=32).network
+    assert net is method.network and net.num_parameters > network().num_parameters
     method.select(net, 0, None)
     context = net.layout.view(net.theta, "0.context").copy()
     assert np.abs(np.abs(context) - 1).max() > 1e-4  # trained away from the signs

@@ -13,7 +13,7 @@ from .correlate import Correlation, correlate, correlation_room
 from .fused import fma
 from .microkernel import ABSOLUTE, ADD, SQUARE
 from .panels import panel_count, panel_width
-from .products import Window, each_sample, products_room, sum_samples, unpack
+from .products import each_sample, products_room, sum_samples, unpack
 from .simd import size_of
 from .tiles import BLOCK, ROWS, parallel, pieces, serial
 from .winograd import winograd, winograd_room
@@ -38,8 +38,9 @@ def forward_of(x, w, stride, padding):
     h = (x[1] + 2 * padding[0] - w[1]) // stride[0] + 1
     across = (x[2] + 2 * padding[1] - w[2]) // stride[1] + 1
     return Correlation(
-        x[0], x[1], x[2], x[3], -padding[0], -padding[1], stride[0], stride[1], w[1], w[2],
-        h, across, w[0], h, across, 0, 0, 1, 1,
+        n=x[0], height=x[1], width=x[2], depth=x[3], top=-padding[0], left=-padding[1],
+        down=stride[0], across=stride[1], r=w[1], s=w[2], rows=h, columns=across, filters=w[0],
+        out_height=h, out_width=across, out_top=0, out_left=0, out_down=1, out_across=1,
     )  # fmt: skip
 
 
@@ -64,18 +65,10 @@ def _input_grad_of(x, w, stride, padding, a, b):
     r, rows, out_top, top = _phase(x[1], w[1], stride[0], padding[0], a)
     s, columns, out_left, left = _phase(x[2], w[2], stride[1], padding[1], b)
     return Correlation(
-        x[0], h, across, w[0], top, left, 1, 1, r, s, rows, columns, x[3],
-        x[1], x[2], out_top, out_left, stride[0], stride[1],
-    )  # fmt: skip
-
-
-@serial
-def _window_of(x, w, stride, padding):
-    h = (x[1] + 2 * padding[0] - w[1]) // stride[0] + 1
-    across = (x[2] + 2 * padding[1] - w[2]) // stride[1] + 1
-    return Window(
-        x[0], x[1], x[2], x[3], w[0], w[1], w[2], h, across, stride[0], stride[1],
-        -padding[0], -padding[1],
+        n=x[0], height=h, width=across, depth=w[0], top=top, left=left,
+        down=1, across=1, r=r, s=s, rows=rows, columns=columns, filters=x[3],
+        out_height=x[1], out_width=x[2], out_top=out_top, out_left=out_left,
+        out_down=stride[0], out_across=stride[1],
     )  # fmt: skip
 
 
@@ -104,7 +97,7 @@ def conv2d_workspace(kernel, x_shape, w_shape, stride, padding):
         elif kernel == "conv2d_signal":
             rooms = [(x_shape[0] * w_shape[1] * w_shape[2] * w_shape[3], 0)]
         else:
-            rooms = [products_room(one, _window_of(x_shape, w_shape, stride, padding))]
+            rooms = [products_room(one, forward)]
         most = max(most, *(shared + threads * each for shared, each in rooms))
     return most
 
@@ -242,9 +235,8 @@ def _weight_grad(x, dz, stride, padding, beta, work, dw, db):
         first, slot = winograd_weight_room(one, g)
         packed = winograd_weight(one, g, x.ctypes.data, dz.ctypes.data, first, slot,
                                  work.ctypes.data)  # fmt: skip
-        window = _window_of(x.shape, dw.shape, stride, padding)
         flat = dw.reshape(g.filters, 9 * g.depth)
-        _unpack(one, window, work[(packed - work.ctypes.data) // size_of(one) :], beta, flat)
+        _unpack(one, g, work[(packed - work.ctypes.data) // size_of(one) :], beta, flat)
         if db is not None:
             _add_columns(dz.reshape(-1, g.filters), beta, db)
     else:
@@ -278,8 +270,8 @@ def _add_columns(dz, beta, db):
 
 @serial
 def _weight_sums(x, dz, stacked, stride, padding, way, beta, work, dw, db):
-    g = _window_of(x.shape, dw.shape, stride, padding)
-    flat = dw.reshape(g.filters, g.r * g.s * g.channels)
+    g = forward_of(x.shape, dw.shape, stride, padding)
+    flat = dw.reshape(g.filters, g.r * g.s * g.depth)
     sum_samples(dw.dtype.type(1), g, x.ctypes.data, dz.ctypes.data, stacked, way, beta, flat, db,
                 work)  # fmt: skip
 
@@ -311,7 +303,7 @@ def _pull_rows(y, tb, act, slope, ty):
 
 def conv2d_sample_grads(x, dz, stride, padding, work, dw, db):
     _check("conv2d_sample_grads", work, x.shape, dw.shape[1:], stride, padding, x, dz)
-    g = _window_of(x.shape, dw.shape[1:], stride, padding)
+    g = forward_of(x.shape, dw.shape[1:], stride, padding)
     flat = dw.reshape(len(dw), dw.shape[1], -1)  # a view: samples may lie apart, as in (N, P)
     _sample_grads(g, x, dz, work, flat, db)
 

@@ -9,12 +9,20 @@ from __future__ import annotations
 
 from numba import prange
 
+from ..codes import IDENTITY
 from .activations import apply, pull
 from .blas import product_nn, product_nt, product_tn, require_rows
 from .context import context_multiply
 from .fused import fma
 from .tiles import BLOCK, ROWS, forward_tile, parallel, pieces, serial, square_tile
 from .vector import combine_rows, dot_rows
+
+
+@serial
+def _require_rows(a, b, c):
+    require_rows(a)
+    require_rows(b)
+    require_rows(c)
 
 
 @serial
@@ -50,9 +58,7 @@ def _times_transpose(x, w, tile, beta):
 
 @parallel
 def dense_forward(x, w, b, act, slope, y):
-    require_rows(x)
-    require_rows(w)
-    require_rows(y)
+    _require_rows(x, w, y)
     rows, columns = y.shape
     height, width = forward_tile(rows, columns, x.shape[1])
     across = pieces(columns, width)
@@ -122,17 +128,25 @@ def _tile_count(out, depth):
 
 
 @parallel
+def _parameters(x, dz, beta, dw, db):
+    for t in prange(_tile_count(dw, dz.shape[0])):
+        _parameter_tile(t, x, dz, beta, dw, db)
+
+
+@parallel
+def _inputs(dz, w, c, dx):
+    for t in prange(_tile_count(dx, dz.shape[1])):
+        _input_tile(t, dz, w, c, dx)
+
+
+@serial
 def _backward(x, c, w, y, dy, act, slope, beta, dz, dw, db, dx):
-    require_rows(x)
-    require_rows(w)
-    require_rows(dz)
+    _require_rows(x, w, dz)
     _pull_rows(act, slope, y, dy, dz)
     if dw is not None:
-        for t in prange(_tile_count(dw, dz.shape[0])):
-            _parameter_tile(t, x, dz, beta, dw, db)
+        _parameters(x, dz, beta, dw, db)
     if dx is not None:
-        for t in prange(_tile_count(dx, dz.shape[1])):
-            _input_tile(t, dz, w, c, dx)
+        _inputs(dz, w, c, dx)
 
 
 @serial
@@ -145,11 +159,25 @@ def superposed_backward(z, c, w, y, dy, act, slope, beta, dz, dw, db, dx):
     _backward(z, c, w, y, dy, act, slope, beta, dz, dw, db, dx)
 
 
+@serial
+def matmul_nn(a, b, y):
+    _require_rows(a, b, y)
+    _inputs(a, b, None, y)
+
+
+def matmul_nt(a, b, y):
+    dense_forward(a, b, None, IDENTITY, 0.0, y)
+
+
+@serial
+def matmul_tn(a, b, y):
+    _require_rows(a, b, y)
+    _parameters(b, a, 0.0, y, None)
+
+
 @parallel
 def dense_tangent(x, w, y, tx, tw, tb, act, slope, ty):
-    require_rows(x)
-    require_rows(w)
-    require_rows(ty)
+    _require_rows(x, w, ty)
     rows, columns = y.shape
     height, width = forward_tile(rows, columns, x.shape[1])
     across = pieces(columns, width)
@@ -206,12 +234,11 @@ def _powers(a, power, out):
                 _add_powers(a[v, n], power, v == 0, out[n])
 
 
-@parallel
+@serial
 def dense_accumulate(x, dz, power, xp, dp, dw, db):
     _powers(x.reshape((1, x.shape[0], x.shape[1])), power, xp)
     _powers(dz, power, dp)
-    for t in prange(_tile_count(dw, dp.shape[0])):
-        _parameter_tile(t, xp, dp, 1, dw, db)
+    _parameters(xp, dp, 1.0, dw, db)
 
 
 @parallel

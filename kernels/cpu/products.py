@@ -4,11 +4,11 @@ The rows of a tile are entries (r, s, c) of the kernel, its columns filters, and
 its registers are the positions of one sample. So a per-sample gradient exists for one tile at a
 time and never in memory: its square, or absolute value, is what is added up. Samples are cut into
 groups by size alone; each group's sums lie in scratch of their own and are added up in order.
+
+`g` is the `Correlation` of the forward pass.
 """
 
 from __future__ import annotations
-
-from typing import NamedTuple
 
 from numba import carray, prange
 
@@ -30,24 +30,6 @@ from .tiles import parallel, pieces, serial
 SUMS = 1 << 21  # elements that the sums of all groups may take together
 
 
-class Window(NamedTuple):
-    """Whole numbers of a convolution's x (n, height, width, channels), kernel and outputs."""
-
-    n: int
-    height: int
-    width: int
-    channels: int
-    filters: int
-    r: int
-    s: int
-    h: int
-    w: int
-    down: int
-    across: int
-    top: int
-    left: int
-
-
 @serial
 def _columns(one, g):
     return panel_count(one, g.filters) * panel_width(one)
@@ -56,7 +38,7 @@ def _columns(one, g):
 @serial
 def _rows(g):
     """Rows of a panel of sums: the kernel's entries."""
-    return row_room(g.r * g.s * g.channels)
+    return row_room(g.r * g.s * g.depth)
 
 
 @serial
@@ -75,8 +57,8 @@ def sample_groups(one, g):
 @serial
 def products_room(one, g):
     """(elements of the sums of all groups, elements of one thread's scratch)."""
-    seen = ((g.h - 1) * g.down + g.r) * ((g.w - 1) * g.across + g.s) * g.channels
-    wider = g.h * g.w * _columns(one, g)
+    seen = ((g.rows - 1) * g.down + g.r) * ((g.columns - 1) * g.across + g.s) * g.depth
+    wider = g.rows * g.columns * _columns(one, g)
     slot = whole(4 * _rows(g), UNIT) + whole(seen, UNIT) + whole(wider, UNIT)
     return sample_groups(one, g)[0] * sums_size(one, g), slot + sums_size(one, g)
 
@@ -84,7 +66,7 @@ def products_room(one, g):
 @serial
 def _list_entries(g, line, stride, inputs, outputs):
     """Where entry (r, s, c) lies in a window of rows of `line`, and where its sums go."""
-    k, run = g.r * g.s * g.channels, g.s * g.channels
+    k, run = g.r * g.s * g.depth, g.s * g.depth
     for i in range(inputs.size):
         e = min(i, k - 1)
         inputs[i] = e // run * line + e % run
@@ -105,7 +87,7 @@ def _widen(one, source, rows, columns, wide, target):
 @serial
 def _bias(one, g, dz, way, total, sums):
     """sums (filters,) as `way` says, from the sum of dz over its positions."""
-    values = carray(memory(one, dz), (g.h * g.w, g.filters))
+    values = carray(memory(one, dz), (g.rows * g.columns, g.filters))
     total[:] = 0
     for t in range(values.shape[0]):
         line = values[t]
@@ -134,27 +116,27 @@ def sample_product(one, g, image, dz, way, begin, end, sums, scratch):
     inputs = carray(memory(1, scratch), rows)
     outputs = carray(memory(1, scratch + 8 * rows), rows)
     window = scratch + whole(4 * rows, UNIT) * size
-    seen_rows, seen_columns = (g.h - 1) * g.down + g.r, (g.w - 1) * g.across + g.s
-    wider = window + whole(seen_rows * seen_columns * g.channels, UNIT) * size
-    line = g.width * g.channels
+    seen_rows, seen_columns = (g.rows - 1) * g.down + g.r, (g.columns - 1) * g.across + g.s
+    wider = window + whole(seen_rows * seen_columns * g.depth, UNIT) * size
+    line = g.width * g.depth
     if begin == 0:
         total = carray(memory(one, wider), g.filters)
         _bias(one, g, dz, way, total, carray(memory(one, sums + rows * columns * size), g.filters))
     if g.top < 0 or g.left < 0 or seen_rows > g.height or seen_columns > g.width:
-        copy_window(one, image, g.height, g.width, g.channels, g.top, g.left, seen_rows,
+        copy_window(one, image, g.height, g.width, g.depth, g.top, g.left, seen_rows,
                     seen_columns, window)  # fmt: skip
-        image, line = window, seen_columns * g.channels
+        image, line = window, seen_columns * g.depth
     pitch = g.filters
     if pitch % (wide // 2):  # the vector with the last filter must not reach past the array
-        _widen(one, dz, g.h * g.w, pitch, columns, wider)
+        _widen(one, dz, g.rows * g.columns, pitch, columns, wider)
         dz, pitch = wider, columns
     _list_entries(g, line, wide, inputs, outputs)
     for panel in range(begin, end):
         vectors = panel_vectors(one, g.filters, panel)
         multiply_rows(
-            one, vectors, way, whole(g.r * g.s * g.channels, rows_of(vectors)),
-            image, inputs.ctypes.data, g.h, g.down * line, g.w, g.across * g.channels,
-            dz + panel * wide * size, g.w * pitch, pitch,
+            one, vectors, way, whole(g.r * g.s * g.depth, rows_of(vectors)),
+            image, inputs.ctypes.data, g.rows, g.down * line, g.columns, g.across * g.depth,
+            dz + panel * wide * size, g.columns * pitch, pitch,
             sums + panel * rows * wide * size, outputs.ctypes.data,
         )  # fmt: skip
 
@@ -162,7 +144,7 @@ def sample_product(one, g, image, dz, way, begin, end, sums, scratch):
 @serial
 def unpack(one, g, sums, count, apart, beta, begin, end, dw, db):
     """dw (filters, k) = beta dw + the sum of `count` panels of sums, `apart` elements apart."""
-    wide, rows, k = panel_width(one), _rows(g), g.r * g.s * g.channels
+    wide, rows, k = panel_width(one), _rows(g), g.r * g.s * g.depth
     for panel in range(begin, end):
         for o in range(panel * wide, min((panel + 1) * wide, g.filters)):
             line = dw[o]
@@ -192,7 +174,7 @@ def sum_samples(one, g, x, dz, stacked, way, beta, dw, db, work):
     samples, groups = sample_groups(one, g)
     panels, apart = panel_count(one, g.filters), sums_size(one, g)
     first, slot = products_room(one, g)
-    image, maps = g.height * g.width * g.channels * size, g.h * g.w * g.filters * size
+    image, maps = g.height * g.width * g.depth * size, g.rows * g.columns * g.filters * size
     for task in prange(samples * groups):
         part, group = task // groups, task % groups
         begin, end = group * panels // groups, (group + 1) * panels // groups
@@ -217,7 +199,7 @@ def each_sample(one, g, x, dz, dw, db, work):
     size = size_of(one)
     first, slot = products_room(one, g)
     panels, own = panel_count(one, g.filters), sums_size(one, g)
-    image, maps = g.height * g.width * g.channels * size, g.h * g.w * g.filters * size
+    image, maps = g.height * g.width * g.depth * size, g.rows * g.columns * g.filters * size
     for n in prange(g.n):
         scratch = thread_scratch(work.ctypes.data, first, slot, size)
         sums = scratch + (slot - own) * size

@@ -27,12 +27,7 @@ struct Divisor {
     }
 };
 
-// What every kernel is told of the sizes: conv.py's `_geometry` has them in this order.
-#define GEOMETRY                                                                                   \
-    int N, int H, int W, int C, int R, int S, int O, int rows, int columns, int down, int across,  \
-        int top, int left, unsigned by_C, unsigned by_S, unsigned by_O, unsigned by_rows,          \
-        unsigned by_columns
-
+// What every kernel is told of the sizes, GEOMETRY, is a macro of conv.py.
 #define WINDOWS(images)                                                                            \
     {images, H, W, C, N * rows * columns, R * S * C, down, across, top, left,                      \
      {C, by_C}, {S, by_S}, {rows, by_rows}, {columns, by_columns}}

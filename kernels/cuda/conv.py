@@ -22,6 +22,11 @@ LEAST_PART = 256  # positions that a block of the weights' gradient sums (not ye
 FOLDED_AT_ONCE, LEAST_FOLDED, MOST_FOLDS = 1 << 18, 8, 64
 MOST_SAMPLES = 65535  # in a grid's last axis; kernels loop over what is left
 
+# The first arguments of every kernel that reads images, in order.
+SIZES = ("N", "H", "W", "C", "R", "S", "O", "rows", "columns", "down", "across", "top", "left")
+DIVISORS = ("C", "S", "O", "rows", "columns")
+GEOMETRY = [*(f"int {name}" for name in SIZES), *(f"unsigned by_{name}" for name in DIVISORS)]
+MACROS = {"GEOMETRY": ", ".join(GEOMETRY)}
 HEADERS = ("common.cuh", "gemm.cuh", "conv.cuh")
 SOURCES = (
     Source(
@@ -32,6 +37,7 @@ SOURCES = (
             "conv2d_weight_grad": PRODUCTS,
         },
         HEADERS,
+        MACROS,
     ),
     Source(
         "conv_methods.cu",
@@ -41,11 +47,13 @@ SOURCES = (
             "conv2d_accumulate": PRODUCTS,
         },
         HEADERS,
+        MACROS,
     ),
     Source(
         "conv_sums.cu",
         {"conv2d_gather": REAL, "conv2d_fold": REAL, "conv2d_signal": REAL},
         ("common.cuh", "conv.cuh"),
+        MACROS,
     ),
 )
 
@@ -57,7 +65,7 @@ def _magic(d: int) -> np.uint32:
 
 
 def _geometry(x_shape: Shape, w_shape: Shape, stride: Pair, padding: Pair) -> tuple[Any, ...]:
-    """What conv.cuh calls GEOMETRY. Raises ValueError for more than it can count in 32 bits."""
+    """Numbers of GEOMETRY. Raises ValueError for more than they can count in 32 bits."""
     (n, height, width, channels), (filters, r, s, _) = x_shape, w_shape
     rows, columns = positions(x_shape, w_shape, stride, padding)
     counts = (
@@ -70,8 +78,13 @@ def _geometry(x_shape: Shape, w_shape: Shape, stride: Pair, padding: Pair) -> tu
             f"a convolution of images {x_shape} with filters {w_shape} is too large: positions, "
             "elements of one image and weights are each counted in 32 bits; take smaller batches"
         )
-    sizes = (n, height, width, channels, r, s, filters, rows, columns, *stride, *padding)
-    return (*map(np.int32, sizes), *map(_magic, (channels, s, filters, rows, columns)))
+    sizes = {
+        "N": n, "H": height, "W": width, "C": channels, "R": r, "S": s, "O": filters,
+        "rows": rows, "columns": columns, "down": stride[0], "across": stride[1],
+        "top": padding[0], "left": padding[1],
+    }  # fmt: skip
+    first = (np.int32(sizes[name]) for name in SIZES)
+    return (*first, *(_magic(sizes[name]) for name in DIVISORS))
 
 
 def positions(x_shape: Shape, w_shape: Shape, stride: Pair, padding: Pair) -> Pair:

@@ -115,28 +115,50 @@ class Dense(Products):
     ) -> None:  # fmt: skip
         """`superposed_backward`, or `dense_backward` where c is None."""
         contiguous(y, dy, dz, dw, db, dx)
-        (n, i), o, vn = x.shape, len(w), len(dy)
-        real, number = c_type(x), x.dtype.type
-        sizes = np.int32(vn), np.int32(i), np.int32(o)
+        n, o, vn, number = len(x), len(w), len(dy), x.dtype.type
         self.over_columns(
-            f"dense_pull<{real}>", o, vn, np.int32(vn), np.int32(n), np.int32(o), np.int32(act),
-            number(slope), y, dy, number(beta), dz, db,
+            f"dense_pull<{c_type(x)}>", o, vn, np.int32(vn), np.int32(n), np.int32(o),
+            np.int32(act), number(slope), y, dy, number(beta), dz, db,
         )  # fmt: skip
-        if dw is not None and self._large(o, i, vn):
-            self._gemm((True, False), vn, dz, x, dw, beta)
-        elif dw is not None:
-            self._product(
-                "dense_weight_grad", (o, i, vn), (x, dz), *sizes, x, row_stride(x), dz,
-                number(beta), dw,
-            )  # fmt: skip
-        if dx is not None and self._large(vn, i, o):
+        if dw is not None:
+            self._weight_grad(x, dz, beta, dw)
+        if dx is not None:
+            self._input_grad(dz, w, c, dx)
+
+    def _weight_grad(self, x: Any, dz: Any, beta: float, dw: Any) -> None:
+        """dw = beta dw + dz^T x."""
+        (n, i), o = x.shape, dz.shape[1]
+        if self._large(o, i, n):
+            self._gemm((True, False), n, dz, x, dw, beta)
+            return
+        self._product(
+            "dense_weight_grad", (o, i, n), (x, dz), np.int32(n), np.int32(i), np.int32(o),
+            x, row_stride(x), dz, x.dtype.type(beta), dw,
+        )  # fmt: skip
+
+    def _input_grad(self, dz: Any, w: Any, c: Any, dx: Any) -> None:
+        """dx = dz w, or c (dz w)."""
+        (n, o), i = dz.shape, w.shape[1]
+        if self._large(n, i, o):
             self._gemm((False, False), o, dz, w, dx, 0.0)
             if c is not None:
                 self._multiply(dx, c, dx)
-        elif dx is not None:
-            self._product(
-                "dense_input_grad", (vn, i, o), (dz, w), *sizes, dz, w, row_stride(w), c, dx
-            )
+            return
+        self._product(
+            "dense_input_grad", (n, i, o), (dz, w), np.int32(n), np.int32(i), np.int32(o),
+            dz, w, row_stride(w), c, dx,
+        )  # fmt: skip
+
+    def matmul_nn(self, a: Any, b: Any, y: Any) -> None:
+        contiguous(a, y)
+        self._input_grad(a, b, None, y)
+
+    def matmul_nt(self, a: Any, b: Any, y: Any) -> None:
+        self.dense_forward(a, b, None, IDENTITY, 0.0, y)
+
+    def matmul_tn(self, a: Any, b: Any, y: Any) -> None:
+        contiguous(a, y)
+        self._weight_grad(b, a, 0.0, y)
 
     def dense_tangent(
         self, x: Any, w: Any, y: Any, tx: Any, tw: Any, tb: Any, act: int, slope: float, ty: Any

@@ -8,7 +8,7 @@ current stream, allocates nothing and waits for nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib import resources
 from typing import Any, NamedTuple
 
@@ -28,11 +28,15 @@ MOST_BLOCKS = 132 * 16  # enough to fill a large GPU; kernels loop over what is 
 
 
 class Source(NamedTuple):
-    """A source file, the headers it needs, and all instantiations: kernel -> template arguments."""
+    """A source file, the headers it needs, and all instantiations: kernel -> template arguments.
+
+    macros: name -> text, defined before the headers.
+    """
 
     file: str
     kernels: dict[str, tuple[str, ...]]
     headers: tuple[str, ...] = ("common.cuh",)
+    macros: Mapping[str, str] = {}
 
     def names(self, real: str | None = None) -> tuple[str, ...]:
         """The name expressions of all instantiations, or of those for the C type `real`.
@@ -49,7 +53,7 @@ class Source(NamedTuple):
     def text(self) -> str:
         """The headers and the file as one text; compilers report lines of the file they are in."""
         folder = resources.files(__package__)
-        parts = []
+        parts = [f"#define {name} {text}" for name, text in self.macros.items()]
         for name in (*self.headers, self.file):
             parts.append(f'#line 1 "{name}"\n{(folder / name).read_text()}')
         return "\n".join(parts)

@@ -1,4 +1,4 @@
-"""The dense layer y = f(x W^T + b): its value and every derivative the project asks of it.
+"""Matrix products, and the dense layer y = f(x W^T + b) with its derivatives.
 
 W is (O, I), one row an output unit. `act` is an activation's code, `slope` leaky_relu's.
 A layer without a bias passes None for b, db and tb.
@@ -9,6 +9,21 @@ from __future__ import annotations
 import numpy as np
 
 from .activations import activation_backward, activation_forward
+
+
+def matmul_nn(a, b, y):
+    """y (M, N) = a (M, K) b (K, N)."""
+    np.matmul(a, b, out=y)
+
+
+def matmul_nt(a, b, y):
+    """y (M, N) = a (M, K) b (N, K)^T."""
+    y[...] = a @ b.T
+
+
+def matmul_tn(a, b, y):
+    """y (M, N) = a (K, M)^T b (K, N)."""
+    y[...] = a.T @ b
 
 
 def dense_forward(x, w, b, act, slope, y):

@@ -7,6 +7,11 @@ import numpy as np
 from .activations import activation_backward, activation_forward
 
 
+def add(a, b, y):
+    """y = a + b, all of one shape; y may be a or b."""
+    np.add(a, b, out=y)
+
+
 def residual_forward(x, r, act, slope, y):
     """y = f(x + r), the end of a residual block; x, r, y of one shape, and y may be x or r."""
     activation_forward(act, slope, x + r, y)

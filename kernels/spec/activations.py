@@ -1,4 +1,4 @@
-"""The contract of elementwise kernels: activations, the residual sum, dropout."""
+"""The contract of elementwise kernels: activations, sums, dropout."""
 
 from __future__ import annotations
 
@@ -28,6 +28,13 @@ ACTIVATIONS = [
         variants={"": {}, **ACTS},
         family="activation",
         share={"identity": 0.0, "leaky_relu": 2.0, "tanh": 3.0, "sigmoid": 3.0},
+    ),
+    Kernel(
+        "add",
+        {"a": "N O", "b": "N O", "y": "N O"},
+        {"y": "="},
+        lambda s: 1.0 * s["N"] * s["O"],
+        family="activation",
     ),
     Kernel(
         "residual_forward",

@@ -72,9 +72,9 @@ class Kernel:
     whose cost differs enough to be timed too. share: what part of `flops` a variant needs, if not
     all. product: flops are a matrix product's.
     parts: compiled functions that the work goes through; each makes handles of the arrays.
-    derive: sizes that follow from the others and from the scalars (a convolution's outputs).
+    derive: sizes that follow from the others and from the scalars.
     together: makes arguments that must fit each other, from all sizes; others are made alone.
-    An argument called `work` is scratch whose size the backend says.
+    rooms: scratch whose size the backend says: (backend, the kernel's name, arguments) -> elements.
     """
 
     name: str
@@ -93,6 +93,7 @@ class Kernel:
     parts: int = 1
     derive: Callable[[Sizes, Mapping[str, Any]], dict[str, int]] | None = None
     together: Callable[[np.random.Generator, Sizes], dict[str, np.ndarray]] | None = None
+    rooms: dict[str, Callable[[Backend, str, dict[str, Any]], int]] = field(default_factory=dict)
 
     def shape(self, argument: str, sizes: Sizes) -> tuple[int, ...]:
         """The shape of an array argument; an axis like "VN" is the product of its letters."""
@@ -169,17 +170,12 @@ class Kernel:
 
     def complete(self, backend: Backend, arguments: dict[str, Any]) -> dict[str, Any]:
         """`arguments` with the scratch that this backend wants."""
-        if "work" not in arguments:
-            return arguments
-        image, filters = (
-            next(arguments[name].shape for name in names if arguments.get(name) is not None)
-            for names in (("x", "dx"), ("w", "dw"))
-        )
-        size = backend.conv2d_workspace(
-            self.name, image, filters[-4:], arguments["stride"], arguments["padding"]
-        )
         dtype = next(a.dtype for a in arguments.values() if isinstance(a, np.ndarray))
-        return {**arguments, "work": np.full(size, np.nan, dtype)}
+        made = {
+            name: np.full(size(backend, self.name, arguments), np.nan, dtype)
+            for name, size in self.rooms.items()
+        }
+        return {**arguments, **made}
 
     def run(self, backend: Backend, arguments: dict[str, Any]) -> dict[str, np.ndarray]:
         """Call the kernel on copies of `arguments`; returns what it wrote, by name."""

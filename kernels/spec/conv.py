@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .common import ACT, ACTS, RELU
 from .contract import Kernel, Sizes
 from .makers import Maker, small, unit
+
+if TYPE_CHECKING:
+    from .. import Backend
 
 
 def _conv_sizes(sizes: Sizes, values: Mapping[str, Any]) -> dict[str, int]:
@@ -16,6 +19,16 @@ def _conv_sizes(sizes: Sizes, values: Mapping[str, Any]) -> dict[str, int]:
     pairs = zip("HW", "RS", values["stride"], values["padding"], strict=True)
     h, w = ((sizes[a] + 2 * p - sizes[k]) // s + 1 for a, k, s, p in pairs)
     return {"h": h, "w": w}
+
+
+def _workspace(backend: Backend, kernel: str, given: dict[str, Any]) -> int:
+    """Elements of `work`: images are called x or dx, filters w or dw (of each sample, perhaps)."""
+    image, filters = (
+        next(given[name].shape for name in names if given.get(name) is not None)
+        for names in (("x", "dx"), ("w", "dw"))
+    )
+    move = given["stride"], given["padding"]
+    return backend.conv2d_workspace(kernel, image, filters[-4:], *move)
 
 
 def _conv_flops(s: Sizes) -> float:
@@ -57,6 +70,7 @@ def _conv(
         family="conv",
         parts=2,
         derive=_conv_sizes,
+        rooms={"work": _workspace},
         **more,
     )
 

@@ -1,4 +1,4 @@
-"""The contract of the dense layer's kernels."""
+"""The contract of matrix products and of the dense layer's kernels."""
 
 from __future__ import annotations
 
@@ -48,6 +48,17 @@ def _backward(name: str, inputs: dict[str, str | None], timed: tuple[str, ...] =
 
 
 DENSE = [
+    *(
+        Kernel(
+            f"matmul_{way}",
+            {"a": a, "b": b, "y": "N O"},
+            {"y": "="},
+            lambda s: 2.0 * s["N"] * s["I"] * s["O"],
+            reduces="I",
+            product=True,
+        )
+        for way, a, b in (("nn", "N I", "I O"), ("nt", "N I", "O I"), ("tn", "I N", "I O"))
+    ),
     Kernel(
         "dense_forward",
         {"x": "N I", "w": "O I", "b": "O", **ACT, "y": "N O"},

@@ -93,15 +93,6 @@ class Activation(Layer):
     def _act(self) -> int:
         return ACTIVATIONS[self.name]
 
-    def output_shape(self, input_shape: Shape) -> Shape:
-        return input_shape
-
-    def buffers(self, ops, input_shape: Shape, n: int, want_dx: bool = True) -> dict[str, Buffer]:
-        found = {"y": Buffer((n, *input_shape))}
-        if want_dx:
-            found["dx"] = Buffer((n, *input_shape), shared="flow")
-        return found
-
     def forward(self, k, p, x):
         y = k.take("y", x.shape)
         k.ops.activation_forward(self._act, self.slope, x, y)

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 
 from ...kernels import Backend
-from ...kernels.codes import IDENTITY
 from ...kernels.errors import SettingError
 from ..init import Initialiser
 from ..layout import Shape
@@ -51,7 +50,7 @@ def nth(views: Any, v: int) -> Any:
 def add_gram(k: Scope, rows: np.ndarray, total: np.ndarray) -> None:
     """total (R, R) += rows rows^T, rows (R, S)."""
     product = k.ops.device.empty(total.shape, total.dtype)
-    k.ops.dense_forward(rows, rows, None, IDENTITY, 0.0, product)
+    k.ops.matmul_nt(rows, rows, product)
     total += product
 
 
@@ -67,11 +66,12 @@ def _split_rows(rows: np.ndarray, p: Views) -> dict[str, np.ndarray]:
 class Layer:
     """A stateless layer. Sub-classes are frozen dataclasses, so a checkpoint can name them.
 
-    Primitive, and each layer's own: `output_shape`, `parameters`, `buffers`, and of the verbs
-    `forward`, `backward`, `tangent`; `second`, unless it is linear in x and has no parameters;
-    `signal`, which is a definition and no derivative (0 if it is left out). The rest is derived
-    here, once, and overridden where a formula is cheaper. g_n is sample n's gradient, with rows of
-    G for all; y = f(z), dz = f'(z) dy, with rows of D for all; X has the inputs as rows:
+    Primitive, and each layer's own: what it is (`output_shape`, `parameters`, `state`, `buffers`,
+    with defaults for the plainest) and of the verbs `forward`, `backward`, `tangent`; `second`,
+    unless it is linear in x and has no parameters; `signal`, which is a definition and no
+    derivative (0 if it is left out). The rest is derived here, once, and overridden where a formula
+    is cheaper. g_n is sample n's gradient, the rows of G those of all; y = f(z), dz = f'(z) dy, the
+    rows of D those of all; the rows of X are the inputs.
 
     | verb            | derived here from        | overridden by, and why                       |
     |-----------------|--------------------------|----------------------------------------------|
@@ -88,8 +88,8 @@ class Layer:
     """
 
     def output_shape(self, input_shape: Shape) -> Shape:
-        """The shape of one sample's output. Raises ShapeError for an input it cannot take."""
-        raise NotImplementedError
+        """The shape of one sample's output; here the input's. Raises ShapeError for a wrong one."""
+        return input_shape
 
     def parameters(self, input_shape: Shape) -> dict[str, Shape]:
         """Name and shape of each parameter, in the order they have in theta."""
@@ -116,8 +116,14 @@ class Layer:
     def buffers(
         self, ops: Backend, input_shape: Shape, n: int, want_dx: bool = True
     ) -> dict[str, Buffer]:
-        """The buffers that one forward and backward pass of n samples takes, for `plan`."""
-        raise NotImplementedError
+        """The buffers that one forward and backward pass of n samples takes, for `plan`.
+
+        Here "y", and a shared one for dx where that is wanted.
+        """
+        found = {"y": Buffer((n, *self.output_shape(input_shape)))}
+        if want_dx:
+            found["dx"] = Buffer((n, *input_shape), shared="flow")
+        return found
 
     def forward(self, k: Scope, p: Views, x: np.ndarray) -> tuple[np.ndarray, Any]:
         """y and what the other verbs need of this pass."""
@@ -185,7 +191,8 @@ class Layer:
         for one in kept.copy():
             self.sample_grads(k, p, saved, one, views)
             for name, each in views.items():
-                out[name][...] += (np.abs(each) ** power).sum(axis=0)
+                total = out[name]
+                total += (np.abs(each) ** power).sum(axis=0)
         dy[...] = kept
 
     def tangents(

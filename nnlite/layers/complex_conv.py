@@ -13,7 +13,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ...kernels.codes import IDENTITY
 from ...kernels.errors import SettingError, ShapeError
 from ..checks import settle
 from ..init import glorot_deviation
@@ -127,7 +126,7 @@ class ComplexConv2d(Conv2d):
         if beta:
             added = k.take("added", dw.shape)
             self._contract(k, dkernel, added)
-            k.ops.residual_forward(dw, added, IDENTITY, 0.0, dw)
+            k.ops.add(dw, added, dw)
         else:
             self._contract(k, dkernel, dw)
         return dx
@@ -183,12 +182,6 @@ class ComplexFlatten(Layer):
     def output_shape(self, input_shape: Shape) -> Shape:
         _half("ComplexFlatten", input_shape[-1])
         return 2, math.prod(input_shape) // 2
-
-    def buffers(self, ops, input_shape: Shape, n: int, want_dx: bool = True) -> dict[str, Buffer]:
-        found = {"y": Buffer((n, *self.output_shape(input_shape)))}
-        if want_dx:
-            found["dx"] = Buffer((n, *input_shape), shared="flow")
-        return found
 
     def _planes(self, k: Scope, x: np.ndarray, name: str) -> np.ndarray:
         y = k.take(name, (len(x), *self.output_shape(x.shape[1:])))

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ...kernels.codes import IDENTITY
 from ...kernels.errors import SettingError, ShapeError
 from ..checks import settle
 from ..layout import Shape
@@ -20,8 +19,45 @@ from .base import Layer, Start, Views, layers_of
 _NOTHING: dict[str, Any] = {}
 
 
+class _Composite(Layer):
+    """A layer of parts, which have names: what it is made of is what they are, as "name.inner"."""
+
+    def _shaped(self, input_shape: Shape) -> Iterator[tuple[str, Layer, Shape]]:
+        """Each part with its name and the shape it is given."""
+        raise NotImplementedError
+
+    @property
+    def _named(self) -> Iterable[tuple[str, Layer]]:
+        """Each part with its name, where no shape is known."""
+        raise NotImplementedError
+
+    def parameters(self, input_shape: Shape) -> dict[str, Shape]:
+        return {
+            f"{name}.{inner}": shape
+            for name, part, given in self._shaped(input_shape)
+            for inner, shape in part.parameters(given).items()
+        }
+
+    def state(self, input_shape: Shape) -> dict[str, tuple[Shape, Start]]:
+        return {
+            f"{name}.{inner}": start
+            for name, part, given in self._shaped(input_shape)
+            for inner, start in part.state(given).items()
+        }
+
+    def moded(self) -> bool:
+        return any(part.moded() for _, part in self._named)
+
+    def couples(self, mode) -> bool:
+        return any(part.couples(mode) for _, part in self._named)
+
+    def initialise(self, rng, p, init) -> None:
+        for name, part in self._named:
+            part.initialise(rng, p.get(name, _NOTHING), init)
+
+
 @dataclass(frozen=True)
-class Sequential(Layer):
+class Sequential(_Composite):
     """Layers one after another. Its parts are named by their numbers: "0.weight", "1.bias", ..."""
 
     layers: tuple[Layer, ...]
@@ -34,7 +70,6 @@ class Sequential(Layer):
         return tuple((str(index), layer) for index, layer in enumerate(self.layers))
 
     def _shaped(self, input_shape: Shape) -> Iterator[tuple[str, Layer, Shape]]:
-        """Each part with its name and the shape it is given."""
         for name, layer in self._named:
             yield name, layer, input_shape
             input_shape = layer.output_shape(input_shape)
@@ -43,30 +78,6 @@ class Sequential(Layer):
         for layer in self.layers:
             input_shape = layer.output_shape(input_shape)
         return input_shape
-
-    def parameters(self, input_shape: Shape) -> dict[str, Shape]:
-        return {
-            f"{name}.{inner}": shape
-            for name, layer, given in self._shaped(input_shape)
-            for inner, shape in layer.parameters(given).items()
-        }
-
-    def state(self, input_shape: Shape) -> dict[str, tuple[Shape, Start]]:
-        return {
-            f"{name}.{inner}": start
-            for name, layer, given in self._shaped(input_shape)
-            for inner, start in layer.state(given).items()
-        }
-
-    def moded(self) -> bool:
-        return any(layer.moded() for layer in self.layers)
-
-    def couples(self, mode) -> bool:
-        return any(layer.couples(mode) for layer in self.layers)
-
-    def initialise(self, rng, p, init) -> None:
-        for name, layer in self._named:
-            layer.initialise(rng, p.get(name, _NOTHING), init)
 
     def buffers(self, ops, input_shape: Shape, n: int, want_dx: bool = True) -> dict[str, Buffer]:
         found: dict[str, Buffer] = {}
@@ -156,7 +167,7 @@ class Saved(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Residual(Activated):
+class Residual(_Composite, Activated):
     """y = f(body(x) + shortcut(x)) (He et al. 2015); an empty shortcut hands x through.
 
     f by name as in Linear. Raises ShapeError where the two paths end in different shapes.
@@ -178,6 +189,14 @@ class Residual(Activated):
     def _paths(self) -> dict[str, Sequential]:
         return {"body": Sequential(self.body), "shortcut": Sequential(self.shortcut)}
 
+    @property
+    def _named(self) -> Iterable[tuple[str, Layer]]:
+        return self._paths.items()
+
+    def _shaped(self, input_shape: Shape) -> Iterator[tuple[str, Layer, Shape]]:
+        for name, path in self._paths.items():
+            yield name, path, input_shape
+
     def output_shape(self, input_shape: Shape) -> Shape:
         body, shortcut = (path.output_shape(input_shape) for path in self._paths.values())
         if body != shortcut:
@@ -186,30 +205,6 @@ class Residual(Activated):
                 "they are added, so they must be equal: give the shortcut a layer that does it"
             )
         return body
-
-    def parameters(self, input_shape: Shape) -> dict[str, Shape]:
-        return {
-            f"{part}.{name}": shape
-            for part, path in self._paths.items()
-            for name, shape in path.parameters(input_shape).items()
-        }
-
-    def state(self, input_shape: Shape) -> dict[str, tuple[Shape, Start]]:
-        return {
-            f"{part}.{name}": start
-            for part, path in self._paths.items()
-            for name, start in path.state(input_shape).items()
-        }
-
-    def moded(self) -> bool:
-        return any(path.moded() for path in self._paths.values())
-
-    def couples(self, mode) -> bool:
-        return any(path.couples(mode) for path in self._paths.values())
-
-    def initialise(self, rng, p, init) -> None:
-        for part, path in self._paths.items():
-            path.initialise(rng, p.get(part, _NOTHING), init)
 
     def buffers(self, ops, input_shape: Shape, n: int, want_dx: bool = True) -> dict[str, Buffer]:
         shape = (n, *self.output_shape(input_shape))
@@ -247,7 +242,7 @@ class Residual(Activated):
         if second is None:
             return None
         dx = k.flow(second.shape, second)
-        k.ops.residual_forward(second, first, IDENTITY, 0.0, dx)
+        k.ops.add(second, first, dx)
         return dx
 
     def _pulled_apart(self, k, saved, dy):

@@ -13,7 +13,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ...kernels.codes import IDENTITY
 from ...kernels.errors import ShapeError
 from ..checks import settle
 from ..init import glorot_deviation
@@ -68,7 +67,7 @@ class Context(Layer):
             return ty
         moved = self._times(k, tp, saved, k.take("tc", saved.shape))
         if ty is not None:
-            k.ops.residual_forward(moved, ty, IDENTITY, 0.0, moved)
+            k.ops.add(moved, ty, moved)
         return moved
 
     def second(self, k, p, saved, tp, tx, txx):
@@ -149,12 +148,12 @@ class Rotation(Layer):
     def buffers(self, ops, input_shape: Shape, n: int, want_dx: bool = True) -> dict[str, Buffer]:
         found = {"y": Buffer((n, *input_shape))}
         if want_dx:
-            found |= {"dz": Buffer((n, *input_shape)), "dx": Buffer((n, *input_shape))}
+            found["dx"] = Buffer((n, *input_shape))
         return found
 
     def _turn(self, k: Scope, x: np.ndarray, name: str) -> np.ndarray:
         y = k.take(name, x.shape)
-        k.ops.dense_forward(x, k.state["context"], None, IDENTITY, 0.0, y)
+        k.ops.matmul_nt(x, k.state["context"], y)
         return y
 
     def forward(self, k: Scope, p: Views, x: np.ndarray):
@@ -163,10 +162,8 @@ class Rotation(Layer):
     def backward(self, k, p, saved, dy, dp, beta=1.0, want_dx=True):
         if not want_dx:
             return None
-        dz, dx = k.take("dz", dy.shape), k.take("dx", dy.shape)
-        k.ops.dense_backward(
-            saved, k.state["context"], saved, dy, IDENTITY, 0.0, 0.0, dz, None, None, dx
-        )
+        dx = k.take("dx", dy.shape)
+        k.ops.matmul_nn(dy, k.state["context"], dx)
         return dx
 
     def tangent(self, k, p, saved, tp, tx):
@@ -379,7 +376,7 @@ class ContextConv2d(Conv2d):
     def _add(self, k: Scope, plain: Views, dp: Views, c: np.ndarray | None = None) -> None:
         """dp's weights += plain's times the context."""
         mine, weight = dp["weight"], self._times(k, plain["weight"], plain["weight"], c)
-        k.ops.residual_forward(mine, weight, IDENTITY, 0.0, mine)
+        k.ops.add(mine, weight, mine)
 
     def tangent(self, k, p, saved, tp, tx):
         moved = None if tp is None else self._with_context(k, tp, "tweight")

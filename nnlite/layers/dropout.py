@@ -35,19 +35,11 @@ class Dropout(Layer):
     def __post_init__(self) -> None:
         settle(self, rate=real("Dropout.rate", self.rate, SHARE_BELOW_1))
 
-    def output_shape(self, input_shape: Shape) -> Shape:
-        return input_shape
-
     def moded(self) -> bool:
         return self.rate > 0
 
     def buffers(self, ops, input_shape: Shape, n: int, want_dx: bool = True) -> dict[str, Buffer]:
-        if not self.rate:
-            return {}
-        found = {"y": Buffer((n, *input_shape))}
-        if want_dx:
-            found["dx"] = Buffer((n, *input_shape), shared="flow")
-        return found
+        return super().buffers(ops, input_shape, n, want_dx) if self.rate else {}
 
     def _drop(self, k: Scope, draw: int, x: np.ndarray, n: int, y: np.ndarray) -> np.ndarray:
         """y = x with the units of that draw fallen; x may be V batches of n samples, stacked."""

@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ...kernels.codes import IDENTITY
 from ...kernels.errors import ShapeError
 from ..checks import settle
 from ..init import Initialiser
@@ -115,12 +114,13 @@ class Linear(Activated):
         else:
             rows = self._turned_rows(k, tx.reshape(count * n, -1))
             flat = tz.reshape(count * n, -1)
-            ops.dense_forward(rows, p["weight"], None, IDENTITY, 0.0, flat)
+            ops.matmul_nt(rows, p["weight"], flat)
         if tp is not None:
             wide = device.empty((n, count * self.units), saved.y.dtype)
             weights = device.put(tp["weight"]).reshape(count * self.units, -1)
-            biases = device.put(tp["bias"]).reshape(-1) if "bias" in tp else None
-            ops.dense_forward(saved.x, weights, biases, IDENTITY, 0.0, wide)
+            ops.matmul_nt(saved.x, weights, wide)
+            if "bias" in tp:
+                wide += device.put(tp["bias"]).reshape(-1)
             tz += wide.reshape(n, count, self.units).transpose(1, 0, 2)
         ty = device.empty(tz.shape, tz.dtype)
         ops.activation_backward(self._act, self.slope, saved.y, tz, ty)
@@ -135,16 +135,11 @@ class Linear(Activated):
         count, n = dy.shape[:2]
         dz = self._pulled(k, saved.y, dy.reshape(count * n, -1)).reshape(dy.shape)
         wide = k.ops.device.put(dz.transpose(1, 0, 2)).reshape(n, count * self.units)
-        device = k.ops.device
-        dw = device.empty((count * self.units, saved.x.shape[1]), dz.dtype)
-        db = device.empty((count * self.units,), dz.dtype)
-        k.ops.dense_backward(
-            saved.x, dw, wide, wide, IDENTITY, 0.0, 0.0, device.empty(wide.shape, dz.dtype), dw, db,
-            None,
-        )  # fmt: skip
+        dw = k.ops.device.empty((count * self.units, saved.x.shape[1]), dz.dtype)
+        k.ops.matmul_tn(wide, saved.x, dw)
         out["weight"][...] = dw.reshape(out["weight"].shape)
         if "bias" in out:
-            out["bias"][...] = db.reshape(out["bias"].shape)
+            out["bias"][...] = wide.sum(axis=0).reshape(out["bias"].shape)
 
     def gram(self, k, p, saved, dy, total) -> None:
         """Gradients are outer products, so G G^T = (D D^T) o (A A^T + 1); no G is formed."""

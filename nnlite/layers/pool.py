@@ -54,11 +54,8 @@ class MaxPool2d(Layer):
         return rows, columns, input_shape[2]
 
     def buffers(self, ops, input_shape: Shape, n: int, want_dx: bool = True) -> dict[str, Buffer]:
-        shape = (n, *self.output_shape(input_shape))
-        found = {"y": Buffer(shape), "index": Buffer(shape, np.dtype(np.uint16))}
-        if want_dx:
-            found["dx"] = Buffer((n, *input_shape), shared="flow")
-        return found
+        index = Buffer((n, *self.output_shape(input_shape)), np.dtype(np.uint16))
+        return {"index": index, **super().buffers(ops, input_shape, n, want_dx)}
 
     def forward(self, k, p, x):
         shape = (len(x), *self.output_shape(x.shape[1:]))
@@ -87,12 +84,6 @@ class _Mean(Layer):
     def _rectangles(self, input_shape: Shape) -> tuple[np.ndarray, np.ndarray]:
         """First and last (excluded) row and column of each output: int64 (h, 2) and (w, 2)."""
         raise NotImplementedError
-
-    def buffers(self, ops, input_shape: Shape, n: int, want_dx: bool = True) -> dict[str, Buffer]:
-        found = {"y": Buffer((n, *self.output_shape(input_shape)))}
-        if want_dx:
-            found["dx"] = Buffer((n, *input_shape), shared="flow")
-        return found
 
     def _places(self, k, input_shape: Shape) -> tuple[np.ndarray, np.ndarray]:
         """`_rectangles` where the kernels can read them."""
