@@ -7,7 +7,7 @@ This is the lowest module of the project; all other parts import their errors fr
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 
 class WeightspaceError(Exception):
@@ -98,6 +98,12 @@ class MissingExtraError(WeightspaceError, ImportError):
             f"pip install 'weightspace[{extra}]'"
         )
         self.package, self.extra = package, extra
+
+
+def check_name(kind: str, given: object, known: Collection[str]) -> None:
+    """Raise UnknownNameError unless `given` is one of the names `known`."""
+    if not isinstance(given, str) or given not in known:
+        raise unknown_name(kind, given, known)
 
 
 def unknown_name(kind: str, given: object, known: Iterable[str]) -> UnknownNameError:

@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 
-from ..kernels.errors import SettingError, ShapeError, unknown_name
+from ..kernels.errors import SettingError, ShapeError, check_name
 from ..nnlite import Network
 from ..nnlite.init import generator
 from ..nnlite.layers import Activation, BatchNorm2d, Conv2d, Dropout, Linear, Residual
@@ -91,8 +91,7 @@ def moments(
 
     Raises SettingError, ShapeError or UnknownNameError for networks and settings that do not fit.
     """
-    if pool not in get_args(Pool):
-        raise unknown_name("pool", pool, get_args(Pool))
+    check_name("pool", pool, get_args(Pool))
     if layers is None:
         layers = unit_layers(nets[0]) if nets else []
     check_alike(nets, layers)

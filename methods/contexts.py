@@ -160,20 +160,12 @@ def _signs(at: At, numbers: Sequence[int], shape: Shape) -> np.ndarray:
     return at(numbers[0]).integers(0, 2, shape) * 2.0 - 1.0
 
 
-def _uniform(rng: np.random.Generator, shape: Shape) -> np.ndarray:
-    return rng.uniform(-np.pi, np.pi, math.prod(shape[1:]))
+def _phases(at: At, numbers: Sequence[int], shape: Shape, powers: bool = False) -> np.ndarray:
+    def of(number: int) -> np.ndarray:
+        drawn = at(0 if powers else number).uniform(-np.pi, np.pi, math.prod(shape[1:]))
+        return number * drawn if powers else drawn
 
-
-def _phases(at: At, numbers: Sequence[int], shape: Shape) -> np.ndarray:
-    return _circle([_uniform(at(number), shape) for number in numbers], shape)
-
-
-def _powers(at: At, numbers: Sequence[int], shape: Shape) -> np.ndarray:
-    return _circle([number * _uniform(at(0), shape) for number in numbers], shape)
-
-
-def _circle(phases: Sequence[np.ndarray], shape: Shape) -> np.ndarray:
-    mean = phases[0] if len(phases) == 1 else np.mean(phases, axis=0)
+    mean = of(numbers[0]) if len(numbers) == 1 else np.mean([of(n) for n in numbers], axis=0)
     return np.stack([np.cos(mean), np.sin(mean)]).reshape(shape)
 
 
@@ -185,19 +177,14 @@ def haar(rng: np.random.Generator, size: int) -> np.ndarray:
     return np.ones((1, 1)) if size == 1 else orthogonal(rng.normal(size=(size, size)))
 
 
-def _rotation(at: At, numbers: Sequence[int], shape: Shape) -> np.ndarray:
-    return haar(at(numbers[0]), shape[0])
-
-
-def _blocks(size: int) -> list[int]:
-    return [min(_BLOCK, size - lo) for lo in range(0, size, _BLOCK)]
+def _blocks(size: int) -> list[slice]:
+    return [slice(lo, min(lo + _BLOCK, size)) for lo in range(0, size, _BLOCK)]
 
 
 def _block_rotation(at: At, numbers: Sequence[int], shape: Shape) -> np.ndarray:
-    rng, whole, lo = at(numbers[0]), np.zeros(shape), 0
+    rng, whole = at(numbers[0]), np.zeros(shape)
     for block in _blocks(shape[0]):
-        whole[lo : lo + block, lo : lo + block] = haar(rng, block)
-        lo += block
+        whole[block, block] = haar(rng, block.stop - block.start)
     return whole
 
 
@@ -237,9 +224,11 @@ _complex = partial(Kind, fold=_complex_product, inverse=_conjugate, layers=Compl
 KINDS: dict[str, Kind] = {
     "binary": Kind(_signs, math.prod, np.multiply, np.positive, Signed, learns=True),
     "complex": _complex(_phases, lambda shape: math.prod(shape[1:])),
-    "onepower": _complex(_powers, lambda shape: 1),
-    "rotation": Kind(_rotation, math.prod),
-    "rotation-block": Kind(_block_rotation, lambda s: sum(b * b for b in _blocks(s[0]))),
+    "onepower": _complex(partial(_phases, powers=True), lambda shape: 1),
+    "rotation": Kind(lambda at, numbers, shape: haar(at(numbers[0]), shape[0]), math.prod),
+    "rotation-block": Kind(
+        _block_rotation, lambda s: sum((b.stop - b.start) ** 2 for b in _blocks(s[0]))
+    ),
     "permutation": Kind(_permutation, lambda shape: shape[0]),
 }
 

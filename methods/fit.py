@@ -73,9 +73,10 @@ def fit(
     eval_every: also measure the tasks seen so far every so many steps.
     augment: changes each training batch, by (seed, task, step) alone; importances see the data.
     checkpoint: a file to keep the state in, every `checkpoint_every` steps, at each task's end and
-    when a signal stops the run; with `resume` training continues from it to the same bits. A
-    checkpoint of other settings, another network or other data is refused, and told how it
-    differs; `identity` is one more word that must be the same, for what `fit` cannot know.
+    when a signal stops the run; with `resume` training continues from it to the same bits (another
+    backend may, with its own roundings). A checkpoint of other settings, another network or other
+    data is refused, and told how it differs; `identity` is one more word that must be the same, for
+    what `fit` cannot know.
 
     The network is trained in place. Everything that can be refused is, by a named error, before the
     first step: bad data (of a stream with a hash: its training data when their turn comes),

@@ -2,7 +2,8 @@
 
 A checkpoint carries this record. A run that goes on from it must have the same, or it would end in
 numbers that belong to neither. Not in it: the backend and how often a checkpoint is written, which
-a run may change on its way, and what people call its tasks.
+a run may change on its way (from there on bits are the new backend's), and what people call its
+tasks. The command line, whose results name one backend, has it in its `identity`.
 """
 
 from __future__ import annotations

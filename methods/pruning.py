@@ -14,23 +14,13 @@ from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 
-from ..kernels.errors import NonFiniteError, SettingError, ShapeError, unknown_name
+from ..kernels.errors import NonFiniteError, SettingError, ShapeError, check_name
 from ..nnlite import Network
 from ..nnlite.optim import Adam, Optimizer, Streams
 from .base import Naive
 from .evaluate import finite
 from .fit import Augment, fit
-from .settings import (
-    COUNT,
-    NOT_NEGATIVE,
-    POSITIVE,
-    SHARE_BELOW_1,
-    Limit,
-    check_settings,
-    limited,
-    real,
-    whole,
-)
+from .settings import COUNT, POSITIVE, Limit, check_settings, limited, real, whole
 from .tasks import Task
 
 What = Literal["all", "weights"]
@@ -291,12 +281,11 @@ def lottery_tickets(
     place, from what its theta is now, with `training.steps` steps in round 0 and `rewind` fewer in
     each later one. Raises SettingError for settings outside what they may be.
     """
-    whole("a lottery's rounds", rounds, NOT_NEGATIVE)
+    whole("a lottery's rounds", rounds, Limit(0))
     whole("a lottery's rewind", rewind, Limit(0, training.steps - 1))
     real("a lottery's rate", rate, Limit(0, 1, above=True, below=True))
-    real("a lottery's output_rate", output_rate, SHARE_BELOW_1)
-    if by not in get_args(By):
-        raise unknown_name("choice of magnitudes", by, get_args(By))
+    real("a lottery's output_rate", output_rate, Limit(0, 1, below=True))
+    check_name("choice of magnitudes", by, get_args(By))
     if rewind:
         fit(net, [task], optimizer=training.optimizer, steps=rewind, augment=training.augment,
             batch_size=training.batch_size, seed=seed)  # fmt: skip

@@ -12,7 +12,7 @@ from dataclasses import fields
 from types import MappingProxyType, NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from ..kernels.errors import SettingError, unknown_name
+from ..kernels.errors import SettingError, check_name, unknown_name
 from ..nnlite.settings import (
     ANY,
     COUNT,
@@ -35,8 +35,7 @@ def limited(**limits: Limit) -> Mapping[str, Limit]:
 def made(kind: str, given: Any, known: Mapping[str, type], base: type) -> Any:
     """An object of a class, given itself, its class or its name. Raises a named error."""
     if isinstance(given, str):
-        if given not in known:
-            raise unknown_name(kind, given, known)
+        check_name(kind, given, known)
         given = known[given]
     if isinstance(given, type) and issubclass(given, base):
         given = given()

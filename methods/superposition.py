@@ -15,7 +15,7 @@ from typing import Literal
 
 import numpy as np
 
-from ..kernels.errors import SettingError, unknown_name
+from ..kernels.errors import SettingError, check_name
 from ..nnlite import Network
 from ..nnlite.layout import Shape
 from .base import Method
@@ -57,8 +57,7 @@ class Superposition(Method):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if str(self.kind) not in KINDS:
-            raise unknown_name("superposition.kind", str(self.kind), KINDS)
+        check_name("superposition.kind", str(self.kind), KINDS)
         if self.mix and not (self._kind.complex and self.schedule == "step"):
             raise SettingError("mix=true needs a complex kind and schedule='step'")
         if self.learned and not self._kind.learns:

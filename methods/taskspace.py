@@ -15,7 +15,7 @@ from typing import Literal
 
 import numpy as np
 
-from ..kernels.errors import LabelError, MissingExtraError, ShapeError, unknown_name
+from ..kernels.errors import LabelError, MissingExtraError, ShapeError, check_name
 from .correlation import centred
 from .vectors import near_one
 
@@ -74,8 +74,7 @@ def standardised(values: np.ndarray, over: Literal["rows", "all"] = "all") -> np
 
     The deviation is the sample's (N - 1), as MATLAB's zscore has it. Raises UnknownNameError.
     """
-    if over not in OVER:
-        raise unknown_name("way to standardise", over, OVER)
+    check_name("way to standardise", over, OVER)
     axis = -1 if over == "rows" else None
     centre = values.mean(axis=axis, keepdims=True)
     return (values - centre) / values.std(axis=axis, ddof=1, keepdims=True)

@@ -16,7 +16,7 @@ from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 
-from ..kernels.errors import MissingExtraError, SettingError, ShapeError, unknown_name
+from ..kernels.errors import MissingExtraError, SettingError, ShapeError, check_name
 from ..kernels.host_blas import one_blas_thread
 from .linear import solve
 from .moments import Moments
@@ -62,8 +62,7 @@ def clusters(
     seed: of spectral clustering's k-means. Raises UnknownNameError for another kind, SettingError
     for fewer than two clusters or not fewer than there are units.
     """
-    if kind not in get_args(Kind):
-        raise unknown_name("kind of clusters", kind, get_args(Kind))
+    check_name("kind of clusters", kind, get_args(Kind))
     alike = affinity(correlation)
     live = np.flatnonzero(np.diag(correlation) > 0)
     if not 2 <= count < len(live):

@@ -7,6 +7,7 @@ bytes. `passes` runs layers forward and asks of that pass; `net` answers for a b
 from __future__ import annotations
 
 import math
+import sys
 import threading
 from collections.abc import Sequence
 from functools import partial
@@ -16,7 +17,7 @@ import numpy as np
 
 from ..kernels import get_backend
 from ..kernels.device import Device
-from ..kernels.errors import SettingError, ShapeError
+from ..kernels.errors import OutOfMemoryError, SettingError, ShapeError
 from .checks import check_active, check_out, network_dtype, sample_shape
 from .init import generator, get_initialiser
 from .layers import Layer, Sequential
@@ -61,6 +62,12 @@ class FlatLayers:
             for lo, shape in ((self.layout.offset(name), self.layout.shape(name)),)
         ]
         starts = self.chain.state(self.input_shape)
+        size = self.layout.size + sum(math.prod(shape) for shape, _ in starts.values())
+        if size > sys.maxsize // self.dtype.itemsize:
+            raise OutOfMemoryError(
+                f"this network has 2**{size.bit_length() - 1} parameters or more, which no machine "
+                "can address: give it smaller layers or inputs"
+            )
         arrays = {name: self.device.zeros(shape, self.dtype) for name, (shape, _) in starts.items()}
         self.state = State(arrays, self.dtype, self.device)
         self._starts = {name: start for name, (_, start) in starts.items()}

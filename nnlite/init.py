@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ..kernels.errors import unknown_name
+from ..kernels.errors import check_name
 
 Initialiser = Callable[[np.random.Generator, np.ndarray, "np.ndarray | None", int, int], None]
 
@@ -67,6 +67,5 @@ INITIALISERS: dict[str, Initialiser] = {
 
 def get_initialiser(name: str) -> Initialiser:
     """The initialiser `name`. Raises UnknownNameError, suggesting the nearest."""
-    if not isinstance(name, str) or name not in INITIALISERS:
-        raise unknown_name("initialiser", name, INITIALISERS)
+    check_name("initialiser", name, INITIALISERS)
     return INITIALISERS[name]

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..kernels import Backend
 from ..kernels.device import NUMPY, Device
-from ..kernels.errors import DtypeError, SettingError, ShapeError, unknown_name
+from ..kernels.errors import DtypeError, SettingError, ShapeError, check_name
 from .settings import POSITIVE_FLOAT32, SHARE_BELOW_1, real
 
 
@@ -162,8 +162,7 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {"sgd": SGD, "adam": Adam, "rmsprop": R
 
 def get_optimizer(name: str, **settings: Any) -> Optimizer:
     """The optimizer `name` with `settings`. Raises UnknownNameError or SettingError."""
-    if not isinstance(name, str) or name not in OPTIMIZERS:
-        raise unknown_name("optimizer", name, OPTIMIZERS)
+    check_name("optimizer", name, OPTIMIZERS)
     known = [field.name for field in fields(OPTIMIZERS[name])]  # type: ignore[arg-type]
     for setting in settings:
         if setting not in known:

@@ -48,6 +48,7 @@ def test_a_text_is_read_by_its_type(text, wanted, value):
     ("text", "wanted", "error"),
     [
         ("3.5", int, "expected int, got float"),
+        ("true", int, "expected int, got bool"),
         ("x", int | float, "expected int or float, got str"),
         ("1", bool, "expected bool, got int"),
         ("none", int, "expected int, got NoneType"),

@@ -19,6 +19,7 @@ from weightspace.nnlite import (
     MaxPool2d,
     Network,
     Residual,
+    Rotation,
     Sequential,
     SparseNetwork,
     losses,
@@ -376,3 +377,9 @@ def test_a_layout_looks_at_its_vector():
     net = Network([Linear(K)], (INPUTS,), "reference")
     with pytest.raises(errors.ShapeError, match="this layout's"):
         net.layout.view(np.zeros(net.num_parameters + 1), "0.bias")
+
+
+@pytest.mark.parametrize("layers", [[Linear(10**18)], [Linear(10**4000)], [Rotation(), Linear(2)]])
+def test_a_network_that_no_memory_could_hold_is_refused(layers, backend):
+    with pytest.raises(errors.OutOfMemoryError, match="smaller layers"):
+        Network(layers, (10**10,), backend)

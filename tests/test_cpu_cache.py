@@ -205,14 +205,23 @@ def test_a_backend_that_may_not_compile_says_so(monkeypatch):
     assert "cpu" not in available()
 
 
-def test_a_pool_of_threads_that_is_not_here_is_named():
-    code = "from weightspace.kernels import get_backend; get_backend('cpu')"
+@pytest.mark.parametrize(
+    ("name", "value"), [("NUMBA_THREADING_LAYER", "none-such"), ("NUMBA_NUM_THREADS", "0")]
+)
+def test_threads_that_cannot_be_had_are_named_each_time(name, value):
+    code = """
+from weightspace.kernels import errors, get_backend
+try:
+    get_backend("cpu")
+except errors.SettingError:
+    get_backend("cpu")
+"""
     done = subprocess.run(
-        [sys.executable, "-c", code], env={**os.environ, "NUMBA_THREADING_LAYER": "none-such"},
+        [sys.executable, "-c", code], env={**os.environ, name: value},
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     last = done.stderr.strip().splitlines()[-1]
-    assert "SettingError" in last and "NUMBA_THREADING_LAYER is 'none-such'" in last
+    assert "SettingError" in last and f"{name} is '{value}'" in last
 
 
 def test_the_stamp_sees_all_that_a_kernel_calls():

@@ -57,6 +57,16 @@ def test_a_stopped_run_resumes_to_the_same_bits(blob_tasks, tmp_path, method, at
     assert [e.step for e in resumed.history] == [e.step for e in whole.history]
 
 
+def test_a_run_may_go_on_with_another_backend(blob_tasks, tmp_path):
+    """With that one's roundings from there on: bits are promised of one backend alone."""
+    whole, keep = fit(small_net(), blob_tasks, **SETTINGS), {"checkpoint": tmp_path / "c"}
+    with pytest.raises(Interrupted):
+        fit(small_net(), blob_tasks, **SETTINGS, **keep, observer=StopAt(47))
+    moved = fit(small_net("cpu"), blob_tasks, **SETTINGS, **keep, resume=True)
+    assert np.array_equal(moved.losses[:47], whole.losses[:47])
+    np.testing.assert_allclose(moved.losses, whole.losses, rtol=1e-3)
+
+
 def test_resuming_a_finished_run_trains_no_more(blob_tasks, tmp_path):
     fit(small_net(), blob_tasks, **SETTINGS, checkpoint=tmp_path / "c")
     before = state(tmp_path / "c")

@@ -277,17 +277,6 @@ def test_resume_names_data_that_changed(tmp_path):
         run(tmp_path / "r", "-m", "naive", "--resume")
 
 
-def test_the_fisher_that_is_called_true_can_be_asked_for():
-    """`true` is a word of --set's own; here it is a name."""
-    preset = experiments.apply_settings(
-        experiments.get_preset("permuted-mnist"), ["ewc.fisher=true"]
-    )
-    (variant,) = experiments.variants(preset, ["ewc"])
-    assert variant.settings["fisher"] == "true"
-    with pytest.raises(errors.SettingError, match="expected int, got bool"):
-        experiments.apply_settings(preset, ["steps=true"])
-
-
 # ---- what comes to nothing -----------------------------------------------------------------------
 
 

@@ -12,7 +12,7 @@ import urllib.request
 import zlib
 from pathlib import Path
 
-from ...kernels.errors import DataError, DataNotFoundError, unknown_name
+from ...kernels.errors import DataError, DataNotFoundError, check_name
 from ...nnlite.files import write_whole
 from .places import ENTRIES
 
@@ -74,8 +74,7 @@ def fetch(name: str, data_dir: str | os.PathLike[str]) -> Path:
     Each file is checked before it is written, and written whole or not at all. Raises
     UnknownNameError, DataNotFoundError without a network, DataError for a wrong checksum.
     """
-    if name not in FILES:
-        raise unknown_name("data set to download", name, FILES)
+    check_name("data set to download", name, FILES)
     folder = Path(data_dir) / ENTRIES[name].folder
     for address, md5 in FILES[name]:
         content = _download(address, md5)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...kernels.errors import unknown_name
+from ...kernels.errors import check_name
 from ..runs.comparison import Comparison
 from ..runs.experiment import Experiment
 from ..studies.convergent import study as convergent
@@ -42,6 +42,5 @@ EXPERIMENTS: dict[str, Experiment] = {
 
 def find(name: str) -> Experiment:
     """The experiment `name`. Raises UnknownNameError, suggesting the nearest."""
-    if name not in EXPERIMENTS:
-        raise unknown_name("experiment", name, EXPERIMENTS)
+    check_name("experiment", name, EXPERIMENTS)
     return EXPERIMENTS[name]

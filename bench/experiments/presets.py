@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ...kernels.errors import unknown_name
+from ...kernels.errors import check_name
 from ..runs.preset import Preset
 from ..studies.importances import correlations
 from ..studies.superposition import first_task
@@ -55,6 +55,5 @@ PRESETS: dict[str, Preset] = {
 
 def get_preset(name: str) -> Preset:
     """The preset `name`. Raises UnknownNameError, suggesting the nearest."""
-    if name not in PRESETS:
-        raise unknown_name("experiment", name, PRESETS)
+    check_name("experiment", name, PRESETS)
     return PRESETS[name]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ...kernels.errors import unknown_name
+from ...kernels.errors import check_name
 from ...nnlite import Network, models
 from ..show.assignments import declared
 
@@ -24,8 +24,7 @@ _GIVEN = {"outputs", "input_shape", "settings"}  # by the stream, or by other ke
 
 def find_model(name: str) -> Callable[..., Network]:
     """The model `name`. Raises UnknownNameError, suggesting the nearest."""
-    if name not in MODELS:
-        raise unknown_name("model", name, MODELS)
+    check_name("model", name, MODELS)
     return MODELS[name]
 
 

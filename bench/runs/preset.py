@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ...kernels.errors import SettingError, unknown_name
+from ...kernels.errors import SettingError, check_name, unknown_name
 from ...methods import METHODS, Method
 from ...methods.tasks import Scenario
 from ..show.assignments import declared, read, split_assignment
@@ -72,8 +72,7 @@ class Variant:
         """The method object. Raises SettingError or UnknownNameError."""
         known = declared(METHODS[self.method])
         for key in self.settings:
-            if key not in known:
-                raise unknown_name(f"setting of method '{self.method}'", key, known)
+            check_name(f"setting of method '{self.method}'", key, known)
         return METHODS[self.method](**self.settings)
 
 
@@ -113,8 +112,7 @@ def _apply(preset: Preset, key: str, text: str) -> Preset:
 
 def _apply_to_stream(preset: Preset, key: str, text: str) -> Preset:
     known = parameters(preset.stream)
-    if key not in known:
-        raise unknown_name(f"setting of the {preset.stream} stream", key, known)
+    check_name(f"setting of the {preset.stream} stream", key, known)
     value = read(f"stream.{key}", text, known[key])
     return replace(preset, stream_settings={**preset.stream_settings, key: value})
 
@@ -125,19 +123,16 @@ def _apply_to_model(preset: Preset, key: str, text: str) -> Preset:
             f"--set model.{key}: this preset's network is an MLP; set hidden instead"
         )
     known = model_parameters(preset.model)
-    if key not in known:
-        raise unknown_name(f"setting of the model {preset.model}", key, known)
+    check_name(f"setting of the model {preset.model}", key, known)
     value = read(f"model.{key}", text, known[key])
     settings = {**(preset.model_settings or {}), key: value}
     return replace(preset, model_settings=settings)
 
 
 def _apply_to_method(preset: Preset, method: str, key: str, text: str) -> Preset:
-    if method not in METHODS:
-        raise unknown_name("method", method, METHODS)
+    check_name("method", method, METHODS)
     known = declared(METHODS[method])
-    if key not in known:
-        raise unknown_name(f"setting of method '{method}'", key, known)
+    check_name(f"setting of method '{method}'", key, known)
     values = [read(f"{method}.{key}", part, known[key]) for part in text.split(",")]
     value = values[0] if len(values) == 1 else values
     settings = {**preset.methods.get(method, {}), key: value}
@@ -166,8 +161,7 @@ def _without(cases: dict[str, dict[str, Any]], key: str) -> dict[str, dict[str, 
 def variants(preset: Preset, chosen: list[str]) -> list[Variant]:
     """The lines of the table: the chosen methods (none: all), with lists of settings spread out."""
     for name in chosen:
-        if name not in METHODS:
-            raise unknown_name("method", name, METHODS)
+        check_name("method", name, METHODS)
     made: list[Variant] = []
     for name in chosen or preset.methods:
         common = preset.methods.get(name, {})

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ...kernels.errors import unknown_name
+from ...kernels.errors import check_name
 from ...methods.tasks import Scenario, Stream
 from ..data import Dataset
 from ..show.assignments import declared
@@ -29,8 +29,7 @@ SEVERAL = ("datasets", "incremental-cifar")  # kinds made of a sequence of data 
 
 def parameters(kind: str) -> dict[str, Any]:
     """The settings of the stream `kind`, with their types. Raises UnknownNameError."""
-    if kind not in KINDS:
-        raise unknown_name("stream", kind, KINDS)
+    check_name("stream", kind, KINDS)
     return declared(KINDS[kind])
 
 
@@ -44,8 +43,7 @@ def build(
     """
     known = parameters(str(kind))
     for key in settings:
-        if key not in known:
-            raise unknown_name(f"setting of the {kind} stream", key, known)
+        check_name(f"setting of the {kind} stream", key, known)
     given: Any = dataset if kind in SEVERAL else check_sets(kind, dataset, least=1, most=1)[0]
     return KINDS[kind](given, scenario, **settings)
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from ...kernels.errors import unknown_name
+from ...kernels.errors import check_name, unknown_name
 from ...methods.tasks import Scenario, Stream
 from ...nnlite.settings import ANY, whole
 from ..data import Dataset
@@ -100,8 +100,7 @@ def make(
         known[name] = made.train, made.test
     order = [str(name) for name in listed("manipulated", "order", order)]
     for name in order:
-        if name not in known:
-            raise unknown_name("manipulation", name, known)
+        check_name("manipulation", name, known)
     tasks = [make_task(name, dataset, known[name], scaling, flat) for name in order]
     settings: dict[str, Any] = {"order": order, "rows": rows, "normalise": scaling}
     if set(order) & set(regenerated.NAMES):

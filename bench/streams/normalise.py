@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ...kernels.errors import SettingError, unknown_name
+from ...kernels.errors import SettingError, check_name
 
 # what a setting may say: a name of PRESETS, or (mean, deviation), each a number or one a channel
 Normalise = str | Sequence[str] | Sequence[float | Sequence[float]] | None
@@ -35,8 +35,7 @@ def check_normalise(kind: str, given: Any, channels: int) -> Scaling:
     if isinstance(given, list | tuple) and len(given) == 1:  # what a command line makes of a word
         pair = given[0]
     if isinstance(pair, str):
-        if pair not in PRESETS:
-            raise unknown_name("normalisation", pair, PRESETS)
+        check_name("normalisation", pair, PRESETS)
         pair = PRESETS[pair]
     try:
         mean, deviation = (_level(values, channels) for values in pair)

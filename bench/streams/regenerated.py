@@ -24,7 +24,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...kernels.errors import MissingExtraError, SettingError, unknown_name
+from ...kernels.errors import MissingExtraError, SettingError, check_name
 from ...kernels.host_blas import one_blas_thread
 from ...nnlite.init import generator
 
@@ -51,8 +51,7 @@ class Regenerated:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.name not in NAMES:
-            raise unknown_name("regenerated set", self.name, NAMES)
+        check_name("regenerated set", self.name, NAMES)
 
     def train(self, images: np.ndarray) -> np.ndarray:
         """uint8 training images (N, H, W, C), the first N of the set, changed."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ...kernels.errors import SettingError, unknown_name
+from ...kernels.errors import SettingError, check_name
 from ...methods.tasks import Scenario, Stream
 from ...nnlite.settings import ANY, whole
 from ..data import Dataset
@@ -87,8 +87,7 @@ def _order(dataset: Dataset, given: Sequence[int] | str | None) -> list[int]:
 
 
 def _named_order(dataset: Dataset, name: str) -> list[int]:
-    if name not in ORDERS:
-        raise unknown_name("class order", name, ORDERS)
+    check_name("class order", name, ORDERS)
     owner, first = ORDERS[name]
     if dataset.name != owner:
         raise SettingError(

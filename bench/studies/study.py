@@ -24,7 +24,7 @@ from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
 
-from ...kernels.errors import SettingError, unknown_name
+from ...kernels.errors import SettingError, check_name
 from ...nnlite.files import write_whole
 from ..runs.experiment import Request
 from ..show.assignments import declared, read, split_assignment
@@ -103,8 +103,7 @@ class Study:
         known = declared(type(settings))
         for assignment in assignments:
             key, text = split_assignment(assignment)
-            if key not in known:
-                raise unknown_name(f"setting of '{self.name}'", key, known)
+            check_name(f"setting of '{self.name}'", key, known)
             value = read(key, text, known[key])
             twice = isinstance(value, tuple) and len(set(value)) < len(value)
             if twice and key not in _REPEATING:

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 
-from ...kernels.errors import SettingError, unknown_name
+from ...kernels.errors import SettingError, check_name, unknown_name
 from ...methods import METHODS
 from ...nnlite.init import generator
 from ..show.assignments import split_assignment
@@ -109,8 +109,7 @@ def read_random(assignment: str) -> Axis:
     """The axis of `--random key=log:1:1000`. Raises SettingError or UnknownNameError."""
     key, text = split_assignment(assignment, "--random")
     kind, *given = (part.strip() for part in text.split(":"))
-    if kind not in DISTRIBUTIONS:
-        raise unknown_name("distribution", kind, DISTRIBUTIONS)
+    check_name("distribution", kind, DISTRIBUTIONS)
     if not _sensible(kind, given):
         raise SettingError(f"--random {assignment}: write it as {DISTRIBUTIONS[kind]}, LO below HI")
     return Axis(key, source=(kind, *given))

@@ -11,9 +11,15 @@ from __future__ import annotations
 
 import os
 
-from numba.core import config
-
 from ..errors import SettingError
+
+try:
+    from numba import config  # asked of numba.core, a second import would not fail
+except ValueError as wrong:  # Numba looks at its settings as it is imported
+    raise SettingError(
+        f"NUMBA_NUM_THREADS is {os.environ.get('NUMBA_NUM_THREADS')!r}, and Numba says: {wrong} "
+        "Unset it, or set it to at least 1"
+    ) from None
 
 _SPIN = "GOMP_SPINCOUNT"
 

@@ -21,7 +21,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ...kernels.errors import SettingError, ShapeError, unknown_name
+from ...kernels.errors import SettingError, ShapeError, check_name
 from ...nnlite import Network, Saved
 from ..evaluate import check_classifies
 from ..importance import fisher_rows, probabilities
@@ -58,8 +58,7 @@ class Metric:
         room: int = ROOM,
         own: bool = True,
     ) -> None:
-        if space not in SPACES:
-            raise unknown_name("space", space, SPACES)
+        check_name("space", space, SPACES)
         if len(x) == 0:
             raise ShapeError("a metric needs at least one sample; it got none")
         if space != "logits":

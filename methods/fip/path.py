@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from ...kernels.errors import DivergedError, NonFiniteError, SettingError, unknown_name
+from ...kernels.errors import DivergedError, NonFiniteError, SettingError, check_name
 from ...nnlite import Network
 from ..linear import eigenvectors, product
 from ..settings import POSITIVE, real, whole
@@ -123,8 +123,7 @@ def path(
     Raises SettingError or UnknownNameError for settings outside this, DivergedError naming the step
     where it leads to NaN or infinity; theta is then that of the step before.
     """
-    if how not in HOWS:
-        raise unknown_name("solver", how, HOWS)
+    check_name("solver", how, HOWS)
     whole("path's steps", steps)
     whole("path's keep_every", keep_every)
     real("path's length", length, POSITIVE)
