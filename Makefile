@@ -20,7 +20,8 @@ test: $(STAMPS)/dev         ## all tests, in two processes: WORKERS=1 for one
 test-cuda: $(STAMPS)/cuda   ## the backend "cuda" on this machine's GPU; fails where there is none
 	@WEIGHTSPACE_REQUIRE_CUDA=1 $(BIN)/python -m pytest tests/test_cuda_gpu.py \
 		tests/test_cuda_device.py tests/test_cuda_resources.py tests/test_bench_cuda.py
-	@$(BIN)/python -m pytest tests/test_kernels.py tests/test_conv.py -k "cuda and not cuda-host"
+	@WEIGHTSPACE_REQUIRE_CUDA=1 $(BIN)/python -m pytest tests/test_kernels.py \
+		tests/test_kernel_corners.py tests/test_conv.py -k "cuda and not cuda-host"
 
 lint: $(STAMPS)/dev         ## ruff, in check mode
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .

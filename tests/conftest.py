@@ -5,18 +5,16 @@ from __future__ import annotations
 import os
 import signal
 
+import backends
 import numpy as np
 import pytest
 from blobs import make_blobs
-from cuda_required import gpu
 from hypothesis import HealthCheck, settings
-from on_host import on_host
 from planted import Clock
 from weightspace.bench.speed import timing
-from weightspace.kernels import Backend, available
+from weightspace.kernels import Backend
+from weightspace.kernels.device import NUMPY
 from weightspace.methods import Task
-
-__all__ = ["gpu"]  # a fixture
 
 settings.register_profile(
     "weightspace",
@@ -28,16 +26,30 @@ settings.register_profile(
 settings.load_profile("weightspace")
 
 
-@pytest.fixture(params=[name for name in available() if name != "cuda"])
+@pytest.fixture(params=backends.ON_NUMPY)
 def backend(request) -> str:
-    """Every backend that is installed here and computes on NumPy's arrays (`gpu` is the other)."""
+    """Every backend that computes on NumPy's arrays, by name (`gpu` is the other)."""
+    backends.find(request.param)
     return request.param
 
 
-@pytest.fixture(params=available(study=True))
-def ops(request) -> Backend:
-    """The kernels of every backend there is here, CUDA sources on the CPU among them."""
-    return on_host(request.param)
+@pytest.fixture(scope="session")
+def gpu() -> str:
+    """The name of the backend that stands for the GPU."""
+    backends.find(backends.GPU)
+    return backends.GPU
+
+
+@pytest.fixture(params=[*backends.BACKENDS, backends.CHECKED])
+def device_ops(request) -> Backend:
+    """The kernels of every backend on arrays of its own device, CUDA's also with a checker."""
+    return backends.find(request.param)
+
+
+@pytest.fixture
+def ops(device_ops) -> Backend:
+    """The same on NumPy's arrays, which are moved to the device and back."""
+    return device_ops if device_ops.device is NUMPY else backends.OnHost(device_ops)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -66,6 +78,13 @@ def rng() -> np.random.Generator:
 def blob_tasks() -> list[Task]:
     """Three tasks of clusters in different places."""
     return [Task.from_arrays(f"blobs {i}", make_blobs(i), make_blobs(i, 60)) for i in range(3)]
+
+
+@pytest.fixture
+def nowhere(monkeypatch, request):
+    """Only the data that a test names are looked at."""
+    if "real_data" not in request.fixturenames:
+        monkeypatch.delenv("WEIGHTSPACE_DATA", raising=False)
 
 
 @pytest.fixture

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import shutil
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from kernel_sizes import CONV, FLOATS, STACKED, WIDE, moved, sizes
 from weightspace.kernels.cuda import CudaOps, conv, tiles
 from weightspace.kernels.spec import KERNELS, check, check_arguments, relative_error, tolerance
 
@@ -18,44 +18,8 @@ pytestmark = pytest.mark.skipif(
 
 NAMES = [name for name, kernel in KERNELS.items() if kernel.family == "conv"]
 PRODUCTS = [name for name in NAMES if name != "conv2d_signal"]
-CASES = [(name, variant) for name in NAMES for variant in KERNELS[name].variants]
-FLOATS = [np.float32, np.float64]
-
-
-def sizes(n: int, image: tuple[int, int], channels: int, filters: int, window, stacked: int = 1):
-    (h, w), (r, s) = image, window
-    return {"N": n, "H": h, "W": w, "C": channels, "O": filters, "R": r, "S": s, "V": stacked}
-
-
-# Sizes that fit no tile, slice or warp. Three filters at least: a single sum may cancel to nothing,
-# which leaves no scale to judge its error by.
-SIZES = [
-    sizes(1, (1, 1), 1, 3, (1, 1)),
-    sizes(2, (5, 4), 1, 3, (1, 1)),
-    sizes(3, (19, 2), 3, 10, (3, 3)),
-    sizes(2, (5, 6), 17, 65, (3, 3)),
-    sizes(1, (7, 9), 17, 3, (5, 4)),
-    sizes(5, (6, 5), 3, 33, (1, 3)),
-    sizes(2, (8, 8), 40, 10, (1, 1)),
-    sizes(9, (4, 4), 5, 16, (3, 3)),
-]
-# Multiples of 4 channels and filters are read in pieces of 16 bytes.
-WIDE = [
-    sizes(3, (7, 9), 4, 4, (1, 1)),
-    sizes(2, (9, 8), 12, 68, (3, 3)),
-    sizes(2, (5, 6), 68, 12, (2, 3)),
-    sizes(5, (6, 5), 16, 20, (5, 4)),
-]
-STACKED = sizes(3, (6, 5), 5, 18, (3, 2), 3)
 SMALL = [sizes(2, (5, 4), 3, 5, (3, 2), 2), sizes(2, (5, 4), 4, 8, (3, 2), 2)]
 EVERY_TILE = [(t, False) for t in conv.TILES.single] + [(t, True) for t in conv.TILES.wide]
-# (stride, padding) beyond those of the contract's variants.
-STEPS = {
-    "padding beyond the image": ((1, 1), (6, 5)),
-    "stride beyond the window": ((4, 3), (0, 0)),
-    "both": ((3, 5), (7, 4)),
-    "three by two": ((3, 2), (2, 1)),
-}
 
 
 def make_ops(mode: str = "fast", order: int = 0) -> CudaOps:
@@ -93,50 +57,7 @@ def only(monkeypatch, replan):
     return use
 
 
-def fits(kernel, where, variant="") -> bool:
-    """Whether there is any output position."""
-    all_sizes = kernel.all_sizes(where, variant)
-    return min(all_sizes["h"], all_sizes["w"]) >= 1
-
-
-def moved(name: str, stride, padding):
-    """The kernel's contract with other steps."""
-    kernel = KERNELS[name]
-    steps = {"stride": stride, "padding": padding}
-    return dataclasses.replace(kernel, scalars={**kernel.scalars, **steps})
-
-
-# ---- against the reference ----------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("dtype", FLOATS)
-@pytest.mark.parametrize(("name", "variant"), CASES)
-def test_agrees_with_reference(ops, name, variant, dtype):
-    kernel = KERNELS[name]
-    for seed, where in enumerate([*SIZES, *WIDE]):
-        if fits(kernel, where, variant):
-            error = check(ops, kernel, where, dtype, variant, seed)
-            assert error <= 1, f"{where}: {error} times the tolerance"
-
-
-@pytest.mark.parametrize("dtype", FLOATS)
-@pytest.mark.parametrize("steps", STEPS)
-@pytest.mark.parametrize("name", NAMES)
-def test_agrees_for_unusual_steps(ops, name, steps, dtype):
-    kernel = moved(name, *STEPS[steps])
-    for where in (sizes(2, (7, 5), 3, 10, (3, 2)), sizes(2, (5, 9), 4, 16, (5, 4)), STACKED):
-        if fits(kernel, where):
-            assert check(ops, kernel, where, dtype) <= 1, where
-
-
-@pytest.mark.parametrize("dtype", FLOATS)
-def test_stacked_cotangents(ops, dtype):
-    """V cotangents: an axis of their own for accumulate, more samples for input_grad."""
-    for variant in KERNELS["conv2d_accumulate"].variants:
-        assert check(ops, KERNELS["conv2d_accumulate"], STACKED, dtype, variant) <= 1
-    stacked = {**STACKED, "N": STACKED["N"] * STACKED["V"]}
-    for variant in KERNELS["conv2d_input_grad"].variants:
-        assert check(ops, KERNELS["conv2d_input_grad"], stacked, dtype, variant) <= 1
+# ---- every way to form products ----------------------------------------------------------------
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
@@ -209,65 +130,11 @@ def test_division_by_multiplication_is_exact(divisor, number):
 # ---- what is written, and what is not -----------------------------------------------------------
 
 
-def test_samples_gradients_may_lie_apart(ops, rng):
-    """They are views of an (N, P) array, as a network's parameters lie in it."""
-    kernel = KERNELS["conv2d_sample_grads"]
-    arguments = kernel.arguments(rng, SIZES[2], np.float64)
-    expected = kernel.run(ops, arguments)
-    (n, *w_shape), device = arguments["dw"].shape, ops.device
-    weights, filters = int(np.prod(w_shape)), w_shape[0]
-    flat = device.full((n, weights + filters + 7), 5.0, np.float64)
-    dw = flat[:, 3 : 3 + weights].reshape((n, *w_shape))
-    db = flat[:, 4 + weights : 4 + weights + filters]
-    x, dz = (device.put(arguments[name]) for name in ("x", "dz"))
-    for mode in ("fast", "check"):
-        device.mode = mode
-        ops.conv2d_sample_grads(x, dz, (1, 1), (1, 1), device.empty((0,), np.float64), dw, db)
-        device.mode = "fast"
-        found = device.get(flat)
-        assert np.array_equal(found[:, 3 : 3 + weights].reshape(n, *w_shape), expected["dw"])
-        assert np.array_equal(found[:, 4 + weights : -3], expected["db"])
-        assert (found[:, [0, 1, 2, 3 + weights, -3, -2, -1]] == 5).all()
-
-
-@pytest.mark.parametrize("name", ["conv2d_weight_grad", "conv2d_sample_grads", "conv2d_input_grad"])
-def test_a_first_write_heeds_nothing_that_lay_there(ops, rng, name):
-    kernel = KERNELS[name]
-    arguments = kernel.arguments(rng, SIZES[3], np.float64)
-    for written in kernel.writes:
-        arguments[written].fill(np.nan)
-    assert check_arguments(ops, kernel, SIZES[3], np.float64, arguments) <= 1
-
-
-def test_nan_reaches_every_output_that_sees_it(ops, rng):
-    kernel = moved("conv2d_forward", (1, 1), (1, 1))
-    arguments = kernel.arguments(rng, sizes(1, (8, 8), 16, 16, (3, 3)), np.float64)
-    arguments["x"][0, 4, 4, 3] = np.nan
-    y = kernel.run(ops, arguments)["y"]
-    assert np.isnan(y[0, 3:6, 3:6]).all() and np.isnan(y).sum() == 9 * 16
-
-
-def test_too_little_scratch_strided_images_and_too_large_ones_are_refused(ops, rng):
-    """The first two would otherwise be read and written out of bounds, without a word."""
-    put, where = ops.device.put, ((1, 1), (1, 1))
-    x, w = put(rng.normal(size=(20, 8, 8, 4))), put(rng.normal(size=(4, 3, 3, 4)))
-    for name in ("conv2d_weight_grad", "conv2d_accumulate", "conv2d_signal"):
-        size = ops.conv2d_workspace(name, x.shape, w.shape, *where)
-        assert size > 0
-        work = put(np.zeros(size - 1))
-        with pytest.raises(ValueError, match="conv2d_workspace"):
-            if name == "conv2d_weight_grad":
-                ops.conv2d_weight_grad(x, x, *where, 0.0, work, w, put(np.zeros(4)))
-            elif name == "conv2d_accumulate":
-                ops.conv2d_accumulate(x, x.reshape((1, *x.shape)), *where, 2, work, w,
-                                      put(np.zeros(4)))  # fmt: skip
-            else:
-                ops.conv2d_signal(x, x, w, *where, work, w, put(np.zeros(4)))
-    with pytest.raises(ValueError, match="contiguous"):
-        ops.conv2d_forward(x[:, ::2], w, None, *where, 0, 0.0, work, x)
+def test_too_large_images_are_refused(ops):
+    """They would otherwise be read and written out of bounds, without a word."""
     for shape in ((1 << 20, 64, 64, 1), (1, 1 << 14, 1 << 14, 16)):
         with pytest.raises(ValueError, match="smaller batches"):
-            ops.conv2d_workspace("conv2d_weight_grad", shape, (4, 3, 3, shape[3]), *where)
+            ops.conv2d_workspace("conv2d_weight_grad", shape, (4, 3, 3, shape[3]), (1, 1), (1, 1))
 
 
 # ---- races, bounds and bits ---------------------------------------------------------------------
@@ -284,7 +151,7 @@ def test_the_checker_finds_nothing(name, order, monkeypatch, replan):
         for variant in ("", "strided", "no bias"):
             if variant in kernel.variants:
                 assert check(ops, kernel, where, np.float32, variant) <= 1
-        assert check(ops, moved(name, *STEPS["both"]), where, np.float64) <= 1
+        assert check(ops, moved(name, (3, 5), (7, 4)), where, np.float64) <= 1
 
 
 @pytest.mark.parametrize(("tile", "wide"), EVERY_TILE)
@@ -302,7 +169,7 @@ def test_bits_depend_on_no_order(ops, name, monkeypatch, replan):
     monkeypatch.setattr(conv, "LEAST_PART", 16)
     replan()
     kernel = KERNELS[name]
-    for where in (SIZES[3], WIDE[1], STACKED):
+    for where in (CONV[3], WIDE[1], STACKED):
         arguments = kernel.arguments(np.random.default_rng(3), where, np.float32)
         found = []
         for order in (0, 0, 1, 2, 11):
@@ -451,7 +318,7 @@ def test_tiles_suit_the_results(rows, columns, length, tile):
 def test_more_samples_than_a_grid_has(ops, monkeypatch, replan):
     monkeypatch.setattr(conv, "MOST_SAMPLES", 2)
     replan()
-    assert check(ops, KERNELS["conv2d_sample_grads"], SIZES[5], np.float64) <= 1
+    assert check(ops, KERNELS["conv2d_sample_grads"], CONV[5], np.float64) <= 1
 
 
 def test_a_split_depends_on_sizes_alone():

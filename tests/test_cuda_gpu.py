@@ -1,8 +1,8 @@
 """The backend "cuda" on a real GPU: `make test-cuda`.
 
-Every kernel against float64 `reference`, on awkward sizes and on those of the bench; networks, a
+Every kernel at the sizes of the bench (tests/test_kernels.py has the awkward ones); networks, a
 training step captured as a graph, and what only a GPU can show. Where there is none, all of it
-skips, or fails if it was required: see `cuda_required`.
+skips, or fails if it was required: see `backends`.
 """
 
 from __future__ import annotations
@@ -16,30 +16,6 @@ from weightspace.nnlite import Network, models
 from weightspace.nnlite.layers import Linear
 from weightspace.nnlite.optim import SGD, Adam
 from weightspace.nnlite.step import TrainingStep
-
-CASES = [(kernel.name, variant) for kernel in spec.KERNELS.values() for variant in kernel.variants]
-# One, few, and some that no block, warp or vector of four divides.
-IMAGES = {"H": 7, "W": 6, "C": 5, "O": 3, "R": 3, "S": 2, "T": 11}
-ODD = (
-    {"N": 1, "I": 1, "O": 1, "K": 2, "V": 1, "P": 1, **IMAGES},
-    {"N": 3, "I": 65, "O": 33, "K": 10, "V": 1, "P": 1023, **IMAGES},
-    {"N": 67, "I": 131, "O": 257, "K": 257, "V": 1, "P": 20_001, **IMAGES},
-)
-
-
-def sizes_of(kernel: spec.Kernel, odd: spec.Sizes) -> spec.Sizes:
-    """Images keep small sizes of their own, but for the number of samples."""
-    return {**odd, **IMAGES} if kernel.family in ("conv", "image", "norm") else odd
-
-
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize(("name", "variant"), CASES)
-def test_every_kernel_agrees_with_the_reference(gpu, name, variant, dtype):
-    kernel = spec.KERNELS[name]
-    for seed, odd in enumerate(ODD):
-        sizes = sizes_of(kernel, odd)
-        error = spec.check(get_backend(gpu), kernel, sizes, dtype, variant, seed)
-        assert error <= 1, f"{sizes}: {error} times the tolerance"
 
 
 def rungs() -> list[tuple[str, str]]:
@@ -60,16 +36,6 @@ def test_every_kernel_is_right_at_the_sizes_of_the_bench(gpu, name, rung):
     kernel = spec.KERNELS[name]
     sizes = spec.LADDER[kernel.family][rung]
     assert spec.check(get_backend(gpu), kernel, sizes, "float32") <= 1
-
-
-@pytest.mark.parametrize("name", sorted(spec.KERNELS))
-def test_every_kernel_gives_the_same_bits_twice(gpu, name):
-    kernel = spec.KERNELS[name]
-    sizes = sizes_of(kernel, ODD[-1])
-    arguments = kernel.arguments(np.random.default_rng(0), sizes, "float32")
-    first, second = (kernel.run(get_backend(gpu), arguments) for _ in range(2))
-    for written, found in first.items():
-        assert found.tobytes() == second[written].tobytes(), written
 
 
 # ---- networks -----------------------------------------------------------------------------------

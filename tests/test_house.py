@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import configparser
 from pathlib import Path
 
@@ -27,6 +28,16 @@ def test_no_test_reads_a_clock():
     tests = ROOT / "tests"
     found = {str(p.relative_to(tests)) for p in tests.rglob("*.py") if reads_a_clock(p)}
     assert found == set(CLOCKS)
+
+
+def test_tests_are_short():
+    """A file is one subject, and a test fits a screen."""
+    for path in (ROOT / "tests").rglob("*.py"):
+        text = path.read_text()
+        assert text.count("\n") <= 450, path
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef):
+                assert node.end_lineno - node.lineno < 60, f"{path}: {node.name}"
 
 
 # ---- the packages -------------------------------------------------------------------------------

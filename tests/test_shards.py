@@ -124,3 +124,14 @@ def test_refusals(data):
 
 def metric_products(net, x):
     """Not a question of `shards`."""
+
+
+def test_shards_have_the_same_bits_for_any_number_of_blas_threads():
+    limits = pytest.importorskip("threadpoolctl").threadpool_limits
+    net = models.mlp((784, 100, 10), backend="reference")
+    x = np.random.default_rng(0).random((90, 784)).astype(np.float32)
+    found = []
+    for threads in (1, 2):
+        with limits(threads, user_api="blas"):
+            found.append(sharded(importance.fisher, net, x))
+    assert np.array_equal(*found)

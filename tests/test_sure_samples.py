@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from on_host import on_host
-from weightspace.kernels import Backend, available
 from weightspace.methods import importance
 from weightspace.methods.ensemble import log_softmax
 from weightspace.nnlite import Linear, Network
@@ -35,36 +33,31 @@ def exact(gap, classes):
     return p, rest, p[:, None] - p
 
 
-@pytest.fixture(params=available(study=True))
-def host(request) -> Backend:
-    return on_host(request.param)
-
-
 @pytest.mark.parametrize("classes", [2, 10, WIDE])
 @pytest.mark.parametrize("gap", GAPS)
-def test_the_softmax_and_its_derivatives(host, gap, classes):
+def test_the_softmax_and_its_derivatives(ops, gap, classes):
     p, rest, apart = exact(gap, classes)
     z, active = logits(gap, classes)[None], np.ones(classes, bool)
     found = np.empty_like(z)
-    host.softmax(z, active, found)
+    ops.softmax(z, active, found)
     u, dz = 2 * found, np.empty_like(z)
-    host.softmax_backward(found, u, dz)
+    ops.softmax_backward(found, u, dz)
     terms = 2 * p[:, None] * (apart * p)  # of different signs, where no class is sure
     scale = np.abs(terms).sum(axis=1)
     assert (np.abs(dz[0] - terms.sum(axis=1)) <= CLOSE * scale + 1e-38).all()
     factor = np.empty((classes, 1, classes), np.float32)
-    host.softmax_fisher_factor(found, factor)
+    ops.softmax_fisher_factor(found, factor)
     own = np.sqrt(p) * rest
     np.testing.assert_allclose(np.diag(factor[:, 0]), own.astype(float), rtol=CLOSE, atol=1e-38)
 
 
 @pytest.mark.parametrize("classes", [2, 10, WIDE])
 @pytest.mark.parametrize("gap", GAPS)
-def test_cross_entropy_of_a_sure_label(host, gap, classes):
+def test_cross_entropy_of_a_sure_label(ops, gap, classes):
     p, rest, _ = exact(gap, classes)
     z = np.repeat(logits(gap, classes)[None], 3, axis=0)
     labels, loss, dz = np.array([1, 0, 1]), np.empty(3, np.float32), np.empty_like(z)
-    host.softmax_cross_entropy(z, labels, np.ones(classes, bool), loss, dz)
+    ops.softmax_cross_entropy(z, labels, np.ones(classes, bool), loss, dz)
     sure, wrong = p.copy(), p.copy()
     sure[1], wrong[0] = -rest[1], -rest[0]
     expected = np.stack([sure, wrong, sure]).astype(float)
@@ -99,11 +92,11 @@ def test_log_softmax(gap):
     np.testing.assert_allclose(log_softmax(logits(gap, 10)), expected, rtol=CLOSE)
 
 
-def test_a_constant_cotangent_moves_no_probability(host, rng):
+def test_a_constant_cotangent_moves_no_probability(ops, rng):
     """The softmax does not see a number that is added to all logits; nor does its cotangent."""
     z = rng.normal(size=(5, 6)).astype(np.float32)
     z[:, 2] += 9
     p, dz = np.empty_like(z), np.empty_like(z)
-    host.softmax(z, np.ones(6, bool), p)
-    host.softmax_backward(p, np.full_like(z, 1e4), dz)
+    ops.softmax(z, np.ones(6, bool), p)
+    ops.softmax_backward(p, np.full_like(z, 1e4), dz)
     assert not dz.any()

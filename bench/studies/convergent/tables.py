@@ -243,10 +243,10 @@ def _clusters(rows: Sequence[Row]) -> Table:
         ("layer", "by", "k", "mixed", "balance", "2+:2+", "its group", "best one", "others"),
     )
     for layer in layers(rows):
-        for kind in _SHORT:
+        for kind, short in _SHORT.items():
             found = select(rows, ask="cluster", layer=layer, kind=kind)
             table.add_row(
-                layer, _SHORT[kind], f"{average(found, 'clusters'):.0f}",
+                layer, short, f"{average(found, 'clusters'):.0f}",
                 *(_number(average(found, key), 2) for key in _CLUSTERED),
             )  # fmt: skip
     return table
@@ -284,7 +284,7 @@ def numbers_csv(rows: Sequence[Row]) -> str:
         for alpha in alphas(rows):
             found = select(rows, ask="map", layer=layer, alpha=alpha)
             lines += _lines("maps", digits(alpha), layer, found, ("loss", "nonzero"))
-        for kind in _SHORT:
+        for kind, short in _SHORT.items():
             found = select(rows, ask="cluster", layer=layer, kind=kind)
             lines += _lines("clusters", kind, layer, found, _CLUSTERED)
     after = grouped(select(rows, ask="keep"), "method", "learnt")
