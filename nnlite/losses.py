@@ -130,4 +130,4 @@ def get_loss(name: str | Loss) -> Loss:
     if isinstance(name, Loss) and type(name) in LOSSES.values():
         return name
     check_name("loss", name, LOSSES)
-    return LOSSES[name]()
+    return LOSSES[str(name)]()

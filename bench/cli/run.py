@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from ...kernels.errors import SettingError
-from .options import DataDir
+from .options import DataDir, check_folder_options
 from .stopping import stoppable
 
 console = Console()
@@ -46,8 +46,7 @@ def run(
     from ..runs.experiment import Request
     from ..show.style import require_matplotlib
 
-    if resume and overwrite:
-        raise SettingError("--resume and --overwrite contradict each other; give one of them")
+    check_folder_options(resume, overwrite)
     if retry and not resume:
         raise SettingError("--retry is for what --resume finds; give both")
     found = find(experiment).with_settings(settings or [])

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from ...kernels.errors import SettingError
+from .options import DataDir, check_folder_options
 from .stopping import stoppable
 
 if TYPE_CHECKING:
@@ -58,9 +59,7 @@ def sweep(
     dask: Annotated[
         str | None, typer.Option(help="tcp://HOST:PORT of a Dask scheduler, instead of processes.")
     ] = None,
-    data_dir: Annotated[
-        Path | None, typer.Option("--data-dir", help="Folder that holds the data sets' files.")
-    ] = None,
+    data_dir: DataDir = None,
     out: Annotated[Path | None, typer.Option(help="Output folder.")] = None,
     resume: Annotated[bool, typer.Option(help="Do what is missing in --out.")] = False,
     overwrite: Annotated[bool, typer.Option(help="Replace what is in --out.")] = False,
@@ -70,8 +69,7 @@ def sweep(
     from ..store.locks import held
     from ..sweep import SweepPlan, make_executor, read_axes
 
-    if resume and overwrite:
-        raise SettingError("--resume and --overwrite contradict each other; give one of them")
+    check_folder_options(resume, overwrite)
     if draws is not None and not random:
         raise SettingError(f"--draws {draws}: nothing is drawn without --random")
     require_matplotlib()

@@ -284,7 +284,7 @@ def numbers_csv(rows: Sequence[Row]) -> str:
         for alpha in alphas(rows):
             found = select(rows, ask="map", layer=layer, alpha=alpha)
             lines += _lines("maps", digits(alpha), layer, found, ("loss", "nonzero"))
-        for kind, short in _SHORT.items():
+        for kind in _SHORT:
             found = select(rows, ask="cluster", layer=layer, kind=kind)
             lines += _lines("clusters", kind, layer, found, _CLUSTERED)
     after = grouped(select(rows, ask="keep"), "method", "learnt")
