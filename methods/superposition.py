@@ -57,7 +57,7 @@ class Superposition(Method):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_name("superposition.kind", str(self.kind), KINDS)
+        check_name("superposition.kind", self.kind, KINDS)
         if self.mix and not (self._kind.complex and self.schedule == "step"):
             raise SettingError("mix=true needs a complex kind and schedule='step'")
         if self.learned and not self._kind.learns:

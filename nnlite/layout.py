@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from ..kernels.errors import DtypeError, ShapeError, unknown_name
+from ..kernels.errors import DtypeError, ShapeError, check_name
 
 Shape = tuple[int, ...]
 
@@ -41,8 +41,7 @@ class Layout:
         return name in self._slices
 
     def _find(self, name: str) -> tuple[int, Shape]:
-        if name not in self._slices:
-            raise unknown_name("parameter", name, self._slices)
+        check_name("parameter", name, self._slices)
         return self._slices[name]
 
     def shape(self, name: str) -> Shape:

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..kernels.errors import DtypeError, LabelError, ShapeError, check_name
+from ..kernels.errors import DtypeError, LabelError, ShapeError, unknown_name
 from .layout import Shape
 from .workspace import Scope
 
@@ -129,5 +129,6 @@ def get_loss(name: str | Loss) -> Loss:
     """The loss `name`, or itself if it is one. Raises UnknownNameError, suggesting the nearest."""
     if isinstance(name, Loss) and type(name) in LOSSES.values():
         return name
-    check_name("loss", name, LOSSES)
-    return LOSSES[str(name)]()
+    if not isinstance(name, str) or name not in LOSSES:
+        raise unknown_name("loss", name, LOSSES)
+    return LOSSES[name]()

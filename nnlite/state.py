@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, MutableMapping
 import numpy as np
 
 from ..kernels.device import Device
-from ..kernels.errors import SettingError, ShapeError, unknown_name
+from ..kernels.errors import SettingError, ShapeError, check_name, unknown_name
 from .checks import check_array
 
 
@@ -25,8 +25,7 @@ class State(MutableMapping[str, np.ndarray]):
         return self._arrays[name]
 
     def __setitem__(self, name: str, array: np.ndarray) -> None:
-        if name not in self._arrays:
-            raise unknown_name("state", name, self._arrays)
+        check_name("state", name, self._arrays)
         ours = self._arrays[name]
         if array is ours:  # `state[name] += ...` has changed it already
             return

@@ -33,6 +33,20 @@ def backend(request) -> str:
     return request.param
 
 
+@pytest.fixture(params=backends.BACKENDS)
+def every_backend(request) -> str:
+    """Every backend by name, of which the device has arrays of its own kind."""
+    backends.find(request.param)
+    return request.param
+
+
+@pytest.fixture(params=[*backends.ON_NUMPY, "cuda-host"])
+def host_backend(request) -> str:
+    """Every backend that computes without a GPU, "cuda-host" in the place of a GPU's."""
+    backends.find(request.param)
+    return request.param
+
+
 @pytest.fixture(scope="session")
 def gpu() -> str:
     """The name of the backend that stands for the GPU."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from weightspace.kernels import available, errors, get_backend
+from weightspace.kernels import errors, get_backend
 from weightspace.methods import importance
 from weightspace.nnlite import (
     AdaptiveAvgPool2d,
@@ -32,10 +32,9 @@ from weightspace.nnlite.step import TrainingStep
 N, K, INPUTS = 7, 5, 13
 
 
-@pytest.fixture(params=[name for name in available(study=True) if name != "cuda"])
-def backend(request) -> str:
-    """Every backend that computes here, "cuda-host" in the place of a GPU's."""
-    return request.param
+@pytest.fixture
+def backend(host_backend) -> str:
+    return host_backend
 
 
 @pytest.fixture

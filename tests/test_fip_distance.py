@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from weightspace.kernels import available, errors
+from weightspace.kernels import errors
 from weightspace.kernels.spec import relative_error, tolerance
 from weightspace.methods.fip import bhattacharyya
 from weightspace.nnlite import models
@@ -15,9 +15,9 @@ STEP = 1e-6
 DIFFERENCE = 1e-8
 
 
-@pytest.fixture(params=available(study=True))
-def net(request):
-    return models.mlp((7, 6, K), "tanh", backend=request.param, dtype="float64", seed=4)
+@pytest.fixture
+def net(every_backend):
+    return models.mlp((7, 6, K), "tanh", backend=every_backend, dtype="float64", seed=4)
 
 
 def softmax(z, active=None):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from blobs import make_blobs
-from weightspace.kernels import available, errors
+from weightspace.kernels import errors
 from weightspace.methods import Task
 from weightspace.methods import pruning as pruning_module
 from weightspace.methods.pruning import (
@@ -90,11 +90,10 @@ def test_weights_of_a_diverged_network_are_not_pruned(net, bad):
         next_mask(net, np.ones_like(net.theta), 0.2, 0.1)
 
 
-@pytest.mark.parametrize("name", available(study=True))
-def test_every_backend_prunes_the_same(name):
+def test_every_backend_prunes_the_same(every_backend):
     layers = (Conv2d(4, 3), BatchNorm2d(), GlobalAvgPool(), Linear(3))
     theirs = Network(layers, (6, 6, 2), backend="reference", seed=1)
-    ours = Network(layers, (6, 6, 2), backend=name, seed=1)
+    ours = Network(layers, (6, 6, 2), backend=every_backend, seed=1)
     for rule in (Magnitude(), Magnitude("weights"), Magnitude("weights", "layer")):
         expected = rule.mask(theirs, 0.6)
         assert (ours.device.get(rule.mask(ours, 0.6)) == expected).all()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from blobs import make_blobs
-from weightspace.kernels import available, codes, errors
+from weightspace.kernels import codes, errors
 from weightspace.kernels.spec import relative_error, tolerance
 from weightspace.methods.pruning import Magnitude
 from weightspace.nnlite import (
@@ -82,11 +82,10 @@ def test_rows_of_a_matrix_and_back(rng):
     assert len(rows.values) == np.count_nonzero(matrix)
 
 
-@pytest.mark.parametrize("backend", available(study=True))
 @pytest.mark.parametrize("kind", LAYERS)
 @pytest.mark.parametrize("n", [1, 7])
-def test_it_answers_as_the_dense_network(backend, kind, n):
-    net = pruned(kind, backend=backend)
+def test_it_answers_as_the_dense_network(every_backend, kind, n):
+    net = pruned(kind, backend=every_backend)
     sparse, get = SparseNetwork(net), net.device.get
     x = samples(net, n)
     expected = get(net.forward(x))

@@ -254,11 +254,11 @@ def started(images, out, *more: str, steps: int = 200_000, **how):
         running.communicate()
 
 
-def workers_of(pid: int, count: int = 2) -> None:
-    """Wait until a process has so many workers that listen to their parent, or never will."""
+def workers_of(running: subprocess.Popen[str], count: int = 2) -> None:
+    """Wait until a command has so many workers that listen to their parent, or ended."""
     psutil = pytest.importorskip("psutil", reason="finds a sweep's workers")
-    for _ in range(300):
-        children = psutil.Process(pid).children(recursive=True)
+    while running.poll() is None:
+        children = psutil.Process(running.pid).children(recursive=True)
         if sum(child.num_threads() > 1 for child in children) >= count:
             return
         time.sleep(0.05)
@@ -268,7 +268,7 @@ def workers_of(pid: int, count: int = 2) -> None:
 def test_a_signal_leaves_a_sweep_to_resume_and_no_worker(images, tmp_path, sent):
     """That its output ends proves that nobody has it open any more."""
     with started(images, tmp_path / "r") as running:
-        workers_of(running.pid)
+        workers_of(running)
         running.send_signal(sent)
         said, _ = running.communicate(timeout=_PATIENCE)
     assert running.returncode == 128 + sent and "--resume" in said, said
@@ -280,7 +280,7 @@ def test_workers_end_with_a_parent_that_is_killed(images, tmp_path, early):
     """early: before they have come so far as to listen."""
     with started(images, tmp_path / "r") as running:
         if not early:
-            workers_of(running.pid)
+            workers_of(running)
         running.kill()
         running.communicate(timeout=_PATIENCE)  # else `sweep | tee` would wait for ever
 

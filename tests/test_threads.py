@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from weightspace.kernels import available, errors
+from weightspace.kernels import errors
 from weightspace.methods import importance
 from weightspace.nnlite import (
     BatchNorm2d,
@@ -28,10 +28,9 @@ from weightspace.nnlite import (
 K = 4
 
 
-@pytest.fixture(params=[name for name in available(study=True) if name != "cuda"])
-def backend(request) -> str:
-    """Every backend that computes here, "cuda-host" in the place of a GPU's."""
-    return request.param
+@pytest.fixture
+def backend(host_backend) -> str:
+    return host_backend
 
 
 NETS = {

@@ -19,7 +19,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from ...kernels.errors import NonFiniteError, SettingError, unknown_name
+from ...kernels.errors import NonFiniteError, SettingError, check_name
 from ...nnlite.init import generator
 from .. import linear
 from ..settings import whole
@@ -142,13 +142,9 @@ def random_direction(net: Any, length: float, seed: int, number: int) -> np.ndar
 
 def solve(metric: Metric, v: np.ndarray, mu: float, how: How = "cg", **settings: Any) -> Solution:
     """(g + mu I)^-1 v by name: "cg", "woodbury" or "dense". Raises UnknownNameError."""
-    if how == "cg":
-        return conjugate_gradients(metric, v, mu, **settings)
-    if how == "woodbury":
-        return woodbury(metric, v, mu, **settings)
-    if how == "dense":
-        return dense(metric, v, mu, **settings)
-    raise unknown_name("solver", how, HOWS[:3])
+    solvers = {"cg": conjugate_gradients, "woodbury": woodbury, "dense": dense}
+    check_name("solver", how, solvers)
+    return solvers[how](metric, v, mu, **settings)
 
 
 def _check_mu(mu: float) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ...kernels.codes import ACTIVATIONS, IDENTITY
-from ...kernels.errors import unknown_name
+from ...kernels.errors import check_name
 from ..checks import settle
 from ..layout import Shape
 from ..settings import FLOAT32, POSITIVE_FLOAT32, real
@@ -31,8 +31,7 @@ def slope_of(name: str, slope: float) -> float:
 
     Raises UnknownNameError for a name that is none, SettingError for a slope it cannot have.
     """
-    if not isinstance(name, str) or name not in ACTIVATIONS:
-        raise unknown_name("activation", name, ACTIVATIONS)
+    check_name("activation", name, ACTIVATIONS)
     # leaky_relu's derivative is read off the sign of the output, which needs a slope above 0
     return real(f"{name}'s slope", slope, POSITIVE_FLOAT32 if name == "leaky_relu" else FLOAT32)
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ...kernels.errors import ModeError, SettingError, ShapeError, unknown_name
+from ...kernels.errors import ModeError, SettingError, ShapeError, check_name
 from ..checks import settle
 from ..layout import Shape
 from ..settings import POSITIVE_FLOAT32, flag, real
@@ -58,8 +58,7 @@ class BatchNorm2d(Activated):
         )
         if momentum > 1:
             raise SettingError(f"BatchNorm2d got momentum={momentum}; it must lie in (0, 1]")
-        if not isinstance(self.statistics, str) or self.statistics not in STATISTICS:
-            raise unknown_name("statistics", self.statistics, STATISTICS)
+        check_name("statistics", self.statistics, STATISTICS)
         settle(
             self,
             momentum=momentum,

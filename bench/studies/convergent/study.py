@@ -17,7 +17,7 @@ from itertools import combinations
 
 import numpy as np
 
-from ....kernels.errors import SettingError, check_name
+from ....kernels.errors import SettingError, unknown_name
 from ....methods import METHODS, Moments, accuracy, evaluate, mutual_information
 from ....methods.activations import Units, moments, sample, unit_layers, unit_rows
 from ....methods.matching import Matching, bipartite_matching, semi_matching
@@ -308,7 +308,8 @@ def parts(settings: Settings) -> Sequence[Part]:
             f"alphas={','.join(map(str, settings.alphas)) or 'none'}: none below 0, one above it"
         )
     for method in settings.keep_methods:
-        check_name("method", method, METHODS)
+        if method not in METHODS:
+            raise unknown_name("method", method, METHODS)
     require("scipy", "analysis", "matching")
     require("scikit-learn", "analysis", "LASSO", "sklearn")
     return (

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from ....kernels.errors import SettingError, check_name
+from ....kernels.errors import SettingError, unknown_name
 from ....methods import taskspace
 from ....nnlite.checkpoint import save_arrays
 from ...show.style import require
@@ -91,7 +91,8 @@ def parts(settings: Settings) -> Sequence[Part]:
     MissingExtraError for packages that only the figures would miss otherwise.
     """
     for name in settings.parts:
-        check_name("part of task-space", name, PARTS)
+        if name not in PARTS:
+            raise unknown_name("part of task-space", name, PARTS)
     if "pairs" in settings.parts and "isolated" not in settings.parts:
         raise SettingError("parts: 'pairs' starts from the networks of 'isolated'; name both")
     if not 0 < settings.threshold <= 1:
