@@ -28,7 +28,6 @@ from ...kernels.errors import (
     WorkerError,
 )
 from ...methods import Result, Stream
-from ...nnlite import Network
 from ...nnlite.files import write_whole
 from ..show.labels import Flat, differences, flat
 from ..show.plain import as_read, config_hash, plain, to_toml, versions
@@ -213,8 +212,7 @@ def _run_one(
         write_whole(folder / FAILED, json.dumps(failure, indent=1) + "\n")
         watcher.failed(failure["error"])
         return Run(as_read(config), failure, folder)
-    trained = variant.build().wrap(net)  # what fit trained has contexts, if the method gives some
-    summary = summarise(result, plan, variant, seed, stream, trained, identity)
+    summary = summarise(result, plan, variant, seed, stream, identity)
     summary["seconds"] = round(time.perf_counter() - begun, 3)
     summary["learning_seconds"] = watcher.learning and round(watcher.learning, 3)
     write_run(folder, result, summary)
@@ -230,13 +228,7 @@ def failed(wrong: WeightspaceError) -> dict[str, Any]:
 
 
 def summarise(
-    result: Result,
-    plan: Plan,
-    variant: Variant,
-    seed: int,
-    stream: Stream,
-    net: Network,
-    identity: str,
+    result: Result, plan: Plan, variant: Variant, seed: int, stream: Stream, identity: str
 ) -> dict[str, Any]:
     """What summary.json says, without the clock."""
     about = _about(plan, variant, seed, stream, identity)
@@ -249,7 +241,7 @@ def summarise(
         "accuracy_matrix": result.R.tolist(),
         "baseline": result.baseline.tolist(),
         "tasks": list(result.task_names),
-        "parameters": net.num_parameters,
+        "parameters": result.network.num_parameters,
         "persistent_state_bytes": list(result.persistent_bytes),
         "steps": len(result.losses),
         "versions": versions(),

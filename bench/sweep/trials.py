@@ -132,7 +132,7 @@ def _learn(message: Record) -> tuple[Record, str]:
     preset, variant = trial.resolve()
     data_dir = None if message["data_dir"] is None else Path(message["data_dir"])
     stream = make_stream(preset, trial.seed, data_dir, trial.held_out)
-    result, net, _ = learn(preset, variant, stream, trial.backend, trial.seed)
+    result, *_ = learn(preset, variant, stream, trial.backend, trial.seed)
     kept = {
         "status": "ok",
         "acc": result.acc,
@@ -143,7 +143,7 @@ def _learn(message: Record) -> tuple[Record, str]:
         "train_images": sum(task.train_size for task in stream),
         "test_images": sum(task.test_size for task in stream),
         "stream_hash": stream.hash,
-        "parameters": net.num_parameters,
+        "parameters": result.network.num_parameters,
         "persistent_state_bytes": list(result.persistent_bytes),
     }
     return kept, stream.description

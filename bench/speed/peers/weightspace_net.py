@@ -82,7 +82,7 @@ def _step(
     net, start = network(problem), place.put(problem.arrays["theta"])
     x, y = place.put(problem.arrays["x"]), place.put(problem.arrays["y"])
     streams = streams or optim.Streams()
-    kept = {name: place.put(place.get(array).copy()) for name, array in net.state.items()}
+    kept = net.state.kept()
     state = optimizer.state(net.num_parameters, net.dtype, net.device)
     count = 0
     step = TrainingStep(net, optimizer, state, streams)
@@ -96,8 +96,7 @@ def _step(
 
     def restore() -> None:
         net.theta[:] = start
-        for name, array in net.state.items():
-            array[...] = kept[name]
+        net.state.restore(kept)
 
     def reset() -> None:
         nonlocal count, step

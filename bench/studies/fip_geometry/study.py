@@ -73,14 +73,13 @@ class Keeper(Advancing):
 
     def _keep(self, at: int) -> None:
         self.thetas.append(self.net.device.get(self.net.theta).copy())
-        self.states.append({name: array.copy() for name, array in self.net.state.items()})
+        self.states.append(self.net.state.kept())
         self.at.append(at)
 
     def put_back(self, number: int) -> None:
         """Make the network what it was: weights and running statistics."""
         self.net.theta[:] = self.net.device.put(self.thetas[number])
-        for name, array in self.states[number].items():
-            self.net.state[name][...] = array
+        self.net.state.restore(self.states[number])
 
 
 def _preset(settings: Settings) -> Preset:
