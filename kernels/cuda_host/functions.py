@@ -2,112 +2,33 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
+
+def _named(names: str) -> frozenset[Any]:
+    return frozenset(getattr(np, name) for name in names.split())
+
+
 # They give a fact about an array, a Python value, and compute nothing on the device.
-FACTS = frozenset(
-    {
-        np.can_cast,
-        np.iscomplexobj,
-        np.isrealobj,
-        np.may_share_memory,
-        np.ndim,
-        np.result_type,
-        np.shape,
-        np.shares_memory,
-        np.size,
-    }
-)
+FACTS = _named("""
+    can_cast iscomplexobj isrealobj may_share_memory ndim result_type shape shares_memory size
+""")
 
 # They make a new array on the device, or write into `out`.
-COMPUTING = frozenset(
-    {
-        np.all,
-        np.allclose,
-        np.amax,
-        np.amin,
-        np.any,
-        np.argmax,
-        np.argmin,
-        np.argpartition,
-        np.argsort,
-        np.argwhere,
-        np.array_equal,
-        np.around,
-        np.average,
-        np.bincount,
-        np.broadcast_arrays,
-        np.broadcast_to,
-        np.clip,
-        np.column_stack,
-        np.concatenate,
-        np.copy,
-        np.count_nonzero,
-        np.cumprod,
-        np.cumsum,
-        np.diag,
-        np.diagonal,
-        np.diff,
-        np.dot,
-        np.einsum,
-        np.empty_like,
-        np.expand_dims,
-        np.flatnonzero,
-        np.flip,
-        np.full_like,
-        np.hstack,
-        np.inner,
-        np.isclose,
-        np.kron,
-        np.linalg.norm,
-        np.max,
-        np.mean,
-        np.min,
-        np.moveaxis,
-        np.nan_to_num,
-        np.nonzero,
-        np.ones_like,
-        np.outer,
-        np.pad,
-        np.prod,
-        np.ravel,
-        np.repeat,
-        np.reshape,
-        np.roll,
-        np.sort,
-        np.split,
-        np.squeeze,
-        np.stack,
-        np.std,
-        np.sum,
-        np.swapaxes,
-        np.take,
-        np.take_along_axis,
-        np.tensordot,
-        np.tile,
-        np.trace,
-        np.transpose,
-        np.unique,
-        np.var,
-        np.vdot,
-        np.vstack,
-        np.where,
-        np.zeros_like,
-    }
-)
+COMPUTING = frozenset([np.linalg.norm]) | _named("""
+    all allclose amax amin any argmax argmin argpartition argsort argwhere array_equal around
+    average bincount broadcast_arrays broadcast_to clip column_stack concatenate copy
+    count_nonzero cumprod cumsum diag diagonal diff dot einsum empty_like expand_dims
+    flatnonzero flip full_like hstack inner isclose kron max mean min moveaxis nan_to_num
+    nonzero ones_like outer pad prod ravel repeat reshape roll sort split squeeze stack std
+    sum swapaxes take take_along_axis tensordot tile trace transpose unique var vdot vstack
+    where zeros_like
+""")
 
 # They give views: allowed during a capture.
-VIEWING = frozenset(
-    {
-        np.broadcast_arrays,
-        np.broadcast_to,
-        np.diagonal,
-        np.expand_dims,
-        np.flip,
-        np.moveaxis,
-        np.split,
-        np.squeeze,
-        np.swapaxes,
-        np.transpose,
-    }
-)
+VIEWING = _named("""
+    broadcast_arrays broadcast_to diagonal expand_dims flip moveaxis split squeeze swapaxes
+    transpose
+""")
