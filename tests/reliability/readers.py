@@ -394,7 +394,7 @@ class Correlations(Reader):
     )
 
     def read(self, given: bytes) -> None:
-        from weightspace.bench.experiments.kutalev_importances import after_last_task
+        from weightspace.bench.studies.importances.correlations import after_last_task
 
         (self.work / "correlations.csv").write_bytes(given)
         after_last_task([self.work])
