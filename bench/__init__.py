@@ -11,7 +11,7 @@ store        folders, locks and files, and what each must hold
 show         how things look: figures, pages, progress, numbers in words
 results      committed numbers and figures, and the commands that made them
 
-Imports run one way: data <- streams <- runs <- studies and presets <- catalogue <- sweep <- cli, and
-all may use store and show. speed stands beside them, on store and show; studies may time with
-it. A new wing needs a reason that none of these has.
+Imports run one way: data <- streams <- runs <- studies and presets <- catalogue <- sweep <- cli;
+all may use store and show. speed stands beside them, on store and show; studies may time with it. A
+new wing needs a reason that none of these has.
 """

@@ -19,9 +19,8 @@ import os
 import shutil
 from typing import Any
 
+from .backend import Backend
 from .errors import DeviceError, MissingExtraError, unknown_name
-
-Backend = Any  # a module (reference, cpu) or an object (cuda) with the kernels, NAME and device
 
 # name -> (module, the name in it that makes the backend or "", packages it needs, their extra)
 _BACKENDS: dict[str, tuple[str, str, tuple[str, ...], str]] = {
@@ -70,5 +69,5 @@ def get_backend(name: str) -> Backend:
     for package in packages:
         if importlib.util.find_spec(package) is None:
             raise MissingExtraError(package, extra, f"the '{name}' backend")
-    found = importlib.import_module(module, __name__)
+    found: Any = importlib.import_module(module, __name__)
     return getattr(found, maker)() if maker else found

@@ -25,36 +25,45 @@ class Device(Protocol):
 
     def empty(self, shape: Any, dtype: Any) -> Any:
         """An uninitialised array."""
+        ...
 
     def zeros(self, shape: Any, dtype: Any) -> Any:
         """An array of zeros."""
+        ...
 
-    def full(self, shape: Any, value: Any, dtype: Any) -> Any:
-        """An array filled with `value`."""
+    def full(self, shape: Any, fill_value: Any, dtype: Any) -> Any:
+        """An array filled with `fill_value`."""
+        ...
 
     def put(self, array: Any) -> Any:
         """`array` on this device, contiguous: itself if it is there already.
 
         It is for reading: what was read-only may be of a kind that can be written.
         """
+        ...
 
     def get(self, array: Any) -> np.ndarray:
         """`array` as a NumPy array; waits for the work that makes it."""
+        ...
 
     def owns(self, array: Any) -> bool:
         """Whether `array` is an array of this device."""
+        ...
 
     def address(self, array: Any) -> int:
         """Where its first element lies."""
+        ...
 
     def synchronize(self) -> None:
         """Wait for all queued work."""
+        ...
 
     def capture(self, record: Callable[[], None]) -> Callable[[], None]:
         """`record`'s work as one call that does it again: a CUDA graph, where there are such.
 
         Arrays that `record` uses must stay where they are; it may not allocate or read results.
         """
+        ...
 
 
 class _Writable:

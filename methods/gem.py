@@ -43,9 +43,10 @@ class _Projection(Rehearsal):
 
     def _vectors(self, net: Network, count: int) -> np.ndarray:
         """Room for `count` gradients, (count, P): the same as long as their number is."""
-        if self._room is None or len(self._room) != count:
-            self._room = net.device.empty((count, net.num_parameters), net.dtype)
-        return self._room
+        room = self._room
+        if room is None or len(room) != count:
+            room = self._room = net.device.empty((count, net.num_parameters), net.dtype)
+        return room
 
 
 @dataclass

@@ -140,30 +140,31 @@ def fisher(
     first = whole("fisher's first", first, NOT_NEGATIVE)
     if kind == "true":
 
-        def cotangent(logits, lo, hi):
+        def of_classes(logits, lo, hi):
             return fisher_rows(net, probabilities(net, logits, active), net.plan(hi - lo))
 
-    elif kind == "sampled":
+        return mean_power(net, x, of_classes, 2, batch)
+    if kind == "sampled":
         draws = generator(seed, 0x5A3D).random(first + len(x))[first:]
 
-        def cotangent(logits, lo, hi):
+        def of_drawn(logits, lo, hi):
             p = net.device.get(probabilities(net, logits, active))
             cumulative = p.astype(np.float64).cumsum(axis=1)
             # scaled by the row's own total, so rounding can not leave the last class short
             labels = (cumulative <= draws[lo:hi, None] * cumulative[:, -1:]).sum(axis=1)
             return label_cotangent(net, logits, labels, active)
 
-    elif kind == "empirical":
+        return mean_power(net, x, of_drawn, 2, batch)
+    if kind == "empirical":
         if y is None:
             raise SettingError("the empirical Fisher needs the labels y; give them, or kind='true'")
         labels = CrossEntropy().targets(y, (len(x), net.num_outputs), active=active)
 
-        def cotangent(logits, lo, hi):
+        def of_labels(logits, lo, hi):
             return label_cotangent(net, logits, labels[lo:hi], active)
 
-    else:
-        raise unknown_name("Fisher", kind, ("true", "sampled", "empirical"))
-    return mean_power(net, x, cotangent, 2, batch)
+        return mean_power(net, x, of_labels, 2, batch)
+    raise unknown_name("Fisher", kind, ("true", "sampled", "empirical"))
 
 
 def mas(
@@ -182,20 +183,20 @@ def mas(
     if output == "softmax":
         check_classifies(net, "MAS of output='softmax' (there is 'logits', too)")
 
-        def cotangent(logits, lo, hi):
+        def of_softmax(logits, lo, hi):
             p = probabilities(net, logits, active)
             dz = np.empty_like(p)
             net.ops.softmax_backward(p, 2 * p, dz)  # the gradient of sum p^2 at the logits
             return dz
 
-    elif output == "logits":
+        return mean_power(net, x, of_softmax, 1, batch)
+    if output == "logits":
 
-        def cotangent(logits, lo, hi):
+        def of_logits(logits, lo, hi):
             return 2 * logits if active is None else 2 * logits * net.mask(active)
 
-    else:
-        raise unknown_name("output", output, ("softmax", "logits"))
-    return mean_power(net, x, cotangent, 1, batch)
+        return mean_power(net, x, of_logits, 1, batch)
+    raise unknown_name("output", output, ("softmax", "logits"))
 
 
 def sig(net: Network, x: np.ndarray, batch: int = BATCH) -> np.ndarray:

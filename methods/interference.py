@@ -113,7 +113,8 @@ class Probe:
     def __init__(
         self, net: Network, a: Arrays, gram: int = 40, space: Space = "softmax-fisher"
     ) -> None:
-        self.net, self.gram, self.space = net, gram, space
+        self.net, self.gram = net, gram
+        self.space: Space = space
         self.x, self.gradient, self.fisher = self._ask(a)
         if space == "softmax-fisher":  # then the diagonal at hand is the metric's
             self.trace = float(net.device.get(self.fisher).sum(dtype=np.float64))

@@ -34,7 +34,7 @@ def lanczos(
     most = min(size, max(2 * count + 1, 20))
     basis, small = np.zeros((most, size)), np.zeros((most, most))
     basis[0] = 1 / math.sqrt(size)
-    kept = 0
+    kept, beta, rest = 0, 0.0, basis[0]
     for restart in range(_RESTARTS):
         for j in range(kept, most):
             along, rest = _apart(product(basis[j]), basis[: j + 1])

@@ -14,7 +14,7 @@ all. The loss is half the normalised squared error: 0.5 is what predicting the m
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -88,9 +88,10 @@ def _paths(joint: np.ndarray, p: int, alphas: list[float], tolerance: float) -> 
     rows = (vectors * np.sqrt(np.maximum(values, 0) * len(joint))).T
     x = np.asfortranarray(rows[:, :p])
     gram, cross = x.T @ x, x.T @ rows[:, p:]
+    solve: Any = lasso_path  # its stub knows strings alone
     return np.stack(
         [
-            lasso_path(
+            solve(
                 x, np.ascontiguousarray(rows[:, p + t]), alphas=alphas, precompute=gram,
                 Xy=np.ascontiguousarray(cross[:, t]), tol=tolerance, max_iter=100_000,
             )[1].T

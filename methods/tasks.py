@@ -122,6 +122,7 @@ def as_tasks(tasks: Stream | Task | Iterable[Task]) -> tuple[Task, ...]:
 
     Raises SettingError for anything else, and for none.
     """
+    found: tuple[Any, ...]
     try:
         found = (tasks,) if isinstance(tasks, Task) else tuple(tasks)
     except TypeError:

@@ -11,7 +11,7 @@ and by structural similarity (Wang et al. 2004) and Ward's clustering of all T C
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -98,7 +98,8 @@ def ssim(a: np.ndarray, b: np.ndarray) -> float:
         from skimage.metrics import structural_similarity  # noqa: PLC0415
     except ImportError:
         raise MissingExtraError("scikit-image", "analysis", "structural similarity") from None
-    return float(structural_similarity(a, b, win_size=WINDOW, data_range=1.0, channel_axis=-1))
+    found: Any = structural_similarity(a, b, win_size=WINDOW, data_range=1.0, channel_axis=-1)
+    return float(found)
 
 
 def ssim_to_means(

@@ -81,7 +81,7 @@ def _spectral(alike: np.ndarray, count: int, seed: int) -> np.ndarray:
         from sklearn.cluster import spectral_clustering  # noqa: PLC0415
     except ImportError:
         raise MissingExtraError("scikit-learn", "analysis", "spectral clustering") from None
-    return spectral_clustering(alike, n_clusters=count, random_state=seed)
+    return np.asarray(spectral_clustering(alike, n_clusters=count, random_state=seed))
 
 
 def _hierarchical(alike: np.ndarray, count: int) -> np.ndarray:

@@ -96,6 +96,7 @@ class CapturedStep:
     def _work(self, x: np.ndarray, y: np.ndarray, update: Update) -> None:
         """One step, with nothing in it that waits or differs from one step to the next."""
         loss = self._net.gradient(x, y, self._grad, self._mask, draw=self._clocks[1:])
-        self._net.ops.mean_loss(loss, self._mean)  # before `adjust` may use the losses' buffer
+        ops: Any = self._net.ops  # a device's, which counts steps by itself
+        ops.mean_loss(loss, self._mean)  # before `adjust` may use the losses' buffer
         update(self._clocks[:1])
-        self._net.ops.advance(self._clocks)
+        ops.advance(self._clocks)

@@ -62,9 +62,10 @@ def check_layer(
     shape = sample_shape(input_shape)
     samples = whole("check_layer's samples", samples, Limit(2))
     seed = whole("check_layer's seed", seed, ANY)
+    modes: tuple[Mode, ...] = ("eval", "train") if layer.moded() else ("eval",)
     for where, (before, after) in _AROUND.items():
         layers = (*before, layer, *after, Flatten())
-        for mode in ("eval", "train") if layer.moded() else ("eval",):
+        for mode in modes:
             net = Network(layers, shape, backend, "float64", seed)
             _Trial(net, len(before), where, mode, samples).run()
 
@@ -73,7 +74,8 @@ class _Trial:
     """One network, in one mode, whose layer number `index` is on trial."""
 
     def __init__(self, net: Network, index: int, where: str, mode: Mode, samples: int) -> None:
-        self.net, self.index, self.where, self.mode = net, index, where, mode
+        self.net, self.index, self.where = net, index, where
+        self.mode: Mode = mode
         self.layer, self.each = net.layers[index], not net.chain.couples(mode)
         rng = np.random.default_rng([net.seed % 2**32, 0xC4EC])
         size, outputs = net.num_parameters, net.num_outputs

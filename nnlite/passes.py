@@ -56,12 +56,12 @@ class Passes(FlatLayers):
         dy = self._check_cotangent(dy, saved.n)
         if beta and out is None:
             raise SettingError(f"pull got beta={beta} and no out: there is nothing to add to")
-        out = self._out(out, "the gradient")
+        total = self._out(out, "the gradient")
         if beta not in (0, 1):  # layers know these two
-            out *= self.dtype.type(beta)
+            total *= self.dtype.type(beta)
             beta = 1.0
-        self._backward(saved, dy, self._split(out), beta, want_dx=False)
-        return out
+        self._backward(saved, dy, self._split(total), beta, want_dx=False)
+        return total
 
     def pull_input(self, saved: Saved, dy: np.ndarray) -> np.ndarray:
         """The cotangent dy (N, K) pulled back to the inputs: (N, *input_shape), a buffer."""

@@ -34,16 +34,20 @@ class Experiment(Protocol):
     @property
     def name(self) -> str:
         """As the command line knows it."""
+        ...
 
     @property
     def summary(self) -> str:
         """What it is, in a line."""
+        ...
 
     def with_settings(self, assignments: Sequence[str]) -> Experiment:
         """The experiment after `key=value` assignments. Raises UnknownNameError, SettingError."""
+        ...
 
     def run(self, request: Request, console: Console) -> bool:
         """Run it into `request.out`, or go on there, and tell it; whether any of it failed.
 
         Raises the named errors of what cannot be done.
         """
+        ...

@@ -17,7 +17,7 @@ from ...nnlite.files import write_whole
 
 def fill_template(name: str, **parts: str) -> str:
     """The template `name`, "page.html" or what goes into one, with its parts filled in."""
-    folder = resources.files(__package__) / "templates"
+    folder = resources.files(str(__package__)) / "templates"
     style = (folder / "style.css").read_text()
     return Template((folder / name).read_text()).substitute(parts, style=style)
 

@@ -294,7 +294,8 @@ def _take(row: Row, call: Callable[[], None], plan: Schedule, roofs: roofline.Pe
 def _tensor_cores(row: Row) -> bool:
     """Whether the kernel may round its inputs to TF32."""
     may = row.backend in _DEVICES and row.dtype == "float32" and spec.KERNELS[row.kernel].product
-    return may and get_backend(row.backend).allow_tf32
+    backend: Any = get_backend(row.backend)
+    return may and backend.allow_tf32
 
 
 def _limits(row: Row, roofs: roofline.Peaks) -> tuple[float | None, float | None]:

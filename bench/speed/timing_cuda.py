@@ -20,9 +20,11 @@ class Clock(Protocol):
 
     def calibrate(self, call: Callable[[], object], sample_seconds: float) -> int:
         """How many calls make a sample of at least so many seconds, after warming up."""
+        ...
 
     def time_batch(self, call: Callable[[], object], calls: int) -> float:
         """Seconds per call of so many calls."""
+        ...
 
 
 class WallClock:

@@ -70,7 +70,7 @@ def reordered(scaling: Scaling, order: np.ndarray) -> Scaling:
     if scaling is None:
         return None
     mean, deviation = (
-        level if isinstance(level, float) else np.asarray(level)[order % len(level)]
+        level if isinstance(level, float) else np.asarray(level)[order % np.size(level)]
         for level in scaling
     )
     return mean, deviation

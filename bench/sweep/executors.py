@@ -193,7 +193,7 @@ class Dask(Executor):
         except ImportError:
             raise MissingExtraError("distributed", "distributed", "a Dask cluster") from None
         try:
-            self._client = Client(address, timeout=patience, set_as_default=False)
+            self._client: Any = Client(address, timeout=patience, set_as_default=False)
         except (OSError, TimeoutError, ValueError) as wrong:
             raise WorkerError(
                 f"no Dask scheduler answers at {address} ({wrong}): start one with `dask "

@@ -1,6 +1,6 @@
 """The `cpu` backend: Numba over a private BLAS. `kernels.reference` says what each kernel means."""
 
-from ..device import NUMPY
+from ..device import NUMPY, Device
 from . import threads  # noqa: F401  (first: it asks for a compiler, and loads the thread pool)
 from .activations import (
     activation_backward,
@@ -78,7 +78,7 @@ from .update import (
 )
 
 NAME = "cpu"
-device = NUMPY
+device: Device = NUMPY
 
 __all__ = [
     "NAME",

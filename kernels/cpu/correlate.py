@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from numba import carray, prange
+from numba import prange
+from numba.np.numpy_support import carray
 
 from .microkernel import ADD, SET, multiply_rows, rows_of
 from .panels import (

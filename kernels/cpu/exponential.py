@@ -95,7 +95,7 @@ _FLOAT64 = _Constants(
 )  # fmt: skip
 
 
-def _reduce(x):
+def _reduce(x) -> Any:
     """(exp(r) - 1, n) of x = n ln 2 + r."""
     raise NotImplementedError("only inside compiled code")
 
@@ -148,7 +148,7 @@ def tanh(x):
     return math.copysign(m / (m + two), x)
 
 
-def _split(x):
+def _split(x) -> Any:
     """(m, e) of a positive, normal x = m 2^e, sqrt(1/2) <= m < sqrt(2)."""
     raise NotImplementedError("only inside compiled code")
 
@@ -167,7 +167,7 @@ def _split_of_dtype(x):
     return split
 
 
-def _log_series(x):
+def _log_series(x) -> Any:
     """1/3, 1/5, ...: as many terms of atanh's series as the dtype of x can tell, the last first."""
     raise NotImplementedError("only inside compiled code")
 

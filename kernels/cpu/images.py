@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import carray, prange
+from numba import prange
+from numba.np.numpy_support import carray
 
 from ..codes import IDENTITY
 from .activations import apply, pull

@@ -92,7 +92,7 @@ def kernel(**options: Any) -> Callable[[Callable[..., Any]], Any]:
     compiled = njit(pipeline_class=_Compiler, error_model="numpy", **options)
 
     def decorate(function: Callable[..., Any]) -> Any:
-        dispatcher = compiled(function)
+        dispatcher: Any = compiled(function)
         dispatcher._cache = KernelCache(function)
         return dispatcher
 

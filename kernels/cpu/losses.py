@@ -6,7 +6,8 @@ Meaning and arguments: `kernels.reference.losses`.
 from __future__ import annotations
 
 import numpy as np
-from numba import carray, prange
+from numba import prange
+from numba.np.numpy_support import carray
 
 from .exponential import exp, log
 from .fused import fma

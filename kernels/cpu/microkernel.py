@@ -44,21 +44,21 @@ class _Emitter:
     def lanes(self) -> int:
         return self.vector.count
 
-    def bytes_of(self, elements: ir.Value) -> ir.Value:
+    def bytes_of(self, elements: Any) -> Any:
         return self.builder.mul(elements, ir.Constant(_WORD, self.size))
 
-    def offsets(self, table: ir.Value, count: int) -> list[ir.Value]:
+    def offsets(self, table: Any, count: int) -> list[Any]:
         """The first `count` of the int64 at address `table`, in bytes."""
         pointer = self.builder.inttoptr(table, _WORD.as_pointer())
         places = (self.builder.gep(pointer, [ir.Constant(_WORD, i)]) for i in range(count))
         return [self.bytes_of(self.builder.load(place)) for place in places]
 
-    def at(self, base: ir.Value, vectors: int) -> ir.Value:
+    def at(self, base: Any, vectors: int) -> Any:
         """A pointer `vectors` whole vectors after the address `base`."""
         place = self.builder.add(base, ir.Constant(_WORD, vectors * BYTES))
         return self.builder.inttoptr(place, self.vector.as_pointer())
 
-    def loop(self, count: ir.Value, start: list[ir.Value], body: Any) -> list[ir.Value]:
+    def loop(self, count: Any, start: list[Any], body: Any) -> list[Any]:
         """Repeat values = body(values) `count` times from `start`; returns the last values."""
         builder = self.builder
         before = builder.block
@@ -77,7 +77,7 @@ class _Emitter:
         builder.position_at_end(after)
         return carried[1:]
 
-    def multiply(self, rows: list[ir.Value], vectors: int, values: list[ir.Value]):
+    def multiply(self, rows: list[Any], vectors: int, values: list[Any]):
         """sums + (one number of each row) (the panel's vectors) -> the new sums."""
         builder = self.builder
         ka, kb, *sums = values
@@ -91,7 +91,7 @@ class _Emitter:
                 new.append(call_llvm(builder, "fma", self.vector, terms))
         return new
 
-    def finish(self, way: ir.Value, sums: list[ir.Value], places: list[ir.Value]) -> None:
+    def finish(self, way: Any, sums: list[Any], places: list[Any]) -> None:
         """Put the finished sums away as `way` says."""
         builder = self.builder
         after = builder.append_basic_block("stored")
@@ -105,7 +105,7 @@ class _Emitter:
             builder.branch(after)
         builder.position_at_end(after)
 
-    def _joined(self, way: int, value: ir.Value, place: ir.Value) -> ir.Value:
+    def _joined(self, way: int, value: Any, place: Any) -> Any:
         """What goes to `place`, a sum being `value`."""
         if way == SET:
             return value

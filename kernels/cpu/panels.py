@@ -8,7 +8,7 @@ of it is aligned for whole numbers too.
 
 from __future__ import annotations
 
-from numba import get_thread_id
+from numba.np.ufunc.parallel import get_thread_id
 
 from .microkernel import rows_of
 from .simd import lanes_in

@@ -10,7 +10,8 @@ groups by size alone; each group's sums lie in scratch of their own and are adde
 
 from __future__ import annotations
 
-from numba import carray, prange
+from numba import prange
+from numba.np.numpy_support import carray
 
 from .correlate import TASKS, copy_window
 from .fused import fma

@@ -45,14 +45,14 @@ class _VectorModel(models.PrimitiveModel):
         super().__init__(manager, vector, ir.VectorType(element, vector.lanes))
 
 
-def vector_type(context: Any, scalar: types.Float, size: int = BYTES) -> ir.VectorType:
+def vector_type(context: Any, scalar: types.Float, size: int = BYTES) -> Any:
     """The LLVM type of a register full of `scalar`, or of `size` bytes."""
     return ir.VectorType(context.get_value_type(scalar), lanes_of(scalar, size))
 
 
 def call_llvm(
-    builder: ir.IRBuilder, name: str, result: ir.Type, arguments: list[ir.Value], suffix: str = ""
-) -> ir.Value:
+    builder: ir.IRBuilder, name: str, result: Any, arguments: list[Any], suffix: str = ""
+) -> Any:
     """Call llvm.NAME; `suffix` names the overload, by default the result's vector type."""
     if not suffix:
         width = 32 if isinstance(result.element, ir.FloatType) else 64
@@ -62,7 +62,7 @@ def call_llvm(
     return builder.call(function, arguments)
 
 
-def splat(builder: ir.IRBuilder, scalar: ir.Value, vector: ir.VectorType) -> ir.Value:
+def splat(builder: ir.IRBuilder, scalar: Any, vector: Any) -> Any:
     """A vector of equal elements."""
     word = ir.IntType(32)
     nothing = ir.Constant(vector, ir.Undefined)
@@ -71,14 +71,14 @@ def splat(builder: ir.IRBuilder, scalar: ir.Value, vector: ir.VectorType) -> ir.
     return builder.shuffle_vector(first, nothing, mask)
 
 
-def address(builder: ir.IRBuilder, base: ir.Value, index: ir.Value, vector: ir.VectorType):
+def address(builder: ir.IRBuilder, base: Any, index: Any, vector: Any):
     """A pointer to the vector that begins at element `index` of the memory at `base`."""
     size = 4 if isinstance(vector.element, ir.FloatType) else 8
     offset = builder.mul(index, ir.Constant(ir.IntType(64), size))
     return builder.inttoptr(builder.add(base, offset), vector.as_pointer())
 
 
-def _mask(builder: ir.IRBuilder, count: ir.Value, lanes: int) -> ir.Value:
+def _mask(builder: ir.IRBuilder, count: Any, lanes: int) -> Any:
     """Lane i is on where i < count."""
     wide = ir.VectorType(ir.IntType(64), lanes)
     return builder.icmp_signed(

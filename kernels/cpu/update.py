@@ -15,7 +15,8 @@ another, and `_apply` adds the step to the streams. LLVM vectorises short loops 
 from __future__ import annotations
 
 import numpy as np
-from numba import carray, prange
+from numba import prange
+from numba.np.numpy_support import carray
 
 from .fused import fma
 from .scratch import stack_of

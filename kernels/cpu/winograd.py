@@ -10,7 +10,8 @@ image's edge read zeros and write nothing there.
 
 from __future__ import annotations
 
-from numba import carray, prange
+from numba import prange
+from numba.np.numpy_support import carray
 
 from .microkernel import SET, multiply_rows, rows_of
 from .panels import (

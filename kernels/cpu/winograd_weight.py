@@ -13,7 +13,8 @@ tiles are transformed and multiplied in turn, and all threads share each step.
 
 from __future__ import annotations
 
-from numba import carray, prange
+from numba import prange
+from numba.np.numpy_support import carray
 
 from .correlate import TASKS
 from .microkernel import ADD, SET, multiply_rows, rows_of

@@ -7,6 +7,7 @@ raises), and training steps are captured. cuBLAS itself has no such limit.
 from __future__ import annotations
 
 import ctypes
+import importlib
 from typing import Any
 
 import numpy as np
@@ -38,8 +39,8 @@ _PRODUCTS = {np.dtype(np.float32): "cublasSgemm_v2", np.dtype(np.float64): "cubl
 def load() -> Any:
     """libcublas, the one that CuPy uses. Raises MissingExtraError where it is not installed."""
     try:
-        from cuda import pathfinder  # noqa: PLC0415  (CuPy brings it, and finds libraries with it)
-
+        # CuPy brings it, and finds libraries with it
+        pathfinder = importlib.import_module("cuda.pathfinder")
         path = pathfinder.load_nvidia_dynamic_lib("cublas").abs_path
         return ctypes.CDLL(path)
     except (ImportError, OSError, RuntimeError):  # RuntimeError: not found

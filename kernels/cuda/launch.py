@@ -52,7 +52,7 @@ class Source(NamedTuple):
 
     def text(self) -> str:
         """The headers and the file as one text; compilers report lines of the file they are in."""
-        folder = resources.files(__package__)
+        folder = resources.files(str(__package__))
         parts = [f"#define {name} {text}" for name, text in self.macros.items()]
         for name in (*self.headers, self.file):
             parts.append(f'#line 1 "{name}"\n{(folder / name).read_text()}')

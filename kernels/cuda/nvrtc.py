@@ -200,5 +200,11 @@ def _read_log(log: str) -> dict[str, tuple[int, int, int, int, int]]:
         elif match := _USED.search(line):
             shared, cumulative = _SHARED.search(line), _CUMULATIVE.search(line)
             stack = max(local[0], int(cumulative[1]) if cumulative else 0)  # with what it calls
-            found[entry] = (int(match[1]), int(shared[1]) if shared else 0, stack, *local[1:])
+            found[entry] = (
+                int(match[1]),
+                int(shared[1]) if shared else 0,
+                stack,
+                local[1],
+                local[2],
+            )
     return found

@@ -1,6 +1,6 @@
 """The `reference` backend: plain NumPy, any real dtype. It defines what every kernel means."""
 
-from ..device import NUMPY
+from ..device import NUMPY, Device
 from .activations import (
     activation_backward,
     activation_forward,
@@ -77,7 +77,7 @@ from .update import (
 )
 
 NAME = "reference"
-device = NUMPY
+device: Device = NUMPY
 
 __all__ = [
     "NAME",

@@ -157,7 +157,8 @@ class _Directions:
         self, net: Network, gradient: Gradient | None, length: float, mu: float, how: How,
         anchor: float, nu: float | None, iterations: int, beta: float, seed: int,
     ) -> None:  # fmt: skip
-        self.gradient, self.length, self.mu, self.how = gradient, length, mu, how
+        self.gradient, self.length, self.mu = gradient, length, mu
+        self.how: How = how
         self.anchor, self.nu, self.iterations = anchor, nu, iterations
         self.beta, self.seed = beta, seed
         self.start = net.like() if anchor or nu is not None else None

@@ -139,7 +139,7 @@ class ComplexConv2d(Conv2d):
         """dw (O, 2, R, S, C) = the gradient of sample n alone; all of it, before any power."""
         x, dkernel = saved.x[n : n + 1], k.take("sample", (1, *saved.kernel.shape))
         k.ops.conv2d_sample_grads(
-            x, dz[n : n + 1], self.stride, self.padding,
+            x, dz[n : n + 1], *self._steps,
             self._work(k, "conv2d_sample_grads", x.shape), dkernel, None,
         )  # fmt: skip
         self._contract(k, dkernel[0], dw)

@@ -107,7 +107,7 @@ class Sequential(_Composite):
             x, _ = layer.forward(k.child(name), p.get(name, _NOTHING), x)
             yield x
 
-    def backward(self, k, p, saved, dy, dp, beta=1.0, want_dx=True):
+    def backward(self, k, p, saved, dy: Any, dp, beta=1.0, want_dx=True):
         first = self._first(p, want_dx)
         for number in reversed(range(first, len(self.layers))):
             name, layer = self._named[number]
@@ -147,7 +147,7 @@ class Sequential(_Composite):
             if name in p:
                 layer.signal(k.child(name), p[name], kept, out[name])
 
-    def walk_back(self, k, p, out, saved, dy, visit, want_dx=True):
+    def walk_back(self, k, p, out, saved, dy: Any, visit, want_dx=True):
         first = self._first(p, want_dx)
         for number in reversed(range(first, len(self.layers))):
             name, layer = self._named[number]
@@ -293,7 +293,8 @@ class Residual(_Composite, Activated):
         if len(still) == 1:
             k.ops.activation_backward(self._act, self.slope, saved.y, still[0], ty)
         else:
-            k.ops.residual_tangent(saved.y, *still, self._act, self.slope, ty)
+            one, other = still
+            k.ops.residual_tangent(saved.y, one, other, self._act, self.slope, ty)
         return ty
 
     def second(self, k, p, saved, tp, tx, txx):

@@ -82,7 +82,7 @@ class Context(Layer):
             k.ops.context_multiply(saved[n].reshape(1, -1), dy[n].reshape(-1), row)
 
     def accumulate(self, k, p, saved, dy, out, power) -> None:
-        out["context"] += (np.abs(saved * dy) ** power).sum(axis=(0, 1))
+        out["context"][...] += (np.abs(saved * dy) ** power).sum(axis=(0, 1))
 
 
 def _flat(x: np.ndarray) -> np.ndarray:

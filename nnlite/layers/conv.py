@@ -16,7 +16,7 @@ from ..settings import flag, whole
 from ..workspace import Buffer, Scope
 from .activation import Activated, slope_of
 from .base import Views
-from .shapes import Pair, image, pair, windows
+from .shapes import Pair, Places, image, pair, windows
 
 
 class Saved(NamedTuple):
@@ -63,7 +63,7 @@ class Conv2d(Activated):
         )
 
     def output_shape(self, input_shape: Shape) -> Shape:
-        rows, columns = windows("Conv2d", input_shape, self.size, self.stride, self.padding)  # type: ignore[arg-type]
+        rows, columns = windows("Conv2d", input_shape, self.size, *self._steps)  # type: ignore[arg-type]
         return rows, columns, self._maps
 
     @property
@@ -95,9 +95,14 @@ class Conv2d(Activated):
             found[kernel] = Buffer((self._room(ops, kernel, x),), shared="work")
         return found
 
+    @property
+    def _steps(self) -> tuple[Places, Places]:
+        """Stride and padding, pairs since __post_init__."""
+        return self.stride, self.padding  # type: ignore[return-value]
+
     def _room(self, ops, kernel: str, x_shape: Shape) -> int:
         w_shape = (self._maps, *self.size, x_shape[-1])  # type: ignore[misc]
-        return ops.conv2d_workspace(kernel, x_shape, w_shape, self.stride, self.padding)
+        return ops.conv2d_workspace(kernel, x_shape, w_shape, *self._steps)
 
     def _work(self, k: Scope, kernel: str, x_shape: Shape) -> np.ndarray:
         return k.work(self._room(k.ops, kernel, x_shape))
@@ -105,7 +110,7 @@ class Conv2d(Activated):
     def forward(self, k: Scope, p: Views, x: np.ndarray) -> tuple[np.ndarray, Saved]:
         y = k.take("y", (len(x), *self.output_shape(x.shape[1:])))
         k.ops.conv2d_forward(
-            x, p["weight"], p.get("bias"), self.stride, self.padding, self._act, self.slope,
+            x, p["weight"], p.get("bias"), *self._steps, self._act, self.slope,
             self._work(k, "conv2d_forward", x.shape), y,
         )  # fmt: skip
         return y, Saved(x, y)
@@ -114,7 +119,7 @@ class Conv2d(Activated):
         dz = self._pulled(k, saved.y, dy)
         if dp is not None:
             k.ops.conv2d_weight_grad(
-                saved.x, dz, self.stride, self.padding, float(beta),
+                saved.x, dz, *self._steps, float(beta),
                 self._work(k, "conv2d_weight_grad", saved.x.shape), dp["weight"], dp.get("bias"),
             )  # fmt: skip
         if not want_dx:
@@ -122,7 +127,7 @@ class Conv2d(Activated):
         shape = (len(dz), *saved.x.shape[1:])
         dx = k.flow(shape, dz)
         k.ops.conv2d_input_grad(
-            dz, p["weight"], self.stride, self.padding,
+            dz, p["weight"], *self._steps,
             self._work(k, "conv2d_input_grad", shape), dx,
         )  # fmt: skip
         return dx
@@ -133,14 +138,14 @@ class Conv2d(Activated):
         ty = k.flow(saved.y.shape, saved.y if tx is None else tx)
         tw, tb = (None, None) if tp is None else (tp["weight"], tp.get("bias"))
         k.ops.conv2d_tangent(
-            saved.x, p["weight"], saved.y, tx, tw, tb, self.stride, self.padding, self._act,
+            saved.x, p["weight"], saved.y, tx, tw, tb, *self._steps, self._act,
             self.slope, self._work(k, "conv2d_tangent", saved.x.shape), ty,
         )  # fmt: skip
         return ty
 
     def sample_grads(self, k, p, saved, dy, out) -> None:
         k.ops.conv2d_sample_grads(
-            saved.x, self._pulled(k, saved.y, dy), self.stride, self.padding,
+            saved.x, self._pulled(k, saved.y, dy), *self._steps,
             self._work(k, "conv2d_sample_grads", saved.x.shape), out["weight"], out.get("bias"),
         )  # fmt: skip
 
@@ -148,12 +153,12 @@ class Conv2d(Activated):
         stacked = dy.reshape(-1, *dy.shape[2:])
         dz = self._pulled(k, saved.y, stacked).reshape(dy.shape)
         k.ops.conv2d_accumulate(
-            saved.x, dz, self.stride, self.padding, power,
+            saved.x, dz, *self._steps, power,
             self._work(k, "conv2d_accumulate", saved.x.shape), out["weight"], out.get("bias"),
         )  # fmt: skip
 
     def signal(self, k, p, saved, out) -> None:
         k.ops.conv2d_signal(
-            saved.x, saved.y, p["weight"], self.stride, self.padding,
+            saved.x, saved.y, p["weight"], *self._steps,
             self._work(k, "conv2d_signal", saved.x.shape), out["weight"], out.get("bias"),
         )  # fmt: skip

@@ -13,7 +13,7 @@ from ..checks import settle
 from ..layout import Shape
 from ..workspace import Buffer
 from .base import Layer
-from .shapes import Pair, image, pair, windows
+from .shapes import Pair, Places, image, pair, windows
 
 _PLACES = np.iinfo(np.uint16).max  # places in a window that an index can name
 
@@ -49,8 +49,13 @@ class MaxPool2d(Layer):
             raise SettingError(f"MaxPool2d got size={size}; a window holds at most {_PLACES:,}")
         settle(self, size=size, stride=stride, padding=padding)
 
+    @property
+    def _window(self) -> tuple[Places, Places, Places]:
+        """Size, stride and padding, pairs since __post_init__."""
+        return self.size, self.stride, self.padding  # type: ignore[return-value]
+
     def output_shape(self, input_shape: Shape) -> Shape:
-        rows, columns = windows("MaxPool2d", input_shape, self.size, self.stride, self.padding)  # type: ignore[arg-type]
+        rows, columns = windows("MaxPool2d", input_shape, *self._window)
         return rows, columns, input_shape[2]
 
     def buffers(self, ops, input_shape: Shape, n: int, want_dx: bool = True) -> dict[str, Buffer]:
@@ -60,21 +65,21 @@ class MaxPool2d(Layer):
     def forward(self, k, p, x):
         shape = (len(x), *self.output_shape(x.shape[1:]))
         y, index = k.take("y", shape), k.take("index", shape, np.uint16)
-        k.ops.max_pool_forward(x, self.size, self.stride, self.padding, index, y)
+        k.ops.max_pool_forward(x, *self._window, index, y)
         return y, Saved(x.shape, index)
 
     def backward(self, k, p, saved, dy, dp, beta=1.0, want_dx=True):
         if not want_dx:
             return None
         dx = k.flow((len(dy), *saved.shape[1:]), dy)
-        k.ops.max_pool_backward(saved.places, dy, self.size, self.stride, self.padding, dx)
+        k.ops.max_pool_backward(saved.places, dy, *self._window, dx)
         return dx
 
     def tangent(self, k, p, saved, tp, tx):
         if tx is None:
             return None
         ty = k.flow(saved.places.shape, tx)
-        k.ops.max_pool_tangent(saved.places, tx, self.size, self.stride, self.padding, ty)
+        k.ops.max_pool_tangent(saved.places, tx, *self._window, ty)
         return ty
 
 

@@ -6,7 +6,8 @@ from ...kernels.errors import SettingError, ShapeError
 from ..layout import Shape
 from ..settings import Limit, whole
 
-Pair = int | tuple[int, int]
+Places = tuple[int, int]  # of rows and columns
+Pair = int | Places  # as a layer may be given them
 
 
 def pair(owner: str, what: str, given: Pair, least: int) -> tuple[int, int]:

@@ -45,12 +45,13 @@ def settings() -> dict[str, Any]:
     if BACKEND != "cpu":
         return {"backend": BACKEND, "device": device_name(BACKEND), "tf32": place.tf32()}
     import numba
+    from numba.np.ufunc.parallel import threading_layer
 
     numba.get_num_threads()  # the layer is chosen when the first parallel kernel runs
     return {
         "backend": BACKEND,
         "threads": numba.get_num_threads(),
-        "threading_layer": numba.threading_layer(),
+        "threading_layer": threading_layer(),
     }
 
 

@@ -132,6 +132,7 @@ class Worker:
             return next(iter(variants))
 
         medians: dict[str, float] = {}
+        failed: Exception | None = None
         for label, build in variants.items():
             try:
                 call = build(problem).call
@@ -142,7 +143,7 @@ class Worker:
                 raise
             except Exception as error:  # another way may do
                 failed = error
-        if not medians:
+        if failed and not medians:
             raise failed
         return min(medians, key=lambda label: medians[label])
 

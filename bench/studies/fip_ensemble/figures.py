@@ -22,7 +22,7 @@ PANELS = {
 
 
 def _colour(kind: str) -> str:
-    return dict(zip(("fip", "deep", "fge", "adp", "start"), COLOURS, strict=False))[kind]
+    return COLOURS[("fip", "deep", "fge", "adp", "start").index(kind)]
 
 
 def draw(rows: Sequence[Row], folder: Path) -> Sequence[Path]:

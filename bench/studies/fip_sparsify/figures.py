@@ -16,8 +16,8 @@ from ..study import Row
 from .parts import sparse_name
 from .tables import ORDER, at_level, levels
 
-_COLOUR = dict(zip(ORDER, (COLOURS[0], COLOURS[5], COLOURS[3], COLOURS[1], COLOURS[2], COLOURS[6]),
-                   strict=True))  # fmt: skip
+_SHADES = (COLOURS[0], COLOURS[5], COLOURS[3], COLOURS[1], COLOURS[2], COLOURS[6])
+_COLOUR: dict[str, str] = dict(zip(ORDER, _SHADES, strict=True))
 _MARK = dict(zip(ORDER, "osDv^x", strict=True))
 ZOOM = 0.1  # of accuracy, in the panel of the upper end
 _LAYERED = ("FIP", "lottery tickets", "one-shot")

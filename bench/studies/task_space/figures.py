@@ -27,7 +27,7 @@ def draw(rows: Sequence[Row], folder: Path) -> list[Path]:
     """Every figure that the rows have numbers for; OUT/pairs.csv beside them."""
     if select(rows, kind="pair"):
         write_whole(folder.parent / "pairs.csv", pairs_csv(rows))
-    made: tuple[tuple[str, Callable[..., Any], Callable[..., Path | None]], ...] = (
+    made: tuple[tuple[str, Callable[..., Any], Callable[..., Any]], ...] = (
         ("correlations", numbers.similarity, pictures.draw_correlations),
         ("digits", partial(select, kind="digits"), pictures.draw_digits),
         ("means", partial(select, kind="means"), pictures.draw_means),
