@@ -234,8 +234,8 @@ def test_a_network_is_drawn_sane():
 _PLANTED = """
     import os, sys
     import numpy as np
-    from weightspace.bench.peers import truth
-    from weightspace.bench.peers.problem import NotRunError, Operation
+    from weightspace.bench.speed.peers import truth
+    from weightspace.bench.speed.peers.problem import NotRunError, Operation
 
     def settings():
         return {}

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import inspect
+from typing import get_args, get_type_hints
 
+import numpy as np
 import pytest
-from weightspace.kernels import available, errors, get_backend, reference, spec
+from weightspace.kernels import Backend, available, errors, get_backend, reference, spec
 
 # CUDA's kernels are held to the contract everywhere: to ask for their names takes no compiler.
 EVERY = sorted({*available(), "cuda-host"})
@@ -27,6 +29,23 @@ def test_reference_has_exactly_the_kernels_of_the_spec():
 @pytest.mark.parametrize("name", sorted(spec.KERNELS))
 def test_spec_lists_the_arguments_in_order(name):
     assert signature(getattr(reference, name)) == list(spec.KERNELS[name].axes)
+
+
+def test_the_protocol_says_what_the_spec_says():
+    """Type checkers read it: names, their order, and which arrays may be absent."""
+    declared = {name: of for name, of in vars(Backend).items() if inspect.isfunction(of)}
+    kernels = {name for name in declared if name[0] != "_"} - spec.PLANNERS
+    assert kernels == set(spec.KERNELS)
+    for name, kernel in spec.KERNELS.items():
+        hints = dict(list(get_type_hints(declared[name]).items())[:-1])
+        assert list(hints) == list(kernel.axes), name
+        absent = {one for variant in kernel.variants.values() for one in variant
+                  if variant[one] is None}  # fmt: skip
+        for argument, hint in hints.items():
+            optional = argument in absent or argument in kernel.rooms
+            array = optional or kernel.axes[argument] is not None
+            assert (type(None) in get_args(hint)) == optional, (name, argument)
+            assert (np.ndarray in (hint, *get_args(hint))) == array, (name, argument)
 
 
 @pytest.mark.parametrize("backend", EVERY)

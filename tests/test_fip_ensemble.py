@@ -104,7 +104,14 @@ def test_the_study_runs_through(images, tmp_path):
     assert all(0 <= record["accuracy"] <= 1 and record["seeds"] == 2 for record in records)
     table = (tmp_path / "out" / "table.csv").read_text()
     assert table.splitlines()[0] == "kind,part,attack,epsilon,accuracy,standard_error,seeds"
-    page = write_page(study, done.rows, done.figures, tmp_path / "out").read_text()
+    page = write_page(
+        study.name,
+        study.summary,
+        study.tell(done.rows),
+        done.figures,
+        study.notes,
+        tmp_path / "out",
+    ).read_text()  # fmt: skip
     assert "white box" in page
     again = run_study(study, replace(request, resume=True), Console(quiet=True))
     assert again.rows == done.rows

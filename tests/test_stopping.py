@@ -156,7 +156,7 @@ def test_a_worker_is_left_to_who_started_it(monkeypatch):
 
 _COMMAND = textwrap.dedent("""
     import os, signal, sys
-    from weightspace.bench import runs
+    from weightspace.bench.runs import run as runs
     from weightspace.methods import EWC
     number, where = int(sys.argv.pop()), sys.argv.pop()
     owner, name = {"in fit": (EWC, "end_task"), "between two fits": (runs, "write_run")}[where]

@@ -19,9 +19,10 @@ import pytest
 from reliability.place import write_data
 from rich.console import Console
 from typer.testing import CliRunner
-from weightspace.bench import data, runs
+from weightspace.bench import data
 from weightspace.bench.cli.app import app
 from weightspace.bench.data.validation import HeldOut
+from weightspace.bench.runs import make as runs
 from weightspace.bench.sweep import Dask, Executor, Pool, SweepPlan, read_axes, run_sweep
 from weightspace.bench.sweep import executors as executors_module
 from weightspace.bench.sweep import trials as trials_module

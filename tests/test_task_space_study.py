@@ -78,7 +78,9 @@ def test_a_small_study_from_end_to_end(tmp_path, images):
         "correlations", "digits", "means", "dendrogram", "accuracies", "schemes", "si",
         "forgetting", "predictors", "times", "weights",
     }  # fmt: skip
-    page = write_page(study, rows, done.figures, tmp_path / "out").read_text()
+    page = write_page(
+        study.name, study.summary, study.tell(rows), done.figures, study.notes, tmp_path / "out"
+    ).read_text()
     assert "inv, fliplr, flipud and rot90 correlate" in page and "metric overlap" in page
     assert len((tmp_path / "out" / "pairs.csv").read_text().splitlines()) == len(pairs) + 1
     _, again = run(tmp_path, resume=True)
