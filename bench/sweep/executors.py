@@ -229,7 +229,8 @@ class Dask(Executor):
                 if not pending:
                     return
                 with self._client.as_current():
-                    done = wait_for(list(pending), return_when="FIRST_COMPLETED").done
+                    ended: Any = wait_for(list(pending), return_when="FIRST_COMPLETED")
+                done = ended.done
                 for future in done:
                     answer = future.result()
                     yield pending.pop(future), answer

@@ -5,7 +5,7 @@ Pictures of the sets and their likeness are in `pictures`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ def draw(rows: Sequence[Row], folder: Path) -> list[Path]:
     """Every figure that the rows have numbers for; OUT/pairs.csv beside them."""
     if select(rows, kind="pair"):
         write_whole(folder.parent / "pairs.csv", pairs_csv(rows))
-    made: tuple[tuple[str, Callable[..., Any], Callable[..., Any]], ...] = (
+    made: list[tuple[str, Any, Any]] = [
         ("correlations", numbers.similarity, pictures.draw_correlations),
         ("digits", partial(select, kind="digits"), pictures.draw_digits),
         ("means", partial(select, kind="means"), pictures.draw_means),
@@ -37,7 +37,7 @@ def draw(rows: Sequence[Row], folder: Path) -> list[Path]:
         ("forgetting", numbers.foretold, draw_forgetting),
         ("predictors", numbers.foretold, draw_predictors), ("times", numbers.pairs, draw_times),
         ("weights", partial(select, kind="weights"), pictures.draw_weights),
-    )  # fmt: skip
+    ]  # fmt: skip
     drawn = (make(rows, found, folder / f"{name}.png")
              for name, read, make in made if (found := read(rows)))  # fmt: skip
     return [path for path in drawn if path is not None]
