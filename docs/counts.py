@@ -122,30 +122,26 @@ def _reached(start: Path, edges: dict[Path, set[Path]]) -> set[Path]:
 
 
 def uncalled_kernels(root: Path) -> list[str]:
-    """Kernels that nothing outside kernels/ and the timing of kernels names."""
+    """Kernels that nothing in nnlite, methods and bench calls as `ops.NAME`, kernel peers aside."""
     tree = ast.parse((root / "kernels/reference/__init__.py").read_text("utf-8"))
     kernels = {
-        alias.asname or alias.name
+        alias.name
         for node in tree.body
         if isinstance(node, ast.ImportFrom) and node.level == 1 and node.module
         for alias in node.names
-        if alias.name.islower()
     }
-    named = {
-        name
+    called = {
+        node.attr
         for path, tree in sources(root, PARTS[1:]).items()
-        if path.name != "kernels.py"
+        if path.name != "conv_kernels.py"
         for node in ast.walk(tree)
-        for name in _names(node)
+        if isinstance(node, ast.Attribute) and _name(node.value) == "ops"
     }
-    return sorted(kernels - named)
+    return sorted(kernels - called)
 
 
-def _names(node: ast.AST) -> Iterator[str]:
-    if isinstance(node, ast.Attribute):
-        yield node.attr
-    elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-        yield node.value  # a table of kernels by name, for getattr
+def _name(node: ast.AST) -> str:
+    return node.attr if isinstance(node, ast.Attribute) else getattr(node, "id", "")
 
 
 def main(root: Path) -> None:

@@ -13,11 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..kernels.errors import (
-    DivergedError,
-    NonFiniteError,
-    SettingError,
-)
+from ..kernels.errors import DivergedError, NonFiniteError, SettingError
 from ..nnlite import Network
 from ..nnlite.checkpoint import (
     describe_network,

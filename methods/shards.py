@@ -20,12 +20,7 @@ import numpy as np
 from ..kernels.errors import SettingError, ShapeError, unknown_name
 from ..kernels.host_blas import one_blas_thread
 from ..nnlite import Network
-from ..nnlite.checkpoint import (
-    describe_network,
-    named_parameters,
-    pack_arrays,
-    unpack_arrays,
-)
+from ..nnlite.checkpoint import describe_network, named_parameters, pack_arrays, unpack_arrays
 from ..nnlite.net import network_from
 from .fip import Metric
 from .importance import fisher, mas, sig

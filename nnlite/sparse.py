@@ -17,13 +17,7 @@ from typing import Any
 import numpy as np
 
 from ..kernels.errors import CheckpointError, SettingError
-from .checkpoint import (
-    check_state,
-    describe_network,
-    described,
-    load_arrays,
-    save_arrays,
-)
+from .checkpoint import check_state, describe_network, described, load_arrays, save_arrays
 from .checks import check_input
 from .layers import Linear
 from .layout import Layout, Shape

@@ -7,13 +7,7 @@ from functools import reduce
 import numpy as np
 import pytest
 from weightspace.kernels import errors, get_backend
-from weightspace.methods.activations import (
-    layer_moments,
-    moments,
-    sample,
-    unit_layers,
-    unit_rows,
-)
+from weightspace.methods.activations import layer_moments, moments, sample, unit_layers, unit_rows
 from weightspace.methods.moments import Moments
 from weightspace.nnlite import Network, models
 from weightspace.nnlite.layers import BatchNorm2d, Conv2d, Dropout, Flatten, Linear, MaxPool2d

@@ -25,10 +25,7 @@ from weightspace.bench.speed.peers import (
 from weightspace.bench.speed.peers import kinds as networks
 from weightspace.bench.speed.peers import selection as choice
 from weightspace.bench.speed.peers.client import Client
-from weightspace.kernels.errors import (
-    SettingError,
-    UnknownNameError,
-)
+from weightspace.kernels.errors import SettingError, UnknownNameError
 
 TINY = problem.Problem("forward-1", networks.Mlp((5, 7, 4, 3)), 6)
 TINY_CONV = problem.Problem("conv-forward", networks.Convolution(9, 8, 5), 3)

@@ -8,12 +8,7 @@ import os
 import numpy as np
 import pytest
 from weightspace.bench.speed import machine, peaks, records, timing
-from weightspace.kernels.errors import (
-    DataError,
-    DataNotFoundError,
-    SettingError,
-    StorageError,
-)
+from weightspace.kernels.errors import DataError, DataNotFoundError, SettingError, StorageError
 
 # ---- statistics ---------------------------------------------------------------------------------
 

@@ -8,6 +8,8 @@ from typing import get_args, get_type_hints
 import numpy as np
 import pytest
 from weightspace.kernels import Backend, available, errors, get_backend, reference, spec
+from weightspace.kernels.cuda.launch import Family
+from weightspace.kernels.cuda.update import HELPERS
 
 # CUDA's kernels are held to the contract everywhere: to ask for their names takes no compiler.
 EVERY = sorted({*available(), "cuda-host"})
@@ -19,7 +21,11 @@ def signature(kernel) -> list[str]:
 
 
 def kernels_of(module) -> set[str]:
-    return set(module.__all__) - {"NAME"} - spec.PLANNERS
+    """The functions of a module that are no types, or those that an object's families have."""
+    whose = module if inspect.ismodule(module) else type(module)
+    own = {name for name in dir(whose) if name[0] != "_" and callable(getattr(module, name))}
+    own -= {name for name in own if isinstance(getattr(module, name), type)} | spec.PLANNERS
+    return own - {*dir(Family), *HELPERS}
 
 
 def test_reference_has_exactly_the_kernels_of_the_spec():

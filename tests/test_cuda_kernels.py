@@ -16,13 +16,7 @@ from kernel_sizes import FLOATS, SIZES, STACKING, TINY
 from weightspace.kernels import codes, reference
 from weightspace.kernels.cuda import SOURCES, CudaOps, dense, launch, losses, norm, tiles, update
 from weightspace.kernels.cuda_host import HostDevice
-from weightspace.kernels.spec import (
-    KERNELS,
-    check,
-    check_arguments,
-    relative_error,
-    tolerance,
-)
+from weightspace.kernels.spec import KERNELS, check, check_arguments, relative_error, tolerance
 
 pytestmark = pytest.mark.skipif(
     shutil.which("g++") is None, reason="needs a C++ compiler: apt install g++"

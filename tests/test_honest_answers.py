@@ -9,15 +9,7 @@ import pytest
 from weightspace.kernels import errors
 from weightspace.methods import PGD, Ensemble, diversity, fip, importance, interference
 from weightspace.methods.evaluate import accuracy
-from weightspace.nnlite import (
-    Activation,
-    BatchNorm2d,
-    Conv2d,
-    Flatten,
-    Linear,
-    Network,
-    models,
-)
+from weightspace.nnlite import Activation, BatchNorm2d, Conv2d, Flatten, Linear, Network, models
 
 K = 4
 

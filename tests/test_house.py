@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import configparser
+import runpy
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,34 @@ def test_tests_are_short():
         for node in ast.walk(ast.parse(text)):
             if isinstance(node, ast.FunctionDef):
                 assert (node.end_lineno or 0) - node.lineno < 60, f"{path}: {node.name}"
+
+
+def test_the_house_keeps_what_it_is_held_to():
+    """docs/counts.py prints these numbers."""
+    counts = runpy.run_path(str(ROOT / "docs" / "counts.py"))
+    assert counts["circles"](ROOT) == []
+    assert counts["uncalled_kernels"](ROOT) == []
+    assert counts["longest_file"](ROOT)[0] < 450
+    assert counts["longest_function"](ROOT)[0] < 60
+
+
+def test_a_circle_is_counted(tmp_path):
+    """Also one by way of a package, of an import inside a function, and of types alone."""
+    counts = runpy.run_path(str(ROOT / "docs" / "counts.py"))
+    (tmp_path / "bench" / "runs").mkdir(parents=True)
+    for name, text in (
+        ("a", "def f():\n    from .runs import g\n"), ("runs/__init__", "from .b import g\n"),
+        ("runs/b", "if TYPE_CHECKING:\n    from .. import a\n"), ("c", "from . import a\n"),
+    ):  # fmt: skip
+        (tmp_path / "bench" / f"{name}.py").write_text(text)
+    (found,) = counts["circles"](tmp_path)
+    assert found == ["bench/a.py", "bench/runs/__init__.py", "bench/runs/b.py"]
+
+
+def test_every_folder_says_what_it_is():
+    for folder in folders().values():
+        said = ast.get_docstring(ast.parse((folder / "__init__.py").read_text())) or ""
+        assert len(said) > 40, folder
 
 
 # ---- the packages -------------------------------------------------------------------------------

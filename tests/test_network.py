@@ -6,14 +6,7 @@ import numpy as np
 import pytest
 from weightspace.kernels import errors
 from weightspace.kernels.spec import relative_error, tolerance
-from weightspace.nnlite import (
-    BatchNorm2d,
-    Flatten,
-    Linear,
-    Network,
-    models,
-    optim,
-)
+from weightspace.nnlite import BatchNorm2d, Flatten, Linear, Network, models, optim
 from weightspace.nnlite.init import INITIALISERS, generator
 
 N, K, INPUTS = 7, 5, 13

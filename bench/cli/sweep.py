@@ -65,14 +65,12 @@ def sweep(
     overwrite: Annotated[bool, typer.Option(help="Replace what is in --out.")] = False,
 ) -> None:
     """Choose settings on held-out training images, then test the choices on fresh seeds."""
-    from ..show.style import require_matplotlib
     from ..store.locks import held
     from ..sweep import SweepPlan, make_executor, read_axes
 
     check_folder_options(resume, overwrite)
     if draws is not None and not random:
         raise SettingError(f"--draws {draws}: nothing is drawn without --random")
-    require_matplotlib()
     _check_swept(experiment)
     plan = SweepPlan(
         experiment, read_axes(grid or [], random or []), tuple(method or ()),
@@ -87,10 +85,12 @@ def sweep(
 
 
 def _check_swept(experiment: str) -> None:
-    """Raise SettingError for an experiment that is no preset."""
+    """Raise SettingError for an experiment that is no preset, MissingExtraError without figures."""
     from ..experiments.catalogue import find
     from ..runs.comparison import Comparison
+    from ..show.style import require_matplotlib
 
+    require_matplotlib()
     if not isinstance(find(experiment), Comparison):
         raise SettingError(f"'{experiment}' is a study of its own; a sweep takes a preset")
 

@@ -13,10 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, TypedDict
 
-from ...kernels.errors import (
-    WeightspaceError,
-    WorkerError,
-)
+from ...kernels.errors import WeightspaceError, WorkerError
 from ...kernels.host_blas import one_blas_thread
 from ..data.validation import HeldOut
 from ..experiments.presets import get_preset

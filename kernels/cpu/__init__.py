@@ -1,17 +1,11 @@
 """The `cpu` backend: Numba over a private BLAS. `kernels.reference` says what each kernel means."""
 
+# ruff: noqa: F401  (every function that is imported here is a kernel, or plans one's scratch)
+
 from ..device import NUMPY, Device
-from . import threads  # noqa: F401  (first: it asks for a compiler, and loads the thread pool)
-from .activations import (
-    activation_backward,
-    activation_forward,
-)
-from .context import (
-    complex_contract,
-    complex_expand,
-    context_gradient,
-    context_multiply,
-)
+from . import threads  # first: it asks for a compiler, and loads the thread pool
+from .activations import activation_backward, activation_forward
+from .context import complex_contract, complex_expand, context_gradient, context_multiply
 from .conv import (
     conv2d_accumulate,
     conv2d_forward,
@@ -35,14 +29,7 @@ from .dense import (
     superposed_backward,
     superposed_forward,
 )
-from .images import (
-    add,
-    dropout,
-    gather_rows,
-    residual_forward,
-    residual_tangent,
-    shift_flip,
-)
+from .images import add, dropout, gather_rows, residual_forward, residual_tangent, shift_flip
 from .losses import (
     mean_loss,
     softmax,
@@ -69,73 +56,7 @@ from .pool import (
     max_pool_tangent,
 )
 from .sparse import sparse_dense_forward
-from .update import (
-    adam_update,
-    momentum_update,
-    penalty_gradient,
-    rmsprop_update,
-    sgd_update,
-)
+from .update import adam_update, momentum_update, penalty_gradient, rmsprop_update, sgd_update
 
 NAME = "cpu"
 device: Device = NUMPY
-
-__all__ = [
-    "NAME",
-    "activation_backward",
-    "activation_forward",
-    "adam_update",
-    "add",
-    "average_pool_backward",
-    "average_pool_forward",
-    "complex_contract",
-    "complex_expand",
-    "context_gradient",
-    "context_multiply",
-    "conv2d_accumulate",
-    "conv2d_forward",
-    "conv2d_input_grad",
-    "conv2d_sample_grads",
-    "conv2d_signal",
-    "conv2d_tangent",
-    "conv2d_weight_grad",
-    "conv2d_workspace",
-    "dense_accumulate",
-    "dense_backward",
-    "dense_forward",
-    "dense_sample_grads",
-    "dense_signal",
-    "dense_tangent",
-    "dropout",
-    "gather_rows",
-    "matmul_nn",
-    "matmul_nt",
-    "matmul_tn",
-    "max_pool_backward",
-    "max_pool_forward",
-    "max_pool_tangent",
-    "mean_loss",
-    "momentum_update",
-    "norm_accumulate",
-    "norm_backward",
-    "norm_forward",
-    "norm_moments",
-    "norm_sample_grads",
-    "norm_signal",
-    "norm_statistics",
-    "norm_tangent",
-    "penalty_gradient",
-    "residual_forward",
-    "residual_tangent",
-    "rmsprop_update",
-    "sgd_update",
-    "shift_flip",
-    "softmax",
-    "softmax_backward",
-    "softmax_cross_entropy",
-    "softmax_fisher_factor",
-    "sparse_dense_forward",
-    "squared_error",
-    "superposed_backward",
-    "superposed_forward",
-]

@@ -15,15 +15,7 @@ from numba import prange
 from numba.np.numpy_support import carray
 
 from .microkernel import ADD, SET, multiply_rows, rows_of
-from .panels import (
-    UNIT,
-    panel_count,
-    panel_vectors,
-    panel_width,
-    row_room,
-    thread_scratch,
-    whole,
-)
+from .panels import UNIT, panel_count, panel_vectors, panel_width, row_room, thread_scratch, whole
 from .simd import memory, size_of
 from .tiles import parallel, pieces, serial
 

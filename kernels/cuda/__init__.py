@@ -10,7 +10,7 @@ from functools import cache
 from typing import Any
 
 from . import activations, context, conv, dense, images, losses, norm, pool, sparse, update
-from .launch import Family, Launcher, Source
+from .launch import Launcher, Source
 
 SOURCES: tuple[Source, ...] = (
     activations.SOURCE,
@@ -38,17 +38,11 @@ class CudaOps(
     images.Images,
     update.Updates,
 ):
-    """All kernels on one device. NAME: the backend's; __all__: what a backend's module exports."""
+    """All kernels on one device. NAME: the backend's."""
 
     def __init__(self, device: Any) -> None:
         super().__init__(device, Launcher(device, SOURCES))
         self.NAME = device.name
-
-    @property
-    def __all__(self) -> list[str]:
-        inherited = {*dir(Family), *update.HELPERS}
-        own = {name for name in dir(type(self)) if not name.startswith("_")}
-        return sorted((own - inherited) | {"NAME"})
 
 
 @cache

@@ -7,15 +7,7 @@ from __future__ import annotations
 
 from .activations import ACTIVATIONS
 from .context import CONTEXT
-from .contract import (
-    Kernel,
-    Sizes,
-    Traffic,
-    check,
-    check_arguments,
-    relative_error,
-    tolerance,
-)
+from .contract import Kernel, Sizes, Traffic, check, check_arguments, relative_error, tolerance
 from .conv import CONV
 from .dense import DENSE
 from .images import IMAGES

@@ -12,17 +12,7 @@ from ....kernels.cuda.device import CupyDevice
 from .. import peaks_cuda
 from . import truth
 from .kinds import Mlp
-from .problem import (
-    BETA1,
-    BETA2,
-    CHECK_STEPS,
-    EPS,
-    LR_ADAM,
-    LR_SGD,
-    Operation,
-    Problem,
-    Variants,
-)
+from .problem import BETA1, BETA2, CHECK_STEPS, EPS, LR_ADAM, LR_SGD, Operation, Problem, Variants
 
 
 def settings() -> dict[str, Any]:
