@@ -6,7 +6,7 @@ STAMPS := .stamps
 WORKERS ?= 2
 PACKAGING := pyproject.toml setup.cfg
 
-.PHONY: run test test-cuda lint types reliability bench clean help
+.PHONY: run test test-cuda lint types links reliability bench clean help
 
 help:            ## say what the targets do
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/'
@@ -14,7 +14,7 @@ help:            ## say what the targets do
 run: $(STAMPS)/run          ## the main job: ten tasks in sequence, six methods, a page to open
 	@$(BIN)/weightspace run permuted-mnist --overwrite
 
-test: $(STAMPS)/dev         ## all tests, in two processes: WORKERS=1 for one
+test: $(STAMPS)/dev links   ## all tests, in two processes: WORKERS=1 for one
 	@$(BIN)/python -m pytest -n $(WORKERS)
 
 test-cuda: $(STAMPS)/cuda   ## the backend "cuda" on this machine's GPU; fails where there is none
@@ -26,12 +26,15 @@ test-cuda: $(STAMPS)/cuda   ## the backend "cuda" on this machine's GPU; fails w
 lint: $(STAMPS)/dev         ## ruff, in check mode
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
 
-# The folders are parts of the namespace `weightspace`; a type checker sees that through links.
-types: $(STAMPS)/dev        ## mypy over the namespace
+types: $(STAMPS)/dev links  ## mypy over the namespace, pyright over that and the tests
+	@cd build/types && ../../$(BIN)/mypy --config-file ../../pyproject.toml -p weightspace
+	@$(BIN)/basedpyright --pythonpath $(BIN)/python
+
+# The folders are parts of the namespace `weightspace`; checkers and editors see that through links.
+links:
 	@mkdir -p build/types/weightspace
 	@for part in kernels nnlite methods bench; do \
 		ln -sfn ../../../$$part build/types/weightspace/$$part; done
-	@cd build/types && ../../$(BIN)/mypy --config-file ../../pyproject.toml -p weightspace
 
 # What is tried next follows from coverage where there is atheris, from a corpus where there is none.
 reliability: $(STAMPS)/dev  ## kills, faults, fuzzing and a soak, long; RELIABILITY="fuzz --seed 1"
