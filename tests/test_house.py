@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import configparser
+import re
 import runpy
 from pathlib import Path
 
@@ -61,6 +62,18 @@ def test_a_circle_is_counted(tmp_path):
         (tmp_path / "bench" / f"{name}.py").write_text(text)
     (found,) = counts["circles"](tmp_path)
     assert found == ["bench/a.py", "bench/runs/__init__.py", "bench/runs/b.py"]
+
+
+def test_the_walk_in_contributing_is_true():
+    """Every `file.py:function` and `file.py:Class.method` there is where it says."""
+    places = re.findall(r"`([\w/]+\.py):([\w.]+)`", (ROOT / "CONTRIBUTING.md").read_text())
+    assert len(places) > 15
+    for file, name in places:
+        node: ast.AST = ast.parse((ROOT / file).read_text())
+        for part in name.split("."):
+            inside = {getattr(one, "name", ""): one for one in ast.iter_child_nodes(node)}
+            assert part in inside, f"{file}:{name}"
+            node = inside[part]
 
 
 def test_every_folder_says_what_it_is():
