@@ -7,7 +7,7 @@ was stopped at any step and resumed takes exactly the batches it would have take
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,10 +45,10 @@ Augment = Callable[[np.ndarray, tuple[int, int, int]], np.ndarray]
 
 def fit(
     net: Network,
-    tasks: Stream | Task | Sequence[Task],
-    method: Method | str | None = None,
+    tasks: Stream | Task | Iterable[Task],
+    method: Method | type[Method] | str | None = None,
     *,
-    optimizer: Optimizer | str | None = None,
+    optimizer: Optimizer | type[Optimizer] | str | None = None,
     steps: int | None = None,
     epochs: int | None = None,
     batch_size: int = 128,

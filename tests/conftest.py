@@ -47,6 +47,12 @@ def host_backend(request) -> str:
     return request.param
 
 
+@pytest.fixture
+def untyped():
+    """untyped(x) is x, of which a type checker knows nothing: what is wrong on purpose."""
+    return lambda value: value
+
+
 @pytest.fixture(scope="session")
 def gpu() -> str:
     """The name of the backend that stands for the GPU."""

@@ -36,7 +36,7 @@ def images(rng):
 
 
 def close(ours: Moments, rows):
-    rows = np.float64(rows)
+    rows = np.asarray(rows, np.float64)
     centred = rows - rows.mean(axis=0)
     assert ours.count == len(rows)
     np.testing.assert_allclose(ours.mean, rows.mean(axis=0), rtol=1e-12, atol=1e-13)
@@ -127,14 +127,14 @@ def test_samples_see_the_same_places(images):
     np.testing.assert_array_equal(np.sort(every, axis=0), np.sort(rows[0], axis=0))
 
 
-def test_wrong_questions(images):
+def test_wrong_questions(images, untyped):
     net = small_cnn()
     with pytest.raises(errors.SettingError, match="architecture"):
         moments([net, Network([Flatten(), Linear(3)], (8, 8, 2), backend="reference")], images)
     with pytest.raises(errors.ShapeError, match="order"):
         moments([net], images, order=np.arange(3))
     with pytest.raises(errors.UnknownNameError, match="positions"):
-        moments([net], images, pool="position")
+        moments([net], images, pool=untyped("position"))
     with pytest.raises(errors.SettingError, match="positions is 0"):
         sample([net], images, unit_layers(net), positions=0)
     with pytest.raises(errors.ShapeError, match="columns"):

@@ -179,9 +179,9 @@ def test_inputs_that_do_not_fit_the_settings(setting):
 
 
 @pytest.mark.parametrize("kind", ["int32", "uint8", list])
-def test_every_door_takes_the_labels_that_training_takes(kind, rng):
+def test_every_door_takes_the_labels_that_training_takes(kind, rng, untyped):
     x, y = blobs(rng)
-    other = y.tolist() if kind is list else y.astype(kind)
+    other = untyped(y.tolist() if kind is list else y.astype(kind))
     nets = [trained("reference", x, y, seed, steps=5) for seed in (0, 1)]
     assert accuracy(nets[0], x, other) == accuracy(nets[0], x, y)
     assert Ensemble(nets).accuracy(x, other) == Ensemble(nets).accuracy(x, y)

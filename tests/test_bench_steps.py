@@ -86,8 +86,8 @@ def test_every_size_meets_the_operations_it_has():
 
 
 def test_no_unit_sits_at_its_kink():
-    made = problem.Problem("jvp", networks.Mlp((20, 300, 300, 5)), 64).draw()
-    layers = made.network.split(made.arrays["theta"].astype(np.float64))
+    made = problem.Problem("jvp", mlp := networks.Mlp((20, 300, 300, 5)), 64).draw()
+    layers = mlp.split(made.arrays["theta"].astype(np.float64))
     _, inputs = truth.forward(layers, made.arrays["x"].astype(np.float64))
     for (weight, bias), x in zip(layers[:-1], inputs, strict=False):
         assert np.abs(x @ weight.T + bias).min() > networks.KINK_MARGIN / 2
@@ -309,7 +309,7 @@ def test_peers_are_checked_before_they_are_timed(planted, tmp_path):
     for name, row in found.items():
         assert (row.ratio is not None) == (name in {"right", "choosing"}), name
         assert bool(row.samples) == (row.status == "timed"), name
-    assert found["right"].peak_bytes > found["right"].start_bytes > 0
+    assert (found["right"].peak_bytes or 0) > (found["right"].start_bytes or 0) > 0
     assert steps.exit_status(found.values()) == 1
     assert steps.exit_status([found["right"], found["absent"], found["large"]]) == 0
 
@@ -321,7 +321,7 @@ def test_a_wrong_convolution_is_caught_and_not_timed(planted, tmp_path):
         BASELINE: "timed", "wrong": "wrong", "right": "timed",
     }  # fmt: skip
     assert found["wrong"].error == pytest.approx(0.01)
-    assert found["right"].error < 1e-12
+    assert found["right"].error == pytest.approx(0, abs=1e-12)
     assert found["right"].size == "conv9-8@5x3"
     assert not (tmp_path / "timed").exists()
 
@@ -377,7 +377,7 @@ def test_the_real_peers_agree_with_the_truth(group, tmp_path):
             made = replace(TINY, operation=operation).draw()
             expected = truth.answer(made)
             arrays = tmp_path / f"{operation}.npz"
-            np.savez(arrays, **dict(made.arrays))
+            np.savez(arrays, allow_pickle=False, **dict(made.arrays))
             for client in clients:
                 client.problem, client.arrays = made, arrays
                 # JAX's two layouts in turn: compiling each for every operation takes long.

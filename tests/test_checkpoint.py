@@ -64,7 +64,7 @@ def test_every_way_of_being_damaged_is_noticed(net, tmp_path):
             Network.load(path, "reference")
 
 
-def test_foreign_and_missing_files_are_refused(tmp_path):
+def test_foreign_and_missing_files_are_refused(tmp_path, untyped):
     from safetensors.numpy import save_file
 
     save_file({"a": np.zeros(3)}, tmp_path / "foreign.safetensors")
@@ -74,7 +74,7 @@ def test_foreign_and_missing_files_are_refused(tmp_path):
         load_arrays(tmp_path / "absent")
     for no_path in (None, 0, ["a"], "a\0b", tmp_path):
         with pytest.raises(errors.CheckpointError, match="not a readable"):
-            load_arrays(no_path)
+            load_arrays(untyped(no_path))
     save_arrays(tmp_path / "run", {"a": np.zeros(3)}, {"kind": "run"})
     with pytest.raises(errors.CheckpointError, match="--resume"):
         Network.load(tmp_path / "run", "reference")
@@ -225,8 +225,8 @@ def test_json_of_any_form_is_refused(tmp_path, text):
         load_arrays(tmp_path / "b")
 
 
-def test_a_description_must_be_a_mapping(tmp_path):
-    (tmp_path / "a").write_bytes(pack_arrays({}, [1]))
+def test_a_description_must_be_a_mapping(tmp_path, untyped):
+    (tmp_path / "a").write_bytes(pack_arrays({}, untyped([1])))
     with pytest.raises(errors.CheckpointError):
         load_arrays(tmp_path / "a")
 
@@ -271,20 +271,20 @@ def test_arrays_that_a_checkpoint_cannot_hold_are_named(tmp_path, array):
     assert not (tmp_path / "a").exists()
 
 
-def test_numpys_numbers_are_settings_like_any(tmp_path):
-    one, two = np.int64(1), np.int32(2)
+def test_numpys_numbers_are_settings_like_any(tmp_path, untyped):
+    n, one, two = untyped((np, np.int64(1), np.int32(2)))
     layers = [
-        Conv2d(np.int64(3), two, one, np.uint8(0), "leaky_relu", np.float32(0.5), np.bool_(True)),
-        BatchNorm2d(np.float32(0.25), np.float64(1e-3)),
+        Conv2d(n.int64(3), two, one, n.uint8(0), "leaky_relu", n.float32(0.5), n.bool_(True)),
+        BatchNorm2d(n.float32(0.25), n.float64(1e-3)),
         MaxPool2d(two),
         AdaptiveAvgPool2d(one, two),
         Flatten(),
-        Dropout(np.float32(0.5)),
-        Linear(np.int16(4)),
+        Dropout(n.float32(0.5)),
+        Linear(n.int16(4)),
     ]
-    net = Network(layers, np.array([5, 6, 2]), "reference", np.float64, np.uint64(2**64 - 1))
-    assert net.plan(np.int8(100)) == net.plan(100)
-    net.draws = np.int64(3)
+    net = Network(layers, n.array([5, 6, 2]), "reference", n.float64, n.uint64(2**64 - 1))
+    assert net.plan(n.int8(100)) == net.plan(100)
+    net.draws = n.int64(3)
     net.save(tmp_path / "a")
     back = Network.load(tmp_path / "a", "reference")
     assert back.layers == net.layers and back.seed == 2**64 - 1 and back.draws == 3

@@ -182,7 +182,7 @@ def test_places_in_order(monkeypatch, tmp_path):
     monkeypatch.setenv("LOCALAPPDATA", str(tmp_path / "home"))
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     read, write = places.places("part")
-    assert len(read) == 2 and write == read[1] and write.is_relative_to(tmp_path / "home")
+    assert write and len(read) == 2 and write == read[1] and write.is_relative_to(tmp_path / "home")
 
 
 @pytest.mark.skipif(not hasattr(os, "getuid"), reason="temporary folders are the user's own here")

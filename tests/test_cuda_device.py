@@ -199,7 +199,7 @@ def test_products_are_those_of_row_major_arrays(
         c[...] = np.nan  # must not be read
     else:
         expected = expected + beta * here.get(c)
-    strides = tuple(int(launch.row_stride(array)) for array in (a, b, c))
+    strides = (int(launch.row_stride(a)), int(launch.row_stride(b)), int(launch.row_stride(c)))
     here.gemm(transposed, sizes, a, b, c, strides, beta)
     np.testing.assert_allclose(here.get(c), expected, rtol=1e-5, atol=1e-6)
     assert np.array_equal(here.get(wide[2])[:, n:], before[:, n:])

@@ -242,9 +242,9 @@ def test_a_clock_says_the_same_as_a_number(either, rng):
             assert np.array_equal(ours.get(), theirs.get(), True)
 
 
-def test_a_captured_step_reads_its_clock_anew(ops, rng):
+def test_a_captured_step_reads_its_clock_anew(ops, rng, untyped):
     """What a CUDA graph is for: the same launches again, a step further on."""
-    put, theta = ops.device.put, np.ones(5)
+    put, theta, adam = ops.device.put, np.ones(5), untyped(reference.adam_update)
     vectors = [put(v) for v in (theta, rng.normal(size=5), np.zeros(5), np.zeros(5))]
     expected = [v.get() for v in vectors]
     clock = put(np.array([0]))
@@ -256,7 +256,7 @@ def test_a_captured_step_reads_its_clock_anew(ops, rng):
     replay = ops.device.capture(record)
     for step in (1, 2, 3):
         replay()
-        reference.adam_update(*expected, 0.1, 0.9, 0.999, 1e-8, step, None, None, 0.0, None, None)
+        adam(*expected, 0.1, 0.9, 0.999, 1e-8, step, None, None, 0.0, None, None)
     assert clock.get() == [3]
     for found, wanted in zip(vectors, expected, strict=True):
         assert relative_error(found.get(), wanted) <= tolerance(np.float64, 3)

@@ -29,7 +29,7 @@ from weightspace.methods import (
 from weightspace.nnlite import BatchNorm2d, Linear, Network, load_arrays, models, optim
 
 TRAIN, TEST = make_blobs(0), make_blobs(0, 60)
-FEW = {"steps": 3, "batch_size": 16}
+FEW: dict = {"steps": 3, "batch_size": 16}
 
 
 class NoStep(Observer):
@@ -41,7 +41,7 @@ def blobs(**more):
     return Task.from_arrays("blobs", TRAIN, TEST, **more)
 
 
-def refused(match, error=errors.SettingError, net=None, tasks=None, **settings):
+def refused(match, error: type[Exception] = errors.SettingError, net=None, tasks=None, **settings):
     with pytest.raises(error, match=match):
         fit(
             net or small_net(), [blobs()] if tasks is None else tasks, observer=NoStep(),
@@ -57,17 +57,17 @@ def same(*results):
     assert all(np.array_equal(results[0].R, other.R) for other in results[1:])
 
 
-def test_names_classes_and_a_single_task_are_taken():
+def test_names_classes_and_a_single_task_are_taken(untyped):
     same(
         fit(small_net(), [blobs()], EWC(), optimizer=optim.SGD(), **FEW),
         fit(small_net(), blobs(), "ewc", optimizer="sgd", **FEW),
         fit(small_net(), (task for task in [blobs()]), EWC, optimizer=optim.SGD, **FEW),
-        fit(small_net(), Stream("s", "domain", [blobs()], [np.int64(12)], 4), EWC(),
+        fit(small_net(), Stream("s", "domain", *untyped(([blobs()], [np.int64(12)], 4))), EWC(),
             optimizer=optim.SGD(), **FEW),
     )  # fmt: skip
 
 
-def test_arrays_by_any_name_are_taken():
+def test_arrays_by_any_name_are_taken(untyped):
     class Frame:  # as a data frame and a tensor answer NumPy
         def __init__(self, array):
             self.array = array
@@ -83,23 +83,22 @@ def test_arrays_by_any_name_are_taken():
         (lambda a: a.astype("f8"), lambda a: a.astype(np.int32)),
         (lambda a: a, lambda a: a.astype(np.uint8)),
     ):
-        train, test = (change(x), labels(y)), [change(tx), labels(ty)]
+        train, test = untyped(((change(x), labels(y)), [change(tx), labels(ty)]))
         task = Task.from_arrays("t", train, test)
-        lazy = Task("t", partial(tuple, train), partial(list, test))
+        lazy = Task("t", partial(tuple, train), untyped(partial(list, test)))
         same(one, fit(small_net(), task, **FEW), fit(small_net(), lazy, **FEW))
 
 
 def test_torch_labels_are_taken():
     torch = pytest.importorskip("torch")
-    (x, y), (tx, ty) = TRAIN, TEST
-    pairs = [(torch.from_numpy(a), torch.from_numpy(b)) for a, b in ((x, y), (tx, ty))]
-    same(fit(small_net(), blobs(), **FEW), fit(small_net(), Task.from_arrays("t", *pairs), **FEW))
+    a, b = ((torch.from_numpy(x), torch.from_numpy(y)) for x, y in (TRAIN, TEST))
+    same(fit(small_net(), blobs(), **FEW), fit(small_net(), Task.from_arrays("t", a, b), **FEW))
 
 
 @pytest.mark.parametrize(
     ("cls", "key"), [(EWC, "samples"), (GEM, "memories"), (Replay, "memories"), (FIP, "batch")]
 )
-def test_numpy_numbers_are_plain_ones_by_the_time_they_are_kept(tmp_path, cls, key):
+def test_numpy_numbers_are_plain_ones_by_the_time_they_are_kept(tmp_path, cls, key, untyped):
     def trained(of):
         return fit(
             small_net(), [blobs(), blobs()], cls(**{key: of(20)}), steps=of(4), batch_size=of(16),
@@ -109,7 +108,8 @@ def test_numpy_numbers_are_plain_ones_by_the_time_they_are_kept(tmp_path, cls, k
 
     same(trained(int), trained(np.int64))
     assert (tmp_path / "int").read_bytes() == (tmp_path / "int64").read_bytes()
-    same(*(fit(small_net(), blobs(), epochs=of(1), batch_size=of(16)) for of in (int, np.int32)))
+    kinds = untyped((int, np.int32))
+    same(*(fit(small_net(), blobs(), epochs=of(1), batch_size=of(16)) for of in kinds))
 
 
 # ---- what is not ---------------------------------------------------------------------------------
@@ -140,8 +140,8 @@ def test_settings_are_refused_before_the_first_step(settings, match):
     refused(match, **settings)
 
 
-def test_an_observer_that_is_none_is_named():
-    for observer in (Observer, print):
+def test_an_observer_that_is_none_is_named(untyped):
+    for observer in untyped((Observer, print)):
         with pytest.raises(errors.SettingError, match="give an object of a class of Observer's"):
             fit(small_net(), blobs(), observer=observer, **FEW)
 
@@ -174,9 +174,9 @@ def test_labels_that_are_no_whole_numbers_are_named():
     refused("task 't', training: .*whole numbers as int64", errors.DtypeError, tasks=tasks)
 
 
-def test_a_task_that_is_none_is_named():
+def test_a_task_that_is_none_is_named(untyped):
     with pytest.raises(errors.SettingError, match="load_train is no function, but a tuple"):
-        Task("t", TRAIN, TEST)
+        Task("t", *untyped((TRAIN, TEST)))
     with pytest.raises(errors.SettingError, match="give a bool for each class"):
         blobs(active=[0, 1])
     tasks = [blobs(active=[True, True, True])]
@@ -214,7 +214,7 @@ def of(*sizes):
 
 
 def test_a_last_batch_of_one_is_refused_wherever_it_comes():
-    many = {"steps": 9, "batch_size": 16}
+    many: dict = {"steps": 9, "batch_size": 16}
     refused(
         "'of 33': 33 samples in batches of 16 leave one", net=normed(), tasks=of(32, 33), **many
     )

@@ -132,12 +132,12 @@ def test_adp_training_is_repeatable_and_checks_its_settings(backend):
 # ---- FGE -------------------------------------------------------------------------------------
 
 
-def test_the_cycle_goes_down_and_up_again():
+def test_the_cycle_goes_down_and_up_again(untyped):
     cycle = Cycle(4, high=1.0, low=0.2)
     expected = [0.6, 0.2, 0.6, 1.0] * 2
     np.testing.assert_allclose([cycle.rate(i) for i in range(1, 9)], expected)
     assert [i for i in range(1, 13) if cycle.is_middle(i)] == [2, 6, 10]
-    for wrong in ({"steps": 3}, {"steps": 0}, {"high": 1e-5}, {"low": 0.0}):
+    for wrong in untyped(({"steps": 3}, {"steps": 0}, {"high": 1e-5}, {"low": 0.0})):
         with pytest.raises(errors.SettingError, match="cycle"):
             Cycle(**wrong)
 

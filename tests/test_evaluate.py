@@ -85,7 +85,7 @@ def test_a_regression_has_no_accuracy(sorted_set):
         fit(net, [Task.from_arrays("t", (x, targets), (x, targets))], steps=1)
 
 
-def test_accuracy_compares_labels_with_answers_one_by_one(sorted_set):
+def test_accuracy_compares_labels_with_answers_one_by_one(sorted_set, untyped):
     x, y = sorted_set
     net = models.mlp((6, 5, 3), backend="reference")
     for labels in (y[:, None], y[:1], y[:50]):  # the first two would broadcast
@@ -93,7 +93,7 @@ def test_accuracy_compares_labels_with_answers_one_by_one(sorted_set):
             accuracy(net, x, labels)
     with pytest.raises(errors.ShapeError, match="no samples"):
         accuracy(net, x[:0], y[:0])
-    for batch in (-1, 0, 2.5):  # the first answered 0.0: no sample was looked at
+    for batch in untyped((-1, 0, 2.5)):  # the first answered 0.0: no sample was looked at
         with pytest.raises(errors.SettingError, match=f"batch is {batch}"):
             accuracy(net, x, y, batch=batch)
     active = np.array([True, True, False])

@@ -58,7 +58,7 @@ def test_the_softmax_metric_is_the_true_fisher(net, x):
     for c in range(K):  # and off the diagonal: the expected outer product of the log-likelihood's
         rows.append(net.sample_grads(x, np.full(N, c)))
     p = importance.probabilities(net, net.forward(x))
-    outer = sum((rows[c] * p[:, c : c + 1]).T @ rows[c] for c in range(K)) / N
+    outer = np.sum([(rows[c] * p[:, c : c + 1]).T @ rows[c] for c in range(K)], axis=0) / N
     assert relative_error(metric.dense(), outer) < 1e-12
 
 
@@ -134,7 +134,7 @@ def test_the_step_is_the_best_of_its_length(net, x, rng):
     metric = fip.Metric(net, x)
     solution = dense(metric, v, mu).x
     u = -length * solution / np.linalg.norm(solution)
-    beta = 2 * length / np.linalg.norm(solution)
+    beta = float(2 * length / np.linalg.norm(solution))
 
     def value(u):
         return metric.squared_length(u) + beta * (u @ v)
@@ -248,13 +248,13 @@ def test_batch_statistics_have_products_but_no_gram_matrix(rng):
         fip.Metric(net, x, room=1)
 
 
-def test_bad_settings_are_named(net, x):
+def test_bad_settings_are_named(net, x, untyped):
     with pytest.raises(UnknownNameError, match="softmax-fisher"):
-        fip.Metric(net, x, "softmax-fischer")
+        fip.Metric(net, x, untyped("softmax-fischer"))
     with pytest.raises(SettingError, match="mu"):
         solve(fip.Metric(net, x), net.theta, 0.0)
     with pytest.raises(UnknownNameError, match="cg"):
-        fip.path(net, x, how="cgg")
+        fip.path(net, x, how=untyped("cgg"))
     with pytest.raises(SettingError, match="length"):
         fip.path(net, x, length=float("inf"))
 
@@ -323,7 +323,7 @@ def test_each_stored_sample_counts_its_own_tasks_classes(rng):
     both = fip.Metric(net, x, active=np.repeat(masks, 3, axis=0))
     v = rng.normal(size=net.num_parameters)
     parts = [fip.Metric(net, x[:3], active=masks[0]), fip.Metric(net, x[3:], active=masks[1])]
-    expected = sum(part.product(v) for part in parts) / 2
+    expected = (parts[0].product(v) + parts[1].product(v)) / 2
     assert relative_error(both.product(v), expected) < 1e-13
     assert relative_error(fip.Metric(net, x, active=np.repeat(masks, 3, axis=0), room=1).product(v),
                           expected) < 1e-13  # fmt: skip
@@ -349,9 +349,9 @@ def test_a_stopped_run_goes_on_to_the_same_bits(blob_tasks, tmp_path, step):
     assert (run(resume=True, **keep) == whole).all()
 
 
-def test_bad_settings_of_the_method_are_named():
+def test_bad_settings_of_the_method_are_named(untyped):
     with pytest.raises(UnknownNameError, match="metric"):
-        fip.FIP(step="metrik")
+        fip.FIP(step=untyped("metrik"))
     for wrong in ({"mu": 0.0}, {"strength": -1.0}, {"memories": 0}, {"iterations": 0}):
         with pytest.raises(SettingError):
-            fip.FIP(**wrong)
+            fip.FIP(**untyped(wrong))

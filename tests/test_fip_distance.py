@@ -30,14 +30,14 @@ def distance(z, q, active=None):
     return -np.log(np.sqrt(softmax(z, active) * q).sum(1))
 
 
-def on_device(net, *arrays):
+def put(net, *arrays):
     return [net.device.put(array) for array in arrays]
 
 
 @pytest.mark.parametrize("active", [None, np.array([True, False, True, True, False])])
 def test_value_and_cotangent_by_central_differences(net, rng, active):
     z, q = 2 * rng.normal(size=(N, K)), softmax(2 * rng.normal(size=(N, K)), active)
-    values, cotangent = map(net.device.get, bhattacharyya(net, *on_device(net, z, q), active))
+    values, cotangent = map(net.device.get, bhattacharyya(net, *put(net, z, q), active=active))
     assert relative_error(values, distance(z, q, active)) <= tolerance("float64", K)
     expected = np.zeros((N, K))
     for k in range(K):
@@ -52,8 +52,8 @@ def test_reference_over_all_classes_is_restricted_to_the_active_ones(net, rng):
     active = np.array([True, False, True, True, False])
     z, other = rng.normal(size=(2, N, K))
     whole, restricted = softmax(other), softmax(other, active)
-    ours = bhattacharyya(net, *on_device(net, z, whole), active)
-    theirs = bhattacharyya(net, *on_device(net, z, restricted), active)
+    ours = bhattacharyya(net, *put(net, z, whole), active=active)
+    theirs = bhattacharyya(net, *put(net, z, restricted), active=active)
     for mine, expected in zip(ours, theirs, strict=True):
         found = net.device.get(mine)
         assert relative_error(found, net.device.get(expected)) <= tolerance("float64", K)

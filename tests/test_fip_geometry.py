@@ -34,11 +34,11 @@ def test_walks_answers_and_spectrum(tmp_path):
     assert all(path.stat().st_size > 5_000 for path in done.figures)
 
 
-def test_what_is_kept_is_the_whole_network(rng):
+def test_what_is_kept_is_the_whole_network(rng, untyped):
     """Weights and running statistics: under those of later, a network answers something else."""
     layers = [Conv2d(3, 3), BatchNorm2d(), Flatten(), Linear(4)]
     net = Network(layers, (6, 6, 1), "reference", "float64", seed=0)
-    keeper = Keeper(None, net, every=1)
+    keeper = Keeper(untyped(None), net, every=1)
     x = rng.normal(size=(5, 6, 6, 1))
     keeper.evaluated(Evaluation(0, 0, np.zeros(1)))
     first = net.forward(x)

@@ -135,11 +135,11 @@ def test_classes_that_are_out_of_play_pull_nowhere(dense):
     assert (end[active] != start[active]).any()
 
 
-def test_bad_settings_are_named(dense):
+def test_bad_settings_are_named(dense, untyped):
     for wrong in ({"steps": 0}, {"batch_size": 0}, {"length": 0.0}, {"pull": -1.0},
                   {"growth": 0.7, "settle": 0.4}, {"labels": 1.5}, {"growth": -0.1}):  # fmt: skip
         with pytest.raises(errors.SettingError):
-            SparsePath(**wrong)
+            SparsePath(**untyped(wrong))
     with pytest.raises(errors.UnknownNameError, match="projection"):
         SparsePath(at="projektion")  # type: ignore[arg-type]
     with pytest.raises(errors.SettingError, match="sparsity"):

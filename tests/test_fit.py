@@ -11,7 +11,7 @@ from weightspace.kernels import errors, get_backend
 from weightspace.methods import EWC, SI, Interrupted, Joint, Naive, Observer, Stream, Task, fit
 from weightspace.nnlite import load_arrays, models, optim
 
-SETTINGS = {"steps": 30, "batch_size": 16, "eval_every": 10}
+SETTINGS: dict = {"steps": 30, "batch_size": 16, "eval_every": 10}
 
 
 def small_net(backend="reference"):
@@ -59,10 +59,10 @@ def test_a_stopped_run_resumes_to_the_same_bits(blob_tasks, tmp_path, method, at
 
 def test_a_run_may_go_on_with_another_backend(blob_tasks, tmp_path):
     """With that one's roundings from there on: bits are promised of one backend alone."""
-    whole, keep = fit(small_net(), blob_tasks, **SETTINGS), {"checkpoint": tmp_path / "c"}
+    whole, path = fit(small_net(), blob_tasks, **SETTINGS), tmp_path / "c"
     with pytest.raises(Interrupted):
-        fit(small_net(), blob_tasks, **SETTINGS, **keep, observer=StopAt(47))
-    moved = fit(small_net("cpu"), blob_tasks, **SETTINGS, **keep, resume=True)
+        fit(small_net(), blob_tasks, **SETTINGS, checkpoint=path, observer=StopAt(47))
+    moved = fit(small_net("cpu"), blob_tasks, **SETTINGS, checkpoint=path, resume=True)
     assert np.array_equal(moved.losses[:47], whole.losses[:47])
     np.testing.assert_allclose(moved.losses, whole.losses, rtol=1e-3)
 
@@ -172,9 +172,9 @@ def test_bad_settings_are_named(blob_tasks, settings):
         fit(small_net(), blob_tasks, **settings)
 
 
-def test_a_stream_needs_a_scenario(blob_tasks):
+def test_a_stream_needs_a_scenario(blob_tasks, untyped):
     with pytest.raises(errors.SettingError, match="scenario"):
-        Stream("s", "continual", tuple(blob_tasks), (12,), 4)
+        Stream("s", untyped("continual"), tuple(blob_tasks), (12,), 4)
     with pytest.raises(errors.SettingError, match="no tasks"):
         Stream("s", "domain", (), (12,), 4)
 
@@ -182,7 +182,7 @@ def test_a_stream_needs_a_scenario(blob_tasks):
 def test_the_penalty_resumes_in_every_form(blob_tasks, tmp_path):
     for penalty in ("separate", "merged", "online"):
         paths = [tmp_path / f"{penalty}{i}" for i in range(2)]
-        method = {"lam": 5.0, "penalty": penalty, "stabilised": True}
+        method: dict = {"lam": 5.0, "penalty": penalty, "stabilised": True}
         fit(small_net(), blob_tasks, EWC(**method), **SETTINGS, checkpoint=paths[0])
         with pytest.raises(Interrupted):
             fit(

@@ -182,7 +182,7 @@ def holding(folder):
         [sys.executable, "-c", HOLD, str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         text=True,
     )  # fmt: skip
-    assert process.stdout.readline() == "held\n"
+    assert process.stdout and process.stdout.readline() == "held\n"
     return process
 
 

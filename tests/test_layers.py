@@ -214,14 +214,14 @@ def test_a_slip_shows_where_it_is():
         nn.check_layer(layer, (6,))
 
 
-def test_wrong_arguments_are_named():
+def test_wrong_arguments_are_named(untyped):
     for given, error, message in (
         ((nn.Linear, (3,)), SettingError, "an object of it"),
         ((nn.Linear(3), 3), ShapeError, "input_shape"),
         ((nn.Linear(3), (4, 4, 1)), ShapeError, "Flatten"),
     ):
         with pytest.raises(error, match=message):
-            nn.check_layer(*given)
+            nn.check_layer(*untyped(given))
     with pytest.raises(SettingError, match="samples"):
         nn.check_layer(nn.Linear(3), (3,), samples=1)
     with pytest.raises(UnknownNameError, match="reference"):

@@ -154,10 +154,10 @@ def test_wva_attenuates_the_step(blob_tasks, rule):
 def test_metrics_of_a_known_matrix():
     assert math.isclose(metrics.acc(R), (0.8 + 0.5 + 0.6) / 3)
     assert math.isclose(metrics.bwt(R), ((0.8 - 0.9) + (0.5 - 0.8)) / 2)
-    assert math.isclose(metrics.fwt(R, [0.1, 0.1, 0.1]), ((0.2 - 0.1) + (0.3 - 0.1)) / 2)
+    assert math.isclose(metrics.fwt(R, np.full(3, 0.1)), ((0.2 - 0.1) + (0.3 - 0.1)) / 2)
     assert np.allclose(metrics.forgetting(R), [0.1, 0.3])
     assert np.allclose(metrics.forgetting_since_learnt(R), [0.1, 0.3])
-    assert np.allclose(metrics.intransigence(R, [1, 1, 1]), [0.1, 0.2, 0.4])
+    assert np.allclose(metrics.intransigence(R, np.ones(3)), [0.1, 0.2, 0.4])
 
 
 def test_forgetting_counts_from_when_a_task_was_learnt():
@@ -169,8 +169,8 @@ def test_forgetting_counts_from_when_a_task_was_learnt():
 
 
 def test_one_task_forgets_nothing():
-    assert metrics.acc([[0.5]]) == 0.5
-    assert math.isnan(metrics.bwt([[0.5]])) and metrics.forgetting([[0.5]]).size == 0
+    assert metrics.acc(R[:1, :1]) == R[0, 0]
+    assert math.isnan(metrics.bwt(R[:1, :1])) and metrics.forgetting(R[:1, :1]).size == 0
     with pytest.raises(errors.ShapeError):
         metrics.acc(np.zeros((2, 3)))
 
@@ -216,20 +216,20 @@ def test_correlations():
 
 
 @pytest.mark.parametrize(
-    ("build", "error"),
+    ("build", "wrong", "error"),
     [
-        (lambda: EWC(lam=-1), errors.SettingError),
-        (lambda: EWC(penalty="merge"), errors.UnknownNameError),
-        (lambda: EWC(gamma=2), errors.SettingError),
-        (lambda: EWC(which="first"), errors.UnknownNameError),
-        (lambda: SI(xi=0), errors.SettingError),
-        (lambda: SI(clamp="yes"), errors.UnknownNameError),
-        (lambda: SI(gradient="all"), errors.UnknownNameError),
-        (lambda: WVA(rule="linear"), errors.UnknownNameError),
-        (lambda: WVA(lam=-1), errors.SettingError),
-        (lambda: Task.from_arrays("t", (np.ones((2, 3)), np.ones(1)), (R, R)), errors.ShapeError),
+        (EWC, {"lam": -1}, errors.SettingError),
+        (EWC, {"penalty": "merge"}, errors.UnknownNameError),
+        (EWC, {"gamma": 2}, errors.SettingError),
+        (EWC, {"which": "first"}, errors.UnknownNameError),
+        (SI, {"xi": 0}, errors.SettingError),
+        (SI, {"clamp": "yes"}, errors.UnknownNameError),
+        (SI, {"gradient": "all"}, errors.UnknownNameError),
+        (WVA, {"rule": "linear"}, errors.UnknownNameError),
+        (WVA, {"lam": -1}, errors.SettingError),
+        (Task.from_arrays, {"name": "", "train": (R, R[0, :1]), "test": (R, R)}, errors.ShapeError),
     ],
 )
-def test_bad_settings_are_named(build, error):
+def test_bad_settings_are_named(build, wrong, error):
     with pytest.raises(error):
-        build()
+        build(**wrong)

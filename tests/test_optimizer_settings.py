@@ -36,8 +36,8 @@ def test_a_zero_gradient_steps_by_zero_at_the_smallest_divisor(made, backend):
     np.testing.assert_array_equal(theta, np.ones(3))
 
 
-def test_numpy_scalars_become_numbers_that_a_file_can_hold():
-    found = optim.Adam(lr=np.float32(0.5), beta1=np.float64(0)).settings()
+def test_numpy_scalars_become_numbers_that_a_file_can_hold(untyped):
+    found = optim.Adam(lr=untyped(np.float32(0.5)), beta1=np.float64(0)).settings()
     assert found == {"name": "adam", "lr": 0.5, "beta1": 0.0, "beta2": 0.999, "eps": 1e-8}
     assert {type(value) for value in found.values()} == {str, float}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import itertools
 
 import numpy as np
@@ -15,7 +14,7 @@ from weightspace.methods import EWC, fit
 
 
 def watcher():
-    console = Console(file=io.StringIO())
+    console = Console()
     return progress.Watcher(console, progress.make_progress(console), "ewc")
 
 
@@ -43,10 +42,10 @@ def test_compilations_are_noticed(monkeypatch):
     assert compiling.seconds() == before + 1
 
 
-def test_a_signal_is_acknowledged_beside_the_bars():
+def test_a_signal_is_acknowledged_beside_the_bars(capsys):
     seen = watcher()
     seen.stopping("SIGTERM")
-    assert "ewc: SIGTERM, stopping after this step" in seen.console.file.getvalue()
+    assert "ewc: SIGTERM, stopping after this step" in capsys.readouterr().out
 
 
 def test_a_watched_run_has_a_time(blob_tasks, monkeypatch):

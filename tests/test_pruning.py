@@ -194,7 +194,7 @@ def test_the_same_seed_gives_the_same_bits(net, task):
         assert (one.mask == two.mask).all() and (one.net.theta == two.net.theta).all()
 
 
-def test_bad_settings_are_named(net, task):
+def test_bad_settings_are_named(net, task, untyped):
     for sparsity in (-0.1, 1.0, float("nan")):
         with pytest.raises(errors.SettingError, match="sparsity"):
             one_shot(net, sparsity)
@@ -210,7 +210,7 @@ def test_bad_settings_are_named(net, task):
         Training(steps=0)
     for wrong in ({"rate": 0.0}, {"rate": nan}, {"rewind": 40}, {"output_rate": -1}):
         with pytest.raises(errors.SettingError, match="lottery"):
-            next(lottery_tickets(net, task, 2, SHORT, **wrong))
+            next(lottery_tickets(net, task, 2, SHORT, **untyped(wrong)))
     with pytest.raises(errors.ShapeError, match="mask"):
         SHORT.run(net, task, 0, np.ones(3, np.float32))
     with pytest.raises(errors.ShapeError, match="mask"):

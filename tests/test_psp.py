@@ -85,9 +85,9 @@ def test_flat_samples_are_taken_for_squares():
         image_shape((13,))
 
 
-def test_a_preset_that_turns_does_not_augment():
+def test_a_preset_that_turns_does_not_augment(untyped):
     preset = replace(PRESETS["psp-rotating-mnist"], augment=True)
-    stream = Stream("s", "domain", (None,), (784,), 10)
+    stream = Stream("s", "domain", untyped((None,)), (784,), 10)
     with pytest.raises(errors.SettingError, match="one of them"):
         make_augment(preset, stream, models.mlp((784, 10), backend="reference"))
 
@@ -100,13 +100,13 @@ def test_presets_name_their_lines():
     assert labels == [
         "standard", "psp binary", "psp complex", "psp Fast", "psp Local Mix", "psp Fast Local Mix",
     ]  # fmt: skip
-    fast = variants(PRESETS["psp-rotating-fashion"], ["superposition"])[2].build()
-    assert (fast.kind, fast.every, fast.period, fast.mix) == ("complex", 1, 1000, False)
+    fast = variants(PRESETS["psp-rotating-fashion"], ["superposition"])[2].build().settings()
+    assert [fast[k] for k in ("kind", "every", "period", "mix")] == ["complex", 1, 1000, False]
 
 
 def test_what_a_user_sets_holds_in_every_case():
     preset = apply_settings(PRESETS["psp-rotating-mnist"], ["superposition.period=7"])
-    assert {v.build().period for v in variants(preset, ["superposition"])} == {7}
+    assert {v.build().settings()["period"] for v in variants(preset, ["superposition"])} == {7}
 
 
 def test_cases_are_no_part_of_a_config():

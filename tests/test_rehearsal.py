@@ -80,7 +80,7 @@ def probability(logits, active):
 
 def by_enumeration(p, q, least):
     """argmin 1/2 v' p v + q' v s.t. v >= least: the best over all sets of variables held there."""
-    best, value = None, np.inf
+    best, value = np.empty(0), np.inf
     for bound in product((True, False), repeat=len(q)):
         at = np.array(bound)
         v = np.full(len(q), least)
@@ -286,7 +286,7 @@ def test_lwf_tells_two_sure_networks_apart(backend):
     net = Network([Linear(4)], (4,), backend=backend)
     net.theta[:] = 0
     net.layout.view(net.theta, "0.weight")[...] = np.eye(4)
-    task = Task.from_arrays("all", *[(np.eye(4, dtype=np.float32), np.arange(4))] * 2)
+    task = Task.from_arrays("all", pair := (np.eye(4, dtype=np.float32), np.arange(4)), pair)
     logits = np.array([[32.0, 0, 0.5, 1], [28, 2, 1, 0]], np.float32)
     method = after(LwF(lam=1.0, temperature=2.0), net, [task])
     net.layout.view(net.theta, "0.weight")[...] = np.eye(4)
@@ -295,7 +295,7 @@ def test_lwf_tells_two_sure_networks_apart(backend):
     method.see(net, logits, np.zeros(2, np.int64))
     method.adjust(net, grad)
     shares = []
-    for z in (logits + np.float32([1, 0, 0, 0]), logits):
+    for z in (logits + np.array([1, 0, 0, 0], np.float32), logits):
         e = np.exp((z - z.max(axis=1, keepdims=True)) / 2, dtype=np.float64)
         shares.append(e / e.sum(axis=1, keepdims=True))
     gap = shares[0] - shares[1]
@@ -355,7 +355,7 @@ def test_a_stopped_run_resumes_to_the_same_bits(method, backend, tmp_path):
 
     def run(path, **more):
         net = network(backend, layers, (4, 4, 2))
-        kept = {"memories": 9} if method is not LwF else {}
+        kept: dict = {"memories": 9} if method is not LwF else {}
         return fit(net, pairs((4, 4, 2)), method(**kept), **settings, checkpoint=path, **more)
 
     whole = run(tmp_path / "whole")
@@ -386,24 +386,24 @@ def test_rehearsal_remembers(blob_tasks):
 
 
 @pytest.mark.parametrize(
-    ("build", "error"),
+    ("cls", "wrong", "error"),
     [
-        (lambda: GEM(memories=0), errors.SettingError),
-        (lambda: GEM(margin=-1), errors.SettingError),
-        (lambda: GEM(ridge=np.nan), errors.SettingError),
-        (lambda: GEM(mode="test"), errors.UnknownNameError),
-        (lambda: AGEM(batch=0), errors.SettingError),
-        (lambda: Replay(share=1.5), errors.SettingError),
-        (lambda: DERPP(alpha=-1), errors.SettingError),
-        (lambda: DERPP(beta=np.inf), errors.SettingError),
-        (lambda: LwF(lam=-1), errors.SettingError),
-        (lambda: LwF(temperature=0), errors.SettingError),
-        (lambda: LwF(mode="both"), errors.UnknownNameError),
+        (GEM, {"memories": 0}, errors.SettingError),
+        (GEM, {"margin": -1}, errors.SettingError),
+        (GEM, {"ridge": np.nan}, errors.SettingError),
+        (GEM, {"mode": "test"}, errors.UnknownNameError),
+        (AGEM, {"batch": 0}, errors.SettingError),
+        (Replay, {"share": 1.5}, errors.SettingError),
+        (DERPP, {"alpha": -1}, errors.SettingError),
+        (DERPP, {"beta": np.inf}, errors.SettingError),
+        (LwF, {"lam": -1}, errors.SettingError),
+        (LwF, {"temperature": 0}, errors.SettingError),
+        (LwF, {"mode": "both"}, errors.UnknownNameError),
     ],
 )
-def test_bad_settings_are_named(build, error):
+def test_bad_settings_are_named(cls, wrong, error):
     with pytest.raises(error):
-        build()
+        cls(**wrong)
 
 
 def test_they_are_known_by_name():

@@ -205,9 +205,9 @@ def test_a_diverged_run_is_recorded_and_the_rest_goes_on(tmp_path):
     assert third.exit_code == 1 and "DivergedError" in third.output
     shutil.rmtree(out / "naive")
     with pytest.raises(errors.StorageError, match="no finished run"):
-        raise invoke("report", out).exception
+        raise invoke("report", out).exception or AssertionError
     with pytest.raises(errors.StorageError, match="elsewhere is no folder"):
-        raise invoke("report", tmp_path / "r", tmp_path / "elsewhere").exception
+        raise invoke("report", tmp_path / "r", tmp_path / "elsewhere").exception or AssertionError
     alone = run(tmp_path / "s", "-m", "ewc", *asked[4:])
     assert alone.exit_code == 1 and "(0 of 1 trials)" in alone.output
 
@@ -257,7 +257,7 @@ def test_a_damaged_config_is_named(tmp_path):
         with pytest.raises(errors.CheckpointError, match=r"config\.toml is damaged"):
             run(tmp_path / "r", "-m", "naive", *more)
     with pytest.raises(errors.CheckpointError, match=r"config\.toml is damaged"):
-        raise invoke("report", tmp_path / "r").exception
+        raise invoke("report", tmp_path / "r").exception or AssertionError
 
 
 def test_a_list_of_strengths_makes_a_line_of_each(tmp_path):
@@ -278,7 +278,7 @@ def test_the_page_is_self_contained(tmp_path):
 
 def test_reporting_nothing_is_an_error(tmp_path):
     with pytest.raises(errors.StorageError, match="no finished run"):
-        raise invoke("report", tmp_path).exception
+        raise invoke("report", tmp_path).exception or AssertionError
 
 
 def test_the_importance_experiment(tmp_path):
@@ -304,8 +304,8 @@ def test_every_preset_is_complete():
 def test_no_preset_asks_for_importances_where_samples_need_each_other():
     """Their methods are refused before the first step, and with them the whole experiment."""
     for preset in PRESETS.values():
-        if (preset.model_settings or {}).get("statistics") == "batch":
-            net = find_model(preset.model)(5, backend="reference", **preset.model_settings)
+        if preset.model and (preset.model_settings or {}).get("statistics") == "batch":
+            net = find_model(preset.model)(5, backend="reference", **preset.model_settings or {})
             for variant in variants(preset, []):
                 variant.build().start(net, SGD())
 

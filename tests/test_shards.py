@@ -57,7 +57,7 @@ def test_shards_are_the_whole_within_rounding(data, rng, dtype, rtol):
         assert np.array_equal(one, whole)
 
 
-def test_a_shard_is_read_when_it_is_its_turn(data):
+def test_a_shard_is_read_when_it_is_its_turn(data, untyped):
     """Nothing is read ahead of the map, so data may be larger than memory."""
     x, _ = data
     read = []
@@ -75,7 +75,7 @@ def test_a_shard_is_read_when_it_is_its_turn(data):
             assert read == [SHARD * i for i in range(number + 1)]
             yield function(message)
 
-    found = sharded(importance.mas, make_net(), OnDisk(), shard=SHARD, map=one_by_one)
+    found = sharded(importance.mas, make_net(), untyped(OnDisk()), shard=SHARD, map=one_by_one)
     assert np.array_equal(found, sharded(importance.mas, make_net(), x, shard=SHARD))
     assert len(read) == 5
 
@@ -98,16 +98,16 @@ def test_the_diagonal_and_the_trace(data, space):
     assert trace == pytest.approx(np.trace(metric.gram()), rel=1e-9)
 
 
-def test_refusals(data):
+def test_refusals(data, untyped):
     x, y = data
     net = make_net()
     with pytest.raises(errors.UnknownNameError, match="metric_product"):
-        sharded(metric_products, net, x)
+        sharded(untyped(metric_products), net, x)
     with pytest.raises(errors.ShapeError, match="at least one sample"):
         sharded(importance.sig, net, x[:0])
     with pytest.raises(errors.ShapeError, match="130 samples, 7 labels"):
         sharded(importance.fisher, net, x, y[:7], kind="empirical")
-    for shard in (0, 2.5):
+    for shard in untyped((0, 2.5)):
         with pytest.raises(errors.SettingError, match=f"shard is {shard}"):
             sharded(importance.sig, net, x, shard=shard)
     with pytest.raises(errors.SettingError, match="no labels"):

@@ -71,12 +71,12 @@ def test_ends_of_the_path(rng):
     assert np.isnan(lost[:, 1]).all() and not maps.nonzero[:, 1].any()  # a dead target
 
 
-def test_wrong_questions(rng):
+def test_wrong_questions(rng, untyped):
     found = Moments.of(rng.normal(size=(20, 3)))
     for alphas in ([-0.1], [], [0.1, np.nan], [np.inf]):
         with pytest.raises(errors.SettingError, match="alphas"):
             lasso(found, [0], [1], alphas)
-    for wrong in ([3], [], [[0]], [True, False, True]):
+    for wrong in untyped(([3], [], [[0]], [True, False, True])):
         with pytest.raises(errors.ShapeError, match="columns"):
             lasso(found, wrong, [1], [0.1])
     for other in (Moments.nothing(3), Moments.of(rng.normal(size=(5, 2)))):

@@ -60,6 +60,8 @@ class InLastSave(Once):
 
 
 class Noisy(EWC):
+    observer = Once(0)
+
     def end_task(self, net, end):
         if isinstance(self.observer, InImportances) and end.index == LAST:
             self.observer.send()

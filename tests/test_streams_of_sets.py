@@ -32,8 +32,8 @@ def test_masks_of_data_sets_partition_the_head(sizes):
     stream = streams.build("datasets", sets, "task")
     masks = np.array([task.active for task in stream])
     assert masks.sum(axis=0).tolist() == [1] * sum(sizes) == [1] * stream.num_classes
-    for task in stream:
-        assert set(task.load_train()[1]) == set(np.flatnonzero(task.active))
+    for task, mask in zip(stream, masks, strict=True):
+        assert set(task.load_train()[1]) == set(np.flatnonzero(mask))
 
 
 def test_hash_name_and_description_cover_all_data_sets():

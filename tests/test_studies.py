@@ -206,7 +206,7 @@ def test_rows_are_picked_grouped_and_averaged():
 def test_claims_are_held_against_rows():
     made = [("more than one", lambda rows: (claims.verdict(len(rows) > 1, rows), str(len(rows)))),
             ("of another part", lambda rows: None)]  # fmt: skip
-    for given, verdict in (([1, 2], "reproduced"), ([1], "in part"), ([], "not reproduced")):
+    for given, verdict in (([{}, {}], "reproduced"), ([{}], "in part"), ([], "not reproduced")):
         first, second = claims.judged(made, given, "no rows")
         assert first == ("more than one", verdict, str(len(given)))
         assert second == ("of another part", "not testable", "no rows")

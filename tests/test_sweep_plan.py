@@ -113,8 +113,9 @@ def test_the_choice_is_the_best_mean_without_a_failure():
         for acc in [next(accuracies)]
     }
     ewc, si = choose(plan, results)
-    assert ewc.candidate.settings == {"ewc.lam": "1"} and ewc.failed == 1
-    assert ewc.validation.mean == pytest.approx(0.6) and ewc.validation.error == pytest.approx(0.1)
+    assert ewc.candidate and ewc.candidate.settings == {"ewc.lam": "1"} and ewc.failed == 1
+    assert ewc.validation and ewc.validation.mean == pytest.approx(0.6)
+    assert ewc.validation.error == pytest.approx(0.1)
     assert si.candidate == plan.candidates()[2]  # the first of equals
     (told,) = at_the_edge(plan, [ewc, si])  # what is drawn has no ends
     assert told.startswith("ewc: ewc.lam=1 is at the end")

@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 from weightspace.bench import data
 from weightspace.bench.data import Dataset
-from weightspace.bench.experiments.catalogue import find
+from weightspace.bench.experiments.catalogue import STUDIES
 from weightspace.bench.runs.experiment import Request
 from weightspace.bench.studies.page import write_page
 from weightspace.bench.studies.rows import select
@@ -45,14 +45,14 @@ def images(monkeypatch):
 
 
 def run(tmp_path, *assignments, drawn=False, **more):
-    study = find("task-space").with_settings([*TINY, *assignments])
+    study = STUDIES["task-space"].with_settings([*TINY, *assignments])
     if not drawn:  # figures are what takes time
         study = replace(study, draw=lambda *_: [])
     request = Request("cpu", [0], tmp_path / "out", **more)
     return study, run_study(study, request, Console(quiet=True))
 
 
-def test_a_small_study_from_end_to_end(tmp_path, images):
+def test_a_small_study_from_end_to_end(tmp_path, images, untyped):
     for package in ("scipy", "skimage", "matplotlib"):
         pytest.importorskip(package, reason=f"the study needs {package}")
     study, done = run(tmp_path, drawn=True)
@@ -67,7 +67,7 @@ def test_a_small_study_from_end_to_end(tmp_path, images):
         learnt = row["steps_to"] is not None
         assert not learnt or row["steps_to"] % 3 == 0 <= row["seconds_to"]
         assert learnt or row["learnt"] < row["target"]
-    assert numbers.similarity(rows)("orig", "inv") == pytest.approx(-1, abs=1e-4)
+    assert untyped(numbers.similarity(rows))("orig", "inv") == pytest.approx(-1, abs=1e-4)
     visits = numbers.visits(rows, "rot90+inv+orig", 1.0)
     assert visits.shape == (6, 3)
     last = visits[-1].mean()
@@ -78,9 +78,7 @@ def test_a_small_study_from_end_to_end(tmp_path, images):
         "correlations", "digits", "means", "dendrogram", "accuracies", "schemes", "si",
         "forgetting", "predictors", "times", "weights",
     }  # fmt: skip
-    page = write_page(
-        study.name, study.summary, study.tell(rows), done.figures, study.notes, tmp_path / "out"
-    ).read_text()
+    page = write_page("", "", study.tell(rows), done.figures, (), tmp_path / "out").read_text()
     assert "inv, fliplr, flipud and rot90 correlate" in page and "metric overlap" in page
     assert len((tmp_path / "out" / "pairs.csv").read_text().splitlines()) == len(pairs) + 1
     _, again = run(tmp_path, resume=True)
@@ -199,7 +197,7 @@ def pair_rows(slope, seeds=(0, 1)):
     return rows
 
 
-def test_forgetting_and_times_are_judged_by_pairs():
+def test_forgetting_and_times_are_judged_by_pairs(untyped):
     forgetting = "the more alike two tasks, the less the first is forgotten"
     times = "anti-correlated tasks take up to 6 times longer"
     assert verdicts(pair_rows(0.3))[forgetting] == "reproduced"
@@ -209,7 +207,7 @@ def test_forgetting_and_times_are_judged_by_pairs():
     assert verdicts(even)[times] == "not reproduced"
     never = [{**row, "steps_to": 10 if row[numbers.PIXELS] > 0.3 else None} for row in even]
     assert verdicts(never)[times] == "reproduced"
-    told = numbers.predictions(numbers.pairs(pair_rows(0.3)))
+    told = numbers.predictions(untyped(numbers.pairs(pair_rows(0.3))))
     assert told[numbers.PIXELS].line.pearson < -0.8 > told[numbers.PIXELS].within
     more, low, high = told["gradient cosine"].more
     assert low < more < 0 and high < 0

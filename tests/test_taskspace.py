@@ -55,7 +55,7 @@ def test_rounding_is_no_variation(rng, value):
         assert np.isnan(r[0]).all() and r[1, 1] == pytest.approx(1)
 
 
-def test_z_scores_of_rows_and_of_all(rng):
+def test_z_scores_of_rows_and_of_all(rng, untyped):
     values = rng.random((3, 4, 6))
     every = taskspace.standardised(values)
     assert abs(every.mean()) < 1e-12 and every.std(ddof=1) == pytest.approx(1)
@@ -63,7 +63,7 @@ def test_z_scores_of_rows_and_of_all(rng):
     np.testing.assert_allclose(rows.mean(axis=-1), 0, atol=1e-12)
     np.testing.assert_allclose(rows.std(axis=-1, ddof=1), 1)
     with pytest.raises(errors.UnknownNameError, match="rows"):
-        taskspace.standardised(values, "row")
+        taskspace.standardised(values, untyped("row"))
 
 
 def test_signs_on_real_digits_are_the_published_ones():

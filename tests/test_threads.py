@@ -54,9 +54,9 @@ def often():
     sys.setswitchinterval(before)
 
 
-def made(kind="dense", backend="reference") -> Network:
+def made(kind="dense", backend="reference", seed=3) -> Network:
     layers, shape = NETS[kind]
-    return Network(layers, shape, backend, "float64", seed=3)
+    return Network(layers, shape, backend, "float64", seed=seed)
 
 
 def batches(net, count=40):
@@ -214,7 +214,7 @@ def test_copies_answer_alike_and_share_nothing(backend):
 
 
 def test_assigning_theta_moves_the_network(backend, tmp_path):
-    net, other = made("images", backend), Network(*NETS["images"], backend, "float64", seed=8)
+    net, other = made("images", backend), made("images", backend, seed=8)
     x, *_ = batches(net, 1)[0]
     get = net.device.get
     given = get(other.theta).copy()

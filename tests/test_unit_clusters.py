@@ -62,10 +62,10 @@ def test_a_cluster_tells_more_than_one_unit(rng):
     assert null.max() < 0.01
 
 
-def test_wrong_questions(planted):
+def test_wrong_questions(planted, untyped):
     r = planted.correlation()
     with pytest.raises(errors.UnknownNameError, match="spectral"):
-        clusters(r, 3, "spectra")
+        clusters(r, 3, untyped("spectra"))
     for wrong in (1, 12):
         with pytest.raises(errors.SettingError, match="clusters"):
             clusters(r, wrong)

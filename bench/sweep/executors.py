@@ -17,7 +17,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from itertools import islice
 from multiprocessing import get_context, parent_process
-from typing import Any
+from typing import Any, Self
 
 from ...kernels.errors import MissingExtraError, SettingError, WorkerError
 from ..speed.peaks import cores_here
@@ -57,7 +57,7 @@ class Executor:
     def close(self, stopped: bool = False) -> None:
         """Let the workers go; stopped: what they are at is not wanted any more."""
 
-    def __enter__(self) -> Executor:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:

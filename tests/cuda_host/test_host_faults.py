@@ -82,7 +82,7 @@ ALWAYS = {
 
 
 @pytest.mark.parametrize(
-    "name", [name for name, places in EXPECTED.items() if {kind for kind, _ in places[0]} & ALWAYS]
+    "name", [name for name, at in EXPECTED.items() if {kind for kind, _ in at[False]} & ALWAYS]
 )
 def test_barriers_and_collectives_are_watched_in_every_mode(kernel, name):
     assert EXPECTED[name][False] <= reports(kernel, name, mode="fast")

@@ -170,8 +170,7 @@ def by_mutation(reader: Any, inputs: int, seed: int, failures: Failures) -> int:
 
 def by_coverage(reader: Any, inputs: int, seed: int, failures: Failures, found: Path) -> None:
     """libFuzzer through atheris. It ends the process, so the last input tells what came of it."""
-    import atheris
-
+    atheris = importlib.import_module("atheris")
     rng = random.Random(f"{reader.name} {seed}")
     for number, one in enumerate([*reader.seeds(), *corpus(reader.name)]):
         (found / f"{number:04}").write_bytes(one)
@@ -216,8 +215,7 @@ def main() -> None:
     there = importlib.util.find_spec("atheris") is not None
     engine = asked.engine or ("atheris" if there else "mutation")
     if engine == "atheris":
-        import atheris
-
+        atheris = importlib.import_module("atheris")
         with atheris.instrument_imports(include=["weightspace", "tomllib", "json", "csv"]):
             import weightspace.bench.cli.app
             import weightspace.bench.data

@@ -121,9 +121,9 @@ class Archive(Reader):
 
     def seeds(self) -> list[bytes]:
         made = []
-        for form in ("gz", ""):
+        for form in ("w:gz", "w:"):
             packed = io.BytesIO()
-            with tarfile.open(fileobj=packed, mode=f"w:{form}") as archive:
+            with tarfile.open(fileobj=packed, mode=form) as archive:
                 for name in ("cifar-10-batches-bin/data_batch_1.bin", "readme.html"):
                     member = tarfile.TarInfo(name)
                     member.size = 100
