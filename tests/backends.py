@@ -25,7 +25,7 @@ REQUIRED = os.environ.get("WEIGHTSPACE_REQUIRE_CUDA") == "1"
 
 
 @cache
-def checked(order: int = 1) -> Backend:
+def checked(order: int = 1) -> Any:
     """CUDA's kernels with every access checked, the threads in order (0) or in reverse (1)."""
     from weightspace.kernels.cuda import CudaOps
     from weightspace.kernels.cuda_host import HostDevice

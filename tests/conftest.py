@@ -67,7 +67,7 @@ def device_ops(request) -> Backend:
 
 
 @pytest.fixture
-def ops(device_ops) -> Backend:
+def ops(device_ops):
     """The same on NumPy's arrays, which are moved to the device and back."""
     return device_ops if device_ops.device is NUMPY else backends.OnHost(device_ops)
 

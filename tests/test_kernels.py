@@ -56,7 +56,7 @@ def test_float64_tolerance_is_within_the_promise():
     assert tolerance(np.float64, 10_000) <= 1e-10
 
 
-def test_check_catches_a_wrong_kernel():
+def test_check_catches_a_wrong_kernel(untyped):
     """The check itself can fail: a backend off by a factor 1.001 is caught."""
 
     class Wrong:
@@ -65,7 +65,7 @@ def test_check_catches_a_wrong_kernel():
             theta -= 1.001 * lr * grad
 
     sizes = {"P": 50}
-    assert check(Wrong, KERNELS["sgd_update"], sizes, np.float64) > 1e3
+    assert check(untyped(Wrong), KERNELS["sgd_update"], sizes, np.float64) > 1e3
 
 
 # ---- dense layers -------------------------------------------------------------------------------
