@@ -232,7 +232,7 @@ def _is_run(folder: Path) -> bool:
         return False
 
 
-_OF_ONE = (
+_OF_ONE = (  # with what hooks write: `--overwrite` removes by name, and nothing else
     r"config\.toml|metrics\.jsonl|accuracy\.csv|summary\.json|failed\.json|correlations\.csv|"
     r"checkpoint\.safetensors|figures/(accuracy|matrix|pearson|spearman)\.png"
 )

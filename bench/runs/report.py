@@ -76,13 +76,14 @@ def _run_block(label: str, run: Run) -> str:
 
 
 def _extras(runs: Sequence[Run]) -> str:
-    """Figures that only some runs have: the correlation surfaces."""
+    """Figures that only some runs have, by their hooks: those of the first."""
     pictures = [
-        image(run.folder / "figures" / f"{kind}.png", f"{kind} correlations")
+        image(path, path.stem)
         for run in runs[:1]
-        for kind in ("pearson", "spearman")
+        for path in sorted((run.folder / "figures").glob("*.png"))
+        if path.stem not in ("accuracy", "matrix")
     ]
-    return "<h2>Correlation of importances</h2>" + "".join(pictures) if any(pictures) else ""
+    return "<h2>Also measured</h2>" + "".join(pictures) if pictures else ""
 
 
 def _section(title: str, picture: Path | None) -> str:
