@@ -12,6 +12,7 @@ show         how things look: figures, pages, progress, numbers in words
 results      committed numbers and figures, and the commands that made them
 
 Imports run one way: data <- streams <- runs <- studies and presets <- catalogue <- sweep <- cli;
-all may use store and show. speed stands beside them, on store and show; studies may time with it. A
+all may use store and show. Presets name hooks of studies, and a study may begin with a preset.
+speed measures runs' networks and streams, too; studies and sweeps time and count cores with it. A
 new wing needs a reason that none of these has.
 """

@@ -24,10 +24,9 @@ def sources(root: Path, parts: tuple[str, ...] = PARTS) -> dict[Path, ast.Module
     return {path: ast.parse(path.read_text("utf-8")) for path in found}
 
 
-def most_files(root: Path) -> tuple[int, str]:
-    """How many Python files lie at the top level of a folder at most, and of which one."""
-    folders = {path.parent for path in sources(root)}
-    return max((len(list(f.glob("*.py"))), str(f.relative_to(root))) for f in folders)
+def top_level(root: Path) -> dict[str, int]:
+    """How many Python files lie at the top level of each part."""
+    return {part: len(list((root / part).glob("*.py"))) for part in PARTS}
 
 
 def code_lines(root: Path, parts: tuple[str, ...] = PARTS) -> int:
@@ -66,7 +65,7 @@ def longest_function(root: Path) -> tuple[int, str]:
         ((node.end_lineno or 0) - node.lineno + 1, f"{path.relative_to(root)}:{node.name}")
         for path, tree in sources(root).items()
         for node in ast.walk(tree)
-        if isinstance(node, ast.FunctionDef)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
     )
 
 
@@ -131,11 +130,12 @@ def uncalled_kernels(root: Path) -> list[str]:
         for alias in node.names
     }
     called = {
-        node.attr
+        node.func.attr
         for path, tree in sources(root, PARTS[1:]).items()
         if path.name != "conv_kernels.py"
         for node in ast.walk(tree)
-        if isinstance(node, ast.Attribute) and _name(node.value) == "ops"
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
+        if _name(node.func.value) == "ops"
     }
     return sorted(kernels - called)
 
@@ -148,8 +148,9 @@ def main(root: Path) -> None:
     """Print the counts."""
     rounds = circles(root)
     idle = uncalled_kernels(root)
+    files = ", ".join(f"{part} {count}" for part, count in top_level(root).items())
+    print(f"files at the top level: {files}")
     for what, (count, where) in (
-        ("files at a folder's top level, at most", most_files(root)),
         ("lines of the longest function", longest_function(root)),
         ("lines of the longest file", longest_file(root)),
     ):
@@ -162,4 +163,4 @@ def main(root: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1] if len(sys.argv) > 1 else ".").resolve())
+    main(Path(sys.argv[1] if len(sys.argv) > 1 else Path(__file__).parents[1]).resolve())

@@ -85,17 +85,6 @@ def _plain(name: str, value: Any, kind: Any, limit: Limit) -> Any:
 
 
 __all__ = [
-    "ANY",
-    "COUNT",
-    "NOT_NEGATIVE",
-    "POSITIVE",
-    "SHARE",
-    "SHARE_BELOW_1",
-    "Limit",
-    "check_settings",
-    "flag",
-    "limited",
-    "made",
-    "real",
-    "whole",
-]
+    "ANY", "COUNT", "NOT_NEGATIVE", "POSITIVE", "SHARE", "SHARE_BELOW_1", "Limit", "check_settings",
+    "flag", "limited", "made", "real", "whole",
+]  # fmt: skip

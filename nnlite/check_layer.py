@@ -25,9 +25,11 @@ STEP = 1e-6  # of central differences: the error is of the order STEP**2 + eps /
 DIFFERENCES = 1e-7
 STACKED = 2  # directions and cotangents asked at once
 # With others around it a layer's inputs move with theta, to second order, and its cotangents lie in
-# buffers that it may take itself; alone it is the first, of whose inputs nobody asks.
+# buffers that it may take itself; behind one they move to first order only; alone it is the first,
+# of whose inputs nobody asks.
 _AROUND: dict[str, tuple[tuple[Layer, ...], tuple[Layer, ...]]] = {
     "alone": ((), ()),
+    "behind another": ((Context(),), ()),
     "between others": ((Context(), Activation("tanh")), (Activation("tanh"),)),
 }
 
@@ -60,23 +62,34 @@ def check_layer(
     """
     (layer,) = layers_of("check_layer", [layer])
     shape = sample_shape(input_shape)
-    samples = whole("check_layer's samples", samples, Limit(2))
+    samples = whole("check_layer's samples", samples, Limit(3, 10_000))
     seed = whole("check_layer's seed", seed, ANY)
     modes: tuple[Mode, ...] = ("eval", "train") if layer.moded() else ("eval",)
     for where, (before, after) in _AROUND.items():
         layers = (*before, layer, *after, Flatten())
         for mode in modes:
             net = Network(layers, shape, backend, "float64", seed)
-            _Trial(net, len(before), where, mode, samples).run()
+            trial = _Trial(net, len(before), where, mode)
+            try:
+                trial.draw(samples)
+                trial.run()
+            except LayerError:
+                raise
+            except Exception as wrong:  # a verb that is not there, or takes no stacked cotangents
+                trial.fail("every verb answers", f"{type(wrong).__name__}: {wrong}", wrong)
 
 
 class _Trial:
     """One network, in one mode, whose layer number `index` is on trial."""
 
-    def __init__(self, net: Network, index: int, where: str, mode: Mode, samples: int) -> None:
+    def __init__(self, net: Network, index: int, where: str, mode: Mode) -> None:
         self.net, self.index, self.where = net, index, where
         self.mode: Mode = mode
         self.layer, self.each = net.layers[index], not net.chain.couples(mode)
+
+    def draw(self, samples: int) -> None:
+        """Draw inputs, directions and cotangents; move parameters and state from their start."""
+        net = self.net
         rng = np.random.default_rng([net.seed % 2**32, 0xC4EC])
         size, outputs = net.num_parameters, net.num_outputs
         self.x, self.tx, self.others = rng.normal(size=(3, samples, *net.input_shape))
@@ -94,6 +107,7 @@ class _Trial:
     def run(self) -> None:
         """Raise LayerError for the first identity that does not hold."""
         before = self.net.state.kept()
+        self._check_dtype()
         self._check_modes()
         self._check_first_order()
         if self.each:
@@ -107,6 +121,16 @@ class _Trial:
                 self._same(f"mode 'eval' leaves state '{name}' alone", array, before[name], 0)
 
     # ---- identities --------------------------------------------------------------------------
+
+    def _check_dtype(self) -> None:
+        """A network of float32 computes in float32."""
+        net = Network(self.net.layers, self.net.input_shape, self.net.backend, "float32")
+        saved = net.trace(self.x.astype("f"), self.mode)
+        v, u = self.v[0].astype("f"), self.u[0].astype("f")
+        for verb, found in (("forward", saved.outputs), ("tangent", net.push(saved, v)),
+                            ("backward", net.pull_input(saved, u))):  # fmt: skip
+            if found.dtype != np.float32:
+                self.fail(f"{verb} keeps the dtype", f"{found.dtype} of float32")
 
     def _check_plan(self) -> None:
         """Before any other verb has taken buffers."""
@@ -148,6 +172,8 @@ class _Trial:
         same("tangents are tangent one after another", net.push_many(saved, self.v), pushed)
         dp, dx = self._host(net.pull(saved, u)).copy(), self._host(net.pull_input(saved, u)).copy()
         same("backward answers the same again", net.pull(saved, u), dp, 0, True)
+        out = net.device.full((len(dp),), np.nan, np.float64)
+        same("backward overwrites where beta is 0", net.pull(saved, u, out), dp, 0, True)
         twice = net.pull(saved, u, net.device.put(dp.copy()), beta=1.0)
         same("backward adds where beta is 1", twice, 2 * dp, None, True)
         for of, ty, t, dt in (("parameters", jv, v, dp), ("inputs", jx, tx, dx)):
@@ -198,7 +224,7 @@ class _Trial:
             found["forward_tangent"] = [self.layer.forward_tangent(k, p, x, None, None)[1]]
         for verb, moved in found.items():
             if any(t is not None for t in moved):
-                self._fail(f"{verb} is None for directions None", "it is an array")
+                self.fail(f"{verb} is None for directions None", "it is an array")
 
     # ---- inside ------------------------------------------------------------------------------
 
@@ -237,19 +263,20 @@ class _Trial:
         if error <= allowed:
             return
         if found.shape != expected.shape:
-            self._fail(identity, f"shape {found.shape} in the place of {expected.shape}")
+            self.fail(identity, f"shape {found.shape} in the place of {expected.shape}")
         off = np.nan_to_num(np.abs(found - expected), nan=np.inf)
         at = tuple(map(int, np.unravel_index(int(off.argmax()), off.shape)))
         places = self.net.layout
         names = [name for name in places if places.offset(name) <= at[-1]] if of_theta else []
-        self._fail(
+        self.fail(
             identity,
             f"off by {error:.2g} of the largest (allowed: {allowed:.2g}), most at {at}"
             f"{f', in {names[-1]}' if names else ''}: {found[at]} in the place of {expected[at]}",
         )
 
-    def _fail(self, identity: str, what: str) -> None:
+    def fail(self, identity: str, what: str, cause: Exception | None = None) -> None:
+        """Raise LayerError."""
         raise LayerError(
             f"{self.layer!r:.200}, {self.where} in mode '{self.mode}' on {self.net.backend}, "
             f"breaks the identity '{identity}': {what}"
-        )
+        ) from cause

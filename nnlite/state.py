@@ -29,10 +29,13 @@ class State(MutableMapping[str, np.ndarray]):
         ours = self._arrays[name]
         if array is ours:  # `state[name] += ...` has changed it already
             return
-        check_array(array, f"state '{name}'", self._dtype, self._device)
-        if array.shape != ours.shape:
-            raise ShapeError(f"state '{name}' has shape {ours.shape}; it was given {array.shape}")
+        self._check(name, array)
         ours[...] = self._device.put(array)
+
+    def _check(self, name: str, array: np.ndarray) -> None:
+        check_array(array, f"state '{name}'", self._dtype, self._device)
+        if array.shape != (shape := self._arrays[name].shape):
+            raise ShapeError(f"state '{name}' has shape {shape}; it was given {array.shape}")
 
     def __delitem__(self, name: str) -> None:
         raise SettingError(f"state '{name}' belongs to a layer and cannot be removed")
@@ -50,11 +53,13 @@ class State(MutableMapping[str, np.ndarray]):
     def restore(self, kept: Mapping[str, np.ndarray], prefix: str = "") -> None:
         """Copy what `kept` gave, another network's state or a file's arrays, into every array.
 
-        Raises UnknownNameError, changing nothing, where one of them is missing.
+        Raises UnknownNameError where one of them is missing, ShapeError or DtypeError where one
+        does not fit; nothing is changed then.
         """
         for name in self:
             if prefix + name not in kept:
                 raise unknown_name("kept state", prefix + name, kept)
+            self._check(name, kept[prefix + name])
         for name in self:
             self[name] = kept[prefix + name]
 

@@ -152,6 +152,22 @@ def still(self, k, p, saved, tp, tx):
     return np.zeros_like(saved) if tp is tx is None else Scale.tangent(self, k, p, saved, tp, tx)
 
 
+def bent_by_two_alone(self, k, p, saved, tp, tx, txx):
+    """`second` of one that forgets inputs that move to first order only."""
+    ty, tyy = Scale.second(self, k, p, saved, tp, tx, txx)
+    return ty, None if txx is None else tyy
+
+
+def multiplied(self, k, p, saved, dy, dp, beta=1.0, want_dx=True):
+    if dp is not None:
+        dp["scale"][...] = beta * dp["scale"] + (saved * dy).sum(axis=0)
+    return Scale.backward(self, k, p, saved, dy, None, beta, want_dx)
+
+
+def unwritten(self, *given):
+    raise NotImplementedError
+
+
 def first_power(self, k, p, saved, dy, out, power):
     Scale.accumulate(self, k, p, saved, dy, out, 1)
 
@@ -171,6 +187,10 @@ WRONG = {
     "backward answers the same again": {"backward": backward(forgets=True)},
     "single samples sums": {"backward": backward(lambda dy: dy.any(axis=1).mean())},
     "second is": {"second": alone_too},
+    "second is the tangent's": {"second": bent_by_two_alone},
+    "backward overwrites where beta is 0": {"backward": multiplied},
+    "tangent keeps the dtype": {"tangent": tangent(by_theta=np.float64(1))},
+    "every verb answers': NotImplementedError": {"tangent": unwritten},
     "forward_tangent is": {"forward_tangent": unmoved},
     "tangents are": {"tangents": lambda self, *given: 2 * Scale.tangents(self, *given)},
     "stacked_grads are": {"stacked_grads": writes("stacked_grads", grow)},
@@ -195,7 +215,7 @@ WRONG = {
 def test_a_wrong_layer_is_caught_and_told_why(identity):
     with pytest.raises(LayerError, match=re.escape(identity)) as caught:
         nn.check_layer(wrong(**WRONG[identity]), (6,))
-    where = "between others" if identity == "second is" else "alone"
+    where = "behind another" if identity.startswith("second is") else "alone"
     assert f"Wrong(), {where} in mode 'eval' on reference" in str(caught.value)
 
 

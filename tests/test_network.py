@@ -52,6 +52,9 @@ def test_state_is_kept_and_put_back(batch):
     assert all(np.array_equal(other.state[name], net.state[name]) for name in net.state)
     with pytest.raises(errors.UnknownNameError, match=r"0\.mean"):
         other.state.restore({})
+    with pytest.raises(errors.ShapeError, match=r"0\.var"):  # and nothing was changed
+        other.state.restore({"0.mean": kept["a.0.mean"] + 1, "0.var": np.ones(1)})
+    assert np.array_equal(other.state["0.mean"], kept["a.0.mean"])
 
 
 def test_masked_classes_get_no_gradient(backend, batch):

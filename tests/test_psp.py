@@ -41,6 +41,15 @@ def run(name, out, *settings, resume=False, seeds=(0,)):
     return run_study(STUDIES[name].with_settings(settings), request, Console(quiet=True))
 
 
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_where_all_of_superposition_diverges_the_table_says_so(tmp_path):
+    """Its figure is for runs that are finished."""
+    given = ["run", "psp-permuted-mnist", *SMALL, "--set", "stream.num_tasks=2", "--set", "lr=1e30",
+             "-m", "superposition", "--set", "superposition.kind=binary"]  # fmt: skip
+    done = CliRunner().invoke(app, [*given, "--out", str(tmp_path / "r")])
+    assert done.exit_code == 1 and "1 run came to nothing" in done.output, done.output
+
+
 # ---- batches that turn ---------------------------------------------------------------------------
 
 

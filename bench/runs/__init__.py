@@ -3,7 +3,8 @@
 preset says what is asked for, make builds it, run does it, record keeps it, files reads it back;
 groups, tables, figures, pareto and report tell many runs together, comparison all of this as an
 experiment. A new figure of any runs goes here and into report; what only some experiments have is a
-hook (`hooks`). It depends on data, streams, store and show; `load` reads runs back for anybody.
+hook (`hooks`). It depends on data, streams, store and show; studies,
+experiments, sweeps and the command line depend on it; `load` reads runs back for anybody.
 """
 
 from __future__ import annotations

@@ -62,8 +62,8 @@ def _run(plan: Plan, console: Console) -> bool:
     write_whole(folder / "summary.json", json.dumps(about, indent=1) + "\n")
     write_whole(folder / "table.csv", as_csv(lines))
     page = write_report([folder], folder / "report.html") if about["runs"] else None
-    done = Done(folder, groups)
-    more = [table for hook in plan.preset.hooks for table in hook.after_all(done) if page]
+    hooks = plan.preset.hooks if page else ()  # they are for runs that are finished
+    more = [table for hook in hooks for table in hook.after_all(Done(folder, groups))]
     console.print()
     title = f"{plan.preset.name}: test accuracy after all tasks"
     console.print(render(lines, title, console.width))

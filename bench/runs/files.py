@@ -172,14 +172,14 @@ def read_run(folder: Path) -> Run | None:
     return None
 
 
-def load(*folders: Path) -> list[Run]:
+def load(*folders: str | Path) -> list[Run]:
     """All runs that ended, in or under `folders`: by method, strength, label and seed.
 
     Raises StorageError when none is finished or a folder is not there, CheckpointError for a
     damaged one.
     """
     found = []
-    for folder in folders:
+    for folder in map(Path, folders):
         if not folder.is_dir():
             raise StorageError(f"{folder} is no folder; name one that `weightspace run` wrote to")
         ended = {path.parent for name in (SUMMARY, FAILED) for path in folder.rglob(name)}

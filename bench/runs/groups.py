@@ -56,7 +56,7 @@ def setting(run: Run, method: bool = True) -> str:
     config = {key: value for key, value in run.config.items() if key != "seed"}
     if not method:
         del config["method"]
-    # the trial's seed draws the permutations where none is given: see `runs.make_stream`
+    # the trial's seed draws the permutations where none is given: see `make.make_stream`
     drawn = config["stream"] == "permuted" and "seed" not in config["stream_settings"]
     seen = run.summary["stream"] if drawn else run.summary["stream_hash"]
     return config_hash(_whole({**config, "seen": seen}))

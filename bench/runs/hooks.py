@@ -23,7 +23,7 @@ class Done(NamedTuple):
 
 @dataclass(frozen=True)
 class Hook:
-    """after_run(method, net, folder): files beside those of a run that has just been finished.
+    """after_run(method, net, folder): files beside those of a run that has just been trained.
 
     after_all(done): figures in `done.folder`, and tables to tell. A hook says itself whether what
     it is given is for it.

@@ -215,9 +215,9 @@ def _run_one(
     summary = summarise(result, plan, variant, seed, stream, identity)
     summary["seconds"] = round(time.perf_counter() - begun, 3)
     summary["learning_seconds"] = watcher.learning and round(watcher.learning, 3)
-    write_run(folder, result, summary)
     for hook in plan.preset.hooks:
         hook.after_run(method, net, folder)
+    write_run(folder, result, summary)  # the summary last: what has one is done
     return Run(as_read(config), plain(summary), folder)
 
 

@@ -1,7 +1,8 @@
 """Rows of a study, picked, averaged and written as CSV, the same way in all of them.
 
 Every row says its `part` and `seed`. What it is of stands under "ask" (convergent, fip_ensemble),
-"kind" (fip_geometry, task_space) or "method" (fip_sparsify); the rest is numbers. `select` picks by
+"kind" (fip_geometry, task_space, superposition), "method" (fip_sparsify) or "label" (of_runs); the
+rest is numbers. `select` picks by
 any of these.
 """
 

@@ -128,7 +128,8 @@ class Study:
         for note in self.notes:
             console.print(f"[dim]{escape(note)}[/]", highlight=False)
         page = write_page(self.name, self.summary, tables, done.figures, self.notes, request.out)
-        console.print(f"\nfigures  {request.out}/figures", highlight=False)
+        if done.figures:
+            console.print(f"\nfigures  {request.out}/figures", highlight=False)
         console.print(f"[bold]open     file://{page.resolve()}[/]", highlight=False, soft_wrap=True)
         return False
 

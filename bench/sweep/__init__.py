@@ -2,7 +2,7 @@
 
 space and plan say what is tried, trials is one of it, executors where it is worked on, results what
 it came to. A new place to work is an Executor, a new way to draw settings an axis of space. It
-depends on runs and experiments; the command line depends on it.
+depends on runs, experiments and data; the command line depends on it.
 """
 
 from __future__ import annotations

@@ -8,9 +8,6 @@ from __future__ import annotations
 
 from .jit import inlined, parallel, serial
 
-BLOCK = 8192  # elements of a flat vector one thread takes at a time: 32 KiB of float32
-ROWS = 8  # samples per piece where the work is by row
-
 __all__ = [
     "BLOCK",
     "ROWS",
@@ -21,6 +18,9 @@ __all__ = [
     "serial",
     "square_tile",
 ]
+
+BLOCK = 8192  # elements of a flat vector one thread takes at a time: 32 KiB of float32
+ROWS = 8  # samples per piece where the work is by row
 
 
 @serial

@@ -81,7 +81,8 @@ class Layer:
     | sample_grads    | backward, N times        | most with parameters; Linear: dz_n x_n^T     |
     | accumulate      | sample_grads of each v   | they, too; Linear: (|dz|^p)^T |x|^p, no g_n  |
     | gram            | sample_grads, G G^T      | Linear: (D D^T) o (X X^T + 1), no G          |
-    | second          | tangent, if linear in x  | Activated: f'(z) z'' + f''(z) z'^2; Context  |
+    | second          | tangent, if linear in x  | Activated, Activation: f'(z) z'' + f''(z) z'^2; |
+    |                 |                          | Context, BatchNorm2d: products in x and theta |
     | walk_back       | visit, then backward     | Sequential, Residual: their parts' walks     |
 
     Sequential and Residual hand every verb to their parts. `check_layer` proves them all.

@@ -1,7 +1,7 @@
 """The peers that whole operations are timed against, each run in a process of its own.
 
-`REGISTRY` names them; `worker` is the process, `client` its handle on this side, `problem` and
-`networks` what they are all given, `choice` which of it, and `truth` what they must answer. A
+`REGISTRY` names them; `worker` is the process, `client` its handle on this side, `problem`, `kinds`
+and `sizes` what they are all given, `selection` which of it, and `truth` what they must answer. A
 peer's module has `settings()` (how the peer runs: device, threads, versions, flags) and a table for
 each kind of network: OPERATIONS for MLPs, CONVOLUTIONS for single convolutions, NETWORKS for
 convolutional networks. A table goes from an operation's name to its variants, each a label and a

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
-from ....kernels.errors import SettingError, unknown_name
+from ....kernels.errors import SettingError, check_name
 from ....methods import Method, Naive, Stream, Superposition, accuracy, fit
 from ....methods.linear import product
 from ....nnlite import Linear, Network, models
@@ -197,12 +197,12 @@ def parts(settings: Settings) -> Sequence[Part]:
     nowhere.
     """
     for name in settings.ask:
-        if name not in ASKS:
-            raise unknown_name("question of psp-capacity", name, ASKS)
+        check_name("question of psp-capacity", name, ASKS)
     for kind in (*settings.kinds, *settings.keep_moments):
         in_place(kind)
     if min(settings.tasks, settings.steps, *settings.widths) < 1:
         raise SettingError("widths, tasks and steps are 1 or more")
+    check_name("data set", settings.data, data.NAMES)
     kept = [(kind, "-kept") for kind in settings.keep_moments]
     made = {
         "noise": [_noise(kind) for kind in KINDS],
