@@ -86,10 +86,10 @@ def _make_turning(preset: Preset, stream: Stream, net: Network) -> Augment:
 
 def learn(
     preset: Preset, variant: Variant, stream: Stream, backend: str, seed: int, **more: Any
-) -> tuple[Result, Network, Method]:
+) -> tuple[Result, Method]:
     """One trial of `preset` by one method; more: what else `fit` should be told.
 
-    Returns the result with the network and the method that came to it. Raises `fit`'s errors.
+    Returns the result with the method that came to it. Raises `fit`'s errors.
     """
     method = variant.build()
     net = make_network(preset, stream, backend, seed)
@@ -107,7 +107,7 @@ def learn(
         augment=make_augment(preset, stream, net),
         **more,
     )
-    return result, net, method
+    return result, method
 
 
 def make_network(preset: Preset, stream: Stream, backend: str, seed: int) -> Network:

@@ -191,7 +191,7 @@ def _run_one(
     write_whole(folder / CONFIG, to_toml(config))
     begun = time.perf_counter()
     try:
-        result, net, method = learn(
+        result, method = learn(
             plan.preset,
             variant,
             stream,
@@ -216,7 +216,7 @@ def _run_one(
     summary["seconds"] = round(time.perf_counter() - begun, 3)
     summary["learning_seconds"] = watcher.learning and round(watcher.learning, 3)
     for hook in plan.preset.hooks:
-        hook.after_run(method, net, folder)
+        hook.after_run(method, result.network, folder)
     write_run(folder, result, summary)  # the summary last: what has one is done
     return Run(as_read(config), plain(summary), folder)
 

@@ -70,21 +70,6 @@ def titled(title: str, heads: Sequence[str], left: int = 1) -> Table:
     return table
 
 
-def means(
-    title: str, rows: Sequence[dict[str, Any]], keys: Sequence[str], numbers: Sequence[str]
-) -> Table:
-    """A line for all rows that are alike in `keys`: means and standard errors of the `numbers`."""
-    table = titled(title, (*keys, "of", *numbers), len(keys))
-    found: dict[tuple[str, ...], list[list[float | None]]] = {}
-    for row in rows:
-        found.setdefault(tuple(str(row[key]) for key in keys), []).append([row[n] for n in numbers])
-    for key, of in found.items():
-        said = [known_mean(values) for values in zip(*of, strict=True)]
-        cells = (f"{mean:.4f}" + f" ±{error:.4f}" * (count > 1) for mean, error, count in said)
-        table.add_row(*key, str(len(of)), *cells)
-    return table
-
-
 def known_mean(values: Sequence[float | None]) -> tuple[float, float, int]:
     """Mean and standard error of what is known, not None or NaN, and how many that are."""
     known = [value for value in values if value is not None and not math.isnan(value)]

@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rich.table import Table
 
+from ..runs.tables import known_mean, titled
 from .study import Row
 
 
@@ -46,6 +48,17 @@ def average(rows: Iterable[Row], value: str | Callable[[Row], Any]) -> Any:
     read = value if callable(value) else lambda row: row[value]
     found = [np.array(x, np.float64) for x in map(read, rows) if x is not None]
     return np.mean(found, axis=0) if found else math.nan
+
+
+def means(title: str, rows: Iterable[Row], keys: Sequence[str], numbers: Sequence[str]) -> Table:
+    """A line for all rows that are alike in `keys`: means and standard errors of the `numbers`."""
+    table = titled(title, (*keys, "of", *numbers), len(keys))
+    for key, of in grouped(rows, *keys).items():
+        said = [known_mean([row[number] for row in of]) for number in numbers]
+        cells = (f"{mean:.4f}" + f" ±{error:.4f}" * (count > 1) for mean, error, count in said)
+        alike = key if len(keys) > 1 else (key,)
+        table.add_row(*map(str, alike), str(len(of)), *cells)
+    return table
 
 
 def first_seed(rows: Sequence[Row]) -> list[Row]:

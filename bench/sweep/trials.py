@@ -129,7 +129,7 @@ def _learn(message: Record) -> tuple[Record, str]:
     preset, variant = trial.resolve()
     data_dir = None if message["data_dir"] is None else Path(message["data_dir"])
     stream = make_stream(preset, trial.seed, data_dir, trial.held_out)
-    result, *_ = learn(preset, variant, stream, trial.backend, trial.seed)
+    result, _ = learn(preset, variant, stream, trial.backend, trial.seed)
     kept = {
         "status": "ok",
         "acc": result.acc,

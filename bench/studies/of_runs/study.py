@@ -14,7 +14,7 @@ from rich.table import Table
 
 from ....kernels.errors import SettingError
 from ...runs import curves
-from ...runs.tables import means
+from ..rows import means
 from ..study import Part, PartRow, Row, Study, Work
 
 

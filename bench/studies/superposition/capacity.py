@@ -23,7 +23,7 @@ from ....nnlite import Linear, Network, models
 from ....nnlite.init import generator
 from ....nnlite.optim import Adam
 from ... import data, streams
-from ...runs.tables import means
+from ..rows import means
 from ..study import Part, Row, Study, Work
 from . import figures
 

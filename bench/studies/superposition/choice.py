@@ -24,9 +24,9 @@ from ....nnlite.checkpoint import load_arrays, restore_parameters
 from ...runs.files import CHECKPOINT, Run, load
 from ...runs.make import make_network, make_stream
 from ...runs.preset import Preset, Variant
-from ...runs.tables import means
 from ...show.plain import config_hash
 from ..of_runs.study import Runs
+from ..rows import means
 from ..study import Part, PartRow, Row, Study, Work
 
 

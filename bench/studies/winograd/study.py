@@ -14,6 +14,7 @@ from rich.table import Table
 from ....kernels import get_backend
 from ....kernels.errors import SettingError
 from ...runs.tables import titled
+from ..rows import grouped
 from ..study import Part, PartRow, Row, Study, Work
 
 
@@ -59,11 +60,10 @@ def parts(settings: Settings) -> Sequence[Part]:
 
 def tell(rows: Sequence[Row]) -> list[Table]:
     """The rule's table."""
-    heights = dict.fromkeys(row["height"] for row in rows)
+    heights = grouped(rows, "height")
     heads = ("channels", *(f"{height}x{height}" for height in heights))
     table = titled("direct time / Winograd time; * where the rule takes Winograd", heads)
-    for channels in dict.fromkeys(row["channels"] for row in rows):
-        of = [row for row in rows if row["channels"] == channels]
+    for channels, of in grouped(rows, "channels").items():
         cells = (f"{row['ratio']:.2f}{'*' if row['chosen'] else ' '}" for row in of)
         table.add_row(str(channels), *cells)
     return [table]
