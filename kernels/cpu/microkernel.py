@@ -27,7 +27,8 @@ from .simd import BYTES, WIDE, call_llvm, intrinsic, splat, vector_type
 from .tiles import serial
 
 ROWS = 8 if WIDE else 4  # of a tile two vectors wide; one vector wide it has twice as many
-SET, ADD, SQUARE, ABSOLUTE = range(4)  # out = acc, out += acc, out += acc^2, out += |acc|
+# out = acc, out += acc, out += acc^2, out += |acc|, out = an acc that began at what lay in out
+SET, ADD, SQUARE, ABSOLUTE, CONTINUE = range(5)
 _WORD = ir.IntType(64)
 
 
@@ -91,12 +92,29 @@ class _Emitter:
                 new.append(call_llvm(builder, "fma", self.vector, terms))
         return new
 
+    def begin(self, way: Any, places: Any) -> list[Any]:
+        """What the sums start from: 0, or where `way` is CONTINUE what lies at places()."""
+        builder = self.builder
+        before = builder.block
+        given, after = (builder.append_basic_block(name) for name in ("given", "begun"))
+        chosen = builder.icmp_signed("==", way, ir.Constant(_WORD, CONTINUE))
+        builder.cbranch(chosen, given, after)
+        builder.position_at_end(given)
+        values = [builder.load(place, align=self.size) for place in places()]
+        builder.branch(after)
+        builder.position_at_end(after)
+        sums = [builder.phi(self.vector) for _ in values]
+        for phi, value in zip(sums, values, strict=True):
+            phi.add_incoming(self.zero, before)
+            phi.add_incoming(value, given)
+        return sums
+
     def finish(self, way: Any, sums: list[Any], places: list[Any]) -> None:
         """Put the finished sums away as `way` says."""
         builder = self.builder
         after = builder.append_basic_block("stored")
         chosen = builder.switch(way, after)
-        for number in (SET, ADD, SQUARE, ABSOLUTE):
+        for number in (SET, ADD, SQUARE, ABSOLUTE, CONTINUE):
             block = builder.append_basic_block("store")
             chosen.add_case(ir.Constant(_WORD, number), block)
             builder.position_at_end(block)
@@ -107,7 +125,7 @@ class _Emitter:
 
     def _joined(self, way: int, value: Any, place: Any) -> Any:
         """What goes to `place`, a sum being `value`."""
-        if way == SET:
+        if way in (SET, CONTINUE):
             return value
         old = self.builder.load(place, align=self.size)
         if way == SQUARE:
@@ -121,8 +139,8 @@ def _tile(rows: int, vectors: int) -> Any:
     """The compiled function tile(one, way, a, a_rows, n1, a1, n2, a2, b, b1, b2, out, out_rows).
 
     a, b, out: addresses; a_rows, out_rows: addresses of int64 offsets in elements, one a row; way:
-    what becomes of the sums; the rest: counts, and strides in elements. `one` is any number of the
-    dtype.
+    what the sums begin at and become; the rest: counts, and strides in elements. `one` is any
+    number of the dtype.
     """
 
     @intrinsic
@@ -143,14 +161,16 @@ def _tile(rows: int, vectors: int) -> Any:
                 _, _, *sums = emit.loop(n2, values, inner)
                 return [builder.add(values[0], a1), builder.add(values[1], b1), *sums]
 
-            start = [ir.Constant(_WORD, 0), b, *[emit.zero] * (rows * vectors)]
+            def places():
+                return [
+                    emit.at(builder.add(out, offset), v)
+                    for offset in emit.offsets(out_rows, rows)
+                    for v in range(vectors)
+                ]
+
+            start = [ir.Constant(_WORD, 0), b, *emit.begin(way, places)]
             _, _, *sums = emit.loop(n1, start, outer)
-            places = [
-                emit.at(builder.add(out, offset), v)
-                for offset in emit.offsets(out_rows, rows)
-                for v in range(vectors)
-            ]
-            emit.finish(way, sums, places)
+            emit.finish(way, sums, places())
             return context.get_dummy_value()
 
         return types.void(one, *[types.intp] * 12), generate
