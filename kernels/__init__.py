@@ -26,7 +26,7 @@ from .errors import DeviceError, MissingExtraError, unknown_name
 _BACKENDS: dict[str, tuple[str, str, tuple[str, ...], str]] = {
     "reference": (".reference", "", (), ""),
     "cuda-host": (".cuda", "host", (), ""),
-    "cpu": (".cpu", "", ("numba", "scipy_openblas32"), "cpu"),
+    "cpu": (".cpu", "", ("numba",), "cpu"),
     "cuda": (".cuda", "gpu", ("cupy",), "cuda"),
 }
 _FOR_STUDY = "cuda-host"

@@ -2,8 +2,8 @@
 
 Their threading gives other bits for another number of threads (one row of a product in a thousand,
 a Haar matrix, an eigenvalue), and a worker process has fewer of them than the process that asked.
-The backend "cpu" has a BLAS of its own (`cpu/blas.py`) and its threads; this is for all the rest:
-the backend "reference", and what methods and data take from NumPy's and SciPy's linear algebra.
+The backend "cpu" takes nothing from a BLAS; this is for all the rest: the backend "reference", and
+what methods and data take from NumPy's and SciPy's linear algebra.
 """
 
 from __future__ import annotations

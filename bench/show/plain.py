@@ -46,7 +46,7 @@ def as_read(config: dict[str, Any]) -> dict[str, Any]:
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that compute."""
     found = {"python": platform.python_version()}
-    for name in ("weightspace", "numpy", "numba", "scipy-openblas32"):
+    for name in ("weightspace", "numpy", "numba"):
         try:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:

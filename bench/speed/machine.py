@@ -19,7 +19,7 @@ from rich.table import Table
 from . import peaks, peaks_cuda
 
 _PACKAGES = (
-    "weightspace", "numpy", "numba", "llvmlite", "scipy", "scipy-openblas32", "torch",
+    "weightspace", "numpy", "numba", "llvmlite", "scipy", "torch",
     "backpack-for-pytorch", "jax", "jaxlib", "cupy-cuda12x", "cupy-cuda13x", "nvidia-cuda-nvrtc",
     "nvidia-cublas",
 )  # fmt: skip

@@ -31,6 +31,7 @@ from numba.core.caching import IndexDataCacheFile, _Cache
 from numba.core.compiler import CompileResult
 
 from ..places import places, say, say_where
+from . import linked
 
 KEPT = 4  # versions of a module's kernels that stay when a new one comes
 _IMPORT = re.compile(r"^ *from (\.+)(\w*) import ([\w, ]*)", re.MULTILINE)
@@ -92,6 +93,7 @@ class KernelCache(_Cache):
         code = function.__code__
         source = Path(code.co_filename)
         self._module = source.stem
+        self._sources = sources(source)
         self._stamp = stamp(source)  # of the code that is running: an upgrade may come after
         self._name = f"{function.__qualname__}-{code.co_firstlineno}"
         self._enabled = True
@@ -104,6 +106,7 @@ class KernelCache(_Cache):
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         """The variant for argument types `sig`; None if it must be compiled."""
+        linked.prepare(self._sources, sig)
         if not self._enabled:
             return None
         target_context.refresh()
@@ -119,8 +122,8 @@ class KernelCache(_Cache):
 
     def save_overload(self, sig: Any, data: Any) -> None:
         """Keep a variant that was just compiled."""
-        if not self._enabled:
-            return
+        if not self._enabled or data.library.has_dynamic_globals:
+            return  # an address of this process (numba.get_num_threads leaves one) is of no use
         say_where("kernels", _named())
         place = folders()[1]
         if place is None:

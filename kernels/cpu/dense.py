@@ -1,28 +1,52 @@
-"""The dense layer on the CPU: tiles of a single-threaded BLAS, with everything else fused in.
+"""The dense layer on the CPU: products of `gemm`, unit by unit, with everything else fused in.
 
-Meaning, axes and arguments: `kernels.reference.dense`. Bias and activation are applied to each
-output tile while it is still in cache. (One pool of work for the tiles of dw and dx was tried: they
-differ in size, so threads waited for each other, 301 against 430 GFLOP/s at 256 x 2000 x 2000.)
+Meaning, axes and arguments: `kernels.reference.dense`; the order of its sums: docs/order.md. Bias
+and activation are applied to each unit's outputs while they are still in cache.
 """
 
 from __future__ import annotations
 
-from numba import prange
+import numpy as np
+from numba import prange, types
 
 from ..codes import IDENTITY
 from .activations import apply, pull
-from .blas import product_nn, product_nt, product_tn, require_rows
 from .context import context_multiply
 from .fused import fma
-from .tiles import BLOCK, ROWS, forward_tile, parallel, pieces, serial, square_tile
-from .vector import combine_rows, dot_rows
+from .gemm import Product, multiply_unit, unit_shape
+from .tiles import BLOCK, ROWS, parallel, pieces, serial
+
+# numba.get_num_threads would leave its address in compiled code, which is kept for other processes.
+get_num_threads = types.ExternalFunction("get_num_threads", types.intp())
+FEW = 8  # samples up to which the weights are what is packed, and not their transpose
+
+
+@serial
+def _row_stride(a):
+    """Elements from one row of `a` (R, S) to the next."""
+    return a.strides[0] // a.itemsize
+
+
+@serial
+def _address(a):
+    return np.intp(a.ctypes.data)
+
+
+@serial
+def _require(a):
+    if a.shape[1] > 1 and a.strides[1] != a.itemsize:
+        raise ValueError("a matrix product needs the last axis of each array contiguous")
 
 
 @serial
 def _require_rows(a, b, c):
-    require_rows(a)
-    require_rows(b)
-    require_rows(c)
+    """Raise ValueError unless the rows of each are contiguous; rows may be apart.
+
+    Called once a kernel, before its parallel part: nothing may raise inside a `prange`.
+    """
+    _require(a)
+    _require(b)
+    _require(c)
 
 
 @serial
@@ -48,28 +72,69 @@ def _add_column_sums(dz, beta, db):
 
 
 @serial
-def _times_transpose(x, w, tile, beta):
-    """tile = x w^T + beta tile, beta 0 or 1."""
-    if x.shape[0] == 1:
-        dot_rows(x[0], w, tile[0], beta != 0)
-    else:
-        product_nt(x, w, tile, beta)
+def _unit(t, shape, m, n):
+    """(top, bottom, left, right) of unit t of an m x n product."""
+    across = pieces(n, shape[1])
+    top, left = t // across * shape[0], t % across * shape[1]
+    return top, min(top + shape[0], m), left, min(left + shape[1], n)
+
+
+@serial
+def _units(shape, m, n):
+    return pieces(m, shape[0]) * pieces(n, shape[1])
+
+
+@serial
+def _turned(samples):
+    """Whether y = x w^T is formed as y^T = w x^T: weights are read in place, samples packed."""
+    return samples > FEW or samples == 1
+
+
+@serial
+def _times_transpose(x, w, x2, w2, y):
+    """y = x w^T, going on with x2 w2^T; without the first if x is None, or the second if w2 is."""
+    (samples, outputs), line = y.shape, _row_stride(y)
+    x_at, x_row, w_at, w_row, depth, pairs = 0, 0, 0, 0, 0, 0
+    other_x, other_x_row, other_w, other_w_row = 0, 0, 0, 0
+    if w2 is not None:
+        x_at, x_row, w_at, w_row = _address(x2), _row_stride(x2), _address(w2), _row_stride(w2)
+        depth, pairs = x2.shape[1], 1
+    if x is not None:
+        other_x, other_x_row, other_w, other_w_row = x_at, x_row, w_at, w_row
+        x_at, x_row, w_at, w_row = _address(x), _row_stride(x), _address(w), _row_stride(w)
+        depth, pairs = x.shape[1], pairs + 1
+    if _turned(samples):
+        return Product(
+            m=outputs, n=samples, k=depth, a=w_at, a_row=w_row, a_k=1, b=x_at, b_k=1,
+            b_column=x_row, out=_address(y), out_row=1, out_column=line, add=0, pairs=pairs,
+            a2=other_w, a2_row=other_w_row, b2=other_x, b2_column=other_x_row,
+        )  # fmt: skip
+    return Product(
+        m=samples, n=outputs, k=depth, a=x_at, a_row=x_row, a_k=1, b=w_at, b_k=1, b_column=w_row,
+        out=_address(y), out_row=line, out_column=1, add=0, pairs=pairs,
+        a2=other_x, a2_row=other_x_row, b2=other_w, b2_column=other_w_row,
+    )  # fmt: skip
 
 
 @parallel
+def _forward_units(one, p, shape, b, act, slope, y):
+    turned = _turned(y.shape[0])
+    for t in prange(_units(shape, p.m, p.n)):
+        top, bottom, left, right = _unit(t, shape, p.m, p.n)
+        multiply_unit(one, (p, top, bottom, left, right))
+        if turned:
+            top, bottom, left, right = left, right, top, bottom
+        if b is not None:
+            _add_row(y[top:bottom, left:right], b[left:right])
+        for i in range(top, bottom):
+            apply(act, slope, y[i, left:right], y[i, left:right])
+
+
+@serial
 def dense_forward(x, w, b, act, slope, y):
     _require_rows(x, w, y)
-    rows, columns = y.shape
-    height, width = forward_tile(rows, columns, x.shape[1])
-    across = pieces(columns, width)
-    for t in prange(pieces(rows, height) * across):
-        r, c = t // across * height, t % across * width
-        tile = y[r : r + height, c : c + width]
-        _times_transpose(x[r : r + height], w[c : c + width], tile, 0)
-        if b is not None:
-            _add_row(tile, b[c : c + width])
-        for i in range(tile.shape[0]):
-            apply(act, slope, tile[i], tile[i])
+    one, p = y.dtype.type(1), _times_transpose(x, w, x, None, y)
+    _forward_units(one, p, unit_shape(one, p, get_num_threads()), b, act, slope, y)
 
 
 @serial
@@ -87,15 +152,35 @@ def _pull_rows(act, slope, y, dy, dz):
 
 
 @serial
-def _parameter_tile(t, x, dz, beta, dw, db):
-    """Tile t of dw = beta dw + dz^T x; the tiles of the first column own db."""
-    height, width = square_tile(dw.shape[0], dw.shape[1], dz.shape[0])
-    across = pieces(dw.shape[1], width)
-    o, i = t // across * height, t % across * width
-    part = dz[:, o : o + height]
-    product_tn(part, x[:, i : i + width], dw[o : o + height, i : i + width], beta)
-    if db is not None and i == 0:
-        _add_column_sums(part, beta, db[o : o + height])
+def _scale(part, beta):
+    for r in range(part.shape[0]):
+        row = part[r]
+        for i in range(row.size):
+            row[i] *= beta
+
+
+@parallel
+def _parameter_units(one, p, shape, dz, beta, dw, db):
+    for t in prange(_units(shape, p.m, p.n)):
+        top, bottom, left, right = _unit(t, shape, p.m, p.n)
+        if beta not in (0, 1):
+            _scale(dw[top:bottom, left:right], beta)
+        multiply_unit(one, (p, top, bottom, left, right))
+        if db is not None and left == 0:
+            _add_column_sums(dz[:, top:bottom], beta, db[top:bottom])
+
+
+@serial
+def _parameters(x, dz, beta, dw, db):
+    """dw = beta dw + dz^T x, chains that start at beta dw; db = beta db + dz's column sums."""
+    one, beta = dw.dtype.type(1), dw.dtype.type(beta)
+    p = Product(
+        m=dw.shape[0], n=dw.shape[1], k=dz.shape[0], a=_address(dz), a_row=1,
+        a_k=_row_stride(dz), b=_address(x), b_k=_row_stride(x), b_column=1,
+        out=_address(dw), out_row=_row_stride(dw), out_column=1, add=int(beta != 0),
+        pairs=1, a2=0, a2_row=0, b2=0, b2_column=0,
+    )  # fmt: skip
+    _parameter_units(one, p, unit_shape(one, p, get_num_threads()), dz, beta, dw, db)
 
 
 @serial
@@ -105,38 +190,27 @@ def _multiply(row, c):
         row[i] *= c[i]
 
 
-@serial
-def _input_tile(t, dz, w, c, dx):
-    """Tile t of dx = dz w, or c (dz w)."""
-    height, width = square_tile(dx.shape[0], dx.shape[1], dz.shape[1])
-    across = pieces(dx.shape[1], width)
-    r, i = t // across * height, t % across * width
-    if dz.shape[0] == 1:
-        end = min(i + width, dx.shape[1])
-        combine_rows(dz[0], w, i, end, dx[0, i:end])
-    else:
-        product_nn(dz[r : r + height], w[:, i : i + width], dx[r : r + height, i : i + width], 0)
-    if c is not None:
-        for n in range(r, min(r + height, dx.shape[0])):
-            _multiply(dx[n, i : i + width], c[i : i + width])
+@parallel
+def _input_units(one, p, shape, c, dx):
+    for t in prange(_units(shape, p.m, p.n)):
+        top, bottom, left, right = _unit(t, shape, p.m, p.n)
+        multiply_unit(one, (p, top, bottom, left, right))
+        if c is not None:
+            for n in range(top, bottom):
+                _multiply(dx[n, left:right], c[left:right])
 
 
 @serial
-def _tile_count(out, depth):
-    height, width = square_tile(out.shape[0], out.shape[1], depth)
-    return pieces(out.shape[0], height) * pieces(out.shape[1], width)
-
-
-@parallel
-def _parameters(x, dz, beta, dw, db):
-    for t in prange(_tile_count(dw, dz.shape[0])):
-        _parameter_tile(t, x, dz, beta, dw, db)
-
-
-@parallel
 def _inputs(dz, w, c, dx):
-    for t in prange(_tile_count(dx, dz.shape[1])):
-        _input_tile(t, dz, w, c, dx)
+    """dx = dz w, or c (dz w)."""
+    one = dx.dtype.type(1)
+    p = Product(
+        m=dx.shape[0], n=dx.shape[1], k=dz.shape[1], a=_address(dz), a_row=_row_stride(dz), a_k=1,
+        b=_address(w), b_k=_row_stride(w), b_column=1,
+        out=_address(dx), out_row=_row_stride(dx), out_column=1, add=0,
+        pairs=1, a2=0, a2_row=0, b2=0, b2_column=0,
+    )  # fmt: skip
+    _input_units(one, p, unit_shape(one, p, get_num_threads()), c, dx)
 
 
 @serial
@@ -176,24 +250,24 @@ def matmul_tn(a, b, y):
 
 
 @parallel
+def _tangent_units(one, p, shape, y, tb, act, slope, ty):
+    turned = _turned(y.shape[0])
+    for t in prange(_units(shape, p.m, p.n)):
+        top, bottom, left, right = _unit(t, shape, p.m, p.n)
+        multiply_unit(one, (p, top, bottom, left, right))
+        if turned:
+            top, bottom, left, right = left, right, top, bottom
+        if tb is not None:
+            _add_row(ty[top:bottom, left:right], tb[left:right])
+        for i in range(top, bottom):
+            pull(act, slope, y[i, left:right], ty[i, left:right], ty[i, left:right])
+
+
+@serial
 def dense_tangent(x, w, y, tx, tw, tb, act, slope, ty):
     _require_rows(x, w, ty)
-    rows, columns = y.shape
-    height, width = forward_tile(rows, columns, x.shape[1])
-    across = pieces(columns, width)
-    for t in prange(pieces(rows, height) * across):
-        r, c = t // across * height, t % across * width
-        tile = ty[r : r + height, c : c + width]
-        beta = 0
-        if tx is not None:
-            _times_transpose(tx[r : r + height], w[c : c + width], tile, beta)
-            beta = 1
-        if tw is not None:
-            _times_transpose(x[r : r + height], tw[c : c + width], tile, beta)
-        if tb is not None:
-            _add_row(tile, tb[c : c + width])
-        for i in range(tile.shape[0]):
-            pull(act, slope, y[r + i, c : c + width], tile[i], tile[i])
+    one, p = y.dtype.type(1), _times_transpose(tx, w, x, tw, ty)
+    _tangent_units(one, p, unit_shape(one, p, get_num_threads()), y, tb, act, slope, ty)
 
 
 @serial

@@ -32,6 +32,7 @@ from numba.np.ufunc import parallel as numba_threads
 
 from ..errors import SettingError
 
+SHARES = 8  # pieces that a thread's part of a loop is taken in, by it and by who has no more to do
 SMALL = 32_768  # elements of all arrays of a call, below which one thread does it
 THEIRS, OURS = "numba_parallel_for", "weightspace_parallel_for"
 
@@ -70,6 +71,8 @@ define linkonce_odr i64 @weightspace_arithmetic(i64 %new) {
 }
 """
 _DOOR = """
+%weightspace_note = type { void (i8*, i8*, i8*, i8*)*, i64*, [2 x i64]*, i64 }
+declare void @llvm.memset.p0i8.i64(i8*, i8, i64, i1)
 @weightspace_pool = external global [2 x i32]
 declare i64 @get_num_threads()
 declare void @set_num_threads(i64)
@@ -98,10 +101,70 @@ define linkonce_odr void @weightspace_leave(i64 %before) {
 }
 
 define linkonce_odr void @weightspace_task(i8* %args, i8* %sizes, i8* %steps, i8* %data) {
+entry:
   %before = call i64 @weightspace_arithmetic(i64 {DEFAULT})
-  %at = bitcast i8* %data to void (i8*, i8*, i8*, i8*)**
-  %task = load void (i8*, i8*, i8*, i8*)*, void (i8*, i8*, i8*, i8*)** %at
+  %note = bitcast i8* %data to %weightspace_note*
+  %task.at = getelementptr %weightspace_note, %weightspace_note* %note, i64 0, i32 0
+  %task = load void (i8*, i8*, i8*, i8*)*, void (i8*, i8*, i8*, i8*)** %task.at
+  %taken.at = getelementptr %weightspace_note, %weightspace_note* %note, i64 0, i32 1
+  %taken = load i64*, i64** %taken.at
+  %whole = icmp eq i64* %taken, null
+  br i1 %whole, label %direct, label %shared
+direct:
   call void %task(i8* %args, i8* %sizes, i8* %steps, i8* null)
+  br label %end
+shared:
+  %parts.at = getelementptr %weightspace_note, %weightspace_note* %note, i64 0, i32 2
+  %parts = load [2 x i64]*, [2 x i64]** %parts.at
+  %count.at = getelementptr %weightspace_note, %weightspace_note* %note, i64 0, i32 3
+  %count = load i64, i64* %count.at
+  %piece = alloca [2 x i64]
+  %piece.lo = getelementptr [2 x i64], [2 x i64]* %piece, i64 0, i64 0
+  %piece.hi = getelementptr [2 x i64], [2 x i64]* %piece, i64 0, i64 1
+  %slot = bitcast i8* %args to i8**
+  %mine = load i8*, i8** %slot
+  %piece.raw = bitcast [2 x i64]* %piece to i8*
+  store i8* %piece.raw, i8** %slot
+  %mine.word = ptrtoint i8* %mine to i64
+  %parts.word = ptrtoint [2 x i64]* %parts to i64
+  %apart = sub i64 %mine.word, %parts.word
+  %number = lshr i64 %apart, 4
+  br label %part
+part:
+  %round = phi i64 [ 0, %shared ], [ %round.next, %empty ]
+  %sum = add i64 %number, %round
+  %part.number = urem i64 %sum, %count
+  %lo.at = getelementptr [2 x i64], [2 x i64]* %parts, i64 %part.number, i64 0
+  %hi.at = getelementptr [2 x i64], [2 x i64]* %parts, i64 %part.number, i64 1
+  %lo = load i64, i64* %lo.at
+  %hi = load i64, i64* %hi.at
+  %span = sub i64 %hi, %lo
+  %length = add i64 %span, 1
+  %share = sdiv i64 %length, {SHARES}
+  %some = icmp sgt i64 %share, 1
+  %grain = select i1 %some, i64 %share, i64 1
+  %place = mul i64 %part.number, 8
+  %counter = getelementptr i64, i64* %taken, i64 %place
+  br label %next
+next:
+  %begun = atomicrmw add i64* %counter, i64 %grain monotonic
+  %left = icmp slt i64 %begun, %length
+  br i1 %left, label %run, label %empty
+run:
+  %first = add i64 %lo, %begun
+  %after = add i64 %first, %grain
+  %last = sub i64 %after, 1
+  %over = icmp sgt i64 %last, %hi
+  %to = select i1 %over, i64 %hi, i64 %last
+  store i64 %first, i64* %piece.lo
+  store i64 %to, i64* %piece.hi
+  call void %task(i8* %args, i8* %sizes, i8* %steps, i8* null)
+  br label %next
+empty:
+  %round.next = add i64 %round, 1
+  %more = icmp ult i64 %round.next, %count
+  br i1 %more, label %part, label %end
+end:
   call i64 @weightspace_arithmetic(i64 %before)
   ret void
 }
@@ -109,8 +172,7 @@ define linkonce_odr void @weightspace_task(i8* %args, i8* %sizes, i8* %steps, i8
 define linkonce_odr void @weightspace_parallel_for(
     i8* %task, i8* %args, i8* %sizes, i8* %steps, i8* %data, i64 %inner, i64 %count, i64 %threads
 ) {
-  %told = alloca i8*
-  store i8* %task, i8** %told
+  %told = alloca %weightspace_note
   %first = getelementptr [2 x i32], [2 x i32]* @weightspace_pool, i64 0, i64 0
   %second = getelementptr [2 x i32], [2 x i32]* @weightspace_pool, i64 0, i64 1
   %single = icmp ule i64 %threads, 1
@@ -131,8 +193,38 @@ alone:
   ret void
 together:
   %mine = phi i1 [ false, %choose ], [ true, %try ]
+  %kernel.at = getelementptr %weightspace_note, %weightspace_note* %told, i64 0, i32 0
+  %taken.at = getelementptr %weightspace_note, %weightspace_note* %told, i64 0, i32 1
+  %parts.at = getelementptr %weightspace_note, %weightspace_note* %told, i64 0, i32 2
+  %count.at = getelementptr %weightspace_note, %weightspace_note* %told, i64 0, i32 3
+  %kernel = bitcast i8* %task to void (i8*, i8*, i8*, i8*)*
+  store void (i8*, i8*, i8*, i8*)* %kernel, void (i8*, i8*, i8*, i8*)** %kernel.at
+  store i64* null, i64** %taken.at
+  %step.at = bitcast i8* %steps to i64*
+  %step = load i64, i64* %step.at
+  %line = icmp eq i64 %step, 16
+  %size.at = bitcast i8* %sizes to i64*
+  %size = load i64, i64* %size.at
+  %many = icmp ugt i64 %size, 1
+  %few = icmp ule i64 %size, 256
+  %several = and i1 %many, %few
+  %hand.out = and i1 %line, %several
+  br i1 %hand.out, label %prepare, label %go
+prepare:
+  %words = mul i64 %size, 8
+  %counters = alloca i64, i64 %words, align 64
+  %bytes = mul i64 %words, 8
+  %counters.raw = bitcast i64* %counters to i8*
+  call void @llvm.memset.p0i8.i64(i8* %counters.raw, i8 0, i64 %bytes, i1 false)
+  store i64* %counters, i64** %taken.at
+  %args.at = bitcast i8* %args to [2 x i64]**
+  %parts = load [2 x i64]*, [2 x i64]** %args.at
+  store [2 x i64]* %parts, [2 x i64]** %parts.at
+  store i64 %size, i64* %count.at
+  br label %go
+go:
   %entrance = bitcast void (i8*, i8*, i8*, i8*)* @weightspace_task to i8*
-  %note = bitcast i8** %told to i8*
+  %note = bitcast %weightspace_note* %told to i8*
   call void @weightspace_pool_for(i8* %entrance, i8* %args, i8* %sizes, i8* %steps, i8* %note,
                                   i64 %inner, i64 %count, i64 %threads)
   br i1 %mine, label %release, label %end
@@ -153,7 +245,13 @@ def source(machine: str) -> str:
         control, default = _ARM, 0
     else:
         control, default = _OTHER, 0
-    names = {"DEFAULT": default, "SMALL": SMALL, "ALONE": ALONE, "ONE_AT_A_TIME": ONE_AT_A_TIME}
+    names = {
+        "DEFAULT": default,
+        "SMALL": SMALL,
+        "SHARES": SHARES,
+        "ALONE": ALONE,
+        "ONE_AT_A_TIME": ONE_AT_A_TIME,
+    }
     door = _DOOR
     for name, value in names.items():
         door = door.replace(f"{{{name}}}", str(value))

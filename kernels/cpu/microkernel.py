@@ -26,13 +26,13 @@ from numba import types
 from .simd import BYTES, WIDE, call_llvm, intrinsic, splat, vector_type
 from .tiles import serial
 
-ROWS = 8 if WIDE else 4  # of a tile two vectors wide; one vector wide it has twice as many
+ROWS = 8 if WIDE else 6  # of a tile two vectors wide; one vector wide it has twice as many
 # out = acc, out += acc, out += acc^2, out += |acc|, out = an acc that began at what lay in out
 SET, ADD, SQUARE, ABSOLUTE, CONTINUE = range(5)
 _WORD = ir.IntType(64)
 
 
-class _Emitter:
+class Emitter:
     """Writes one tile into the function that is being compiled."""
 
     def __init__(self, context: Any, builder: ir.IRBuilder, scalar: types.Float) -> None:
@@ -149,7 +149,7 @@ def _tile(rows: int, vectors: int) -> Any:
 
         def generate(context, builder, signature, arguments):
             _, way, a, a_rows, n1, a1, n2, a2, b, b1, b2, out, out_rows = arguments
-            emit = _Emitter(context, builder, scalar)
+            emit = Emitter(context, builder, scalar)
             a1, a2, b1, b2 = map(emit.bytes_of, (a1, a2, b1, b2))
             lines = [builder.add(a, offset) for offset in emit.offsets(a_rows, rows)]
 

@@ -10,32 +10,30 @@ from __future__ import annotations
 import operator
 from typing import Any
 
-import llvmlite.binding as llvm
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic as numba_intrinsic
 from numba.extending import models, overload, register_model
 
-_FEATURES = llvm.get_host_cpu_features()
-WIDE = bool(_FEATURES.get("avx512f"))
-BYTES = 64 if WIDE else 32  # of a register; on narrower machines LLVM splits it
-LINE = 64  # bytes of a vector whose lanes are added up in the end: the same sums on every machine
+from .target import BYTES
+
+WIDE = BYTES == 64
 intrinsic: Any = numba_intrinsic  # its functions lose their first argument: types cannot say so
 
 
 class Vector(types.Type):
-    """The type of `size` bytes full of `scalar`: a register, or a LINE."""
+    """The type of a register full of `scalar`."""
 
-    def __init__(self, scalar: types.Float, size: int = BYTES) -> None:
+    def __init__(self, scalar: types.Float) -> None:
         self.scalar = scalar
-        self.lanes = lanes_of(scalar, size)
+        self.lanes = lanes_of(scalar)
         super().__init__(name=f"Vector({scalar} x {self.lanes})")
 
 
-def lanes_of(scalar: types.Float, size: int = BYTES) -> int:
-    """How many numbers of a Numba float type fill a register, or `size` bytes."""
-    return size * 8 // scalar.bitwidth
+def lanes_of(scalar: types.Float) -> int:
+    """How many numbers of a Numba float type fill a register."""
+    return BYTES * 8 // scalar.bitwidth
 
 
 @register_model(Vector)
@@ -45,9 +43,9 @@ class _VectorModel(models.PrimitiveModel):
         super().__init__(manager, vector, ir.VectorType(element, vector.lanes))
 
 
-def vector_type(context: Any, scalar: types.Float, size: int = BYTES) -> Any:
-    """The LLVM type of a register full of `scalar`, or of `size` bytes."""
-    return ir.VectorType(context.get_value_type(scalar), lanes_of(scalar, size))
+def vector_type(context: Any, scalar: types.Float) -> Any:
+    """The LLVM type of a register full of `scalar`."""
+    return ir.VectorType(context.get_value_type(scalar), lanes_of(scalar))
 
 
 def call_llvm(
@@ -78,7 +76,7 @@ def address(builder: ir.IRBuilder, base: Any, index: Any, vector: Any):
     return builder.inttoptr(builder.add(base, offset), vector.as_pointer())
 
 
-def _mask(builder: ir.IRBuilder, count: Any, lanes: int) -> Any:
+def lane_mask(builder: ir.IRBuilder, count: Any, lanes: int) -> Any:
     """Lane i is on where i < count."""
     wide = ir.VectorType(ir.IntType(64), lanes)
     return builder.icmp_signed(
@@ -86,66 +84,36 @@ def _mask(builder: ir.IRBuilder, count: Any, lanes: int) -> Any:
     )
 
 
-def _loader(size: int) -> Any:
-    @intrinsic
-    def read(typing, one, base, index):
-        scalar = one
+@intrinsic
+def load(typing, one, base, index):
+    """The vector at element `index` of the memory at address `base`, of the dtype of `one`."""
+    scalar = one
 
-        def generate(context, builder, signature, arguments):
-            _, base, index = arguments
-            vector = vector_type(context, scalar, size)
-            return builder.load(address(builder, base, index, vector), align=scalar.bitwidth // 8)
+    def generate(context, builder, signature, arguments):
+        _, base, index = arguments
+        place = address(builder, base, index, vector_type(context, scalar))
+        return builder.load(place, align=scalar.bitwidth // 8)
 
-        return Vector(scalar, size)(scalar, types.intp, types.intp), generate
-
-    return read
-
-
-def _part_loader(size: int) -> Any:
-    @intrinsic
-    def read(typing, one, base, index, count):
-        scalar = one
-
-        def generate(context, builder, signature, arguments):
-            _, base, index, count = arguments
-            vector = vector_type(context, scalar, size)
-            bits = scalar.bitwidth
-            pointer = address(builder, base, index, vector)
-            align = ir.Constant(ir.IntType(32), bits // 8)
-            zero = ir.Constant(vector, [ir.Constant(vector.element, 0.0)] * vector.count)
-            mask = _mask(builder, count, vector.count)
-            suffix = f"v{vector.count}f{bits}.p0"
-            return call_llvm(builder, "masked.load", vector, [pointer, align, mask, zero], suffix)
-
-        return Vector(scalar, size)(scalar, types.intp, types.intp, types.intp), generate
-
-    return read
-
-
-# The vector at element `index` of the memory at address `base`, of the dtype of `one`; of a part
-# only the first `count` elements are read, and the others are 0.
-load, load_part = _loader(BYTES), _part_loader(BYTES)
-load_line, load_line_part = _loader(LINE), _part_loader(LINE)
+    return Vector(scalar)(scalar, types.intp, types.intp), generate
 
 
 @intrinsic
-def lane_sum(typing, vector):
-    """The sum of a vector's lanes: its upper half added to its lower, and so on down to one."""
+def load_part(typing, one, base, index, count):
+    """As `load`, of which only the first `count` elements are read; the others are 0."""
+    scalar = one
 
     def generate(context, builder, signature, arguments):
-        (value,) = arguments
-        word, count = ir.IntType(32), value.type.count
-        while count > 1:
-            count //= 2
-            lower, upper = (
-                ir.Constant(ir.VectorType(word, count), [*range(lo, lo + count)])
-                for lo in (0, count)
-            )
-            halves = (builder.shuffle_vector(value, value, part) for part in (lower, upper))
-            value = builder.fadd(*halves)
-        return builder.extract_element(value, ir.Constant(word, 0))
+        _, base, index, count = arguments
+        vector = vector_type(context, scalar)
+        bits = scalar.bitwidth
+        pointer = address(builder, base, index, vector)
+        align = ir.Constant(ir.IntType(32), bits // 8)
+        zero = ir.Constant(vector, [ir.Constant(vector.element, 0.0)] * vector.count)
+        mask = lane_mask(builder, count, vector.count)
+        suffix = f"v{vector.count}f{bits}.p0"
+        return call_llvm(builder, "masked.load", vector, [pointer, align, mask, zero], suffix)
 
-    return vector.scalar(vector), generate
+    return Vector(scalar)(scalar, types.intp, types.intp, types.intp), generate
 
 
 @intrinsic
@@ -170,7 +138,7 @@ def store_part(typing, base, index, value, count):
         bits = signature.args[2].scalar.bitwidth
         pointer = address(builder, base, index, value.type)
         align = ir.Constant(ir.IntType(32), bits // 8)
-        mask = _mask(builder, count, value.type.count)
+        mask = lane_mask(builder, count, value.type.count)
         suffix = f"v{value.type.count}f{bits}.p0"
         call_llvm(builder, "masked.store", ir.VoidType(), [value, pointer, align, mask], suffix)
         return context.get_dummy_value()
@@ -222,7 +190,7 @@ def store_places(typing, base, index, value, count):
         short = ir.VectorType(ir.IntType(16), lanes)
         place = builder.add(base, builder.mul(index, ir.Constant(ir.IntType(64), 2)))
         pointer = builder.inttoptr(place, short.as_pointer())
-        align, mask = ir.Constant(ir.IntType(32), 2), _mask(builder, count, lanes)
+        align, mask = ir.Constant(ir.IntType(32), 2), lane_mask(builder, count, lanes)
         terms = [builder.fptoui(value, short), pointer, align, mask]
         call_llvm(builder, "masked.store", ir.VoidType(), terms, f"v{lanes}i16.p0")
         return context.get_dummy_value()
@@ -297,15 +265,20 @@ def size_of(typing, one):
     return types.intp(one), generate
 
 
+def ask_for(builder: ir.IRBuilder, place: Any, write: int = 0) -> None:
+    """Ask for the cache line at an address; nothing waits, and no address is wrong."""
+    byte, word = ir.IntType(8).as_pointer(), ir.IntType(32)
+    kind = ir.FunctionType(ir.VoidType(), [byte, word, word, word])
+    function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+    how = [ir.Constant(word, value) for value in (write, 2, 1)]
+    builder.call(function, [builder.inttoptr(place, byte), *how])
+
+
 def _prefetcher(write: int) -> Any:
     @intrinsic
     def fetch(typing, place):
         def generate(context, builder, signature, arguments):
-            byte, word = ir.IntType(8).as_pointer(), ir.IntType(32)
-            kind = ir.FunctionType(ir.VoidType(), [byte, word, word, word])
-            function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-            how = [ir.Constant(word, value) for value in (write, 2, 1)]
-            builder.call(function, [builder.inttoptr(arguments[0], byte), *how])
+            ask_for(builder, arguments[0], write)
             return context.get_dummy_value()
 
         return types.void(types.intp), generate
@@ -313,5 +286,4 @@ def _prefetcher(write: int) -> Any:
     return fetch
 
 
-# Ask for the cache line at an address, to be read or written; nothing waits, no address is wrong.
-prefetch, prefetch_to_write = _prefetcher(0), _prefetcher(1)
+prefetch, prefetch_to_write = _prefetcher(0), _prefetcher(1)  # of the line at an address
