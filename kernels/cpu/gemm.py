@@ -27,9 +27,9 @@ from .vector import add1, add4
 
 DEPTH = 512  # of k that is packed at a time
 PACKED = 1 << 17  # bytes of b, packed: with what else is used meanwhile it fits a second cache
-SUMS = 1 << 16  # bytes of results that are not written where they belong at once
+SUMS = 1 << 17  # bytes of results that are not written where they belong at once
 NEAR = 1 << 20  # bytes of a that a core's second cache may hold
-UNIT = 1 << 20  # multiplications that are worth another thread's while
+WORTH = 1 << 20  # multiplications that are worth another thread's while
 _stack = stack_of((PACKED + SUMS + 64) // 8, np.float64)
 
 
@@ -119,11 +119,12 @@ def _turn_out(one, sums, wide, rows, columns, target, line):
 
 @serial
 def _multiply(
-    one, p, goes_on, rows, depth, a, a_row, packed, begin, end, columns, out, line, ahead
+    one, p, goes_on, rows, depth, a, a_row, b, packed, begin, end, columns, out, line, ahead
 ):
     """Panels begin to end of a unit, for all its rows: out = or += a b.
 
-    ahead: the address of the rows of b that come next, or 0.
+    b: the address of whole panels that are not packed yet, or 0. ahead: the address of the rows of
+    b that come next, or 0.
     """
     size, width, group = size_of(one), panel_width(one), rows_of(1)
     part, parts = 0, pieces(columns * size, 64) if ahead != 0 else 0
@@ -140,7 +141,9 @@ def _multiply(
                     coming, hop = a + (i + group) * size, p.a_k
                 multiply_rows_at(
                     one, vectors, goes_on, min(rows - r, each), depth,
-                    a + r * a_row * size, a_row, p.a_k, packed + panel * depth * width * size,
+                    a + r * a_row * size, a_row, p.a_k,
+                    b + panel * width * size if b != 0 and r == 0 else 0, p.b_k,
+                    packed + panel * depth * width * size,
                     out + (r * line + (panel - begin) * width) * size, line, coming, hop,
                 )  # fmt: skip
 
@@ -172,18 +175,22 @@ def _add_pair(
     step = _depth(p.k)
     for k in range(0, max(p.k, 1), max(step, 1)):
         depth = min(step, p.k - k)
-        ahead = 0
+        ahead, given = 0, 0
         if b_column == 1:
-            here = b + k * p.b_k * size
-            _pack_rows(one, here, p.b_k, depth, columns, packed)
+            given = here = b + k * p.b_k * size  # whole panels are packed as they are first used
+            _pack_rows(
+                one, here + straight * width * size, p.b_k, depth, columns - straight * width,
+                packed + straight * depth * width * size,
+            )  # fmt: skip
             ahead = here + step * p.b_k * size if k + step < p.k else coming
         else:
             _pack_columns(one, b + k * size, b_column, depth, columns, packed)
         begin, end, to, line = 0, straight, out, p.out_row
         for _ in range(2):
-            _multiply(one, p, goes_on or k > 0, rows, depth, a + k * p.a_k * size, a_row, packed,
-                      begin, end, columns, to, line, ahead)  # fmt: skip
+            _multiply(one, p, goes_on or k > 0, rows, depth, a + k * p.a_k * size, a_row, given,
+                      packed, begin, end, columns, to, line, ahead)  # fmt: skip
             begin, end, to, line = straight, panels, sums, (panels - straight) * width
+            given = 0
 
 
 @serial
@@ -274,26 +281,36 @@ def product_unit(one, p, top, bottom, left, right):
 
 
 @serial
+def _wanted(p, threads, worth):
+    """Into how many units to cut: some for each thread, that are worth its while."""
+    if threads == 1:
+        return 1
+    units = min(p.m * p.n * p.k // worth, 4 * threads)
+    return whole(units, threads) if units > threads // 2 else max(units, 1)
+
+
+@serial
 def unit_shape(one, p, threads):
-    """(rows, columns) of a unit: a few for each thread, if they are worth its while.
+    """(rows, columns) of a unit.
 
     Columns are cut first, for each is packed once for every cut of rows; but a large `a` is read no
     oftener than it must be.
     """
     size, width, group = size_of(one), panel_width(one), rows_of(1)
-    wanted = min(max(p.m * p.n * p.k // UNIT, 1), 4 * threads)
     if _is_column(p) or _is_row(p):  # a factor is read once: what counts is its bytes
-        wanted = min(max(p.m * p.n * p.k // (UNIT // 16), 1), 4 * threads)
+        wanted = _wanted(p, threads, WORTH // 16)
         if p.n == 1:
             return whole(pieces(p.m, wanted), group), 1
-        return 1, whole(pieces(p.n, min(wanted, 2 * threads)), 4 * width)
+        return 1, whole(pieces(p.n, wanted), 4 * width)
+    wanted = _wanted(p, threads, WORTH)
     columns = max(PACKED // (max(_depth(p.k), 1) * size) // width, 1) * width
     if p.m * p.k * size <= NEAR or p.n * p.k <= p.m * 64:
         columns = min(columns, whole(pieces(p.n, wanted), width))
     columns = min(columns, whole(p.n, width), SUMS // size // group // width * width)
-    rows = whole(pieces(p.m, pieces(wanted, pieces(p.n, columns))), group)
-    most = SUMS // size // (columns if p.out_column != 1 else width)
-    return max(min(rows, most // group * group), group), columns
+    columns = whole(pieces(p.n, pieces(p.n, columns)), width)
+    most = SUMS // size // (columns if p.out_column != 1 else width) // group * group
+    cuts = max(pieces(wanted, pieces(p.n, columns)), pieces(p.m, most))
+    return max(whole(pieces(p.m, cuts), group), group), columns
 
 
 def _signature(one):

@@ -78,17 +78,19 @@ class Emitter:
         builder.position_at_end(after)
         return carried[1:]
 
-    def multiply(self, rows: list[Any], vectors: int, values: list[Any]):
-        """sums + (one number of each row) (the panel's vectors) -> the new sums."""
+    def panel(self, base: Any, vectors: int) -> list[Any]:
+        """So many vectors from the address `base` on."""
+        return [self.builder.load(self.at(base, v), align=self.size) for v in range(vectors)]
+
+    def multiply(self, rows: list[Any], panel: list[Any], offset: Any, sums: list[Any]):
+        """sums + (the number at `offset` of each row) (the panel's vectors): the new sums."""
         builder = self.builder
-        ka, kb, *sums = values
-        panel = [builder.load(self.at(kb, v), align=self.size) for v in range(vectors)]
         new = []
         for i, row in enumerate(rows):
-            pointer = builder.inttoptr(builder.add(row, ka), self.vector.element.as_pointer())
+            pointer = builder.inttoptr(builder.add(row, offset), self.vector.element.as_pointer())
             factor = splat(builder, builder.load(pointer), self.vector)
-            for v in range(vectors):
-                terms = [factor, panel[v], sums[i * vectors + v]]
+            for v, vector in enumerate(panel):
+                terms = [factor, vector, sums[i * len(panel) + v]]
                 new.append(call_llvm(builder, "fma", self.vector, terms))
         return new
 
@@ -154,8 +156,9 @@ def _tile(rows: int, vectors: int) -> Any:
             lines = [builder.add(a, offset) for offset in emit.offsets(a_rows, rows)]
 
             def inner(values):
-                new = emit.multiply(lines, vectors, values)
-                return [builder.add(values[0], a2), builder.add(values[1], b2), *new]
+                ka, kb, *sums = values
+                new = emit.multiply(lines, emit.panel(kb, vectors), ka, sums)
+                return [builder.add(ka, a2), builder.add(kb, b2), *new]
 
             def outer(values):
                 _, _, *sums = emit.loop(n2, values, inner)
