@@ -2,8 +2,8 @@
 
 A backend has the functions that `spec.KERNELS` lists, under the same names and with the same
 arguments: `reference` (plain NumPy, the meaning of every kernel), `cpu` (Numba), `cuda` (CUDA C
-through CuPy) and `cuda-host` (the same CUDA C on the CPU, slow, for study and tests). Its `device`
-makes the arrays it takes, and moves them.
+through CuPy) and, slow, for study and tests, `cuda-host` (the same CUDA C on the CPU) and `exact`
+(the cpu backend's bits in plain NumPy). Its `device` makes the arrays it takes, and moves them.
 
 Axes, everywhere: N samples, I input features, O output features, K classes, V stacked cotangents,
 P parameters. Prefixes: `d` a cotangent, `t` a tangent. Every kernel writes into arrays its caller
@@ -24,25 +24,26 @@ from .errors import DeviceError, MissingExtraError, unknown_name
 
 # name -> (module, the name in it that makes the backend or "", packages it needs, their extra)
 _BACKENDS: dict[str, tuple[str, str, tuple[str, ...], str]] = {
+    "exact": (".exact", "", (), ""),
     "reference": (".reference", "", (), ""),
     "cuda-host": (".cuda", "host", (), ""),
     "cpu": (".cpu", "", ("numba",), "cpu"),
     "cuda": (".cuda", "gpu", ("cupy",), "cuda"),
 }
-_FOR_STUDY = "cuda-host"
+_FOR_STUDY = ("exact", "cuda-host")
 
 
 def available(study: bool = False) -> list[str]:
     """The names of the backends that can compute here, the fastest last.
 
-    "cuda" is among them where CuPy is installed and finds a GPU. study: "cuda-host" too, where
-    there is a g++.
+    "cuda" is among them where CuPy is installed and finds a GPU. study: the slow ones too, "exact"
+    and, where there is a g++, "cuda-host".
     """
-    return [name for name in _BACKENDS if (study or name != _FOR_STUDY) and _usable(name)]
+    return [name for name in _BACKENDS if (study or name not in _FOR_STUDY) and _usable(name)]
 
 
 def _usable(name: str) -> bool:
-    if name == _FOR_STUDY:
+    if name == "cuda-host":
         return shutil.which("g++") is not None
     if not all(importlib.util.find_spec(package) for package in _BACKENDS[name][2]):
         return False

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kernel_sizes import CONV, FLOATS, STACKED, WIDE, moved, sizes
 from weightspace.kernels.cuda import CudaOps, conv, tiles
+from weightspace.kernels.errors import SettingError
 from weightspace.kernels.spec import KERNELS, check, check_arguments, relative_error, tolerance
 
 pytestmark = pytest.mark.skipif(
@@ -93,21 +94,15 @@ def test_arrays_that_begin_anywhere(ops, rng, dtype):
         device.mode = "fast"
 
 
-@pytest.mark.parametrize("least", [1, 7, 1000])
-def test_sums_in_many_parts_or_one(ops, monkeypatch, replan, least):
-    """One part goes straight to its place, without scratch; several wait there and are gathered."""
-    monkeypatch.setattr(conv, "LEAST_PART", least)
-    monkeypatch.setattr(tiles, "ENOUGH_BLOCKS", 1000 // least)
-    replan()
-    where = sizes(5, (6, 7), 5, 12, (3, 3), 2)
-    room = {}
-    for name in ("conv2d_weight_grad", "conv2d_accumulate"):
-        for variant in KERNELS[name].variants:
-            assert check(ops, KERNELS[name], where, np.float64, variant) <= 1
-            size = ops.conv2d_workspace(name, (5, 6, 7, 5), (12, 3, 3, 5), (1, 1), (1, 1))
-        room[name] = size // (46 * 12)
-    wanted = {1: (210, 5), 7: (30, 5), 1000: (0, 0)}[least]
-    assert tuple(room.values()) == wanted
+def test_sums_in_many_groups_or_one(ops):
+    """One group goes straight to its place, without scratch; several wait and are gathered."""
+    for n, wanted in ((1, 0), (5, 5), (35, 16)):
+        where = sizes(n, (6, 7), 5, 12, (3, 3), 2)
+        for name in ("conv2d_weight_grad", "conv2d_accumulate"):
+            for variant in KERNELS[name].variants:
+                assert check(ops, KERNELS[name], where, np.float64, variant) <= 1
+            size = ops.conv2d_workspace(name, (n, 6, 7, 5), (12, 3, 3, 5), (1, 1), (1, 1))
+            assert size == wanted * 46 * 12
 
 
 def test_many_samples_fold_in_groups(ops):
@@ -142,10 +137,8 @@ def test_too_large_images_are_refused(ops):
 
 @pytest.mark.parametrize("order", [0, 1])
 @pytest.mark.parametrize("name", NAMES)
-def test_the_checker_finds_nothing(name, order, monkeypatch, replan):
+def test_the_checker_finds_nothing(name, order):
     """No races, nothing out of bounds, nothing read that was not written."""
-    monkeypatch.setattr(conv, "LEAST_PART", 8)
-    replan()
     ops, kernel = make_ops("check", order), KERNELS[name]
     for where in SMALL:
         for variant in ("", "strided", "no bias"):
@@ -165,9 +158,7 @@ def test_the_checker_finds_nothing_in_any_tile(only, tile, wide):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_bits_depend_on_no_order(ops, name, monkeypatch, replan):
-    monkeypatch.setattr(conv, "LEAST_PART", 16)
-    replan()
+def test_bits_depend_on_no_order(ops, name):
     kernel = KERNELS[name]
     for where in (CONV[3], WIDE[1], STACKED):
         arguments = kernel.arguments(np.random.default_rng(3), where, np.float32)
@@ -263,7 +254,7 @@ def test_tf32_rounds_powers_too(tensor, rng):
     x, dz = (rng.normal(size=shape).astype("f") for shape in ((9, 36), (9, 20)))
     dw = ops.device.zeros((20, 36), np.float32)
     put = ops.device.put
-    ops.dense_accumulate(put(x), put(dz), 2, None, None, dw, None)
+    ops.dense_accumulate(put(x), put(dz[None]), 2, put(x), put(dz), dw, None)
     expected = rounded(dz**2).astype("d").T @ rounded(x**2).astype("d")
     assert relative_error(ops.device.get(dw), expected) <= tolerance("float32", 9)
     assert relative_error(ops.device.get(dw), (dz.astype("d") ** 2).T @ x.astype("d") ** 2) <= 2e-3
@@ -279,11 +270,19 @@ def test_tf32_has_no_races_and_the_same_bits(tensor, name):
         assert all(np.array_equal(run[key], runs[0][key]) for key in run)
 
 
-def test_tf32_is_off_unless_asked_for(monkeypatch):
-    monkeypatch.delenv("WEIGHTSPACE_TF32", raising=False)
-    assert not make_ops().allow_tf32
-    monkeypatch.setenv("WEIGHTSPACE_TF32", "1")
-    assert make_ops().allow_tf32
+def test_other_bits_are_off_unless_asked_for(monkeypatch):
+    for name, field in (("TF32", "allow_tf32"), ("CUBLAS", "allow_cublas")):
+        monkeypatch.delenv(f"WEIGHTSPACE_{name}", raising=False)
+        assert not getattr(make_ops(), field)
+        monkeypatch.setenv(f"WEIGHTSPACE_{name}", "1")
+        assert getattr(make_ops(), field)
+        monkeypatch.setenv(f"WEIGHTSPACE_{name}", "on")
+        with pytest.raises(SettingError, match=f"{name} is 'on'; expected 1 or 0"):
+            make_ops()
+        monkeypatch.delenv(f"WEIGHTSPACE_{name}")
+
+
+def test_tensor_cores_take_float_where_they_may():
     for real, asked, tile in (
         ("float", False, "Medium<float, WIDE>"),
         ("float", True, "Tensor<WIDE>"),
@@ -303,7 +302,7 @@ def test_tf32_is_off_unless_asked_for(monkeypatch):
         (32768, 32, 288, "Narrow"),
         (32768, 64, 576, "Medium"),
         (32768, 3, 144, "Thin"),
-        (64, 64, 2000, "Small"),  # few results of long sums: groups along k
+        (64, 64, 2000, "Small"),  # few results: as many blocks as can be
     ],
 )
 def test_tiles_suit_the_results(rows, columns, length, tile):
@@ -319,9 +318,3 @@ def test_more_samples_than_a_grid_has(ops, monkeypatch, replan):
     monkeypatch.setattr(conv, "MOST_SAMPLES", 2)
     replan()
     assert check(ops, KERNELS["conv2d_sample_grads"], CONV[5], np.float64) <= 1
-
-
-def test_a_split_depends_on_sizes_alone():
-    assert tiles.split(3, 131072, 256) == 176  # blocks for every processor
-    assert tiles.split(3, 1000, 256) == 3  # but none with too little to do
-    assert tiles.split(5000, 131072, 256) == 1

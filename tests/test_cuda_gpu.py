@@ -29,13 +29,15 @@ def rungs() -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize(("name", "rung"), rungs())
-def test_every_kernel_is_right_at_the_sizes_of_the_bench(gpu, name, rung):
-    """Above some of them products go to cuBLAS."""
+def test_every_kernel_is_right_at_the_sizes_of_the_bench(gpu, name, rung, monkeypatch):
+    """Large products also by cuBLAS."""
     if gpu == "cuda-host":
         pytest.skip("the host launcher takes minutes for these")
     kernel = spec.KERNELS[name]
     sizes = spec.LADDER[kernel.family][rung]
-    assert spec.check(get_backend(gpu), kernel, sizes, "float32") <= 1
+    for allowed in (False, True) if kernel.family == "dense" else (False,):
+        monkeypatch.setattr(get_backend(gpu), "allow_cublas", allowed)
+        assert spec.check(get_backend(gpu), kernel, sizes, "float32") <= 1
 
 
 # ---- networks -----------------------------------------------------------------------------------
@@ -105,10 +107,11 @@ def test_a_captured_step_gives_the_bits_of_a_plain_one(pair, gpu):
     assert found[0].tobytes() == found[1].tobytes() and (found[0] != start).any()
 
 
-def test_products_of_cublas_can_be_captured(gpu):
+def test_products_of_cublas_can_be_captured(gpu, monkeypatch):
     """Wide enough that cuBLAS forms them; its answer is that of the reference."""
     if gpu == "cuda-host":
         pytest.skip("the host launcher has no cuBLAS")
+    monkeypatch.setattr(get_backend(gpu), "allow_cublas", True)
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(256, 1024)), rng.integers(0, 10, 256)
     thetas = {}

@@ -162,9 +162,12 @@ def test_every_tile_gives_every_product(ops, only, name, tile):
 
 
 class HostWithGemm(HostDevice):
-    """The host launcher with a product like cuBLAS's."""
+    """The host launcher with a product like cuBLAS's, and how many were asked for."""
+
+    products = 0
 
     def gemm(self, transposed, sizes, a, b, c, strides, beta, tf32):
+        self.products += 1
         m, n, k = sizes
         left, right = (
             array.get().T if flag else array.get()
@@ -178,10 +181,14 @@ class HostWithGemm(HostDevice):
 @pytest.mark.parametrize("name", DENSE)
 def test_products_of_another_library_are_finished(monkeypatch, name):
     monkeypatch.setattr(dense, "LARGE", 1)
-    ops = CudaOps(HostWithGemm(mode="fast", order=0))
-    for dtype in FLOATS:
-        for variant in KERNELS[name].variants:
-            assert check(ops, KERNELS[name], SIZES[3], dtype, variant) <= 1
+    device = HostWithGemm(mode="fast", order=0)
+    ops = CudaOps(device)
+    for allowed in (False, True):  # such a library adds up in an order of its own
+        ops.allow_cublas = allowed
+        for dtype in FLOATS:
+            for variant in KERNELS[name].variants:
+                assert check(ops, KERNELS[name], SIZES[3], dtype, variant) <= 1
+        assert bool(device.products) == (allowed and KERNELS[name].product)
 
 
 def test_what_cannot_be_launched_is_refused(ops, rng):
@@ -200,7 +207,7 @@ def test_what_cannot_be_launched_is_refused(ops, rng):
 
 
 @pytest.mark.parametrize("classes", [4, 33])
-def test_a_label_that_names_no_active_class_gives_nan(either, classes):
+def test_a_label_that_names_no_class_gives_nan(either, classes):
     """Nobody looks at labels on a device: they must not be read past, and it must be seen."""
     active = np.ones(classes, bool)
     active[2] = False
@@ -208,10 +215,11 @@ def test_a_label_that_names_no_active_class_gives_nan(either, classes):
     logits = np.zeros((6, classes), np.float32)
     loss, d = np.zeros(6, np.float32), np.zeros_like(logits)
     OnHost(either).softmax_cross_entropy(logits, labels, active, loss, d)
-    wrong = np.array([False, True, True, True, True, False])
+    wrong = np.array([False, True, True, False, True, False])
     assert np.array_equal(np.isnan(loss), wrong)
     assert np.array_equal(np.isnan(d).all(axis=1), wrong)
     assert np.array_equal(np.isnan(d).any(axis=1), wrong)
+    assert np.array_equal(np.isinf(loss), labels == 2)  # a class that is out of play
 
 
 def test_many_rows_come_round_to_the_same_blocks(ops, rng):

@@ -16,7 +16,7 @@ from weightspace.bench.speed import resources as cuda_resources
 from weightspace.bench.speed.peaks import cores_here
 from weightspace.bench.speed.resources import ARCHITECTURES, EXCUSED, FILE, Multiprocessor
 from weightspace.kernels.cuda import SOURCES, nvrtc
-from weightspace.kernels.cuda.launch import THREADS, Source
+from weightspace.kernels.cuda.launch import OPTIONS, THREADS, Source
 from weightspace.kernels.cuda.nvrtc import Resources
 from weightspace.kernels.errors import (
     DataError,
@@ -147,6 +147,26 @@ def test_a_mistake_is_reported_with_file_and_line(monkeypatch):
     )
     with pytest.raises(nvrtc.CompileError, match=r'some\.cu\(2\): error: identifier "b"'):
         nvrtc.compile_source(Source("some.cu", {}), "sm_90")
+
+
+@needs_nvrtc
+def test_nothing_is_fused_but_what_says_fma():
+    """As on the cpu: a product and a sum round apart unless the source says otherwise."""
+    text = """
+    extern "C" __global__ void apart(float* x, double* y)
+    {
+        x[0] += x[1] * x[2];
+        y[0] -= y[1] * y[2];
+    }
+    extern "C" __global__ void fused(float* x, double* y)
+    {
+        x[0] = fma(x[1], x[2], x[0]);
+        y[0] = fma(y[1], y[2], y[0]);
+    }"""
+    options = (*OPTIONS, *nvrtc.CUPY_OPTIONS, "-arch=sm_90")
+    ptx = nvrtc.nvrtc().compile(text, "some.cu", (), options).ptx
+    _, apart, fused = re.split(r"\.entry \w+", ptx)
+    assert "fma" not in apart and len(re.findall(r"fma\.rn", fused)) == 2
 
 
 def test_without_the_library_the_error_names_the_extra(monkeypatch):

@@ -36,11 +36,12 @@ def context_multiply(x, c, y):
 
 @parallel
 def context_gradient(x, dy, beta, dc):
+    factor = dc.dtype.type(beta)
     for p in prange(pieces(dc.size, COLUMNS)):
         lo, hi = p * COLUMNS, min((p + 1) * COLUMNS, dc.size)
         out = dc[lo:hi]
         for i in range(out.size):
-            out[i] = 0 if beta == 0 else beta * out[i]
+            out[i] = 0 if beta == 0 else factor * out[i]
         for n in range(x.shape[0]):  # always in the order of the samples
             a, b = x[n, lo:hi], dy[n, lo:hi]
             for i in range(out.size):

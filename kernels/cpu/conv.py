@@ -8,10 +8,11 @@ import numba
 import numpy as np
 from numba import prange
 
+from ..conv_order import winograd_wins as _winograd_wins
 from .activations import apply, pull
 from .correlate import Correlation, correlate, correlation_room
 from .fused import fma
-from .microkernel import ABSOLUTE, ADD, SQUARE
+from .microkernel import ABSOLUTE, CONTINUE, SQUARE
 from .panels import panel_count, panel_width
 from .products import each_sample, products_room, sum_samples, unpack
 from .simd import size_of
@@ -22,14 +23,7 @@ from .winograd_weight import winograd_weight, winograd_weight_room
 LANES = 16  # columns of a sum over rows that one thread takes: a cache line of float32
 
 
-@serial
-def winograd_wins(g):
-    """Whether Winograd's way is the faster for correlation `g` (a forward pass or its like)."""
-    return (
-        g.r == 3 and g.s == 3 and g.down == 1 and g.across == 1
-        and g.out_down == 1 and g.out_across == 1 and g.depth >= 8 and g.filters >= 8
-        and g.rows >= 3 and g.columns >= 3
-    )  # fmt: skip
+winograd_wins = serial(_winograd_wins)
 
 
 @serial
@@ -240,7 +234,7 @@ def _weight_grad(x, dz, stride, padding, beta, work, dw, db):
         if db is not None:
             _add_columns(dz.reshape(-1, g.filters), beta, db)
     else:
-        _weight_sums(x, dz, 1, stride, padding, ADD, beta, work, dw, db)
+        _weight_sums(x, dz, 1, stride, padding, CONTINUE, beta, work, dw, db)
 
 
 @parallel
@@ -260,11 +254,12 @@ def _add_lanes(dz, lo, hi, db):
 @parallel
 def _add_columns(dz, beta, db):
     """db = beta db + the sum of dz's rows, each column's in the order of the rows."""
+    factor = db.dtype.type(beta)
     for p in prange(pieces(db.size, LANES)):
         lo, hi = p * LANES, min((p + 1) * LANES, db.size)
         part = db[lo:hi]
         for o in range(part.size):
-            part[o] = part[o] * beta if beta != 0 else 0
+            part[o] = part[o] * factor if beta != 0 else 0
         _add_lanes(dz, lo, hi, part)
 
 

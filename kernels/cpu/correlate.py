@@ -14,7 +14,7 @@ from typing import NamedTuple
 from numba import prange
 from numba.np.numpy_support import carray
 
-from .microkernel import ADD, SET, multiply_rows, rows_of
+from .microkernel import CONTINUE, SET, multiply_rows, rows_of
 from .panels import UNIT, panel_count, panel_vectors, panel_width, row_room, thread_scratch, whole
 from .simd import memory, size_of
 from .tiles import parallel, pieces, serial
@@ -133,14 +133,18 @@ def _list_outputs(g, lo, hi, table):
 
 
 @serial
-def _put(one, results, stride, first, last, add, table, count, out):
-    """Copy or add columns `first` to `last` of `count` results to their pixels of `out`."""
+def put_pixels(one, results, stride, first, last, fetch, table, count, out):
+    """Copy columns `first` to `last` of `count` results to their pixels of `out`; or `fetch` them
+    from there."""
     found = carray(memory(one, results), count * stride)
     for i in range(count):
         pixel = carray(memory(one, out + table[i] * size_of(one)), last)
         line = found[i * stride : i * stride + last]
         for o in range(first, last):
-            pixel[o] = pixel[o] + line[o] if add else line[o]
+            if fetch:
+                line[o] = pixel[o]
+            else:
+                pixel[o] = line[o]
 
 
 @serial
@@ -160,30 +164,33 @@ def _piece(one, g, source, packed, add, out, lo, hi, begin, end, scratch):
     windows = results + room * stride * size + whole(4 * room, UNIT) * size
     base, line = _gather(one, g, source, lo, hi, windows, inputs)
     straight = g.filters % (width // 2) == 0
-    target, spare = results, 0
-    if straight:
+    target, spare, last = results, 0, min(end * width, g.filters)
+    if straight or add:
         _list_outputs(g, lo, hi, outputs)
+    if straight:
         target, spare = out, (results - out) // size
+    elif add:
+        put_pixels(one, results, stride, begin * width, last, True, outputs, count, out)
     for i in range(count if straight else 0, room):
         outputs[i] = spare + i * stride
     run = g.s * g.depth
     for panel in range(begin, end):
         vectors = panel_vectors(one, g.filters, panel)
         multiply_rows(
-            one, vectors, ADD if add and straight else SET, whole(count, rows_of(vectors)),
+            one, vectors, CONTINUE if add else SET, whole(count, rows_of(vectors)),
             base, inputs.ctypes.data, g.r, line, run, 1,
             packed + panel * g.r * run * width * size, run * width, width,
             target + panel * width * size, outputs.ctypes.data,
         )  # fmt: skip
     if not straight:
         _list_outputs(g, lo, hi, outputs)
-        last = min(end * width, g.filters)
-        _put(one, results, stride, begin * width, last, add, outputs, count, out)
+        put_pixels(one, results, stride, begin * width, last, False, outputs, count, out)
 
 
 @parallel
 def correlate(one, g, source, packed, add, out, first, slot, work):
-    """out = (or, where `add`, +=) the correlation `g` of `source` with the panels at `packed`.
+    """out = the correlation `g` of `source` with the panels at `packed`: each number one chain,
+    from 0 or, where `add`, from what lay in out.
 
     Scratch: `slot` elements a thread at `work`, after the `first` shared ones.
     """

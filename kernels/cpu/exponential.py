@@ -9,7 +9,6 @@ overflow to infinity and run through the subnormal numbers to 0, as they should.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic, overload
 
+from ..series import FLOAT32, FLOAT64, LN2, LOG2E, MIDDLE
 from .fused import fma
 from .tiles import serial
 
@@ -46,12 +46,11 @@ def _bits(context, x):
 @_intrinsic
 def _power_of_two(context, n, like):
     """2.0^n in the dtype of `like`, for n within its exponents: n's bits where they belong."""
-    digits = {32: 23, 64: 52}[like.bitwidth]
-    bias = {32: 127, 64: 1023}[like.bitwidth]
+    series = FLOAT32 if like.bitwidth == 32 else FLOAT64
 
     def generate(context, builder, signature, arguments):
         size, number = ir.IntType(like.bitwidth), _sized(builder, arguments[0], n, like)
-        moved = builder.shl(builder.add(number, size(bias)), size(digits))
+        moved = builder.shl(builder.add(number, size(series.bias)), size(series.digits))
         return builder.bitcast(moved, context.get_value_type(like))
 
     return like(n, like), generate
@@ -67,34 +66,6 @@ def _float(context, n, like):
     return like(n, like), generate
 
 
-@dataclass(frozen=True)
-class _Constants:
-    """What `_reduce` needs in one dtype; the fields are plain Python floats.
-
-    high + low = ln 2, and high is so short that n * high is exact. Adding `magic` rounds to a whole
-    number that then stands in the lowest bits: no conversion to an integer, which NaN has none of.
-    """
-
-    high: float
-    low: float
-    magic: float
-    least: float  # below this, exp is 0
-    most: float  # above this, it is infinite
-    polynomial: tuple[float, ...]  # (exp(r) - 1 - r) / r^2, the highest power first
-
-
-_FLOAT32 = _Constants(
-    0.693359375, -2.12194440e-4, 1.5 * 2**23, -104.0, 89.0,
-    # minimax on |r| <= ln 2 / 2, as in Moshier's Cephes library
-    (1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1,
-     5.0000001201e-1),
-)  # fmt: skip
-_FLOAT64 = _Constants(
-    6.93147180369123816490e-01, 1.90821492927058770002e-10, 1.5 * 2**52, -746.0, 710.0,
-    tuple(1 / math.factorial(k) for k in range(13, 1, -1)),
-)  # fmt: skip
-
-
 def _reduce(x) -> Any:
     """(exp(r) - 1, n) of x = n ln 2 + r."""
     raise NotImplementedError("only inside compiled code")
@@ -102,10 +73,10 @@ def _reduce(x) -> Any:
 
 @overload(_reduce, inline="always")
 def _reduce_of_dtype(x):
-    constants = _FLOAT32 if x == types.float32 else _FLOAT64
+    constants = FLOAT32 if x == types.float32 else FLOAT64
     real: Any = np.float32 if x == types.float32 else np.float64
     high, low, magic = real(constants.high), real(constants.low), real(constants.magic)
-    least, most, log2e = real(constants.least), real(constants.most), real(math.log2(math.e))
+    least, most, log2e = real(constants.least), real(constants.most), real(LOG2E)
     magic_bits = int(magic.view(np.int32 if real is np.float32 else np.int64))
     first, rest = real(constants.polynomial[0]), tuple(map(real, constants.polynomial[1:]))
 
@@ -155,9 +126,9 @@ def _split(x) -> Any:
 
 @overload(_split, inline="always")
 def _split_of_dtype(x):
-    digits = 23 if x == types.float32 else 52
+    digits = (FLOAT32 if x == types.float32 else FLOAT64).digits
     real: Any = np.float32 if x == types.float32 else np.float64
-    middle = int(real(math.sqrt(0.5)).view(np.int32 if real is np.float32 else np.int64))
+    middle = int(real(MIDDLE).view(np.int32 if real is np.float32 else np.int64))
 
     def split(x):
         bits = _bits(x)
@@ -174,8 +145,8 @@ def _log_series(x) -> Any:
 
 @overload(_log_series, inline="always")
 def _log_series_of_dtype(x):
-    real: Any = np.float32 if x == types.float32 else np.float64
-    terms = tuple(real(1 / k) for k in range(11 if x == types.float32 else 25, 1, -2))
+    series, real = (FLOAT32, np.float32) if x == types.float32 else (FLOAT64, np.float64)
+    terms = tuple(map(real, series.logarithm))
     return lambda x: terms
 
 
@@ -189,5 +160,5 @@ def log(x):
     p = type(x)(0)
     for c in _log_series(x):
         p = fma(p, square, c)
-    value = fma(e, type(x)(math.log(2.0)), fma((s + s) * square, p, s + s))
+    value = fma(e, type(x)(LN2), fma((s + s) * square, p, s + s))
     return x if math.isnan(x) else value  # the bits of NaN make a number like any other

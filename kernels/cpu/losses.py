@@ -33,6 +33,11 @@ def _load(z, active, t):
 
 
 @serial
+def _logit(z, active, k):
+    return z[k] if active[k] else z.dtype.type(-np.inf)
+
+
+@serial
 def _raise_to(row, peak):
     for r in range(row.size):
         peak[r] = peak[r] if peak[r] > row[r] else row[r]
@@ -82,7 +87,7 @@ def _softmax_narrow(z, active, p, labels, loss):
         _scale(room[k, :rows], total)
     for r in range(rows):
         if labels is not None:
-            loss[r] = log(total[r]) - (z[r, labels[r]] - peak[r])
+            loss[r] = log(total[r]) - (_logit(z[r], active, labels[r]) - peak[r])
         for k in range(classes):
             p[r, k] = room[k, r]
 
@@ -119,7 +124,7 @@ def _softmax_rows(z, active, p, labels, loss):
         for r in range(z.shape[0]):
             peak, total = _softmax_wide(z[r], active, p[r])
             if labels is not None:
-                loss[r] = log(total) - (z[r, labels[r]] - peak)
+                loss[r] = log(total) - (_logit(z[r], active, labels[r]) - peak)
 
 
 @parallel

@@ -42,14 +42,21 @@ def _add_moments(x, middle, sums):
 
 
 @serial
+def _rectifier(one, slope):
+    """Vectors of the slope, of zeros, and of what is positive where there is a slope."""
+    return fill(type(one)(slope)), fill(one - one), fill(type(one)(slope != 0))
+
+
+@serial
 def _add_products(x, middle, y, t, slope, plain, product):
     """plain += sum over rows of d, product += the sum of d (x - middle); x, y, t (R, C).
 
     d is t, and where y is given and not positive, slope t: the way back through a rectifier.
+    A slope of 0 gives 0 whatever t is: a unit that is off passes no infinity on.
     """
     one, channels = x.dtype.type(1), x.shape[1]
     base, first, second = x.ctypes.data, plain.ctypes.data, product.ctypes.data
-    low = fill(x.dtype.type(slope))
+    low, nothing, leaks = _rectifier(one, slope)
     for c in range(0, channels, lanes_in(one)):
         n = channels - c
         m = load_part(one, middle.ctypes.data, c, n)
@@ -58,7 +65,7 @@ def _add_products(x, middle, y, t, slope, plain, product):
             d = load_part(one, t.ctypes.data, r * channels + c, n)
             if y is not None:
                 sign = load_part(one, y.ctypes.data, r * channels + c, n)
-                d = where_positive(sign, d, low * d)
+                d = where_positive(sign, d, where_positive(leaks, low * d, nothing))
             s = s + d
             q = fma(d, load_part(one, base, r * channels + c, n) - m, q)
         store_part(first, c, s, n)
@@ -185,10 +192,9 @@ def _through(x, mean, inverse, gamma, y, t, slope, sums, tgamma, tshift, lo, hi,
     """
     one, channels = x.dtype.type(1), x.shape[1]
     share = one / x.dtype.type(x.shape[0])
-    low = fill(x.dtype.type(slope))
+    low, nothing, leaks = _rectifier(one, slope)
     for c in range(0, channels, lanes_in(one)):
         n = channels - c
-        nothing = fill(one - one)
         m, v = load_part(one, mean.ctypes.data, c, n), load_part(one, inverse.ctypes.data, c, n)
         a, k, f, h = v, nothing, nothing, nothing
         if gamma is not None:
@@ -206,7 +212,7 @@ def _through(x, mean, inverse, gamma, y, t, slope, sums, tgamma, tshift, lo, hi,
                 d = load_part(one, t.ctypes.data, at, n)
                 if y is not None:
                     sign = load_part(one, y.ctypes.data, r * channels + c, n)
-                    d = where_positive(sign, d, low * d)
+                    d = where_positive(sign, d, where_positive(leaks, low * d, nothing))
                 value = fma(a, d - k, value)
             store_part(out.ctypes.data, at, value, n)
 
@@ -238,10 +244,11 @@ def _push_through(x, mean, inverse, gamma, y, t, slope, sums, tgamma, tshift, ac
 
 @serial
 def _put_sums(inverse, beta, sums, dgamma, dshift):
+    zero = inverse.dtype.type(0)
     for c in range(inverse.size):
         g, s = sums[1, c] * inverse[c], sums[0, c]
-        dgamma[c] = g + (beta * dgamma[c] if beta != 0 else 0)
-        dshift[c] = s + (beta * dshift[c] if beta != 0 else 0)
+        dgamma[c] = g + (beta * dgamma[c] if beta != zero else zero)
+        dshift[c] = s + (beta * dshift[c] if beta != zero else zero)
 
 
 def norm_backward(
@@ -258,7 +265,7 @@ def norm_backward(
     if batch or dgamma is not None:
         _product_sums(flat, mean, sign, dz, slope, sums)
     if dgamma is not None:
-        _put_sums(inverse, beta, sums[0], dgamma, dshift)
+        _put_sums(inverse, x.dtype.type(beta), sums[0], dgamma, dshift)
     kept = sums[0] if batch else None
     _push_through(
         flat, mean, inverse, gamma, sign, dz, slope, kept, None, None, IDENTITY, None, out

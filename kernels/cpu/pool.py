@@ -60,8 +60,10 @@ def _give_back(index, dy, i, window, stride, padding, dx):
 def _give_back_apart(index, dy, window, stride, dx):
     """All of dx (H, W, C) for windows that lie side by side: each pixel is its window's or none's.
 
-    Written tap by tap, so that channels are what is looped over.
+    Written tap by tap, so that channels are what is looped over. A pixel is its sum from 0, as
+    where windows overlap: of -0 that is 0.
     """
+    zero = dx.dtype.type(0)
     for i in range(dy.shape[0]):
         for j in range(dy.shape[1]):
             where, given = index[i, j], dy[i, j]
@@ -70,7 +72,7 @@ def _give_back_apart(index, dy, window, stride, dx):
                     pixel = dx[i * stride[0] + r, j * stride[1] + s]
                     place = r * window[1] + s
                     for c in range(pixel.size):
-                        pixel[c] = given[c] if where[c] == place else 0
+                        pixel[c] = zero + given[c] if where[c] == place else zero
 
 
 @parallel

@@ -13,14 +13,16 @@ from __future__ import annotations
 from numba import prange
 from numba.np.numpy_support import carray
 
+from ..conv_order import group_begin
+from ..conv_order import sample_groups as _sample_groups
 from .correlate import TASKS, copy_window
 from .fused import fma
-from .microkernel import ADD, SET, SQUARE, multiply_rows, rows_of
+from .microkernel import CONTINUE, SET, SQUARE, multiply_rows, rows_of
 from .panels import UNIT, panel_count, panel_vectors, panel_width, row_room, thread_scratch, whole
 from .simd import memory, size_of
 from .tiles import parallel, pieces, serial
 
-SUMS = 1 << 21  # elements that the sums of all groups may take together
+_groups, _begin = serial(_sample_groups), serial(group_begin)
 
 
 @serial
@@ -43,7 +45,7 @@ def sums_size(one, g):
 @serial
 def sample_groups(one, g):
     """(groups of samples, groups of panels): how the work is cut."""
-    samples = max(min(g.n, TASKS, SUMS // sums_size(one, g)), 1)
+    samples = _groups(g.n, g.r * g.s * g.depth, g.filters)
     return samples, min(panel_count(one, g.filters), pieces(TASKS, samples))
 
 
@@ -81,16 +83,15 @@ def _widen(one, source, rows, columns, wide, target):
 def _bias(one, g, dz, way, total, sums):
     """sums (filters,) as `way` says, from the sum of dz over its positions."""
     values = carray(memory(one, dz), (g.rows * g.columns, g.filters))
-    total[:] = 0
+    for o in range(g.filters):
+        total[o] = sums[o] if way == CONTINUE else 0
     for t in range(values.shape[0]):
         line = values[t]
         for o in range(g.filters):
             total[o] += line[o]
     for o in range(g.filters):
-        if way == SET:
+        if way in (SET, CONTINUE):
             sums[o] = total[o]
-        elif way == ADD:
-            sums[o] += total[o]
         elif way == SQUARE:
             sums[o] = fma(total[o], total[o], sums[o])
         else:
@@ -138,6 +139,7 @@ def sample_product(one, g, image, dz, way, begin, end, sums, scratch):
 def unpack(one, g, sums, count, apart, beta, begin, end, dw, db):
     """dw (filters, k) = beta dw + the sum of `count` panels of sums, `apart` elements apart."""
     wide, rows, k = panel_width(one), _rows(g), g.r * g.s * g.depth
+    factor = dw.dtype.type(beta)  # in float64 it would make float64 of the sums it begins
     for panel in range(begin, end):
         for o in range(panel * wide, min((panel + 1) * wide, g.filters)):
             line = dw[o]
@@ -145,13 +147,13 @@ def unpack(one, g, sums, count, apart, beta, begin, end, dw, db):
                 line[:] = 0
             elif beta != 1:
                 for e in range(k):
-                    line[e] *= beta
+                    line[e] *= factor
             for group in range(count):
                 at = group * apart + panel * rows * wide + o % wide
                 for e in range(k):
                     line[e] += sums[at + e * wide]
             if db is not None:
-                total = db[o] * beta if beta != 0 else db.dtype.type(0)
+                total = db[o] * factor if beta != 0 else db.dtype.type(0)
                 for group in range(count):
                     total += sums[group * apart + rows * _columns(one, g) + o]
                 db[o] = total
@@ -159,7 +161,9 @@ def unpack(one, g, sums, count, apart, beta, begin, end, dw, db):
 
 @parallel
 def sum_samples(one, g, x, dz, stacked, way, beta, dw, db, work):
-    """dw (filters, k) = beta dw + sum over `stacked` cotangents and samples of `way` of gradients.
+    """dw (filters, k) = beta dw + sum over samples and `stacked` cotangents of `way` of gradients.
+
+    Where `way` is CONTINUE a group's sum is one chain over its samples and their positions.
 
     x, dz: addresses; dz (stacked, n, h, w, filters). work: an array of `products_room` elements.
     """
@@ -177,7 +181,7 @@ def sum_samples(one, g, x, dz, stacked, way, beta, dw, db, work):
         mine[begin * rows : end * rows] = 0
         if begin == 0:
             mine[panels * rows :] = 0
-        for n in range(part * g.n // samples, (part + 1) * g.n // samples):
+        for n in range(_begin(g.n, samples, part), _begin(g.n, samples, part + 1)):
             for v in range(stacked):
                 cotangent = dz + (v * g.n + n) * maps
                 sample_product(one, g, x + n * image, cotangent, way, begin, end,

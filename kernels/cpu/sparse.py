@@ -37,20 +37,28 @@ def _add_entries(x, columns, values, lo, hi, first, last, sums):
 
 
 @serial
-def _sum_entries(x, columns, values, lo, hi):
-    """The same for one sample, x (I,): four sums side by side, so that none waits for itself."""
+def _go_on(x, columns, values, lo, hi, total):
+    """total + the entries lo..hi of a row, times one sample x (I,)."""
+    for e in range(lo, hi):
+        total = fma(values[e], x[columns[e]], total)
+    return total
+
+
+@serial
+def _four_rows(x, starts, columns, values, o, y):
+    """y[o] to y[o + 3] for one sample: side by side, so that no sum waits for itself."""
+    a, b, c, d, end = starts[o], starts[o + 1], starts[o + 2], starts[o + 3], starts[o + 4]
     p = q = r = s = values.dtype.type(0)
-    e = lo
-    while e + 4 <= hi:
-        p = fma(values[e], x[columns[e]], p)
-        q = fma(values[e + 1], x[columns[e + 1]], q)
-        r = fma(values[e + 2], x[columns[e + 2]], r)
-        s = fma(values[e + 3], x[columns[e + 3]], s)
-        e += 4
-    while e < hi:
-        p = fma(values[e], x[columns[e]], p)
-        e += 1
-    return (p + q) + (r + s)
+    common = min(b - a, c - b, d - c, end - d)
+    for i in range(common):
+        p = fma(values[a + i], x[columns[a + i]], p)
+        q = fma(values[b + i], x[columns[b + i]], q)
+        r = fma(values[c + i], x[columns[c + i]], r)
+        s = fma(values[d + i], x[columns[d + i]], s)
+    y[o] = _go_on(x, columns, values, a + common, b, p)
+    y[o + 1] = _go_on(x, columns, values, b + common, c, q)
+    y[o + 2] = _go_on(x, columns, values, c + common, d, r)
+    y[o + 3] = _go_on(x, columns, values, d + common, end, s)
 
 
 @serial
@@ -68,9 +76,13 @@ def _rows(x, starts, columns, values, b, act, slope, y, top, bottom, first, last
 @serial
 def _one_sample(x, starts, columns, values, b, act, slope, y):
     """x (I,), y (O,): the activation once for all of them, since a row is a single number."""
-    for o in range(y.size):
-        y[o] = _sum_entries(x, columns, values, starts[o], starts[o + 1])
-        if b is not None:
+    four = y.size // 4 * 4
+    for o in range(0, four, 4):
+        _four_rows(x, starts, columns, values, o, y)
+    for o in range(four, y.size):
+        y[o] = _go_on(x, columns, values, starts[o], starts[o + 1], y.dtype.type(0))
+    if b is not None:
+        for o in range(y.size):
             y[o] += b[o]
     apply(act, slope, y, y)
 

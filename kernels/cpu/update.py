@@ -106,11 +106,24 @@ def _adam(g, m, v, keep1, keep2, take1, take2, size, root, eps, d):
         d[i] = -size * m[i] / fma(np.sqrt(v[i]), root, eps)
 
 
+@serial
+def _power(base, times):
+    """base^times by squaring, the lowest bit of `times` first: products alone, so the bits of it
+    are everywhere the same, which those of the C library's pow are not."""
+    result = 1.0
+    while times > 0:
+        if times & 1:
+            result *= base
+        base *= base
+        times >>= 1
+    return result
+
+
 @parallel
 def adam_update(theta, grad, m, v, lr, beta1, beta2, eps, step, omega, anchor, lam, path, gain):
     real = theta.dtype.type
-    size = real(lr / (1 - beta1**step))
-    root = real(1 / np.sqrt(1 - beta2**step))
+    size = real(lr / (1 - _power(beta1, step)))
+    root = real(1 / np.sqrt(1 - _power(beta2, step)))
     keep1, keep2, take1, take2 = real(beta1), real(beta2), real(1 - beta1), real(1 - beta2)
     eps, lam = real(eps), real(lam)
     for b in prange(pieces(theta.size, BLOCK)):

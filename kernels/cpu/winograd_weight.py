@@ -16,8 +16,9 @@ from __future__ import annotations
 from numba import prange
 from numba.np.numpy_support import carray
 
-from .correlate import TASKS
-from .microkernel import ADD, SET, multiply_rows, rows_of
+from ..conv_order import group_begin
+from ..conv_order import tile_groups as _tile_groups
+from .microkernel import CONTINUE, SET, multiply_rows, rows_of
 from .panels import UNIT, panel_count, panel_vectors, panel_width, row_room, thread_scratch, whole
 from .simd import lanes_in, load, load_part, memory, size_of, store
 from .tiles import parallel, pieces, serial
@@ -26,8 +27,9 @@ from .winograd import GAP, F, grid, list_pixels, store_six, transform_input
 
 ROOM = 1 << 21  # elements of V and M together: what a shared cache holds
 STEP = 8  # tiles that one thread transforms at a time
-SMALL = 64 * 64  # channels times filters up to which groups have a dU of their own
-BLOCK = 32  # tiles of such a group's block
+BLOCK = 32  # tiles that are transformed and then multiplied, in a group
+
+_groups, _begin = serial(_tile_groups), serial(group_begin)
 
 
 @serial
@@ -37,8 +39,9 @@ def _sizes(one, g):
     columns = panel_count(one, g.filters) * panel_width(one)
     down, across = grid(g)
     total = g.n * down * across
-    if g.depth * g.filters <= SMALL:
-        return depth, columns, BLOCK, min(TASKS, pieces(total, BLOCK))
+    groups = _groups(total, g.depth, g.filters)
+    if groups > 1:
+        return depth, columns, BLOCK, groups
     tiles = max(ROOM // (F * (depth + columns)), BLOCK)
     return depth, columns, whole(min(tiles, total), BLOCK), 1
 
@@ -110,8 +113,8 @@ def _transform_tiles(one, g, x, dz, lo, hi, start, v, m, spans, depth, columns, 
 
 
 @serial
-def _multiply(one, g, f, count, add, v, m, du, spans, depth, columns, scratch):
-    """dU at frequency f = or += V' M over `count` tiles."""
+def _multiply(one, g, f, count, go_on, v, m, du, spans, depth, columns, scratch):
+    """dU at frequency f = V' M over `count` tiles: chains from 0, or that go on."""
     size, width = size_of(one), panel_width(one)
     inputs = carray(memory(1, scratch), row_room(depth))
     outputs = carray(memory(1, scratch + 8 * row_room(depth)), row_room(depth))
@@ -121,7 +124,7 @@ def _multiply(one, g, f, count, add, v, m, du, spans, depth, columns, scratch):
     for panel in range(panel_count(one, g.filters)):
         vectors = panel_vectors(one, g.filters, panel)
         multiply_rows(
-            one, vectors, ADD if add else SET, whole(depth, rows_of(vectors)),
+            one, vectors, CONTINUE if go_on else SET, whole(depth, rows_of(vectors)),
             v + f * spans[0] * size, inputs.ctypes.data, 1, 0, count, depth,
             m + (f * spans[1] + panel * width) * size, 0, columns,
             du + (f * spans[2] + panel * width) * size, outputs.ctypes.data,
@@ -176,7 +179,7 @@ def _in_groups(one, g, x, dz, first, slot, work):
         v = lists + (slot - whole(F * (spans[0] + spans[1]), UNIT)) * size
         m = v + F * spans[0] * size
         du = work + group * F * spans[2] * size
-        begin, end = group * total // groups, (group + 1) * total // groups
+        begin, end = _begin(total, groups, group), _begin(total, groups, group + 1)
         for lo in range(begin, end, tiles):
             hi = min(lo + tiles, end)
             _transform_tiles(one, g, x, dz, lo, hi, lo, v, m, spans, depth, columns, lists)

@@ -12,8 +12,11 @@ __device__ __forceinline__ T activate(int act, T slope, T z)
     switch (act) {
     case RELU: return z < T(0) ? T(0) : z;
     case LEAKY_RELU: return z < T(0) ? slope * z : z;
-    case TANH: return tanh(z);
-    case SIGMOID: return T(1) / (T(1) + exp(-z));
+    case TANH: return hyperbolic_tangent(z);
+    case SIGMOID: {
+        const T e = exponential(-fabs(z));  // by the half that cannot overflow
+        return (z < T(0) ? e : T(1)) / (T(1) + e);
+    }
     default: return z;
     }
 }
@@ -23,26 +26,27 @@ template <typename T>
 __device__ __forceinline__ T pull(int act, T slope, T y, T dy)
 {
     switch (act) {
-    case RELU: return y > T(0) ? dy : dy * T(0);
-    case LEAKY_RELU: return y > T(0) ? dy : dy * slope;
-    case TANH: return dy * (T(1) - y * y);
+    case RELU: return y > T(0) ? dy : T(0);
+    case LEAKY_RELU: return y > T(0) ? dy : slope * dy;
+    case TANH: return dy * fma(-y, y, T(1));
     case SIGMOID: return dy * y * (T(1) - y);
     default: return dy;
     }
 }
 
-// |g|**power for power 1 and 2, and g itself for power 0: what sums of gradients are made of.
+// sum + |g|**power for power 1 and 2: what importances are made of.
 template <typename T>
-__device__ __forceinline__ T raise(int power, T g)
+__device__ __forceinline__ T add_raised(int power, T g, T sum)
 {
-    return power == 2 ? g * g : power == 1 ? fabs(g) : g;
+    return power == 2 ? fma(g, g, sum) : sum + fabs(g);
 }
 
-// beta old + new, where beta 0 means that old was never written and may be NaN.
+// beta old, where a sum that goes there begins; beta 0 means that old was never written and may be
+// NaN, or that there is none.
 template <typename T>
-__device__ __forceinline__ void blend(T* at, T beta, T value)
+__device__ __forceinline__ T kept(T beta, const T* old)
 {
-    *at = beta == T(0) ? value : beta * *at + value;
+    return beta == T(0) ? T(0) : beta * *old;
 }
 
 // A number with the mantissa cut to TF32's 10 bits (the nearest such number), as its bits.
@@ -137,6 +141,13 @@ __device__ __forceinline__ T warp_largest(T value)
     return value;
 }
 
+// The number, or the pair of them, that another lane of the warp has.
+template <typename T>
+__device__ __forceinline__ T from_lane(T value, int lane)
+{
+    return __shfl_sync(0xffffffffu, value, lane);
+}
+
 // ---- packs: several numbers that cross memory as one --------------------------------------------
 // Where bandwidth is the limit a thread should move 16 bytes at a time.
 
@@ -144,6 +155,12 @@ template <typename T, int SIZE>
 struct alignas(sizeof(T) * SIZE < 16 ? sizeof(T) * SIZE : 16) Pack {
     T at[SIZE];
 };
+
+template <typename T>
+__device__ __forceinline__ Pack<T, 2> from_lane(const Pack<T, 2>& pair, int lane)
+{
+    return {from_lane(pair.at[0], lane), from_lane(pair.at[1], lane)};
+}
 
 template <int SIZE, typename T>
 __device__ __forceinline__ Pack<T, SIZE> load(const T* from)
@@ -184,30 +201,40 @@ __device__ __forceinline__ void each_pack(long long count, bool packed, Visit vi
     for (long long i = whole + thread_index(); i < count; i += thread_count()) visit(Size<1>(), i);
 }
 
-// The sum of term(row, column) down the columns of a table, for a launch whose blocks own 32 columns
-// each (`over_columns`): a block's rows of threads add up shares of their own, which are put together
-// in order. The threads of the first row get the sum of their column, if they have one: all threads
-// call it.
-template <typename T, class Term>
-__device__ T sum_down(int rows, int columns, Term term)
+// Sums down the columns of a table, for a launch whose blocks own 32 columns each (`over_columns`):
+// out = add(... add(beta out, term(0, column)) ..., term(rows - 1, column)), always in the order of
+// the rows. A block's rows of threads make terms side by side, and its first row adds them up. `out`
+// may be null, where making the terms is all there is to do. All threads call it.
+template <class Term, typename T, class Make, class Add>
+__device__ void sum_down(int rows, int columns, T beta, T* out, Make term, Add add)
 {
-    __shared__ T shares[32][33];
-    const int column = blockIdx.x * 32 + threadIdx.x;
-    T share = T(0);
-    if (column < columns)
-        for (int row = threadIdx.y; row < rows; row += blockDim.y) share += term(row, column);
-    shares[threadIdx.y][threadIdx.x] = share;
-    __syncthreads();
-    T total = T(0);
-    if (threadIdx.y == 0)
-        for (int i = 0; i < blockDim.y; ++i) total += shares[i][threadIdx.x];
-    return total;
+    __shared__ Term terms[32][33];
+    const int column = blockIdx.x * 32 + threadIdx.x, down = blockDim.y;
+    const bool inside = column < columns, adds = out && inside && threadIdx.y == 0;
+    T sum = adds ? kept(beta, out + column) : T(0);
+    for (int first = 0; first < rows; first += down) {
+        const int row = first + threadIdx.y;
+        if (row < rows && inside) terms[threadIdx.y][threadIdx.x] = term(row, column);
+        if (!out) continue;
+        __syncthreads();
+        if (adds)
+            for (int i = 0; i < min(down, rows - first); ++i)
+                sum = add(sum, terms[i][threadIdx.x]);
+        __syncthreads();
+    }
+    if (adds) out[column] = sum;
 }
 
-// out[column] = beta out[column] + what `sum_down` gave this thread.
-template <typename T>
-__device__ __forceinline__ void put_sum(int columns, T beta, T total, T* out)
-{
-    const int column = blockIdx.x * 32 + threadIdx.x;
-    if (threadIdx.y == 0 && column < columns) blend(out + column, beta, total);
-}
+// How terms are added: as they are, or as products.
+struct Plus {
+    template <typename T>
+    __device__ T operator()(T sum, T term) const { return sum + term; }
+};
+
+struct Times {
+    template <typename T>
+    __device__ T operator()(T sum, const Pack<T, 2>& term) const
+    {
+        return fma(term.at[0], term.at[1], sum);
+    }
+};

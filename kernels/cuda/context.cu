@@ -19,11 +19,11 @@ __global__ void __launch_bounds__(1024)
 context_gradient(int rows, int places, const T* __restrict__ x, const T* __restrict__ dy, T beta,
                  T* dc)
 {
-    const T total = sum_down<T>(rows, places, [=](int row, int i) {
+    const auto term = [=](int row, int i) {
         const long long at = (long long)row * places + i;
-        return x[at] * dy[at];
-    });
-    put_sum(places, beta, total, dc);
+        return Pack<T, 2>{x[at], dy[at]};
+    };
+    sum_down<Pack<T, 2>>(rows, places, beta, dc, term, Times());
 }
 
 // z (N, made, 2 I) of c x, x (N, given, I); c (2, I) may be null.
@@ -38,8 +38,8 @@ complex_expand(int rows, int places, int given, int made, const T* __restrict__ 
             T re = from[0], im = given == 2 ? from[places] : T(0);
             if (c) {
                 const T a = re, b = im, cosine = c[i], sine = c[places + i];
-                re = a * cosine - b * sine;
-                im = a * sine + b * cosine;
+                re = fma(a, cosine, -(b * sine));
+                im = fma(a, sine, b * cosine);
             }
             T* to = z + (long long)row * made * 2 * places + i;
             to[0] = re;
@@ -67,8 +67,8 @@ complex_contract(int rows, int places, int given, int made, const T* __restrict_
             }
             if (c) {
                 const T a = re, b = im, cosine = c[i], sine = c[places + i];
-                re = a * cosine + b * sine;
-                im = b * cosine - a * sine;
+                re = fma(a, cosine, b * sine);
+                im = fma(b, cosine, -(a * sine));
             }
             T* to = dx + (long long)row * given * places + i;
             to[0] = re;

@@ -14,7 +14,6 @@ conv2d_forward(GEOMETRY, const typename P::Real* __restrict__ x,
     P product;
     product.clear();
     product.add(stage, windows, AlongK<P>{w, taps, O}, m0, n0, 0, taps);
-    product.combine(stage);
     product.each(m0, n0, windows.positions, O, [=](int p, int o, T z) {
         y[(long long)p * O + o] = activate(act, slope, b ? z + b[o] : z);
     });
@@ -41,7 +40,8 @@ struct Phase {
 };
 
 // dz as the pixels of a phase see it: the u-th tap of a pixel t is met at position first + t - u.
-// Steps run over taps and filters, filters innermost.
+// Steps run over taps and filters, filters innermost; the last tap comes first, so that positions
+// ascend.
 template <class P>
 struct ByPixel {
     typedef typename P::Real T;
@@ -71,8 +71,9 @@ struct ByPixel {
 
     __device__ Step step(int k) const
     {
-        const int pixel = by_O.divide(k), u = by_taps.divide(pixel);
-        const int o = k - pixel * O, v = pixel - u * by_taps.by;
+        const int pixel = by_O.divide(k), line = by_taps.divide(pixel);
+        const int o = k - pixel * O, u = vertical.taps - 1 - line;
+        const int v = by_taps.by - 1 - (pixel - line * by_taps.by);
         return {o - (u * columns + v) * O, u, v};
     }
 
@@ -101,8 +102,9 @@ struct ByChannel {
     __device__ Row row(int c) const { return c < C ? c : -1; }
     __device__ Step step(int k) const
     {
-        const int pixel = by_O.divide(k), u = by_taps.divide(pixel);
-        const int o = k - pixel * O, v = pixel - u * by_taps.by;
+        const int pixel = by_O.divide(k), line = by_taps.divide(pixel);
+        const int o = k - pixel * O, u = vertical.taps - 1 - line;
+        const int v = by_taps.by - 1 - (pixel - line * by_taps.by);
         const int r = vertical.tap + u * down, s = horizontal.tap + v * across;
         return w + ((long long)(o * R + r) * S + s) * C;
     }
@@ -134,7 +136,6 @@ conv2d_input_grad(GEOMETRY, const typename P::Real* __restrict__ dz,
     P product;
     product.clear();
     product.add(stage, cotangents, filters, m0, n0, 0, vertical.taps * horizontal.taps * O);
-    product.combine(stage);
     product.each(m0, n0, pixels, C, [=](int m, int c, T g) {
         long long pixel = m;
         if (down * across > 1) {
@@ -149,23 +150,23 @@ conv2d_input_grad(GEOMETRY, const typename P::Real* __restrict__ dz,
 
 // ---- the gradients of filters and bias ----------------------------------------------------------
 
-// The sums over positions, in parts of `part` of them: what comes of a part waits in `work` for
-// conv2d_gather, so the split, and with it every bit of the result, depends on the shapes alone.
-// Where there is one part only, work is null and nothing waits.
+// The sums over positions, in groups of samples: blockIdx.z has its group, whose sums wait in `work`
+// for conv2d_gather. How many groups there are, and with it every bit of the result, depends on the
+// shapes alone. Where there is one group only, work is null and nothing waits.
 template <class P>
 __global__ void __launch_bounds__(P::THREADS)
 conv2d_weight_grad(GEOMETRY, const typename P::Real* __restrict__ x,
-                   const typename P::Real* __restrict__ dz, int part, typename P::Real beta,
+                   const typename P::Real* __restrict__ dz, typename P::Real beta,
                    typename P::Real* work, typename P::Real* dw, typename P::Real* db)
 {
     typedef typename P::Real T;
     __shared__ typename P::Stage stage;
     const int m0 = blockIdx.x * P::BM, n0 = blockIdx.y * P::BN;
     const ByTap<P> windows{WINDOWS(x)};
-    const int begin = blockIdx.z * part, end = min(begin + part, windows.positions);
+    const Group group(N);
+    const int area = rows * columns, begin = group.begin * area, end = group.end * area;
     P product;
     product.clear();
     product.add(stage, windows, AcrossK<P>{dz, O, O}, m0, n0, begin, end);
-    product.combine(stage);
     deliver(product, m0, n0, windows.taps, O, beta, work, dw, db);
 }

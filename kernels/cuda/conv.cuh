@@ -120,18 +120,27 @@ struct ByTap : Windows<typename P::Real> {
     }
 };
 
-// Write a tile of (tap, filter) sums: into `work`, where blockIdx.z has its part, filters side by
+// The samples that a block sums, of N: the blocks along z share them out.
+struct Group {
+    int begin, end;
+    __device__ explicit Group(int N)
+        : begin(int(blockIdx.z * (long long)N / gridDim.z)),
+          end(int((blockIdx.z + 1) * (long long)N / gridDim.z)) {}
+};
+
+// Write a tile of (tap, filter) sums: into `work`, where blockIdx.z has its group, filters side by
 // side; or, where work is null, into dw = beta dw + sums, and db likewise if there is one.
 template <class P, typename T>
 __device__ void deliver(P& product, int m0, int n0, int taps, int O, T beta, T* work, T* dw, T* db)
 {
     const int all = taps + (db ? 1 : 0);
     if (work) {
-        T* part = work + (long long)blockIdx.z * all * O;
-        product.each(m0, n0, all, O, [=](int tap, int o, T g) { part[tap * O + o] = g; });
+        T* mine = work + (long long)blockIdx.z * all * O;
+        product.each(m0, n0, all, O, [=](int tap, int o, T g) { mine[tap * O + o] = g; });
     } else {
         product.each(m0, n0, all, O, [=](int tap, int o, T g) {
-            blend(tap < taps ? dw + (long long)o * taps + tap : db + o, beta, g);
+            T* to = tap < taps ? dw + (long long)o * taps + tap : db + o;
+            *to = kept(beta, to) + g;
         });
     }
 }

@@ -9,15 +9,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..conv_order import sample_groups
 from .launch import REAL, Source, c_type, ceil_div, contiguous, row_stride
-from .tiles import Compiled, Products, choose_tile, split
+from .tiles import Compiled, Products, choose_tile
 
 TILES = Compiled(single=("Narrow", "Small"), wide=("Medium", "Narrow", "Thin", "Small"))
 PRODUCTS = TILES.all_names()
 Shape = tuple[int, ...]
 Pair = tuple[int, int]
 
-LEAST_PART = 256  # positions that a block of the weights' gradient sums (not yet measured)
 # The signal's first pass: elements summed at once, the least samples and the most groups of them.
 FOLDED_AT_ONCE, LEAST_FOLDED, MOST_FOLDS = 1 << 18, 8, 64
 MOST_SAMPLES = 65535  # in a grid's last axis; kernels loop over what is left
@@ -27,7 +27,7 @@ SIZES = ("N", "H", "W", "C", "R", "S", "O", "rows", "columns", "down", "across",
 DIVISORS = ("C", "S", "O", "rows", "columns")
 GEOMETRY = [*(f"int {name}" for name in SIZES), *(f"unsigned by_{name}" for name in DIVISORS)]
 MACROS = {"GEOMETRY": ", ".join(GEOMETRY)}
-HEADERS = ("common.cuh", "gemm.cuh", "conv.cuh")
+HEADERS = ("gemm.cuh", "conv.cuh")
 SOURCES = (
     Source(
         "conv.cu",
@@ -52,7 +52,7 @@ SOURCES = (
     Source(
         "conv_sums.cu",
         {"conv2d_gather": REAL, "conv2d_fold": REAL, "conv2d_signal": REAL},
-        ("common.cuh", "conv.cuh"),
+        ("conv.cuh",),
         MACROS,
     ),
 )
@@ -97,12 +97,13 @@ def positions(x_shape: Shape, w_shape: Shape, stride: Pair, padding: Pair) -> Pa
 class Plan(NamedTuple):
     """How a product is launched: `where` are name, grid and block, `geometry` the first arguments.
 
-    parts: into how many its sums are split. room: elements of `work` for them, 0 for one part.
+    groups: of samples, whose sums are added up one by one. room: elements of `work` for them, 0 for
+    one group.
     """
 
     where: tuple[str, tuple[int, int, int], tuple[int]]
     geometry: tuple[Any, ...]
-    parts: int = 1
+    groups: int = 1
     room: int = 0
 
 
@@ -114,7 +115,7 @@ def plan(
     """The plan for a product kernel: sizes and alignment alone decide, and so fix the bits."""
     (n, height, width, channels), (filters, r, s, _) = x_shape, w_shape
     area = math.prod(positions(x_shape, w_shape, stride, padding))
-    taps, rows, parts, depth = r * s * channels, r * s * channels + bias, 1, 1
+    taps, rows, groups, depth = r * s * channels, r * s * channels + bias, 1, 1
     names = TILES.names(real, wide, tf32)
     if kernel in ("conv2d_forward", "conv2d_tangent"):
         choice = choose_tile(n * area, filters, taps, names)
@@ -123,20 +124,17 @@ def plan(
         pixels = n * ceil_div(height, stride[0]) * ceil_div(width, stride[1])
         length = max(r * s * filters // depth, 1)
         choice = choose_tile(pixels, channels, length, names, depth)
-    elif kernel == "conv2d_weight_grad":
-        most = ceil_div(n * area, LEAST_PART)
-        choice = choose_tile(rows, filters, LEAST_PART, names, most)
-        parts = depth = split(choice.blocks, n * area, LEAST_PART)
-    else:  # by samples: stacked cotangents of conv2d_accumulate do not make more parts
+    elif kernel == "conv2d_sample_grads":
         choice = choose_tile(rows, filters, area, names, n)
         depth = min(n, MOST_SAMPLES)
-        if kernel == "conv2d_accumulate":
-            parts = depth = split(choice.blocks, n)
+    else:
+        groups = depth = sample_groups(n, taps, filters)
+        choice = choose_tile(rows, filters, ceil_div(n, groups) * area, names, groups)
     return Plan(
         (f"{kernel}<{choice.name}>", (*choice.grid, depth), choice.block),
         _geometry(x_shape, w_shape, stride, padding),
-        parts,
-        parts * rows * filters if parts > 1 else 0,
+        groups,
+        groups * rows * filters if groups > 1 else 0,
     )
 
 
@@ -205,20 +203,18 @@ class Conv(Products):
             "conv2d_weight_grad", (x.shape, dw.shape), stride, padding, db is not None, x, dz
         )
         scale = x.dtype.type(beta)
-        each = ceil_div(dz.size // len(dw), p.parts)
-        self._sum("conv2d_weight_grad", p, (x, dz, np.int32(each), scale), scale, work, dw, db)
+        self._sum("conv2d_weight_grad", p, (x, dz, scale), scale, work, dw, db)
 
     def _sum(
         self, kernel: str, p: Plan, args: tuple[Any, ...], beta: Any, work: Any, dw: Any, db: Any
     ) -> None:
-        """Launch a kernel that sums into dw and db, and what puts its parts together."""
+        """Launch a kernel that sums into dw and db, and what puts its groups together."""
         _enough(kernel, work, p.room)
         self.launch(*p.where, *p.geometry, *args, work if p.room else None, dw, db)
         if p.room:
-            self.launch(
-                f"conv2d_gather<{c_type(dw)}>", (ceil_div(p.room // p.parts, 32),),
-                (32, 8 if p.parts <= 32 else 32), np.int32(p.parts), np.int32(dw.size // len(dw)),
-                np.int32(len(dw)), work, beta, dw, db,
+            self.over(
+                "conv2d_gather", dw, p.room // p.groups, np.int32(p.groups),
+                np.int32(dw.size // len(dw)), np.int32(len(dw)), work, beta, dw, db,
             )  # fmt: skip
 
     def conv2d_tangent(

@@ -23,7 +23,6 @@ conv2d_tangent(GEOMETRY, const typename P::Real* __restrict__ x,
         if (filters && windows.images)
             product.add(stage, windows, AlongK<P>{filters, taps, O}, m0, n0, 0, taps);
     }
-    product.combine(stage);
     product.each(m0, n0, windows.positions, O, [=](int p, int o, T tz) {
         const long long at = (long long)p * O + o;
         ty[at] = pull(act, slope, y[at], tb ? tz + tb[o] : tz);
@@ -46,15 +45,14 @@ conv2d_sample_grads(GEOMETRY, const typename P::Real* __restrict__ x,
         P product;
         product.clear();
         product.add(stage, windows, cotangents, m0, n0, n * area, (n + 1) * area);
-        product.combine(stage);
         deliver(product, m0, n0, windows.taps, O, T(0), (T*)nullptr, dw + n * dw_stride,
                 db ? db + n * db_stride : db);
     }
 }
 
-// dw += sum over v, n of |g|**power, g the gradient of sample n for cotangent v: a tile of it is
+// dw += sum over n, v of |g|**power, g the gradient of sample n for cotangent v: a tile of it is
 // formed, raised and added to a second tile, and never leaves the registers. blockIdx.z: a group
-// of samples; as above, several groups wait in `work`.
+// of samples; as in conv2d_weight_grad, several groups wait in `work`.
 template <class P>
 __global__ void __launch_bounds__(P::THREADS)
 conv2d_accumulate(GEOMETRY, int V, const typename P::Real* __restrict__ x,
@@ -62,21 +60,18 @@ conv2d_accumulate(GEOMETRY, int V, const typename P::Real* __restrict__ x,
                   typename P::Real* dw, typename P::Real* db)
 {
     typedef typename P::Real T;
-    typedef AcrossK<P> Cotangents;
     __shared__ typename P::Stage stage;
     const int m0 = blockIdx.x * P::BM, n0 = blockIdx.y * P::BN, area = rows * columns;
     const ByTap<P> windows{WINDOWS(x)};
-    const int share = (V * N + gridDim.z - 1) / gridDim.z;
-    const int last = min(int(blockIdx.z + 1) * share, V * N);
+    const Group group(N);
     P total;
     total.clear();
-    for (int sample = blockIdx.z * share; sample < last; ++sample) {
-        const int n = sample % N;
-        const Cotangents cotangents{dz + (long long)(sample - n) * area * O, O, O};
+    for (int turn = group.begin * V; turn < group.end * V; ++turn) {
+        const int n = turn / V, v = turn - n * V;
+        const AcrossK<P> cotangents{dz + v * (long long)N * area * O, O, O};
         P product;
         product.clear();
         product.add(stage, windows, cotangents, m0, n0, n * area, (n + 1) * area);
-        product.combine(stage);
         total.add_raised(product, power);
     }
     deliver(total, m0, n0, windows.taps, O, T(1), work, dw, db);

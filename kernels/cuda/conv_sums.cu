@@ -1,24 +1,17 @@
 // A convolution's sums that are no products.
 
-// dw = beta dw + the sum of the parts in `work`, and db likewise. A block has 32 sums; its rows of
-// threads take every so-many-th part, and are put together in order.
+// dw = beta dw + the sums of all groups in `work`, one after the other, and db likewise.
 template <typename T>
-__global__ void __launch_bounds__(1024)
-conv2d_gather(int parts, int taps, int O, const T* __restrict__ work, T beta, T* dw, T* db)
+__global__ void conv2d_gather(long long count, int groups, int taps, int O,
+                              const T* __restrict__ work, T beta, T* dw, T* db)
 {
-    __shared__ T shares[32][33];
-    const int all = (taps + (db ? 1 : 0)) * O, at = blockIdx.x * 32 + threadIdx.x;
-    T share = T(0);
-    if (at < all)
-        for (int part = threadIdx.y; part < parts; part += blockDim.y)
-            share += work[(long long)part * all + at];
-    shares[threadIdx.y][threadIdx.x] = share;
-    __syncthreads();
-    if (threadIdx.y == 0 && at < all) {
-        T total = T(0);
-        for (int i = 0; i < blockDim.y; ++i) total += shares[i][threadIdx.x];
+    for (long long at = thread_index(); at < count; at += thread_count()) {
         const int tap = at / O, o = at % O;
-        blend(tap < taps ? dw + (long long)o * taps + tap : db + o, beta, total);
+        T* to = tap < taps ? dw + (long long)o * taps + tap : db + o;
+        T sum = kept(beta, to);
+#pragma unroll 4
+        for (int group = 0; group < groups; ++group) sum += work[group * count + at];
+        *to = sum;
     }
 }
 
@@ -70,7 +63,7 @@ conv2d_signal(GEOMETRY, int x_groups, int y_groups, const T* __restrict__ x,
     } else if (c < C) {
         for (int o = threadIdx.y; o < O; o += blockDim.y) {
             const long long at = ((long long)o * R * S + pixel) * C + c;
-            dw[at] += fabs(w[at]) * total;
+            dw[at] = fma(fabs(w[at]), total, dw[at]);
         }
     }
 }

@@ -14,7 +14,6 @@ dense_forward(int N, int I, int O, const typename P::Real* __restrict__ x, long 
     P product;
     product.clear();
     product.add(stage, AlongK<P>{x, x_stride, N}, AlongK<P>{w, w_stride, O}, m0, n0, 0, I);
-    product.combine(stage);
     product.each(m0, n0, N, O, [=](int m, int n, T z) {
         y[m * y_stride + n] = activate(act, slope, b ? z + b[n] : z);
     });
@@ -56,7 +55,6 @@ superposed_forward(int N, int I, int O, const typename P::Real* __restrict__ x,
     product.clear();
     const Turned<P> left(x, I, N, c, n0 == 0 ? z : nullptr);
     product.add(stage, left, AlongK<P>{w, w_stride, O}, m0, n0, 0, I);
-    product.combine(stage);
     product.each(m0, n0, N, O, [=](int m, int n, T z) {
         y[(long long)m * O + n] = activate(act, slope, b ? z + b[n] : z);
     });
@@ -76,7 +74,7 @@ __global__ void dense_finish(long long count, int O, T* z, long long z_stride,
     }
 }
 
-// dw = beta dw + dz^T x
+// dw = beta dw + dz^T x: each sum begins at beta dw
 template <class P>
 __global__ void __launch_bounds__(P::THREADS)
 dense_weight_grad(int N, int I, int O, const typename P::Real* __restrict__ x, long long x_stride,
@@ -87,10 +85,9 @@ dense_weight_grad(int N, int I, int O, const typename P::Real* __restrict__ x, l
     __shared__ typename P::Stage stage;
     const int m0 = blockIdx.x * P::BM, n0 = blockIdx.y * P::BN;
     P product;
-    product.clear();
+    product.start(m0, n0, O, I, [=](int o, int i) { return kept(beta, dw + (long long)o * I + i); });
     product.add(stage, AcrossK<P>{dz, O, O}, AcrossK<P>{x, x_stride, I}, m0, n0, 0, N);
-    product.combine(stage);
-    product.each(m0, n0, O, I, [=](int o, int i, T g) { blend(dw + (long long)o * I + i, beta, g); });
+    product.each(m0, n0, O, I, [=](int o, int i, T g) { dw[(long long)o * I + i] = g; });
 }
 
 // dx = dz w, or c (dz w); c may be null
@@ -106,7 +103,6 @@ dense_input_grad(int N, int I, int O, const typename P::Real* __restrict__ dz,
     P product;
     product.clear();
     product.add(stage, AlongK<P>{dz, O, N}, AcrossK<P>{w, w_stride, I}, m0, n0, 0, O);
-    product.combine(stage);
     product.each(m0, n0, N, I, [=](int n, int i, T g) {
         dx[(long long)n * I + i] = c ? g * c[i] : g;
     });
@@ -128,61 +124,10 @@ dense_tangent(int N, int I, int O, const typename P::Real* __restrict__ x,
     product.clear();
     if (tx) product.add(stage, AlongK<P>{tx, I, N}, AlongK<P>{w, I, O}, m0, n0, 0, I);
     if (tw) product.add(stage, AlongK<P>{x, I, N}, AlongK<P>{tw, I, O}, m0, n0, 0, I);
-    product.combine(stage);
     product.each(m0, n0, N, O, [=](int m, int n, T tz) {
         const long long at = (long long)m * O + n;
         ty[at] = pull(act, slope, y[at], tb ? tz + tb[n] : tz);
     });
-}
-
-// A reader's numbers raised to a power on their way in.
-template <class Reader>
-struct Raised {
-    static constexpr bool ALONG_K = Reader::ALONG_K;
-    static constexpr int PIECE = Reader::PIECE;
-    typedef typename Reader::Row Row;
-    typedef typename Reader::Step Step;
-    Reader inner;
-    int power;
-
-    __device__ Row row(int r) const { return inner.row(r); }
-    __device__ Step step(int k) const { return inner.step(k); }
-    template <typename T>
-    __device__ void read(T (&to)[PIECE], Row row, Step at, bool inside) const
-    {
-        inner.read(to, row, at, inside);
-#pragma unroll
-        for (int e = 0; e < PIECE; ++e) to[e] = raise(power, to[e]);
-    }
-};
-
-// A matrix stored across k whose rows come round again after `period` of them: V cotangents of N
-// samples each meet the same N inputs.
-template <class P>
-struct Repeated : AcrossK<P> {
-    typedef typename P::Real T;
-    int period;
-    __device__ Repeated(const T* data, long long stride, int rows, int every)
-        : AcrossK<P>{data, stride, rows}, period(every) {}
-    __device__ const T* step(int k) const { return AcrossK<P>::step(k % period); }
-};
-
-// dw += sum over v, n of |dz[v, n] x[n]^T|**power: the power of an outer product factors.
-template <class P>
-__global__ void __launch_bounds__(P::THREADS)
-dense_accumulate(int VN, int N, int I, int O, const typename P::Real* __restrict__ x,
-                 const typename P::Real* __restrict__ dz, int power, typename P::Real* dw)
-{
-    typedef typename P::Real T;
-    __shared__ typename P::Stage stage;
-    const int m0 = blockIdx.x * P::BM, n0 = blockIdx.y * P::BN;
-    const Raised<AcrossK<P>> left{{dz, O, O}, power};
-    const Raised<Repeated<P>> right{{x, I, I, N}, power};
-    P product;
-    product.clear();
-    product.add(stage, left, right, m0, n0, 0, VN);
-    product.combine(stage);
-    product.each(m0, n0, O, I, [=](int o, int i, T g) { dw[(long long)o * I + i] += g; });
 }
 
 // dz = f'(y) dy, and db = beta db + the sum of dz over its rows, in one pass. db may be null; dy may
@@ -192,22 +137,29 @@ __global__ void __launch_bounds__(1024)
 dense_pull(int VN, int N, int O, int act, T slope, const T* __restrict__ y, const T* dy, T beta,
            T* dz, T* db)
 {
-    const T total = sum_down<T>(VN, O, [=](int row, int column) {
+    const auto term = [=](int row, int column) {
         const long long at = (long long)row * O + column;
         return dz[at] = pull(act, slope, y[(long long)(row % N) * O + column], dy[at]);
-    });
-    if (db) put_sum(O, beta, total, db);
+    };
+    sum_down<T>(VN, O, beta, db, term, Plus());
 }
 
-// out = beta out + the sum of |a|**power down each column of a (rows, columns); power 0 sums a.
+// out (rows, columns) = the sum over v of |a[v]|**power, a (V, rows, columns), and total = beta total
+// + the sum of out over its rows. out may be null, and total.
 template <typename T>
 __global__ void __launch_bounds__(1024)
-column_sums(int rows, int columns, const T* __restrict__ a, int power, T beta, T* out)
+dense_powers(int V, int rows, int columns, const T* __restrict__ a, int power, T* out, T beta,
+             T* total)
 {
-    const T total = sum_down<T>(rows, columns, [=](int row, int column) {
-        return raise(power, a[(long long)row * columns + column]);
-    });
-    put_sum(columns, beta, total, out);
+    const auto term = [=](int row, int column) {
+        const long long at = (long long)row * columns + column;
+        T sum = T(0);
+        for (int v = 0; v < V; ++v)
+            sum = add_raised(power, a[v * (long long)rows * columns + at], sum);
+        if (out) out[at] = sum;
+        return sum;
+    };
+    sum_down<T>(rows, columns, beta, total, term, Plus());
 }
 
 // dw[n] = dz[n] x[n]^T and db[n] = dz[n], overwritten; samples lie dw_stride and db_stride apart.
@@ -232,5 +184,5 @@ __global__ void dense_signal(long long count, int I, const T* __restrict__ w,
                              const T* __restrict__ traffic, T* dw)
 {
     for (long long at = thread_index(); at < count; at += thread_count())
-        dw[at] += fabs(w[at]) * traffic[at % I];
+        dw[at] = fma(fabs(w[at]), traffic[at % I], dw[at]);
 }

@@ -12,8 +12,8 @@ from .tiles import Compiled, Products, choose_tile
 
 TILES = Compiled(single=("Small",), wide=("Medium", "Small"))
 PRODUCTS = TILES.all_names()
-# From so many multiplications on a product goes to cuBLAS, and what the tiles would have fused
-# becomes one more pass over its result (not yet measured).
+# From so many multiplications on a product goes to cuBLAS, where that is allowed, and what the
+# tiles would have fused becomes one more pass over its result (not yet measured).
 LARGE = 1 << 27
 
 SOURCE = Source(
@@ -24,14 +24,13 @@ SOURCE = Source(
         "dense_weight_grad": PRODUCTS,
         "dense_input_grad": PRODUCTS,
         "dense_tangent": PRODUCTS,
-        "dense_accumulate": PRODUCTS,
         "dense_finish": REAL,
         "dense_pull": REAL,
-        "column_sums": REAL,
+        "dense_powers": REAL,
         "dense_sample_grads": REAL,
         "dense_signal": REAL,
     },
-    ("common.cuh", "gemm.cuh"),
+    ("gemm.cuh",),
 )
 
 
@@ -47,8 +46,8 @@ class Dense(Products):
         self.launch(f"{kernel}<{chosen.name}>", chosen.grid, chosen.block, *args)
 
     def _large(self, m: int, n: int, k: int) -> bool:
-        """Whether cuBLAS is to form a product: where there is one, and where it pays."""
-        return m * n * k >= LARGE and hasattr(self.device, "gemm")
+        """Whether cuBLAS is to form a product: where it may, there is one, and it pays."""
+        return self.allow_cublas and m * n * k >= LARGE and hasattr(self.device, "gemm")
 
     def _gemm(
         self, transposed: tuple[bool, bool], k: int, a: Any, b: Any, c: Any, beta: float
@@ -188,31 +187,29 @@ class Dense(Products):
     def dense_accumulate(
         self, x: Any, dz: Any, power: int, xp: Any, dp: Any, dw: Any, db: Any
     ) -> None:
-        contiguous(x, dz, dw, db)
-        (n, i), o = x.shape, dz.shape[-1]
-        vn = dz.size // o
-        self._product(
-            "dense_accumulate", (o, i, vn), (x, dz), np.int32(vn), np.int32(n), np.int32(i),
-            np.int32(o), x, dz, np.int32(power), dw,
-        )  # fmt: skip
-        if db is not None:
-            self._sum_columns(dz, vn, o, power, 1.0, db)
+        contiguous(x, dz, xp, dp, dw, db)
+        self._powers(x[None], power, xp, 0.0, None)
+        self._powers(dz, power, dp, 1.0, db)
+        self._weight_grad(xp, dp, 1.0, dw)
 
     def dense_signal(
         self, x: Any, y: Any, w: Any, traffic: Any, response: Any, dw: Any, db: Any
     ) -> None:
-        contiguous(x, y, w, traffic, dw, db)
-        (n, i), o = x.shape, len(w)
-        self._sum_columns(x, n, i, 1, 0.0, traffic)
-        self.over("dense_signal", w, w.size, np.int32(i), w, traffic, dw)
+        contiguous(x, y, w, traffic, response, dw, db)
+        self._powers(x[None], 1, None, 0.0, traffic)
+        self.over("dense_signal", w, w.size, np.int32(w.shape[1]), w, traffic, dw)
         if db is not None:
-            self._sum_columns(y, n, o, 1, 1.0, db)
+            self._powers(y[None], 1, None, 0.0, response)
+            self.over(
+                "residual_forward", db, db.size, np.int32(IDENTITY), db.dtype.type(0), db, response,
+                db,
+            )  # fmt: skip
 
-    def _sum_columns(
-        self, a: Any, rows: int, columns: int, power: int, beta: float, out: Any
-    ) -> None:
-        """out = beta out + the sum of |a|**power over the rows of a."""
+    def _powers(self, a: Any, power: int, out: Any, beta: float, total: Any) -> None:
+        """out = the sum over v of |a[v]|**power, a (V, rows, columns); total = beta total + its
+        sum over the rows. Both may be None."""
+        v, rows, columns = a.shape
         self.over_columns(
-            f"column_sums<{c_type(a)}>", columns, rows, np.int32(rows), np.int32(columns), a,
-            np.int32(power), a.dtype.type(beta), out,
+            f"dense_powers<{c_type(a)}>", columns, rows, np.int32(v), np.int32(rows),
+            np.int32(columns), a, np.int32(power), out, a.dtype.type(beta), total,
         )  # fmt: skip

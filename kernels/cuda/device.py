@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -11,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from ..compiling import timed
-from ..errors import DeviceError, MissingExtraError, OutOfMemoryError, SettingError
+from ..errors import DeviceError, MissingExtraError, OutOfMemoryError
 from .cublas import WORKSPACE, Cublas, load
+from .tiles import flag
 
 _STATIC_SHARED = 48 * 1024  # what a kernel may ask for at launch without opting in
 
@@ -29,7 +29,7 @@ class CupyDevice:
     asynchronous = True
 
     def __init__(self) -> None:
-        self.tf32 = _flag("WEIGHTSPACE_TF32")
+        self.tf32 = flag("WEIGHTSPACE_TF32")
         self._cupy = cupy = _import()
         try:
             count = cupy.cuda.runtime.getDeviceCount()
@@ -185,11 +185,3 @@ def _import() -> Any:
             "driver: pip install 'weightspace[cuda]' (CUDA 13), or see docs/cuda.md for CUDA 12"
         ) from None
     return cupy
-
-
-def _flag(name: str) -> bool:
-    """An environment variable that is 1 or 0; 0 where it is not set. Raises SettingError."""
-    value = os.environ.get(name, "0")
-    if value not in ("0", "1"):
-        raise SettingError(f"{name} is '{value}'; expected 1 or 0")
-    return value == "1"

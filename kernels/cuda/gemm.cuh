@@ -4,13 +4,13 @@
 //
 // A block computes a tile of BM x BN results. It walks along k in slices of BK: all threads bring
 // the next slice of A and B into registers while the present one, in shared memory, is multiplied.
-// With GROUPS > 1 the threads form groups that take every GROUPS-th slice and add their sums in a
-// fixed order at the end: so a small output has enough threads, too, to hide the memory's latency.
-// Results never depend on scheduling.
+// A result is one chain over k = 0, 1, 2, ...: sum = fma(A(m, k), B(k, n), sum), begun at what the
+// kernel says and never split, so its bits are the same in every tile, and those of the cpu.
 //
-// How a group's threads share the sums, and multiply a slice, says the tile's base class `Sums`:
-// `FmaSums` or `MmaSums`. Readers of WIDE tiles bring pieces of 16 bytes, which takes a fraction of
-// the instructions: their memory must be so aligned, and no piece partly outside.
+// How the threads share the sums, and multiply a slice, says the tile's base class `Sums`:
+// `FmaSums` or `MmaSums` (whose bits are their own). Readers of WIDE tiles bring pieces of 16 bytes,
+// which takes a fraction of the instructions: their memory must be so aligned, and no piece partly
+// outside.
 
 enum Loads { SINGLE, WIDE };
 
@@ -27,25 +27,30 @@ struct Tile : Sums {
     typedef typename Sums::Real T;
     static constexpr int PIECE = LOADS == WIDE ? 16 / sizeof(T) : 1;
     static constexpr int BM = Sums::BM, BN = Sums::BN, BK = Sums::BK, PAD = Sums::PAD;
-    static constexpr int COUNT = Sums::COUNT, GROUP = Sums::GROUP, GROUPS = Sums::GROUPS;
-    static constexpr int THREADS = GROUP * GROUPS;
+    static constexpr int COUNT = Sums::COUNT, THREADS = Sums::THREADS;
 
-    struct Slice {
+    // A slice of A and B in shared memory. The first k of all pieces come first there, then the second
+    // ones, and so on: so threads that store pieces along k write to neighbouring rows, which lie in
+    // different banks.
+    struct alignas(16) Stage {
         T a[BK][BM + PAD];
         T b[BK][BN + PAD];
-    };
-    union alignas(16) Stage {
-        Slice slices[GROUPS];
-        T sums[GROUPS > 1 ? GROUPS - 1 : 1][GROUPS > 1 ? COUNT * GROUP : 1];  // for `combine`
-    };
 
-    __device__ static int group() { return threadIdx.x / GROUP; }
-    __device__ static int member() { return threadIdx.x % GROUP; }
+        __device__ static int slot(int k) { return k % PIECE * (BK / PIECE) + k / PIECE; }
+    };
 
     __device__ void clear()
     {
 #pragma unroll
         for (int i = 0; i < COUNT; ++i) this->sum[i] = T(0);
+    }
+
+    // Begin at at(m, n), for each result of the tile within rows x columns.
+    template <class At>
+    __device__ void start(int m0, int n0, int rows, int columns, At at)
+    {
+        clear();
+        each(m0, n0, rows, columns, [&](int m, int n, T& sum) { sum = at(m, n); });
     }
 
     // sum += A B over begin <= k < end, for the tile whose first result is (m0, n0). All threads of
@@ -55,67 +60,39 @@ struct Tile : Sums {
     {
         Fetch<A, BM> left(a, m0);
         Fetch<B, BN> right(b, n0);
-        Slice& slice = stage.slices[group()];
-        const int rounds = (end - begin + BK * GROUPS - 1) / (BK * GROUPS);
-        int k0 = begin + group() * BK;
-        left.bring(k0, end);
-        right.bring(k0, end);
-        for (int round = 0; round < rounds; ++round) {
-            left.put(slice.a, k0, end);
-            right.put(slice.b, k0, end);
+        left.bring(begin, end);
+        right.bring(begin, end);
+        for (int k0 = begin; k0 < end; k0 += BK) {
+            left.put(stage.a, k0, end);
+            right.put(stage.b, k0, end);
             __syncthreads();
-            k0 += BK * GROUPS;
-            if (round + 1 < rounds) {
-                left.bring(k0, end);
-                right.bring(k0, end);
+            if (k0 + BK < end) {
+                left.bring(k0 + BK, end);
+                right.bring(k0 + BK, end);
             }
-            this->multiply(slice, member());
+            this->multiply(stage);
             __syncthreads();
         }
     }
 
-    // Put the groups' sums together, in the groups' order, in the first group's threads.
-    __device__ void combine(Stage& stage)
-    {
-        if (GROUPS == 1) return;
-        if (group() > 0) {
-            T* mine = stage.sums[group() - 1] + member();
-#pragma unroll
-            for (int i = 0; i < COUNT; ++i) mine[i * GROUP] = this->sum[i];
-        }
-        __syncthreads();
-        if (group() == 0) {
-            for (int other = 0; other < GROUPS - 1; ++other) {
-                const T* theirs = stage.sums[other] + member();
-#pragma unroll
-                for (int i = 0; i < COUNT; ++i) this->sum[i] += theirs[i * GROUP];
-            }
-        }
-        __syncthreads();  // the stage may be used again
-    }
-
-    // sum += |other's sum|**power; after `combine` of the other.
+    // sum += |other's sum|**power.
     __device__ void add_raised(const Tile& other, int power)
     {
 #pragma unroll
-        for (int i = 0; i < COUNT; ++i) this->sum[i] += raise(power, other.sum[i]);
+        for (int i = 0; i < COUNT; ++i)
+            this->sum[i] = ::add_raised(power, other.sum[i], this->sum[i]);
     }
 
-    // visit(m, n, sum) for each result of the tile within rows x columns; after `combine`.
+    // visit(m, n, sum) for each result of the tile within rows x columns.
     template <class Visit>
     __device__ void each(int m0, int n0, int rows, int columns, Visit visit)
     {
-        if (group() != 0) return;
 #pragma unroll
         for (int i = 0; i < COUNT; ++i) {
-            const int m = m0 + Sums::row_of(member(), i), n = n0 + Sums::column_of(member(), i);
+            const int m = m0 + Sums::row_of(i), n = n0 + Sums::column_of(i);
             if (m < rows && n < columns) visit(m, n, this->sum[i]);
         }
     }
-
-    // Where a slice keeps k: the first of all pieces, then the second, and so on. So threads that
-    // store pieces along k write to neighbouring rows, which lie in different banks.
-    __device__ static int slot(int k) { return k % PIECE * (BK / PIECE) + k / PIECE; }
 
     // A thread's share of a slice, on its way from memory through registers to shared memory. The
     // reader says whether its memory, and so a piece, runs along k (ALONG_K) or across it, and
@@ -126,7 +103,7 @@ struct Tile : Sums {
     struct Fetch {
         static constexpr bool ALONG = Reader::ALONG_K;
         static constexpr int PIECES = WIDTH * BK / PIECE, LINE = (ALONG ? BK : WIDTH) / PIECE;
-        static constexpr int BUSY = PIECES < GROUP ? PIECES : GROUP, EACH = PIECES / BUSY;
+        static constexpr int BUSY = PIECES < THREADS ? PIECES : THREADS, EACH = PIECES / BUSY;
         static constexpr int LANES = LINE < 32 ? LINE : 32, PASS = BUSY / LANES;
         static constexpr int ROWS = ALONG ? EACH : LINE / LANES, STEPS = EACH / ROWS;
         static constexpr int NEXT_ROW = ALONG ? PASS : LANES * PIECE, NEXT_STEP = PASS;
@@ -139,12 +116,13 @@ struct Tile : Sums {
         T held[EACH][PIECE];
         int row, step;  // this thread's first row and k within a slice
 
-        __device__ static bool busy() { return BUSY == GROUP || member() < BUSY; }
+        __device__ static bool busy() { return BUSY == THREADS || threadIdx.x < BUSY; }
 
         __device__ Fetch(const Reader& from, int first) : reader(from)
         {
-            row = ALONG ? member() / LANES : member() % LANES * PIECE;
-            step = ALONG ? member() % LANES * PIECE : member() / LANES;
+            const int t = threadIdx.x;
+            row = ALONG ? t / LANES : t % LANES * PIECE;
+            step = ALONG ? t % LANES * PIECE : t / LANES;
 #pragma unroll
             for (int i = 0; i < ROWS; ++i) rows[i] = reader.row(first + row + i * NEXT_ROW);
         }
@@ -176,7 +154,7 @@ struct Tile : Sums {
                     for (int e = 0; e < PIECE; ++e) {
                         const int k = first + (ALONG ? e : 0);
                         const int r = row + i * NEXT_ROW + (ALONG ? 0 : e);
-                        to[slot(k)][r] = Sums::stored(piece[e]);
+                        to[Stage::slot(k)][r] = Sums::stored(piece[e]);
                     }
                 }
         }
@@ -184,30 +162,30 @@ struct Tile : Sums {
 };
 
 // Sums by fused multiply-adds: each thread keeps TM x TN neighbouring ones.
-template <typename T, int BM_, int BN_, int BK_, int TM, int TN, int GROUPS_>
+template <typename T, int BM_, int BN_, int BK_, int TM, int TN>
 struct FmaSums {
     typedef T Real;
-    static constexpr int BM = BM_, BN = BN_, BK = BK_, GROUPS = GROUPS_, COUNT = TM * TN;
-    static constexpr int ACROSS = BN / TN, GROUP = (BM / TM) * ACROSS;
+    static constexpr int BM = BM_, BN = BN_, BK = BK_, COUNT = TM * TN;
+    static constexpr int ACROSS = BN / TN, THREADS = (BM / TM) * ACROSS;
     static constexpr int PAD = 16 / sizeof(T);  // keeps rows apart in the banks, and aligned
 
     T sum[COUNT];
 
-    __device__ static int row_of(int member, int i) { return member / ACROSS * TM + i / TN; }
-    __device__ static int column_of(int member, int i) { return member % ACROSS * TN + i % TN; }
+    __device__ static int row_of(int i) { return threadIdx.x / ACROSS * TM + i / TN; }
+    __device__ static int column_of(int i) { return threadIdx.x % ACROSS * TN + i % TN; }
     __device__ static T stored(T value) { return value; }
 
     template <class Slice>
-    __device__ void multiply(const Slice& slice, int member)
+    __device__ void multiply(const Slice& slice)
     {
-        const int row = row_of(member, 0), column = column_of(member, 0);
+        const int row = row_of(0), column = column_of(0);
 #pragma unroll
         for (int k = 0; k < BK; ++k) {
             T a[TM], b[TN];
 #pragma unroll
-            for (int i = 0; i < TM; ++i) a[i] = slice.a[k][row + i];
+            for (int i = 0; i < TM; ++i) a[i] = slice.a[Slice::slot(k)][row + i];
 #pragma unroll
-            for (int j = 0; j < TN; ++j) b[j] = slice.b[k][column + j];
+            for (int j = 0; j < TN; ++j) b[j] = slice.b[Slice::slot(k)][column + j];
 #pragma unroll
             for (int i = 0; i < TM; ++i)
 #pragma unroll
@@ -222,35 +200,35 @@ struct FmaSums {
 template <int BM_, int BN_, int BK_>
 struct MmaSums {
     typedef float Real;
-    static constexpr int BM = BM_, BN = BN_, BK = BK_, GROUPS = 1, DOWN = 2, BESIDE = 4;
+    static constexpr int BM = BM_, BN = BN_, BK = BK_, DOWN = 2, BESIDE = 4;
     static constexpr int COUNT = DOWN * BESIDE * 4;
-    static constexpr int ACROSS = BN / 32, GROUP = BM / 32 * ACROSS * 32;
+    static constexpr int ACROSS = BN / 32, THREADS = BM / 32 * ACROSS * 32;
     static constexpr int PAD = 8;  // so 4 k of 8 neighbours, which a warp reads, lie in 32 banks
 
     float sum[COUNT];
 
-    __device__ static int first_row(int member)
+    __device__ static int first_row()
     {
-        return member / 32 / ACROSS * 32 + member % 32 / 4;
+        return threadIdx.x / 32 / ACROSS * 32 + threadIdx.x % 32 / 4;
     }
-    __device__ static int first_column(int member) { return member / 32 % ACROSS * 32; }
-    __device__ static int row_of(int member, int i)
+    __device__ static int first_column() { return threadIdx.x / 32 % ACROSS * 32; }
+    __device__ static int row_of(int i)
     {
-        return first_row(member) + i / (4 * BESIDE) * 16 + i % 4 / 2 * 8;
+        return first_row() + i / (4 * BESIDE) * 16 + i % 4 / 2 * 8;
     }
-    __device__ static int column_of(int member, int i)
+    __device__ static int column_of(int i)
     {
-        return first_column(member) + i / 4 % BESIDE * 8 + member % 4 * 2 + i % 2;
+        return first_column() + i / 4 % BESIDE * 8 + threadIdx.x % 4 * 2 + i % 2;
     }
     __device__ static float stored(float value) { return __uint_as_float(to_tf32(value)); }
 
     template <class Slice>
-    __device__ void multiply(const Slice& slice, int member)
+    __device__ void multiply(const Slice& slice)
     {
-        const int row = first_row(member), column = first_column(member) + member % 32 / 4;
+        const int row = first_row(), column = first_column() + threadIdx.x % 32 / 4;
 #pragma unroll
         for (int k0 = 0; k0 < BK; k0 += 8) {
-            const int k = k0 + member % 4;
+            const int k = k0 + threadIdx.x % 4;
             unsigned a[DOWN][4], b[BESIDE][2];
 #pragma unroll
             for (int i = 0; i < DOWN; ++i)
@@ -278,13 +256,13 @@ struct MmaSums {
 
 // The tiles that are compiled; tiles.py chooses among them, and has their sizes too.
 template <typename T, Loads LOADS = SINGLE>
-using Small = Tile<FmaSums<T, 32, 32, 16, 4, 4, sizeof(T) == 4 ? 8 : 4>, LOADS>;
+using Small = Tile<FmaSums<T, 32, 32, 32, 2, 2>, LOADS>;
 template <typename T, Loads LOADS = SINGLE>
-using Medium = Tile<FmaSums<T, 64, 64, 16, 4, 4, 1>, LOADS>;
+using Medium = Tile<FmaSums<T, 64, 64, 16, 4, 4>, LOADS>;
 template <typename T, Loads LOADS = SINGLE>
-using Narrow = Tile<FmaSums<T, 64, 32, 16, 4, 4, 1>, LOADS>;
+using Narrow = Tile<FmaSums<T, 64, 32, 16, 4, 4>, LOADS>;
 template <typename T, Loads LOADS = SINGLE>
-using Thin = Tile<FmaSums<T, 64, 16, 16, 4, 2, 1>, LOADS>;
+using Thin = Tile<FmaSums<T, 64, 16, 16, 4, 2>, LOADS>;
 template <Loads LOADS>
 using Tensor = Tile<MmaSums<128, 64, 16>, LOADS>;
 

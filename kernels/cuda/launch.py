@@ -9,33 +9,44 @@ current stream, allocates nothing and waits for nothing.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from importlib import resources
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..errors import DtypeError
+from ..series import FLOAT32, FLOAT64, LN2, LOG2E, MIDDLE
 
-# -ftz=true and --device-as-default-execution-space are CuPy's own; fast math is never on: where a
-# kernel wants a quick function it names it.
-OPTIONS = ("--std=c++17",)
+# -ftz=true and --device-as-default-execution-space are CuPy's own. Fast math is never on, and
+# nothing is fused but what says fma: as in kernels/cpu, bits follow from the sources alone.
+OPTIONS = ("--std=c++17", "--fmad=false")
 C_TYPES = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
 REAL = tuple(C_TYPES.values())
 PACKS = {"float": 4, "double": 2}  # numbers in 16 bytes, which a thread best moves at once
 BY_PACK = tuple(f"{real}, {pack}" for real in REAL for pack in (PACKS[real], 1))
 THREADS = 256  # of an elementwise kernel's block
+BASE = ("exponential.cuh", "common.cuh")  # headers of every source
 MOST_BLOCKS = 132 * 16  # enough to fill a large GPU; kernels loop over what is left
 
 
+# The numbers of exponential.cuh, as macros.
+_SERIES = {
+    f"SERIES_{real}_{field}": ", ".join(map(repr, np.atleast_1d(value).tolist()))
+    for real, constants in zip(REAL, (FLOAT32, FLOAT64), strict=True)
+    for field, value in asdict(constants).items()
+} | {"SERIES_LN2": repr(LN2), "SERIES_LOG2E": repr(LOG2E), "SERIES_MIDDLE": repr(MIDDLE)}
+
+
 class Source(NamedTuple):
-    """A source file, the headers it needs, and all instantiations: kernel -> template arguments.
+    """A source file, headers beside BASE, and all instantiations: kernel -> template arguments.
 
     macros: name -> text, defined before the headers.
     """
 
     file: str
     kernels: dict[str, tuple[str, ...]]
-    headers: tuple[str, ...] = ("common.cuh",)
+    headers: tuple[str, ...] = ()
     macros: Mapping[str, str] = {}
 
     def names(self, real: str | None = None) -> tuple[str, ...]:
@@ -53,8 +64,9 @@ class Source(NamedTuple):
     def text(self) -> str:
         """The headers and the file as one text; compilers report lines of the file they are in."""
         folder = resources.files(str(__package__))
-        parts = [f"#define {name} {text}" for name, text in self.macros.items()]
-        for name in (*self.headers, self.file):
+        macros = {**_SERIES, **self.macros}
+        parts = [f"#define {name} {text}" for name, text in macros.items()]
+        for name in (*BASE, *self.headers, self.file):
             parts.append(f'#line 1 "{name}"\n{(folder / name).read_text()}')
         return "\n".join(parts)
 
@@ -129,8 +141,8 @@ class Family:
             self.launch(name, (blocks, beside), (across, down), *sizes, *args, shared=shared)
 
     def over_columns(self, name: str, columns: int, rows: int, *args: Any) -> None:
-        """Launch a kernel whose blocks own 32 columns; more threads where columns are long."""
-        self.launch(name, (ceil_div(columns, 32),), (32, 8 if rows <= 1024 else 32), *args)
+        """Launch a kernel whose blocks own 32 columns, and take up to 32 rows of them at a time."""
+        self.launch(name, (ceil_div(columns, 32),), (32, 8 if rows <= 8 else 32), *args)
 
     def pack(self, *arrays: Any) -> int:
         """How many channels, of arrays that have the same last axis, a thread may move at once."""

@@ -3,22 +3,41 @@
 // Up to NARROW classes a block brings ROWS rows into shared memory in one sweep, each thread works
 // on a row, and what it made goes back in one sweep: all of memory's width is used, and no thread
 // waits for another one's numbers. Of more classes a warp takes a row. The arithmetic is written
-// once, for whoever shares a row: one thread, or the lanes of a warp.
+// once, for whoever shares a row: one thread, or the lanes of a warp. Sums run over a row's numbers
+// in their order either way: lanes hand theirs round, one after the other.
 
 enum { NARROW = 32, ROWS = 64 };
 
 struct Alone {
     enum { STEP = 1 };
     __device__ static int first() { return 0; }
-    template <typename T> __device__ static T sum(T value) { return value; }
     template <typename T> __device__ static T largest(T value) { return value; }
+
+    // sum = add(sum, term(k)) for k = 0 .. K - 1
+    template <typename T, class Make, class Add>
+    __device__ static T in_order(int K, T sum, Make term, Add add)
+    {
+        for (int k = 0; k < K; ++k) sum = add(sum, term(k));
+        return sum;
+    }
 };
 
 struct Warp {
     enum { STEP = 32 };
     __device__ static int first() { return threadIdx.x % 32; }
-    template <typename T> __device__ static T sum(T value) { return warp_sum(value); }
     template <typename T> __device__ static T largest(T value) { return warp_largest(value); }
+
+    template <typename T, class Make, class Add>
+    __device__ static T in_order(int K, T sum, Make term, Add add)
+    {
+        for (int start = 0; start < K; start += 32) {
+            const int k = start + first();
+            const auto mine = k < K ? term(k) : decltype(term(k)){};
+            for (int lane = 0; lane < min(32, K - start); ++lane)
+                sum = add(sum, from_lane(mine, lane));
+        }
+        return sum;
+    }
 };
 
 // The warps of a launch, as `thread_index` and `thread_count`.
@@ -83,15 +102,13 @@ struct Softmax {
         for (int k = Team::first(); k < K; k += Team::STEP)
             if (active[k] && z[k] > made.peak) made.peak = z[k];
         made.peak = Team::largest(made.peak);
-        for (int k = Team::first(); k < K; k += Team::STEP) made.total += made.share(k, z[k]);
-        made.total = Team::sum(made.total);
+        const auto share = [&](int k) { return made.share(k, z[k]); };
+        made.total = Team::in_order(K, T(0), share, Plus());
         return made;
     }
 
-    __device__ T share(int k, T z) const
-    {
-        return exp((active[k] ? z : -infinity<T>()) - peak);
-    }
+    __device__ T logit(int k, T z) const { return active[k] ? z : -infinity<T>(); }
+    __device__ T share(int k, T z) const { return exponential(logit(k, z) - peak); }
 };
 
 // p = softmax(z); p may be z.
@@ -99,32 +116,43 @@ template <typename T, class Team, class Z, class P>
 __device__ void softmax_of(Team team, int K, const Z& z, const bool* active, const P& p)
 {
     const Softmax<T> scale = Softmax<T>::of(team, K, z, active);
-    const T factor = T(1) / scale.total;
-    for (int k = Team::first(); k < K; k += Team::STEP) p[k] = scale.share(k, z[k]) * factor;
+    for (int k = Team::first(); k < K; k += Team::STEP) p[k] = scale.share(k, z[k]) / scale.total;
 }
 
-// d = softmax(z) - e_label; the loss is returned. A label that names no active class has no loss:
-// the answer is NaN, in d too. d may be z where one thread works alone. Of a label's p above 1/2
+// -log(1 - q) for q in 0..1/2, exact near 0 too (Kahan).
+template <typename T>
+__device__ T minus_log1p(T q)
+{
+    const T rest = T(1) - q;
+    return rest == T(1) ? q : logarithm(rest) * (q / (rest - T(1)));
+}
+
+// d = softmax(z) - e_label; the loss is returned, infinite for an inactive class. A label that names
+// no class at all has none: the answer is NaN, in d too. d may be z where one thread works alone. Of a label's p above 1/2
 // p - 1 is minus the sum of the others, and the loss -log1p of that: 1 - p would be rounding.
 template <typename T, class Team, class Z, class D>
 __device__ T cross_entropy_of(Team team, int K, const Z& z, long long label, const bool* active,
                               const D& d)
 {
     const Softmax<T> scale = Softmax<T>::of(team, K, z, active);
-    const bool known = label >= 0 && label < K && active[label];
-    const T loss = known ? log(scale.total) - (z[label] - scale.peak) : not_a_number<T>();
-    const T factor = known ? T(1) / scale.total : not_a_number<T>();
-    const bool sure = known && scale.share(label, z[label]) * factor > T(0.5);
-    T others = T(0);
-    for (int k = Team::first(); k < K; k += Team::STEP) {
-        const T p = scale.share(k, z[k]) * factor;
-        if (k != label) others += p;
-        d[k] = k == label ? p - T(1) : p;
+    const bool known = label >= 0 && label < K;
+    T loss = not_a_number<T>(), total = loss;
+    if (known) {
+        total = scale.total;
+        loss = logarithm(total) - (scale.logit(label, z[label]) - scale.peak);
     }
-    others = Team::sum(others);
+    const bool sure = known && scale.share(label, z[label]) / total > T(0.5);
+    const T others = Team::in_order(
+        K, T(0),
+        [&](int k) {
+            const T p = scale.share(k, z[k]) / total;
+            d[k] = k == label ? p - T(1) : p;
+            return k == label ? T(0) : p;
+        },
+        Plus());
     if (!sure) return loss;
     if (label % Team::STEP == Team::first()) d[label] = -others;
-    return -log1p(-others);
+    return minus_log1p(others);
 }
 
 // dz = p (w - p.w), w = u less its entry at the class above 1/2, if there is one: p sums to 1, so it
@@ -132,12 +160,10 @@ __device__ T cross_entropy_of(Team team, int K, const Z& z, long long label, con
 template <typename T, class Team, class P, class U, class D>
 __device__ void jacobian_of(Team, int K, const P& p, const U& u, const D& dz)
 {
-    T origin = T(0), mean = T(0);
-    for (int k = Team::first(); k < K; k += Team::STEP)
-        if (p[k] > T(0.5)) origin = u[k];
-    origin = Team::sum(origin);
-    for (int k = Team::first(); k < K; k += Team::STEP) mean += p[k] * (u[k] - origin);
-    mean = Team::sum(mean);
+    const T origin = Team::in_order(
+        K, T(0), [&](int k) { return p[k] > T(0.5) ? u[k] : T(0); }, Plus());
+    const T mean = Team::in_order(
+        K, T(0), [&](int k) { return Pack<T, 2>{p[k], u[k] - origin}; }, Times());
     for (int k = Team::first(); k < K; k += Team::STEP) dz[k] = p[k] * (u[k] - origin - mean);
 }
 
@@ -230,13 +256,16 @@ __global__ void softmax_fisher_factor(int rows, int K, int N, const T* __restric
         const T* shares = p + (long long)at.rest * K;
         const T root = sqrt(shares[c]);
         for (int k = place_index(); k < K; k += place_count()) {
-            T left = (k == c ? T(1) : T(0)) - shares[k];
+            T value = -root * shares[k];
             if (k == c && shares[c] > T(0.5)) {  // 1 - p would be rounding: the sum of the others
-                left = T(0);
+                T others = T(0);
                 for (int j = 0; j < K; ++j)
-                    if (j != c) left += shares[j];
+                    if (j != c) others += shares[j];
+                value = root * others;
+            } else if (k == c) {
+                value += root;
             }
-            factor[(long long)row * K + k] = root * left;
+            factor[(long long)row * K + k] = value;
         }
     }
 }
@@ -259,7 +288,7 @@ squared_error_narrow(long long N, int K, const T* outputs, const T* targets, T* 
         if (threadIdx.x < rows) {
             const Row<T> d(away, K);
             T total = T(0);
-            for (int k = 0; k < K; ++k) total += d[k] * d[k];
+            for (int k = 0; k < K; ++k) total = fma(d[k], d[k], total);
             loss[first + threadIdx.x] = total / 2;
         }
         __syncthreads();
@@ -271,29 +300,38 @@ __global__ void __launch_bounds__(128, 6)
 squared_error_wide(long long N, int K, const T* outputs, const T* targets, T* loss, T* doutputs)
 {
     for (long long n = warp_index(); n < N; n += warp_count()) {
-        T total = T(0);
-        for (long long i = n * K + Warp::first(); i < (n + 1) * K; i += Warp::STEP) {
-            const T d = outputs[i] - targets[i];
-            doutputs[i] = d;
-            total += d * d;
-        }
-        total = Warp::sum(total);
+        const auto term = [=](int k) {
+            const T d = outputs[n * K + k] - targets[n * K + k];
+            doutputs[n * K + k] = d;
+            return Pack<T, 2>{d, d};
+        };
+        const T total = Warp::in_order(K, T(0), term, Times());
         if (Warp::first() == 0) loss[n] = total / 2;
     }
 }
 
-// mean = the mean of loss (N,), added up in double by the one block there is.
+// mean = the mean of loss (N,), added up in double by the one block there is: eight sums of every
+// eighth loss, then theirs, then what is left at the end.
 template <typename T>
 __global__ void __launch_bounds__(256) mean_loss(long long N, const T* loss, T* mean)
 {
-    __shared__ double sums[8];
+    __shared__ double terms[256];
+    const int thread = threadIdx.x;
+    const long long whole = N / 8 * 8;
     double sum = 0;
-    for (long long i = threadIdx.x; i < N; i += 256) sum += loss[i];
-    sum = warp_sum(sum);
-    if (threadIdx.x % 32 == 0) sums[threadIdx.x / 32] = sum;
+    for (long long first = 0; first < whole; first += 256) {
+        if (first + thread < whole) terms[thread] = loss[first + thread];
+        __syncthreads();
+        if (thread < 8)
+            for (int i = thread; i < min(256ll, whole - first); i += 8) sum += terms[i];
+        __syncthreads();
+    }
+    if (thread < 8) terms[thread] = sum;
     __syncthreads();
-    if (threadIdx.x == 0) {
-        for (int i = 1; i < 8; ++i) sum += sums[i];
+    if (thread == 0) {
+        sum = 0;
+        for (int i = 0; i < 8; ++i) sum += terms[i];
+        for (long long i = whole; i < N; ++i) sum += loss[i];
         *mean = T(sum / N);
     }
 }

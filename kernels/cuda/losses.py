@@ -1,7 +1,7 @@
 """Launches of the losses' kernels; the meaning is in `reference.losses`.
 
-Labels lie on the device and are not looked at here: one that names no active class gives a loss and
-a cotangent of NaN.
+Labels lie on the device and are not looked at here: one that names no class gives a loss and a
+cotangent of NaN.
 """
 
 from __future__ import annotations

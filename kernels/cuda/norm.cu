@@ -145,7 +145,7 @@ norm_moment_sums(int parts, long long R, int C, const T* __restrict__ x, T* sums
         for (int j = 0; j < W; ++j) {
             const T d = values.at[j] - base.at[j];
             mine.first[j] += d;
-            mine.second[j] += d * d;
+            mine.second[j] = fma(d, d, mine.second[j]);
         }
     });
 }
@@ -216,7 +216,7 @@ norm_forward(long long R, int C, const T* __restrict__ x, const T* mean, const T
         auto z = load<W>(x + row * C + place.channel);
 #pragma unroll
         for (int j = 0; j < W; ++j)
-            z.at[j] = activate(act, slope, (z.at[j] - middle.at[j]) * scale.at[j] + start.at[j]);
+            z.at[j] = activate(act, slope, fma(z.at[j] - middle.at[j], scale.at[j], start.at[j]));
         store(y + row * C + place.channel, z);
     }
 }
@@ -242,7 +242,7 @@ norm_product_sums(int parts, long long R, int C, const T* __restrict__ x, const 
 #pragma unroll
         for (int j = 0; j < W; ++j) {
             mine.first[j] += d.at[j];
-            mine.second[j] += d.at[j] * (values.at[j] - middle.at[j]);
+            mine.second[j] = fma(d.at[j], values.at[j] - middle.at[j], mine.second[j]);
         }
     });
 }
@@ -269,8 +269,8 @@ norm_combine(int parts, int C, T* sums, const T* inverse, const T* gamma, T beta
             sums[C + c] = second;
             if (dgamma) {
                 const T factor = (inverse ? inverse[c] : T(1)) * (gamma ? fabs(gamma[c]) : T(1));
-                blend(dgamma + c, beta, factor * second);
-                blend(dshift + c, beta, first);
+                dgamma[c] = kept(beta, dgamma + c) + factor * second;
+                dshift[c] = kept(beta, dshift + c) + first;
             }
         }
     }
@@ -292,15 +292,16 @@ norm_push(long long rows, long long R, int C, const T* __restrict__ x, const T* 
     const Place<W> place(C);
     if (!place.inside) return;
     const Channels<T, W> middle(mean, place, T(0)), scale(inverse, place, T(1));
-    const Channels<T, W> start(tshift, place, T(0)), weight(gamma, place, T(1));
-    Channels<T, W> factor(tgamma, place, T(0)), level(sums, place, T(0));
+    const Channels<T, W> start(tshift, place, T(0));
+    Channels<T, W> weight(gamma, place, T(1)), factor(tgamma, place, T(0)), level(sums, place, T(0));
     const Channels<T, W> slopes(sums ? sums + C : nullptr, place, T(0));
     const T share = T(1) / T(R);
 #pragma unroll
     for (int j = 0; j < W; ++j) {
-        const T a = scale.at[j], l = a * a * (share * slopes.at[j]);
+        const T a = scale.at[j], b = a * weight.at[j];
         level.at[j] *= share;
-        factor.at[j] = a * factor.at[j] - a * weight.at[j] * l;
+        factor.at[j] = fma(a, factor.at[j], -(b * a * a * (share * slopes.at[j])));
+        weight.at[j] = b;
     }
     const bool uses_x = sums || tgamma, uses_y = before != IDENTITY || after != IDENTITY;
     for (long long row = (long long)blockIdx.x * place.down + place.row; row < rows;
@@ -314,11 +315,11 @@ norm_push(long long rows, long long R, int C, const T* __restrict__ x, const T* 
 #pragma unroll
         for (int j = 0; j < W; ++j) {
             T value = start.at[j];
-            if (uses_x) value += (values.at[j] - middle.at[j]) * factor.at[j];
+            if (uses_x) value = fma(values.at[j] - middle.at[j], factor.at[j], value);
             if (t) {
                 const T d = uses_y ? pull(before, slope, outputs.at[j], result.at[j])
                                    : result.at[j];
-                value += scale.at[j] * weight.at[j] * (d - level.at[j]);
+                value = fma(weight.at[j], d - level.at[j], value);
             }
             result.at[j] = uses_y ? pull(after, slope, outputs.at[j], value) : value;
         }
@@ -345,7 +346,7 @@ __device__ Sums<T, W> sample_sums(Stage<T, W>& stage, const Place<W>& place, int
 #pragma unroll
             for (int j = 0; j < W; ++j) {
                 mine.first[j] += d.at[j];
-                mine.second[j] += d.at[j] * (values.at[j] - middle.at[j]);
+                mine.second[j] = fma(d.at[j], values.at[j] - middle.at[j], mine.second[j]);
             }
         }
     }
@@ -407,8 +408,8 @@ norm_power_sums(int parts, long long VN, int N, int positions, int C, int team,
         if (there && place.row % team == 0) {
 #pragma unroll
             for (int j = 0; j < W; ++j) {
-                total.first[j] += raise(power, found.first[j]);
-                total.second[j] += raise(power, found.second[j]);
+                total.first[j] = add_raised(power, found.first[j], total.first[j]);
+                total.second[j] = add_raised(power, found.second[j], total.second[j]);
             }
         }
     }

@@ -228,7 +228,7 @@ average_pool_backward(int rows, int places, int H, int W, int C, int h, int w,
                     const auto d = load<PACK>(given + (i * w + j) * C + c);
                     const T share = T(1) / T((bottom - top) * (right - left));
 #pragma unroll
-                    for (int k = 0; k < PACK; ++k) sum.at[k] += share * d.at[k];
+                    for (int k = 0; k < PACK; ++k) sum.at[k] = fma(share, d.at[k], sum.at[k]);
                 }
             }
             store(dx + ((long long)row * W + s) * C + c, sum);

@@ -12,7 +12,7 @@ sparse_dense_forward(int O, int N, const T* __restrict__ x, const int* __restric
         for (int n = place_index(); n < N; n += place_count()) {
             T total = T(0);
             for (int e = starts[o]; e < starts[o + 1]; ++e)
-                total += values[e] * x[(long long)columns[e] * N + n];
+                total = fma(values[e], x[(long long)columns[e] * N + n], total);
             y[(long long)o * N + n] = activate(act, slope, b ? total + b[o] : total);
         }
 }

@@ -7,14 +7,16 @@ from functools import lru_cache
 from itertools import product
 from typing import Any, NamedTuple
 
+from ..errors import SettingError
 from .launch import REAL, Family, Launcher, ceil_div
 
 
 class Tile(NamedTuple):
-    """Results of a block (down x across), k of a round of all its groups, threads, and cost.
+    """Results of a block (down x across), k of a slice, threads, and cost.
 
     cost: the time for a multiplication, relative to Medium's: from the instructions of the inner
-    loops as compiled for sm_90 (reading included), and room for what groups add. Not yet measured.
+    loops, reading included, and for Small less than those, since it has most threads for its
+    results to hide the memory's latency with. Not yet measured.
     """
 
     down: int
@@ -25,28 +27,22 @@ class Tile(NamedTuple):
 
 
 _SHAPES = {
-    "Small<float": Tile(32, 32, 128, 512, 1.3),
-    "Small<double": Tile(32, 32, 64, 256, 1.3),
-    **{
-        f"{name}<{real}": tile
-        for real in REAL
-        for name, tile in {
-            "Medium": Tile(64, 64, 16, 256, 1.0),
-            "Narrow": Tile(64, 32, 16, 128, 1.1),
-            "Thin": Tile(64, 16, 16, 128, 1.5),
-        }.items()
-    },
+    "Medium": Tile(64, 64, 16, 256, 1.0),
+    "Narrow": Tile(64, 32, 16, 128, 1.1),
+    "Thin": Tile(64, 16, 16, 128, 1.5),
+    "Small": Tile(32, 32, 32, 256, 1.4),
 }
 # By template argument. WIDE tiles read pieces of 16 bytes.
 TILES = {
     "Tensor<WIDE>": Tile(128, 64, 16, 256, 0.35),  # on tensor cores, in float only
-    **{f"{name}>": tile for name, tile in _SHAPES.items()},
-    **{f"{name}, WIDE>": tile for name, tile in _SHAPES.items()},
+    **{
+        f"{name}<{real}{loads}>": tile
+        for name, tile in _SHAPES.items()
+        for real, loads in product(REAL, ("", ", WIDE"))
+    },
 }
 # The multiprocessors of an H100: fewer blocks leave some idle, so small tiles are then as good.
 PROCESSORS = 132
-# Blocks that a product is split into where its tiles are few and its sums long (not yet measured).
-ENOUGH_BLOCKS = 4 * PROCESSORS
 PIECE = 16  # bytes that a WIDE tile reads at once
 
 
@@ -107,24 +103,28 @@ def choose_tile(
     return min(choices, key=time)
 
 
-def split(blocks: int, length: int, least: int = 1) -> int:
-    """Into how many parts to cut sums of `length` terms, at least `least` each, for enough blocks.
-
-    It depends on the sizes alone: so do the results' bits.
-    """
-    return max(min(ENOUGH_BLOCKS // blocks, length // least), 1)
+def flag(name: str) -> bool:
+    """An environment variable that is 1 or 0; 0 where it is not set. Raises SettingError."""
+    value = os.environ.get(name, "0")
+    if value not in ("0", "1"):
+        raise SettingError(f"{name} is '{value}'; expected 1 or 0")
+    return value == "1"
 
 
 class Products(Family):
-    """A family whose kernels form matrix products.
+    """A family whose kernels form matrix products, each result one chain of fused multiply-adds.
 
-    allow_tf32: whether those of float32 arrays may round their inputs to 10 bits, for the tensor
-    cores of compute capability 8.0 and later; $WEIGHTSPACE_TF32=1 turns it on from the start.
+    What gives that up for speed is asked for, here or by the environment:
+    allow_tf32 ($WEIGHTSPACE_TF32=1): float32 products may round their inputs to 10 bits, for the
+    tensor cores of compute capability 8.0 and later.
+    allow_cublas ($WEIGHTSPACE_CUBLAS=1): large dense products go to cuBLAS, which adds up in an
+    order of its own.
     """
 
     def __init__(self, device: Any, launch: Launcher) -> None:
         super().__init__(device, launch)
-        self.allow_tf32 = os.environ.get("WEIGHTSPACE_TF32") == "1"
+        self.allow_tf32 = flag("WEIGHTSPACE_TF32")
+        self.allow_cublas = flag("WEIGHTSPACE_CUBLAS")
 
     def _wide(self, *factors: Any) -> bool:
         """Whether all `factors` (or None) can be read in pieces of 16 bytes along the last axis.

@@ -25,10 +25,10 @@ __device__ __forceinline__ void take_step(const Rule& rule, T lam, const Streams
 #pragma unroll
     for (int j = 0; j < SIZE; ++j) {
         T g = grad.at[j];
-        if (PENALTY) g += lam * omega.at[j] * (theta.at[j] - anchor.at[j]);
+        if (PENALTY) g = fma(lam * omega.at[j], theta.at[j] - anchor.at[j], g);
         T d = rule.step(g, first.at[j], second.at[j]);
         if (GAIN) d *= gain.at[j];
-        if (PATH) path.at[j] -= grad.at[j] * d;
+        if (PATH) path.at[j] = fma(-grad.at[j], d, path.at[j]);
         theta.at[j] += d;
     }
     store(s.theta + i, theta);
@@ -74,7 +74,7 @@ struct Momentum {
     T lr, momentum;
     __device__ T step(T g, T& velocity, T&) const
     {
-        velocity = momentum * velocity + g;
+        velocity = fma(momentum, velocity, g);
         return -lr * velocity;
     }
 };
@@ -95,9 +95,9 @@ struct Adam {
     T keep1, keep2, take1, take2, size, root, eps;
     __device__ T step(T g, T& m, T& v) const
     {
-        m = keep1 * m + take1 * g;
-        v = keep2 * v + take2 * g * g;
-        return -size * m / (sqrt(v) * root + eps);
+        m = fma(keep1, m, take1 * g);
+        v = fma(keep2, v, take2 * g * g);
+        return -size * m / fma(sqrt(v), root, eps);
     }
 };
 
@@ -137,7 +137,7 @@ struct Rmsprop {
     T lr, keep, take, eps;
     __device__ T step(T g, T& square, T&) const
     {
-        square = keep * square + take * g * g;
+        square = fma(keep, square, take * g * g);
         return -lr * g / (sqrt(square) + eps);
     }
 };
@@ -164,7 +164,8 @@ __global__ void penalty_gradient(long long count, const T* theta, const T* omega
         const auto from = load<SIZE>(anchor + i);
         auto g = load<SIZE>(grad + i);
 #pragma unroll
-        for (int j = 0; j < SIZE; ++j) g.at[j] += lam * weight.at[j] * (at.at[j] - from.at[j]);
+        for (int j = 0; j < SIZE; ++j)
+            g.at[j] = fma(lam * weight.at[j], at.at[j] - from.at[j], g.at[j]);
         store(grad + i, g);
     });
 }

@@ -28,7 +28,7 @@ COMMON = (
     "-fvisibility=hidden",
     "-fno-gnu-unique",  # the same template in two libraries has shared memory of its own in each
     "-march=native",
-    "-ffp-contract=fast",  # as NVRTC does
+    "-ffp-contract=off",  # as NVRTC's --fmad=false
     "-fno-math-errno",
 )
 # Warnings are errors, but for those that are none in a kernel, or come wrongly with optimisation.
