@@ -10,10 +10,10 @@ from numba import prange
 from ..codes import IDENTITY, LEAKY_RELU, RELU, TANH
 from .exponential import exp, tanh
 from .fused import fma
-from .tiles import BLOCK, parallel, pieces, serial
+from .tiles import BLOCK, inner, parallel, pieces, serial
 
 
-@serial
+@inner
 def apply(act, slope, x, y):
     """y = f(x) for vectors of one length; x and y may be the same array."""
     if act == IDENTITY:

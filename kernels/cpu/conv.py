@@ -16,7 +16,7 @@ from .microkernel import ABSOLUTE, CONTINUE, SQUARE
 from .panels import panel_count, panel_width
 from .products import each_sample, products_room, sum_samples, unpack
 from .simd import size_of
-from .tiles import BLOCK, ROWS, parallel, pieces, serial
+from .tiles import BLOCK, ROWS, inner, parallel, pieces, serial
 from .winograd import winograd, winograd_room
 from .winograd_weight import winograd_weight, winograd_weight_room
 
@@ -38,7 +38,7 @@ def forward_of(x, w, stride, padding):
     )  # fmt: skip
 
 
-@serial
+@inner
 def _phase(size, kernel, stride, padding, phase):
     """One phase of a transposed convolution along one axis: the inputs i with
     (i + padding) % stride == phase, which meet only the taps phase, phase + stride, ...
@@ -87,11 +87,11 @@ def conv2d_workspace(kernel, x_shape, w_shape, stride, padding):
                 for b in range(stride[1])
             ]
         elif kernel == "conv2d_weight_grad" and winograd_wins(forward):
-            rooms = [winograd_weight_room(one, forward)]
+            rooms = [winograd_weight_room(one, forward), products_room(one, forward, False)]
         elif kernel == "conv2d_signal":
             rooms = [(x_shape[0] * w_shape[1] * w_shape[2] * w_shape[3], 0)]
         else:
-            rooms = [products_room(one, forward)]
+            rooms = [products_room(one, forward, kernel == "conv2d_sample_grads")]
         most = max(most, *(shared + threads * each for shared, each in rooms))
     return most
 
@@ -111,7 +111,7 @@ def _check(kernel, work, x_shape, w_shape, stride, padding, *arrays):
             )
 
 
-@serial
+@inner
 def _pack_filters(w, panel, packed):
     """packed (k, width) = columns of panel `panel`: the transpose of filters w (O, R, S, C)."""
     k, wide = w.shape[1] * w.shape[2] * w.shape[3], packed.shape[1]
@@ -127,7 +127,7 @@ def _pack_filters(w, panel, packed):
                 packed[e, j] = 0
 
 
-@serial
+@inner
 def _pack_turned(w, a, b, stride, g, panel, packed):
     """packed (r s O, width): the taps of phase (a, b) in reverse order, channels as columns."""
     wide = packed.shape[1]
@@ -223,14 +223,19 @@ def conv2d_weight_grad(x, dz, stride, padding, beta, work, dw, db):
 
 @serial
 def _weight_grad(x, dz, stride, padding, beta, work, dw, db):
+    """Where Winograd's way gives anything but finite numbers, all is summed directly: infinities
+    stay infinities, and entries that see none stay finite."""
     one = dw.dtype.type(1)
     g = forward_of(x.shape, dw.shape, stride, padding)
     if winograd_wins(g):
         first, slot = winograd_weight_room(one, g)
-        packed = winograd_weight(one, g, x.ctypes.data, dz.ctypes.data, first, slot,
-                                 work.ctypes.data)  # fmt: skip
-        flat = dw.reshape(g.filters, 9 * g.depth)
-        _unpack(one, g, work[(packed - work.ctypes.data) // size_of(one) :], beta, flat)
+        packed, finite = winograd_weight(one, g, x.ctypes.data, dz.ctypes.data, first, slot,
+                                         work.ctypes.data)  # fmt: skip
+        if finite:
+            flat = dw.reshape(g.filters, 9 * g.depth)
+            _unpack(one, g, work[(packed - work.ctypes.data) // size_of(one) :], beta, flat)
+        else:
+            _weight_sums(x, dz, 1, stride, padding, CONTINUE, beta, work, dw, None)
         if db is not None:
             _add_columns(dz.reshape(-1, g.filters), beta, db)
     else:
@@ -243,7 +248,7 @@ def _unpack(one, g, packed, beta, flat):
         unpack(one, g, packed, 1, 0, beta, panel, panel + 1, flat, None)
 
 
-@serial
+@inner
 def _add_lanes(dz, lo, hi, db):
     for t in range(dz.shape[0]):
         line = dz[t, lo:hi]
@@ -314,7 +319,7 @@ def conv2d_accumulate(x, dz, stride, padding, power, work, dw, db):
     _weight_sums(x, dz, dz.shape[0], stride, padding, way, 1.0, work, dw, db)
 
 
-@serial
+@inner
 def _tap_traffic(image, tap_row, tap_column, h, w, stride, traffic):
     """traffic (C,) = the sum of |image| over what a tap sees from all output positions."""
     traffic[:] = 0

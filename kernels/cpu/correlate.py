@@ -17,7 +17,7 @@ from numba.np.numpy_support import carray
 from .microkernel import CONTINUE, SET, multiply_rows, rows_of
 from .panels import UNIT, panel_count, panel_vectors, panel_width, row_room, thread_scratch, whole
 from .simd import memory, size_of
-from .tiles import parallel, pieces, serial
+from .tiles import inner, parallel, pieces, serial
 
 POSITIONS = 256  # output pixels of a piece: their windows and results stay in L2
 TASKS = 16  # at least so many for the threads to share, if the sizes allow
@@ -52,7 +52,7 @@ class Correlation(NamedTuple):
     out_across: int
 
 
-@serial
+@inner
 def copy_window(one, source, height, width, depth, top, left, rows, columns, target):
     """target (rows, columns, depth) = the image at `source` seen from (top, left), 0 outside."""
     line = columns * depth
@@ -121,7 +121,7 @@ def _gather(one, g, source, lo, hi, windows, table):
     return (source if inside else windows), line
 
 
-@serial
+@inner
 def _list_outputs(g, lo, hi, table):
     """Where the pixels of output rows lo to hi go."""
     count = 0
@@ -132,7 +132,7 @@ def _list_outputs(g, lo, hi, table):
             count += 1
 
 
-@serial
+@inner
 def put_pixels(one, results, stride, first, last, fetch, table, count, out):
     """Copy columns `first` to `last` of `count` results to their pixels of `out`; or `fetch` them
     from there."""
@@ -147,7 +147,7 @@ def put_pixels(one, results, stride, first, last, fetch, table, count, out):
                 pixel[o] = line[o]
 
 
-@serial
+@inner
 def _piece(one, g, source, packed, add, out, lo, hi, begin, end, scratch):
     """Output rows lo to hi, panels `begin` to `end`.
 

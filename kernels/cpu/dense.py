@@ -14,31 +14,31 @@ from .activations import apply, pull
 from .context import context_multiply
 from .fused import fma
 from .gemm import Product, multiply_unit, unit_shape
-from .tiles import BLOCK, ROWS, parallel, pieces, serial
+from .tiles import BLOCK, ROWS, inner, parallel, pieces, serial
 
 # numba.get_num_threads would leave its address in compiled code, which is kept for other processes.
 get_num_threads = types.ExternalFunction("get_num_threads", types.intp())
 FEW = 8  # samples up to which the weights are what is packed, and not their transpose
 
 
-@serial
+@inner
 def _row_stride(a):
     """Elements from one row of `a` (R, S) to the next."""
     return a.strides[0] // a.itemsize
 
 
-@serial
+@inner
 def _address(a):
     return np.intp(a.ctypes.data)
 
 
-@serial
+@inner
 def _require(a):
     if a.shape[1] > 1 and a.strides[1] != a.itemsize:
         raise ValueError("a matrix product needs the last axis of each array contiguous")
 
 
-@serial
+@inner
 def _require_rows(a, b, c):
     """Raise ValueError unless the rows of each are contiguous; rows may be apart.
 
@@ -49,7 +49,7 @@ def _require_rows(a, b, c):
     _require(c)
 
 
-@serial
+@inner
 def _add_row(tile, b):
     for r in range(tile.shape[0]):
         row = tile[r]
@@ -57,7 +57,7 @@ def _add_row(tile, b):
             row[o] += b[o]
 
 
-@serial
+@inner
 def _add_column_sums(dz, beta, db):
     """db = beta db + the sum of dz's rows, always in the order of the rows."""
     if beta == 0:
@@ -71,7 +71,7 @@ def _add_column_sums(dz, beta, db):
             db[o] += row[o]
 
 
-@serial
+@inner
 def _unit(t, shape, m, n):
     """(top, bottom, left, right) of unit t of an m x n product."""
     across = pieces(n, shape[1])
@@ -79,18 +79,18 @@ def _unit(t, shape, m, n):
     return top, min(top + shape[0], m), left, min(left + shape[1], n)
 
 
-@serial
+@inner
 def _units(shape, m, n):
     return pieces(m, shape[0]) * pieces(n, shape[1])
 
 
-@serial
+@inner
 def _turned(samples):
     """Whether y = x w^T is formed as y^T = w x^T: weights are read in place, samples packed."""
     return samples > FEW or samples == 1
 
 
-@serial
+@inner
 def _times_transpose(x, w, x2, w2, y):
     """y = x w^T, going on with x2 w2^T; without the first if x is None, or the second if w2 is."""
     (samples, outputs), line = y.shape, _row_stride(y)
@@ -151,7 +151,7 @@ def _pull_rows(act, slope, y, dy, dz):
             pull(act, slope, y[r % rows], dy[r], dz[r])
 
 
-@serial
+@inner
 def _scale(part, beta):
     for r in range(part.shape[0]):
         row = part[r]
@@ -170,7 +170,7 @@ def _parameter_units(one, p, shape, dz, beta, dw, db):
             _add_column_sums(dz[:, top:bottom], beta, db[top:bottom])
 
 
-@serial
+@inner
 def _parameters(x, dz, beta, dw, db):
     """dw = beta dw + dz^T x, chains that start at beta dw; db = beta db + dz's column sums."""
     one, beta = dw.dtype.type(1), dw.dtype.type(beta)
@@ -183,7 +183,7 @@ def _parameters(x, dz, beta, dw, db):
     _parameter_units(one, p, unit_shape(one, p, get_num_threads()), dz, beta, dw, db)
 
 
-@serial
+@inner
 def _multiply(row, c):
     """row *= c, one array in place: of two that overlap LLVM would not vectorise the loop."""
     for i in range(row.size):
@@ -200,7 +200,7 @@ def _input_units(one, p, shape, c, dx):
                 _multiply(dx[n, left:right], c[left:right])
 
 
-@serial
+@inner
 def _inputs(dz, w, c, dx):
     """dx = dz w, or c (dz w)."""
     one = dx.dtype.type(1)
@@ -223,12 +223,10 @@ def _backward(x, c, w, y, dy, act, slope, beta, dz, dw, db, dx):
         _inputs(dz, w, c, dx)
 
 
-@serial
 def dense_backward(x, w, y, dy, act, slope, beta, dz, dw, db, dx):
     _backward(x, None, w, y, dy, act, slope, beta, dz, dw, db, dx)
 
 
-@serial
 def superposed_backward(z, c, w, y, dy, act, slope, beta, dz, dw, db, dx):
     _backward(z, c, w, y, dy, act, slope, beta, dz, dw, db, dx)
 
@@ -270,7 +268,7 @@ def dense_tangent(x, w, y, tx, tw, tb, act, slope, ty):
     _tangent_units(one, p, unit_shape(one, p, get_num_threads()), y, tb, act, slope, ty)
 
 
-@serial
+@inner
 def _outer(d, x, dw):
     for o in range(d.size):
         row = dw[o]
@@ -286,7 +284,7 @@ def dense_sample_grads(x, dz, dw, db):
             db[n, :] = dz[n]
 
 
-@serial
+@inner
 def _add_powers(row, power, first, out):
     """out = |row|**power on the first of a sum, out += |row|**power after."""
     if first:
@@ -325,7 +323,7 @@ def _column_magnitudes(a, out):
             _add_powers(a[n, lo:hi], 1, n == 0, out[lo:hi])
 
 
-@serial
+@inner
 def _add_weighted(w, traffic, dw):
     for i in range(dw.size):
         dw[i] = fma(abs(w[i]), traffic[i], dw[i])

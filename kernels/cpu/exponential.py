@@ -18,7 +18,7 @@ from numba.extending import intrinsic, overload
 
 from ..series import FLOAT32, FLOAT64, LN2, LOG2E, MIDDLE
 from .fused import fma
-from .tiles import serial
+from .tiles import inner, serial
 
 
 def _intrinsic(generator: Any) -> Any:
@@ -102,7 +102,7 @@ def exp(x):
     return (p + type(x)(1)) * _power_of_two(half, x) * _power_of_two(n - half, x)
 
 
-@serial
+@inner
 def expm1_negative(x):
     """e^x - 1 for x <= 0, exact near 0 too."""
     p, n = _reduce(x)

@@ -14,16 +14,16 @@ import numpy as np
 from numba import typeof, types
 from numba.np.numpy_support import carray
 
+from .fused import fma
 from .linked import Linked
 from .microkernel import rows_of
 from .panels import panel_count, panel_vectors, panel_width, whole
 from .scratch import stack_of
-from .simd import lanes_in, load, load_part, memory, size_of, store, store_part
+from .simd import fill, lanes_in, load, load_part, memory, size_of, store, store_part
 from .stream import multiply_vector
 from .strided import multiply_rows_at
-from .tiles import pieces, serial
+from .tiles import inlined, inner, pieces, serial
 from .transpose import turn_block, turn_part
-from .vector import add1, add4
 
 DEPTH = 512  # of k that is packed at a time
 PACKED = 1 << 17  # bytes of b, packed: with what else is used meanwhile it fits a second cache
@@ -60,7 +60,7 @@ class Product(NamedTuple):
     b2_column: int
 
 
-@serial
+@inner
 def _pack_rows(one, source, line, depth, columns, target):
     """Panels (depth, width) at target = (depth, columns) at source, whose rows are contiguous."""
     size, lanes, width = size_of(one), lanes_in(one), panel_width(one)
@@ -76,7 +76,7 @@ def _pack_rows(one, source, line, depth, columns, target):
                 store(at, k * width, load_part(one, here, k * line, count))
 
 
-@serial
+@inner
 def _pack_columns(one, source, line, depth, columns, target):
     """The same from (columns, depth) at source: transposed."""
     size, lanes, width = size_of(one), lanes_in(one), panel_width(one)
@@ -102,7 +102,7 @@ def _pack_columns(one, source, line, depth, columns, target):
             k += lanes
 
 
-@serial
+@inner
 def _turn_out(one, sums, wide, rows, columns, target, line):
     """target (columns, rows), `line` from row to row, = sums (rows, columns) transposed."""
     size, lanes = size_of(one), lanes_in(one)
@@ -118,7 +118,7 @@ def _turn_out(one, sums, wide, rows, columns, target, line):
 
 
 @serial
-def _multiply(
+def multiply_panels(
     one, p, goes_on, rows, depth, a, a_row, b, packed, begin, end, columns, out, line, ahead
 ):
     """Panels begin to end of a unit, for all its rows: out = or += a b.
@@ -148,7 +148,11 @@ def _multiply(
                 )  # fmt: skip
 
 
-@serial
+_PRODUCT = typeof(Product(*[0] * len(Product._fields)))
+_multiply = Linked(multiply_panels, lambda one: (one, _PRODUCT, *[types.intp] * 13)).call
+
+
+@inner
 def _copy(one, source, line, target, to_line, rows, count):
     """target = the first `count` numbers of each row of source; at most a panel's."""
     lanes = lanes_in(one)
@@ -158,14 +162,14 @@ def _copy(one, source, line, target, to_line, rows, count):
             store_part(target, r * to_line + c, load_part(one, source, r * line + c, n), n)
 
 
-@serial
+@inlined
 def _depth(k):
     """Terms of a sum that are packed at a time: pieces of one length, of whole vectors."""
     count = max(pieces(k, DEPTH), 1)
     return k if count == 1 else whole(pieces(k, count), 16)
 
 
-@serial
+@inlined
 def _add_pair(
     one, p, goes_on, a, a_row, b, b_column, straight, rows, columns, out, packed, sums, coming
 ):
@@ -187,40 +191,52 @@ def _add_pair(
             _pack_columns(one, b + k * size, b_column, depth, columns, packed)
         begin, end, to, line = 0, straight, out, p.out_row
         for _ in range(2):
-            _multiply(one, p, goes_on or k > 0, rows, depth, a + k * p.a_k * size, a_row, given,
-                      packed, begin, end, columns, to, line, ahead)  # fmt: skip
+            _multiply(one, (
+                p, goes_on or k > 0, rows, depth, a + k * p.a_k * size, a_row, given, packed,
+                begin, end, columns, to, line, ahead,
+            ))  # fmt: skip
             begin, end, to, line = straight, panels, sums, (panels - straight) * width
             given = 0
 
 
-@serial
-def _one_row(one, p, left, right):
-    """Columns left to right where a has one row, a2 nothing and b's rows are contiguous.
+@inner
+def _rows(one, p, top, bottom, left, right):
+    """Rows top to bottom, each by itself: b's rows go to its sums as they are, along, four in one
+    pass over them. So one row reads all of b as fast as it streams."""
+    size, lanes, count = size_of(one), lanes_in(one), right - left
+    step = p.b_k
+    for r in range(top, bottom):
+        y = p.out + (r * p.out_row + left) * size
+        d = carray(memory(one, p.a + r * p.a_row * size), max(p.k - 1, 0) * p.a_k + 1)
+        k = 0
+        while k < p.k:
+            row = p.b + (k * step + left) * size
+            goes_on, at, c = k > 0 or p.add != 0, k * p.a_k, 0
+            several = 4 if k + 4 <= p.k else 1
+            if several == 4:
+                e, f, g, h = d[at], d[at + p.a_k], d[at + 2 * p.a_k], d[at + 3 * p.a_k]
+                while c + lanes <= count:
+                    total = load(one, y, c) if goes_on else fill(one - one)
+                    total = fma(e, load(one, row, c), total)
+                    total = fma(f, load(one, row, step + c), total)
+                    total = fma(g, load(one, row, 2 * step + c), total)
+                    store(y, c, fma(h, load(one, row, 3 * step + c), total))
+                    c += lanes
+            else:
+                while c + lanes <= count:
+                    total = load(one, y, c) if goes_on else fill(one - one)
+                    store(y, c, fma(d[at], load(one, row, c), total))
+                    c += lanes
+            if c < count:
+                n = count - c
+                total = load_part(one, y, c, n if goes_on else 0)
+                for i in range(several):
+                    total = fma(d[at + i * p.a_k], load_part(one, row, i * step + c, n), total)
+                store_part(y, c, total, n)
+            k += several
 
-    A row of b is read once: it goes to the sums as it is, four rows in one pass over them.
-    """
-    size, count = size_of(one), right - left
-    y = carray(memory(one, p.out + left * size), count)
-    d = carray(memory(one, p.a), (p.k - 1) * p.a_k + 1)
-    rows = carray(memory(one, p.b), (p.k - 1) * p.b_k + right)
-    if not p.add:
-        y[:] = 0
-    k = 0
-    while k + 4 <= p.k:
-        at, step = k * p.b_k + left, p.b_k
-        e, f, g, h = at, at + step, at + 2 * step, at + 3 * step
-        add4(
-            d[k * p.a_k], rows[e : e + count], d[(k + 1) * p.a_k], rows[f : f + count],
-            d[(k + 2) * p.a_k], rows[g : g + count], d[(k + 3) * p.a_k], rows[h : h + count], y,
-        )  # fmt: skip
-        k += 4
-    while k < p.k:
-        at = k * p.b_k + left
-        add1(d[k * p.a_k], rows[at : at + count], y)
-        k += 1
 
-
-@serial
+@inlined
 def _one_column(one, p, top, bottom):
     """Rows top to bottom where b has one column, and a's rows are contiguous, as b's column is."""
     size = size_of(one)
@@ -231,7 +247,7 @@ def _one_column(one, p, top, bottom):
         a, a_row, b = p.a2, p.a2_row, p.b2
 
 
-@serial
+@inner
 def _tiles(one, p, top, bottom, left, right):
     """Any product: rows top to bottom, columns left to right, at most a `unit_shape`."""
     size, width = size_of(one), panel_width(one)
@@ -257,16 +273,17 @@ def _tiles(one, p, top, bottom, left, right):
         _copy(one, sums, wide, out + edge * size, p.out_row, rows, columns - edge)
 
 
-@serial
+@inlined
 def _is_column(p):
     """Whether it is a matrix times a vector, both contiguous along k."""
     return p.k > 0 and p.n == 1 and p.a_k == 1 and p.b_k == 1 and p.out_row == 1
 
 
-@serial
-def _is_row(p):
-    """Whether it is a vector times a matrix with contiguous rows."""
-    return p.k > 1 and p.m == 1 and p.b_column == 1 and p.out_column == 1 and p.pairs == 1
+@inlined
+def _by_rows(p):
+    """Whether it is a vector times a matrix with contiguous rows, or an outer product."""
+    straight = p.b_column == 1 and p.out_column == 1 and p.pairs == 1
+    return straight and p.k > 0 and (p.m == 1 or p.k == 1)
 
 
 @serial
@@ -274,13 +291,13 @@ def product_unit(one, p, top, bottom, left, right):
     """Rows top to bottom, columns left to right: at most a `unit_shape`."""
     if _is_column(p):
         _one_column(one, p, top, bottom)
-    elif _is_row(p):
-        _one_row(one, p, left, right)
+    elif _by_rows(p):
+        _rows(one, p, top, bottom, left, right)
     else:
         _tiles(one, p, top, bottom, left, right)
 
 
-@serial
+@inner
 def _wanted(p, threads, worth):
     """Into how many units to cut: some for each thread, that are worth its while."""
     if threads == 1:
@@ -289,7 +306,7 @@ def _wanted(p, threads, worth):
     return whole(units, threads) if units > threads // 2 else max(units, 1)
 
 
-@serial
+@inner
 def unit_shape(one, p, threads):
     """(rows, columns) of a unit.
 
@@ -297,10 +314,10 @@ def unit_shape(one, p, threads):
     oftener than it must be.
     """
     size, width, group = size_of(one), panel_width(one), rows_of(1)
-    if _is_column(p) or _is_row(p):  # a factor is read once: what counts is its bytes
+    if _is_column(p) or _by_rows(p):  # what counts is the bytes of the largest of the three
         wanted = _wanted(p, threads, WORTH // 16)
-        if p.n == 1:
-            return whole(pieces(p.m, wanted), group), 1
+        if p.m > 1:
+            return whole(pieces(p.m, wanted), group), p.n
         return 1, whole(pieces(p.n, wanted), 4 * width)
     wanted = _wanted(p, threads, WORTH)
     columns = max(PACKED // (max(_depth(p.k), 1) * size) // width, 1) * width
@@ -313,8 +330,4 @@ def unit_shape(one, p, threads):
     return max(whole(pieces(p.m, cuts), group), group), columns
 
 
-def _signature(one):
-    return (one, typeof(Product(*[0] * len(Product._fields))), *[types.intp] * 4)
-
-
-multiply_unit = Linked(product_unit, _signature).call
+multiply_unit = Linked(product_unit, lambda one: (one, _PRODUCT, *[types.intp] * 4)).call

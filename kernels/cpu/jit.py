@@ -100,5 +100,6 @@ def kernel(**options: Any) -> Callable[[Callable[..., Any]], Any]:
 
 
 serial = kernel()
+inner = kernel(no_cpython_wrapper=True)
 parallel = kernel(parallel=True)
 inlined = kernel(inline="always")

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import llvmlite.binding as llvm
@@ -19,6 +20,8 @@ from numba.core import cgutils
 from .simd import intrinsic
 
 _linked: list[Linked] = []
+_prepared: set[tuple[Linked, Any]] = set()
+_busy = Lock()  # Numba compiles on one thread at a time: who finds it taken is inside
 
 
 class Linked:
@@ -28,7 +31,6 @@ class Linked:
         self.kernel = kernel
         self.signature = signature
         self.file = Path(kernel.py_func.__code__.co_filename)
-        self.prepared: set[Any] = set()
         self.call = self._caller()
         _linked.append(self)
 
@@ -36,10 +38,7 @@ class Linked:
         return f"weightspace_{self.kernel.py_func.__name__}_{scalar}"
 
     def prepare(self, scalar: Any) -> None:
-        """Compile or load the kernel for a float type, and tell its address, once."""
-        if scalar in self.prepared:
-            return
-        self.prepared.add(scalar)  # before: it is loaded by the same cache that calls us
+        """Compile or load the kernel for a float type, and tell its address."""
         found = self.signature(scalar)
         self.kernel.compile(found)
         compiled = self.kernel.overloads[found]
@@ -69,11 +68,18 @@ class Linked:
 
 
 def prepare(sources: list[Path], signature: Any) -> None:
-    """Prepare what kernels of these source files call, for the float types of `signature`."""
+    """Prepare what kernels of these source files call, for the float types of `signature`.
+
+    In the order of definition: one may call those before it. (They are loaded by the same cache
+    that calls us, once for each of their own callees: those calls find nothing to do.)
+    """
+    if _busy.locked():
+        return
     arrays = {each.dtype for each in signature if isinstance(each, types.Array)}
     scalars = {each for each in signature if isinstance(each, types.Float)}
-    for scalar in arrays or scalars:
-        if scalar in (types.float32, types.float64):
+    with _busy:
+        for scalar in (arrays or scalars) & {types.float32, types.float64}:
             for each in _linked:
-                if each.file in sources:
+                if each.file in sources and (each, scalar) not in _prepared:
                     each.prepare(scalar)
+                    _prepared.add((each, scalar))

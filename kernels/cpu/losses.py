@@ -12,7 +12,7 @@ from numba.np.numpy_support import carray
 from .exponential import exp, log
 from .fused import fma
 from .scratch import stack_of
-from .tiles import ROWS, parallel, pieces, serial
+from .tiles import ROWS, inner, parallel, pieces, serial
 
 LANES = 64  # rows worked on side by side: a few vectors of them
 NARROW = 64  # the most classes for which that is done
@@ -32,18 +32,18 @@ def _load(z, active, t):
             t[k, : z.shape[0]] = -np.inf
 
 
-@serial
+@inner
 def _logit(z, active, k):
     return z[k] if active[k] else z.dtype.type(-np.inf)
 
 
-@serial
+@inner
 def _raise_to(row, peak):
     for r in range(row.size):
         peak[r] = peak[r] if peak[r] > row[r] else row[r]
 
 
-@serial
+@inner
 def _subtract(row, peak):
     for r in range(row.size):
         row[r] -= peak[r]
@@ -61,13 +61,13 @@ def _scale(row, total):
         row[r] /= total[r]
 
 
-@serial
+@inner
 def _exp_all(t):
     for i in range(t.size):
         t[i] = exp(t[i])
 
 
-@serial
+@inner
 def _softmax_narrow(z, active, p, labels, loss):
     """`_softmax_rows` for up to NARROW classes: transposed, so that samples fill the vectors."""
     rows, classes = z.shape
@@ -92,14 +92,14 @@ def _softmax_narrow(z, active, p, labels, loss):
             p[r, k] = room[k, r]
 
 
-@serial
+@inner
 def _exp_of(z, active, peak, p):
     nothing = z.dtype.type(-np.inf)
     for k in range(z.size):
         p[k] = exp((z[k] if active[k] else nothing) - peak)
 
 
-@serial
+@inner
 def _softmax_wide(z, active, p):
     """p = softmax of one row z; returns its peak and the sum of exp(z - peak)."""
     peak = z.dtype.type(-np.inf)
@@ -115,7 +115,7 @@ def _softmax_wide(z, active, p):
     return peak, total
 
 
-@serial
+@inner
 def _softmax_rows(z, active, p, labels, loss):
     """p = softmax of up to LANES rows of z; with labels, loss = -ln p[label] of each row."""
     if z.shape[1] <= NARROW:
@@ -149,7 +149,7 @@ def softmax_backward(p, u, dz):
                 dz[n, k] = p[n, k] * (u[n, k] - origin - mean)
 
 
-@serial
+@inner
 def _sum_without(p, c):
     """The sum of a row p (K,) but for entry c."""
     total = p.dtype.type(0)
@@ -159,7 +159,7 @@ def _sum_without(p, c):
     return total
 
 
-@serial
+@inner
 def _factor_rows(p, c, factor):
     """factor (R, K) = sqrt(p_c) (e_c - p) for each row of p."""
     for r in range(p.shape[0]):
@@ -182,7 +182,7 @@ def softmax_fisher_factor(p, factor):
         _factor_rows(p[lo:hi], c, factor[c, lo:hi])
 
 
-@serial
+@inner
 def _minus_log1p(q):
     """-log(1 - q) for q in 0..1/2, exact near 0 too (Kahan)."""
     one = type(q)(1)

@@ -63,6 +63,16 @@ def reaches(typing, vector, least):
     return types.boolean(vector, least), generate
 
 
+@intrinsic
+def number(typing, one, value):
+    """`value` as a number of the dtype of `one`."""
+
+    def generate(context, builder, signature, arguments):
+        return context.cast(builder, arguments[1], types.unliteral(signature.args[1]), one)
+
+    return one(one, value), generate
+
+
 @serial
 def largest(one, base, count):
     """The largest magnitude of `count` numbers at address `base`, 0 of none."""

@@ -13,18 +13,18 @@ from ..codes import IDENTITY, LEAKY_RELU, RELU
 from .activations import activation_backward, apply, pull
 from .fused import fma
 from .simd import fill, lanes_in, load_part, store_part, where_positive
-from .tiles import BLOCK, parallel, pieces, serial
+from .tiles import BLOCK, inner, parallel, pieces, serial
 
 PARTS = 64  # of the rows, each with its own sums (2, C)
 
 
-@serial
+@inner
 def _rows_of_block(channels):
     """Rows that make a block of work: BLOCK elements, or one row."""
     return max(BLOCK // channels, 1)
 
 
-@serial
+@inner
 def _add_moments(x, middle, sums):
     """sums[0] += sum over rows of x - middle, sums[1] += the sum of its squares; x (R, C)."""
     one, channels = x.dtype.type(1), x.shape[1]
@@ -41,13 +41,13 @@ def _add_moments(x, middle, sums):
         store_part(second, c, q, n)
 
 
-@serial
+@inner
 def _rectifier(one, slope):
     """Vectors of the slope, of zeros, and of what is positive where there is a slope."""
     return fill(type(one)(slope)), fill(one - one), fill(type(one)(slope != 0))
 
 
-@serial
+@inner
 def _add_products(x, middle, y, t, slope, plain, product):
     """plain += sum over rows of d, product += the sum of d (x - middle); x, y, t (R, C).
 
@@ -72,7 +72,7 @@ def _add_products(x, middle, y, t, slope, plain, product):
         store_part(second, c, q, n)
 
 
-@serial
+@inner
 def _normalise(x, mean, inverse, gamma, shift, y):
     """y = gamma (x - mean) inverse + shift, channel by channel; x, y (R, C)."""
     one, channels = x.dtype.type(1), x.shape[1]
@@ -156,7 +156,7 @@ def norm_forward(x, mean, inverse, gamma, shift, act, slope, y):
     _forward(x.reshape(-1, c), mean, inverse, gamma, shift, act, slope, y.reshape(-1, c))
 
 
-@serial
+@inner
 def _add_block(x, mean, y, t, slope, lo, hi, sums):
     part = None if y is None else y[lo:hi]
     _add_products(x[lo:hi], mean, part, t[lo:hi], slope, sums[0], sums[1])
@@ -181,7 +181,7 @@ def _product_sums(x, mean, y, t, slope, sums):
             total[1, c] += more[1, c]
 
 
-@serial
+@inner
 def _through(x, mean, inverse, gamma, y, t, slope, sums, tgamma, tshift, lo, hi, stack, out):
     """out = gamma inverse (d - k - (x - mean) l) + tgamma (x - mean) inverse + tshift.
 
@@ -217,7 +217,7 @@ def _through(x, mean, inverse, gamma, y, t, slope, sums, tgamma, tshift, lo, hi,
             store_part(out.ctypes.data, at, value, n)
 
 
-@serial
+@inner
 def _finish(act, slope, y, lo, hi, stack, out):
     """out = f'(y) out for rows lo to hi of y (R, C)."""
     part = out[stack + lo : stack + hi].reshape(-1)
@@ -284,7 +284,7 @@ def norm_tangent(x, mean, inverse, gamma, y, tx, tgamma, tshift, act, slope, bat
     _push_through(flat, mean, inverse, gamma, None, moved, slope, kept, tgamma, tshift, act, z, out)
 
 
-@serial
+@inner
 def _sample_sums(x, mean, inverse, dz, sums):
     """sums (2, C): a sample's gradients of shift and of gamma; x, dz (T, C)."""
     sums[:] = 0
@@ -305,7 +305,7 @@ def norm_sample_grads(x, mean, inverse, dz, dgamma, dshift):
             g[c] *= inverse[c]
 
 
-@serial
+@inner
 def _add_power(power, values, total):
     for c in range(total.size):
         if power == 2:
@@ -332,7 +332,7 @@ def norm_accumulate(x, mean, inverse, dz, power, sums, dgamma, dshift):
             dgamma[c] += sums[2 * group, 1, c]
 
 
-@serial
+@inner
 def _add_magnitudes(x, mean, y, sums):
     """sums[0] += sum over rows of |y|, sums[1] += the sum of |x - mean|."""
     for r in range(x.shape[0]):

@@ -12,42 +12,42 @@ from numba.np.ufunc.parallel import get_thread_id
 
 from .microkernel import rows_of
 from .simd import lanes_in
-from .tiles import pieces, serial
+from .tiles import inner, pieces
 
 UNIT = 32  # elements
 
 
-@serial
+@inner
 def whole(count, unit):
     """`count` rounded up to a multiple of `unit`."""
     return (count + unit - 1) // unit * unit
 
 
-@serial
+@inner
 def panel_width(one):
     """Columns of a full panel, for the dtype of `one`."""
     return 2 * lanes_in(one)
 
 
-@serial
+@inner
 def panel_count(one, columns):
     """How many panels hold so many columns."""
     return pieces(columns, panel_width(one))
 
 
-@serial
+@inner
 def panel_vectors(one, columns, panel):
     """1 or 2: how many vectors of `panel` hold columns."""
     return 1 if columns - panel * panel_width(one) <= lanes_in(one) else 2
 
 
-@serial
+@inner
 def row_room(rows):
     """Rows that a list of `rows` rows may be padded to, for tiles of either shape."""
     return whole(rows, rows_of(1))
 
 
-@serial
+@inner
 def thread_scratch(base, first, size, itemsize):
     """Where this thread's own scratch begins: `size` elements each, `first` of them shared."""
     return base + (first + get_thread_id() * size) * itemsize

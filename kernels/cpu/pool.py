@@ -6,10 +6,10 @@ from numba import prange
 
 from .fused import fma
 from .simd import fill, lanes_in, load_part, store_part, store_places, where_larger
-from .tiles import parallel, serial
+from .tiles import inner, parallel
 
 
-@serial
+@inner
 def _largest_row(image, i, window, stride, padding, index, y):
     """Row i of the outputs of one image; NaN beats all, and of equal values the first one wins."""
     one, channels = y.dtype.type(1), y.shape[1]
@@ -45,7 +45,7 @@ def max_pool_forward(x, window, stride, padding, index, y):
         _largest_row(x[n], i, window, stride, padding, index[n, i], y[n, i])
 
 
-@serial
+@inner
 def _give_back(index, dy, i, window, stride, padding, dx):
     """Add row i of dy to where its values came from."""
     top = i * stride[0] - padding[0]
@@ -56,7 +56,7 @@ def _give_back(index, dy, i, window, stride, padding, dx):
             dx[top + place // window[1], left + place % window[1], c] += dy[j, c]
 
 
-@serial
+@inner
 def _give_back_apart(index, dy, window, stride, dx):
     """All of dx (H, W, C) for windows that lie side by side: each pixel is its window's or none's.
 
@@ -104,7 +104,7 @@ def max_pool_tangent(index, tx, window, stride, padding, ty):
                 ty[n, i, j, c] = tx[n, top + place // window[1], left + place % window[1], c]
 
 
-@serial
+@inner
 def _mean_of(image, top, bottom, left, right, y):
     y[:] = 0
     for row in range(top, bottom):
@@ -125,7 +125,7 @@ def average_pool_forward(x, rows, columns, y):
                 _mean_of(x[n], rows[i, 0], rows[i, 1], columns[j, 0], columns[j, 1], y[n, i, j])
 
 
-@serial
+@inner
 def _share_out(dy, share, pixel):
     for c in range(pixel.size):
         pixel[c] = fma(share, dy[c], pixel[c])

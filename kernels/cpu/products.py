@@ -20,7 +20,7 @@ from .fused import fma
 from .microkernel import CONTINUE, SET, SQUARE, multiply_rows, rows_of
 from .panels import UNIT, panel_count, panel_vectors, panel_width, row_room, thread_scratch, whole
 from .simd import memory, size_of
-from .tiles import parallel, pieces, serial
+from .tiles import inner, parallel, pieces, serial
 
 _groups, _begin = serial(_sample_groups), serial(group_begin)
 
@@ -36,7 +36,7 @@ def _rows(g):
     return row_room(g.r * g.s * g.depth)
 
 
-@serial
+@inner
 def sums_size(one, g):
     """Elements of one sample's gradient as panels (panels, rows, width), and of its bias's."""
     return (_rows(g) + 1) * _columns(one, g)
@@ -50,15 +50,20 @@ def sample_groups(one, g):
 
 
 @serial
-def products_room(one, g):
-    """(elements of the sums of all groups, elements of one thread's scratch)."""
+def products_room(one, g, each):
+    """(elements of the sums of all groups, elements of one thread's scratch).
+
+    each: of `each_sample`, which has no groups but a sample's own sums for each thread.
+    """
     seen = ((g.rows - 1) * g.down + g.r) * ((g.columns - 1) * g.across + g.s) * g.depth
     wider = g.rows * g.columns * _columns(one, g)
     slot = whole(4 * _rows(g), UNIT) + whole(seen, UNIT) + whole(wider, UNIT)
-    return sample_groups(one, g)[0] * sums_size(one, g), slot + sums_size(one, g)
+    if each:
+        return 0, slot + sums_size(one, g)
+    return sample_groups(one, g)[0] * sums_size(one, g), slot
 
 
-@serial
+@inner
 def _list_entries(g, line, stride, inputs, outputs):
     """Where entry (r, s, c) lies in a window of rows of `line`, and where its sums go."""
     k, run = g.r * g.s * g.depth, g.s * g.depth
@@ -68,7 +73,7 @@ def _list_entries(g, line, stride, inputs, outputs):
         outputs[i] = i * stride
 
 
-@serial
+@inner
 def _widen(one, source, rows, columns, wide, target):
     """target (rows, wide) = source (rows, columns), then zeros."""
     values = carray(memory(one, source), rows * columns)
@@ -79,7 +84,7 @@ def _widen(one, source, rows, columns, wide, target):
         wider[at + columns : at + wide] = 0
 
 
-@serial
+@inner
 def _bias(one, g, dz, way, total, sums):
     """sums (filters,) as `way` says, from the sum of dz over its positions."""
     values = carray(memory(one, dz), (g.rows * g.columns, g.filters))
@@ -98,7 +103,7 @@ def _bias(one, g, dz, way, total, sums):
             sums[o] += abs(total[o])
 
 
-@serial
+@inner
 def sample_product(one, g, image, dz, way, begin, end, sums, scratch):
     """The weight gradient of the sample at `image` with cotangent `dz` (h, w, filters), to `sums`.
 
@@ -170,7 +175,7 @@ def sum_samples(one, g, x, dz, stacked, way, beta, dw, db, work):
     size = size_of(one)
     samples, groups = sample_groups(one, g)
     panels, apart = panel_count(one, g.filters), sums_size(one, g)
-    first, slot = products_room(one, g)
+    first, slot = products_room(one, g, False)
     image, maps = g.height * g.width * g.depth * size, g.rows * g.columns * g.filters * size
     for task in prange(samples * groups):
         part, group = task // groups, task % groups
@@ -194,7 +199,7 @@ def sum_samples(one, g, x, dz, stacked, way, beta, dw, db, work):
 def each_sample(one, g, x, dz, dw, db, work):
     """dw (n, filters, k) and db (n, filters): every sample's own gradient."""
     size = size_of(one)
-    first, slot = products_room(one, g)
+    first, slot = products_room(one, g, True)
     panels, own = panel_count(one, g.filters), sums_size(one, g)
     image, maps = g.height * g.width * g.depth * size, g.rows * g.columns * g.filters * size
     for n in prange(g.n):

@@ -11,7 +11,7 @@ from numba import prange
 
 from .activations import apply
 from .fused import fma
-from .tiles import parallel, pieces, serial
+from .tiles import inner, parallel, pieces, serial
 from .vector import add1, add4
 
 WIDTH = 256  # samples of a piece: sums and rows of x for them stay in the first cache
@@ -19,7 +19,7 @@ HEIGHT = 16  # rows of a piece
 SMALL = 1 << 16  # multiplications that one thread does sooner than several
 
 
-@serial
+@inner
 def _add_entries(x, columns, values, lo, hi, first, last, sums):
     """sums = the entries lo..hi of one row of W, times the samples first..last."""
     sums[:] = 0
@@ -36,7 +36,7 @@ def _add_entries(x, columns, values, lo, hi, first, last, sums):
         e += 1
 
 
-@serial
+@inner
 def _go_on(x, columns, values, lo, hi, total):
     """total + the entries lo..hi of a row, times one sample x (I,)."""
     for e in range(lo, hi):
@@ -44,7 +44,7 @@ def _go_on(x, columns, values, lo, hi, total):
     return total
 
 
-@serial
+@inner
 def _four_rows(x, starts, columns, values, o, y):
     """y[o] to y[o + 3] for one sample: side by side, so that no sum waits for itself."""
     a, b, c, d, end = starts[o], starts[o + 1], starts[o + 2], starts[o + 3], starts[o + 4]

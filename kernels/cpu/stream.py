@@ -27,7 +27,7 @@ from .simd import (
     store_part,
 )  # fmt: skip
 from .strided import row_addresses
-from .tiles import serial
+from .tiles import inner
 from .transpose import transposed, turn_part
 
 _WORD = ir.IntType(64)
@@ -64,7 +64,7 @@ def _add_blocks(typing, one, w, w_row, rows, x, blocks, sums):
     return types.void(one, *[types.intp] * 6), generate
 
 
-@serial
+@inner
 def multiply_vector(one, goes_on, w, w_row, rows, x, depth, y):
     """y (rows,) = W (rows, depth) x, from 0 or, where `goes_on`, from y: addresses of arrays."""
     size, lanes = size_of(one), lanes_in(one)

@@ -17,7 +17,7 @@ from numba import types
 
 from .microkernel import CONTINUE, ROWS, SET, Emitter
 from .simd import WIDE, ask_for, intrinsic
-from .tiles import serial
+from .tiles import inner
 
 _WORD = ir.IntType(64)
 # Steps of k in one turn of the loop: with 32-byte vectors a step is 6 cycles of arithmetic, and the
@@ -99,7 +99,7 @@ _two_vectors, _one_vector = _tile(ROWS, 2, False), _tile(2 * ROWS, 1, False)
 _two_and_pack = _tile(ROWS, 2, True)
 
 
-@serial
+@inner
 def multiply_rows_at(
     one, vectors, goes_on, count, depth, a, a_row, a_k, b, b_k, packed, out, out_row, ahead, hop
 ):

@@ -6,9 +6,9 @@ the same bits. Where a sum is not cut, as in a product, pieces may follow the th
 
 from __future__ import annotations
 
-from .jit import inlined, parallel, serial
+from .jit import inlined, inner, parallel, serial
 
-__all__ = ["BLOCK", "ROWS", "inlined", "parallel", "pieces", "serial"]
+__all__ = ["BLOCK", "ROWS", "inlined", "inner", "parallel", "pieces", "serial"]
 
 BLOCK = 8192  # elements of a flat vector one thread takes at a time: 32 KiB of float32
 ROWS = 8  # samples per piece where the work is by row

@@ -20,7 +20,7 @@ from numba.np.numpy_support import carray
 
 from .fused import fma
 from .scratch import stack_of
-from .tiles import BLOCK, parallel, pieces, serial
+from .tiles import BLOCK, inner, parallel, pieces, serial
 
 CHUNK = 1024
 stack = stack_of(2 * CHUNK)  # the penalised gradient and the step of a chunk
@@ -34,7 +34,7 @@ def _part(a, lo, hi):
         return a[lo:hi]
 
 
-@serial
+@inner
 def _penalised(theta, grad, omega, anchor, lam, g):
     """grad + lam omega (theta - anchor), worked out in the scratch g; grad itself if no omega."""
     if omega is None:
@@ -58,7 +58,7 @@ def _apply(theta, grad, d, path, gain):
         theta[i] += d[i]
 
 
-@serial
+@inner
 def _sgd(g, lr, d):
     for i in range(d.size):
         d[i] = -lr * g[i]
@@ -77,7 +77,7 @@ def sgd_update(theta, grad, lr, omega, anchor, lam, path, gain):
             _apply(t, raw, d, _part(path, lo, hi), _part(gain, lo, hi))
 
 
-@serial
+@inner
 def _momentum(g, velocity, lr, momentum, d):
     for i in range(d.size):
         velocity[i] = fma(momentum, velocity[i], g[i])
@@ -106,7 +106,7 @@ def _adam(g, m, v, keep1, keep2, take1, take2, size, root, eps, d):
         d[i] = -size * m[i] / fma(np.sqrt(v[i]), root, eps)
 
 
-@serial
+@inner
 def _power(base, times):
     """base^times by squaring, the lowest bit of `times` first: products alone, so the bits of it
     are everywhere the same, which those of the C library's pow are not."""
@@ -136,7 +136,7 @@ def adam_update(theta, grad, m, v, lr, beta1, beta2, eps, step, omega, anchor, l
             _apply(t, raw, d, _part(path, lo, hi), _part(gain, lo, hi))
 
 
-@serial
+@inner
 def _rmsprop(g, square, keep, take, lr, eps, d):
     for i in range(d.size):
         square[i] = fma(keep, square[i], take * g[i] * g[i])
@@ -158,7 +158,7 @@ def rmsprop_update(theta, grad, square, lr, alpha, eps, omega, anchor, lam, path
             _apply(t, raw, d, _part(path, lo, hi), _part(gain, lo, hi))
 
 
-@serial
+@inner
 def _add_penalty(theta, omega, anchor, lam, grad):
     for i in range(theta.size):
         grad[i] = fma(lam * omega[i], theta[i] - anchor[i], grad[i])

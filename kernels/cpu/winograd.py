@@ -3,7 +3,8 @@
 The image is cut into tiles of 4 x 4 outputs, which see 6 x 6 inputs. After the transforms every one
 of the 36 frequencies is a matrix product of its own, over channels (forward, input gradient) or
 over tiles (weight gradient); `kernels.cpu.transforms` has the formulas. Tiles that reach over the
-image's edge read zeros and write nothing there.
+image's edge read zeros and write nothing there. What it cannot carry, an infinite pixel or one far
+above its neighbours, `kernels.cpu.winograd_direct` computes directly.
 
     V (36, tiles, channels)  U (36, panels, channels, width)  M (36, tiles, filters)
 """
@@ -13,6 +14,8 @@ from __future__ import annotations
 from numba import prange
 from numba.np.numpy_support import carray
 
+from ..conv_order import HOT
+from .magnitude import lane_largest, larger, largest, number
 from .microkernel import SET, multiply_rows, rows_of
 from .panels import UNIT, panel_count, panel_vectors, panel_width, row_room, thread_scratch, whole
 from .simd import (
@@ -26,8 +29,18 @@ from .simd import (
     store,
     store_part,
 )
-from .tiles import parallel, pieces, serial
+from .tiles import inner, parallel, pieces, serial
 from .transforms import of_filter, of_input, to_output
+from .winograd_direct import (
+    all_reach,
+    direct_room,
+    grid,
+    largest_seen,
+    ordinary_pixels,
+    ordinary_weights,
+    put_directly,
+    sum_directly,
+)
 
 TILES = 32  # of a block: its V and M stay near the core
 F = 36
@@ -37,49 +50,50 @@ GAP = 16
 
 
 @serial
-def grid(g):
-    """Tiles of an image, down and across."""
-    return pieces(g.rows, 4), pieces(g.columns, 4)
-
-
-@serial
 def winograd_room(one, g):
     """(elements of packed weights and U, elements of one thread's scratch) of `winograd`."""
     columns = panel_count(one, g.filters) * panel_width(one)
     depth = whole(g.depth, lanes_in(one))
     places = whole(4 * row_room(TILES), UNIT)
     blocks = F * (TILES * (depth + columns) + 2 * GAP)
-    slot = whole(blocks, UNIT) + whole(depth, UNIT) + 2 * places + whole(2 * F, UNIT)
-    return whole(9 * g.depth * columns + F * (g.depth * columns + GAP), UNIT), slot
+    slot = whole(blocks, UNIT) + whole(depth, UNIT) + 2 * places + whole(2 * F, UNIT) + 2 * TILES
+    weights = 9 * g.depth * columns + F * (g.depth * columns + GAP)
+    weights += panel_count(one, g.filters) * g.depth
+    return whole(weights, UNIT), slot + direct_room(one, g)
 
 
-@serial
+@inner
+def _three_weights(one, packed, at, row, most):
+    """(the larger of `most` and their magnitudes, G of a column of weights)."""
+    p, q = load(one, packed, at), load(one, packed, at + 3 * row)
+    r = load(one, packed, at + 6 * row)
+    return larger(larger(most, p), larger(q, r)), of_filter(p, q, r)
+
+
+@inner
 def transform_filter(one, packed, depth, width, c, u, apart):
-    """U of channel c: u[f * apart] (width,) from packed (3, 3, depth, width); addresses."""
+    """U of channel c: u[f * apart] (width,) from packed (3, 3, depth, width); addresses.
+
+    Returns the largest of these weights' magnitudes.
+    """
     lanes = lanes_in(one)
     row = depth * width
+    most = load_part(one, packed, 0, 0)  # zeros
     for v in range(0, width, lanes):
         at = c * width + v
-        a = of_filter(
-            load(one, packed, at), load(one, packed, at + 3 * row), load(one, packed, at + 6 * row)
-        )
-        at += row
-        b = of_filter(
-            load(one, packed, at), load(one, packed, at + 3 * row), load(one, packed, at + 6 * row)
-        )
-        at += row
-        d = of_filter(
-            load(one, packed, at), load(one, packed, at + 3 * row), load(one, packed, at + 6 * row)
-        )
+        most, a = _three_weights(one, packed, at, row, most)
+        most, b = _three_weights(one, packed, at + row, row, most)
+        most, d = _three_weights(one, packed, at + 2 * row, row, most)
         store_six(u, v, apart, of_filter(a[0], b[0], d[0]))
         store_six(u, v + 6 * apart, apart, of_filter(a[1], b[1], d[1]))
         store_six(u, v + 12 * apart, apart, of_filter(a[2], b[2], d[2]))
         store_six(u, v + 18 * apart, apart, of_filter(a[3], b[3], d[3]))
         store_six(u, v + 24 * apart, apart, of_filter(a[4], b[4], d[4]))
         store_six(u, v + 30 * apart, apart, of_filter(a[5], b[5], d[5]))
+    return lane_largest(most)
 
 
-@serial
+@inner
 def store_six(base, at, apart, values):
     store(base, at, values[0])
     store(base, at + apart, values[1])
@@ -89,7 +103,7 @@ def store_six(base, at, apart, values):
     store(base, at + 5 * apart, values[5])
 
 
-@serial
+@inner
 def _six_parts(one, base, table, first, c, count):
     """B' of column `first` of the tile whose 36 pixels `table` lists, channels c on."""
     return of_input(
@@ -102,7 +116,7 @@ def _six_parts(one, base, table, first, c, count):
     )
 
 
-@serial
+@inner
 def transform_input(one, base, table, depth, v, apart):
     """v[f * apart] (depth,) = B' d B of the tile whose pixels (6, 6) begin at `table` (36,)."""
     lanes = lanes_in(one)
@@ -119,7 +133,7 @@ def transform_input(one, base, table, depth, v, apart):
         store_six(v, c + 30 * apart, apart, of_input(p[5], q[5], r[5], s[5], t[5], u[5]))
 
 
-@serial
+@inner
 def list_pixels(height, width, depth, top, left, size, nowhere, table):
     """table: where the pixels of a size x size window begin, `nowhere` for those outside."""
     for i in range(size):
@@ -130,7 +144,7 @@ def list_pixels(height, width, depth, top, left, size, nowhere, table):
             table[i * size + j] = (line + j) * depth if here else nowhere
 
 
-@serial
+@inner
 def _four(one, base, at, apart):
     """A' of a column of M: frequencies at, at + 6, ... of (36, ...)."""
     return to_output(
@@ -140,7 +154,7 @@ def _four(one, base, at, apart):
     )  # fmt: skip
 
 
-@serial
+@inner
 def _put_row(one, out, at, step, values, columns, count, add):
     """Up to four pixels of a row of outputs, `count` numbers of each."""
     for_one = add
@@ -166,7 +180,7 @@ def _put_row(one, out, at, step, values, columns, count, add):
         store_part(out, at + 3 * step, d, count)
 
 
-@serial
+@inner
 def transform_output(one, m, apart, filters, out, at, line, rows, columns, add):
     """out (rows, columns, filters) = or += A' m A, rows and columns at most 4; `line` elements
     from one row of out to the next, element `at` being the first."""
@@ -189,7 +203,7 @@ def transform_output(one, m, apart, filters, out, at, line, rows, columns, add):
             _put_row(one, out, here + 3 * line, filters, y, columns, n, add)
 
 
-@serial
+@inner
 def _fetch(one, g, source, out, lo, hi):
     """Ask for what comes next, while products are computed: where the results of tiles lo to hi go,
     and the rows of the image that as many tiles after them see. Tiles are too short for the
@@ -213,8 +227,8 @@ def _fetch(one, g, source, out, lo, hi):
 
 
 @serial
-def _block(one, g, source, u, add, out, lo, hi, scratch):
-    """Tiles lo to hi of `winograd`."""
+def _block(one, g, source, packed, u, ordinary, add, out, lo, hi, scratch):
+    """Tiles lo to hi of `winograd`; `ordinary`: whether the weights are."""
     size, width = size_of(one), panel_width(one)
     panels = panel_count(one, g.filters)
     columns, depth = panels * width, whole(g.depth, lanes_in(one))
@@ -225,15 +239,21 @@ def _block(one, g, source, u, add, out, lo, hi, scratch):
     places = zeros + whole(depth, UNIT) * size
     inputs = carray(memory(1, places), row_room(TILES))
     outputs = carray(memory(1, places + whole(4 * row_room(TILES), UNIT) * size), row_room(TILES))
-    table = carray(memory(1, places + 2 * whole(4 * row_room(TILES), UNIT) * size), F)
+    places += 2 * whole(4 * row_room(TILES), UNIT) * size
+    table, odd = carray(memory(1, places), F), carray(memory(1, places + 8 * F), TILES)
+    aside = places + (whole(2 * F, UNIT) + 2 * TILES) * size
     carray(memory(one, zeros), depth)[:] = 0
     image = g.height * g.width * g.depth
+    most = largest_seen(one, g, source, lo, hi)
+    plain, floor = ordinary and ordinary_pixels(one, most), number(one, most * HOT)
     for t in range(lo, hi):
         n, i, j = t // (down * across), t // across % down, t % across
         base = source + n * image * size
         nowhere = (zeros - base) // size
         list_pixels(g.height, g.width, g.depth, g.top + 4 * i, g.left + 4 * j, 6, nowhere, table)
         transform_input(one, base, table, g.depth, v + (t - lo) * depth * size, v_apart)
+        rows, across_it = g.rows - 4 * i, g.columns - 4 * j
+        odd[t - lo] = not (plain and all_reach(one, base, table, g.depth, rows, across_it, floor))
     _fetch(one, g, source, out, lo, hi)
     for t in range(inputs.size):
         inputs[t] = min(t, TILES - 1) * depth
@@ -250,10 +270,15 @@ def _block(one, g, source, u, add, out, lo, hi, scratch):
     for t in range(lo, hi):
         n, i, j = t // (down * across), t // across % down, t % across
         at = ((n * g.rows + 4 * i) * g.columns + 4 * j) * g.filters
+        base, direct = source + n * image * size, 0
+        if odd[t - lo]:
+            direct = sum_directly(one, g, packed, not ordinary, base, i, j, at, add, out, aside)
         transform_output(
             one, m + (t - lo) * columns * size, m_apart, g.filters, out, at,
             g.columns * g.filters, g.rows - 4 * i, g.columns - 4 * j, add,
         )  # fmt: skip
+        if direct > 0:
+            put_directly(one, g, direct, out, aside)
 
 
 @parallel
@@ -261,14 +286,17 @@ def winograd(one, g, source, packed, u, add, out, first, slot, work):
     """As `correlate`, for r = s = 3 and steps of 1; u: room for the transformed weights."""
     size, width = size_of(one), panel_width(one)
     panels, depth = panel_count(one, g.filters), g.depth
+    seen = u + F * (panels * depth * width + GAP) * size
     for task in prange(panels * depth):
         panel, c = task // depth, task % depth
         begin = packed + panel * 9 * depth * width * size
         target = u + (panel * depth + c) * width * size
-        transform_filter(one, begin, depth, width, c, target, panels * depth * width + GAP)
+        most = transform_filter(one, begin, depth, width, c, target, panels * depth * width + GAP)
+        carray(memory(one, seen), panels * depth)[task] = most
+    ordinary = ordinary_weights(one, largest(one, seen, panels * depth))
     down, across = grid(g)
     tiles = g.n * down * across
     for block in prange(pieces(tiles, TILES)):
         scratch = thread_scratch(work, first, slot, size)
         lo, hi = block * TILES, min((block + 1) * TILES, tiles)
-        _block(one, g, source, u, add, out, lo, hi, scratch)
+        _block(one, g, source, packed, u, ordinary, add, out, lo, hi, scratch)

@@ -13,17 +13,20 @@ tiles are transformed and multiplied in turn, and all threads share each step.
 
 from __future__ import annotations
 
+import numpy as np
 from numba import prange
 from numba.np.numpy_support import carray
 
 from ..conv_order import group_begin
 from ..conv_order import tile_groups as _tile_groups
+from .magnitude import lane_largest, larger, largest
 from .microkernel import CONTINUE, SET, multiply_rows, rows_of
 from .panels import UNIT, panel_count, panel_vectors, panel_width, row_room, thread_scratch, whole
 from .simd import lanes_in, load, load_part, memory, size_of, store
-from .tiles import parallel, pieces, serial
+from .tiles import inner, parallel, pieces, serial
 from .transforms import of_output, to_filter
-from .winograd import GAP, F, grid, list_pixels, store_six, transform_input
+from .winograd import GAP, F, list_pixels, store_six, transform_input
+from .winograd_direct import grid
 
 ROOM = 1 << 21  # elements of V and M together: what a shared cache holds
 STEP = 8  # tiles that one thread transforms at a time
@@ -46,7 +49,7 @@ def _sizes(one, g):
     return depth, columns, whole(min(tiles, total), BLOCK), 1
 
 
-@serial
+@inner
 def _spans(depth, columns, tiles):
     """From one frequency to the next in V, M and dU: see winograd.GAP."""
     return tiles * depth + GAP, tiles * columns + GAP, depth * columns + GAP
@@ -54,18 +57,20 @@ def _spans(depth, columns, tiles):
 
 @serial
 def winograd_weight_room(one, g):
-    """(elements of all dU and the packed gradient, and of V and M if shared; of one thread's)."""
+    """(elements of all dU and of the packed gradient and its magnitudes, and of V and M if shared;
+    of one thread's)."""
     depth, columns, tiles, groups = _sizes(one, g)
     v, m, u = _spans(depth, columns, tiles)
     lists = max(whole(max(depth, columns), UNIT) + whole(2 * F, UNIT), whole(4 * depth, UNIT))
     shared = whole(groups * F * u, UNIT) + row_room(9 * g.depth) * columns
+    shared += whole(panel_count(one, g.filters) * g.depth, UNIT)
     blocks = whole(F * (v + m), UNIT)
     if groups > 1:
         return shared, lists + blocks
     return shared + blocks, lists
 
 
-@serial
+@inner
 def _six(one, base, table, first, o, count):
     """A times column `first` of a tile of 4 x 4 outputs, filters o on."""
     return of_output(
@@ -76,7 +81,7 @@ def _six(one, base, table, first, o, count):
     )
 
 
-@serial
+@inner
 def _transform_cotangent(one, base, table, filters, m, apart):
     """m[f * apart] (filters,) = A dy A' of the tile whose pixels (4, 4) `table` lists."""
     for o in range(0, filters, lanes_in(one)):
@@ -91,7 +96,7 @@ def _transform_cotangent(one, base, table, filters, m, apart):
         store_six(m, o + 30 * apart, apart, of_output(p[5], q[5], r[5], s[5]))
 
 
-@serial
+@inner
 def _transform_tiles(one, g, x, dz, lo, hi, start, v, m, spans, depth, columns, scratch):
     """V and M of tiles lo to hi, of the block that begins at tile `start`."""
     size = size_of(one)
@@ -112,7 +117,7 @@ def _transform_tiles(one, g, x, dz, lo, hi, start, v, m, spans, depth, columns, 
         _transform_cotangent(one, base, table, g.filters, m + row * columns * size, spans[1])
 
 
-@serial
+@inner
 def _multiply(one, g, f, count, go_on, v, m, du, spans, depth, columns, scratch):
     """dU at frequency f = V' M over `count` tiles: chains from 0, or that go on."""
     size, width = size_of(one), panel_width(one)
@@ -131,7 +136,7 @@ def _multiply(one, g, f, count, go_on, v, m, du, spans, depth, columns, scratch)
         )  # fmt: skip
 
 
-@serial
+@inner
 def _back_column(one, du, at, apart):
     """G' of a column of dU."""
     return to_filter(
@@ -141,9 +146,13 @@ def _back_column(one, du, at, apart):
     )  # fmt: skip
 
 
-@serial
+@inner
 def _transform_back(one, du, at, apart, packed, row, width):
-    """packed[(r, s) * row] (width,) = G' dU G from element `at` of each frequency."""
+    """packed[(r, s) * row] (width,) = G' dU G from element `at` of each frequency.
+
+    Returns the largest magnitude of the four corners, to which all frequencies go.
+    """
+    most = load_part(one, du, at, 0)  # zeros
     for o in range(0, width, lanes_in(one)):
         here = at + o
         p = _back_column(one, du, here, apart)
@@ -164,6 +173,8 @@ def _transform_back(one, du, at, apart, packed, row, width):
         store(packed, o + 6 * row, c[0])
         store(packed, o + 7 * row, c[1])
         store(packed, o + 8 * row, c[2])
+        most = larger(most, larger(larger(a[0], a[2]), larger(c[0], c[2])))
+    return lane_largest(most)
 
 
 @parallel
@@ -190,7 +201,7 @@ def _in_groups(one, g, x, dz, first, slot, work):
         _add_groups(sums, groups, F * spans[2], f * spans[2], depth * columns)
 
 
-@serial
+@inner
 def _add_groups(sums, groups, apart, at, count):
     total = sums[at : at + count]
     for group in range(1, groups):
@@ -222,20 +233,30 @@ def _in_turn(one, g, x, dz, first, slot, work):
 
 @parallel
 def _pack_back(one, g, du, packed):
-    """The gradient as panels (panels, rows of 9 depth, width) at `packed`, from dU."""
+    """The gradient as panels (panels, rows of 9 depth, width) at `packed`, from dU.
+
+    Returns whether all of it is finite: what is not was NaN or infinite in x or dz, or overflowed.
+    """
     size, width = size_of(one), panel_width(one)
     depth, columns, tiles, _ = _sizes(one, g)
     apart = _spans(depth, columns, tiles)[2]
     rows = row_room(9 * g.depth)
-    for task in prange(panel_count(one, g.filters) * g.depth):
+    panels = panel_count(one, g.filters)
+    seen = packed + panels * rows * width * size
+    for task in prange(panels * g.depth):
         panel, c = task // g.depth, task % g.depth
         target = packed + (panel * rows + c) * width * size
-        _transform_back(one, du, c * columns + panel * width, apart, target, g.depth * width, width)
+        used = panel_vectors(one, g.filters, panel) * lanes_in(one)
+        most = _transform_back(
+            one, du, c * columns + panel * width, apart, target, g.depth * width, used
+        )
+        carray(memory(one, seen), panels * g.depth)[task] = most
+    return largest(one, seen, panels * g.depth) < np.inf
 
 
-@serial
+@inner
 def winograd_weight(one, g, x, dz, first, slot, work):
-    """The gradient as panels (panels, rows of 9 depth, width) at the returned address.
+    """(where the gradient lies as panels (panels, rows of 9 depth, width), whether it is finite).
 
     g: the forward correlation; x, dz, work: addresses.
     """
@@ -246,5 +267,4 @@ def winograd_weight(one, g, x, dz, first, slot, work):
         _in_turn(one, g, x, dz, first, slot, work)
     spans = _spans(depth, columns, tiles)
     packed = work + whole(groups * F * spans[2], UNIT) * size_of(one)
-    _pack_back(one, g, work, packed)
-    return packed
+    return packed, _pack_back(one, g, work, packed)

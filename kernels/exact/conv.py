@@ -27,7 +27,9 @@ def view(image, top, left, rows, columns):
     first, last = max(-top, 0), min(rows, height - top)
     begin, end = max(-left, 0), min(columns, width - left)
     if last > first and end > begin:
-        seen[:, first:last, begin:end] = image[:, top + first : top + last, left + begin : left + end]
+        seen[:, first:last, begin:end] = image[
+            :, top + first : top + last, left + begin : left + end
+        ]
     return seen
 
 
