@@ -18,7 +18,7 @@ Pair = tuple[int, int]  # height and width
 
 
 class Backend(Protocol):
-    """A module (reference, exact, cpu) or an object (cuda); `spec.KERNELS` says what each call means."""
+    """A module (reference, exact, cpu) or an object (cuda); `spec` says what each call means."""
 
     NAME: str
     device: Device

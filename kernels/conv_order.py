@@ -17,7 +17,7 @@ SMALL = 64 * 64  # channels times filters up to which its tiles are cut into gro
 
 # Winograd's way shares each 6 x 6 pixels, and their rounding errors, among 4 x 4 outputs. Those
 # that see nothing of this share of the tile's largest magnitude are computed directly,
-HOT = 2.0**-8
+HOT = 2.0**-6
 # and so are all of a tile with a number not below the first, or of filters with one not below the
 # second (float32, float64): what is infinite, NaN, or might overflow in the transforms.
 LARGE_PIXEL = (2.0**60, 2.0**500)

@@ -1,9 +1,9 @@
 """Where a backend's arrays live: the few things that engine code asks of memory.
 
-`NumpyDevice` is the memory of `reference`, `exact` and `cpu`. The GPU's is `cuda.device.CupyDevice`; its
-stand-in on the CPU is `cuda_host.HostDevice`. All answer the same questions, so a Network is
-written once. Arithmetic on device arrays is that of NumPy's own functions and operators, which
-CuPy's arrays answer too.
+`NumpyDevice` is the memory of `reference`, `exact` and `cpu`. The GPU's is
+`cuda.device.CupyDevice`; its stand-in on the CPU is `cuda_host.HostDevice`. All answer the same
+questions, so a Network is written once. Arithmetic on device arrays is that of NumPy's own
+functions and operators, which CuPy's arrays answer too.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The numbers of which exp and log are made: one home for all backends that compute them so.
 
-x = n ln 2 + r with |r| <= ln 2 / 2; exp(r) - 1 is a polynomial. ln x = e ln 2 + 2 atanh(s), a series
-in s^2. Every number is rounded to the dtype before it is used.
+x = n ln 2 + r with |r| <= ln 2 / 2; exp(r) - 1 is a polynomial. ln x = e ln 2 + 2 atanh(s), a
+series in s^2. Every number is rounded to the dtype before it is used.
 """
 
 from __future__ import annotations

@@ -100,6 +100,20 @@ def planted(rng, array):
     flat[rng.integers(0, flat.size, len(special))] = special
 
 
+@pytest.mark.parametrize("name", [n for n, k in KERNELS.items() if k.family == "conv"])
+def test_cpu_gives_the_bits_of_special_pixels_and_weights(name):
+    """One in a sample, so that some of Winograd's tiles see none; the last sample has none."""
+    kernel, rng = KERNELS[name], np.random.default_rng(5)
+    for sizes in ({**CONV[3], "N": 5}, {**CONV[1], "N": 5}):
+        made = kernel.arguments(rng, sizes, "float32")
+        for axis in ("x", "tx", "dz", "w"):
+            if axis in made:
+                given = made[axis].copy()
+                for sample, value in zip(given, (1e6, np.nan, -np.inf, 1e30), strict=False):
+                    sample[(0,) * (sample.ndim - 1)] = value
+                compare(kernel, {**made, axis: given}, (sizes, axis))
+
+
 @pytest.mark.parametrize("name", [n for n, k in KERNELS.items() if k.family != "conv"])
 def test_cpu_gives_the_bits_of_special_numbers(name):
     kernel, rng = KERNELS[name], np.random.default_rng(5)
@@ -159,9 +173,9 @@ def test_cpu_gives_the_bits_of_winograd_weight_gradients_in_groups_and_in_one():
 def of_convolutions(backend, dtype):
     """3 x 3 by Winograd's way and direct, strides, norms, both poolings, a shortcut."""
     block = Residual((Conv2d(8, 3, 1, 1, bias=False), BatchNorm2d()))
-    layers = [Conv2d(8, 3, 1, 1), BatchNorm2d(activation="relu"), block, MaxPool2d(2),
-              Conv2d(5, 3, 2, 1, activation="leaky_relu"), AvgPool2d(2), Flatten(), Linear(4)]  # fmt: skip
-    return Network(layers, (9, 8, 8), backend, dtype, seed=2)
+    first = [Conv2d(8, 3, 1, 1), BatchNorm2d(activation="relu"), block, MaxPool2d(2)]
+    last = [Conv2d(5, 3, 2, 1, activation="leaky_relu"), AvgPool2d(2), Flatten(), Linear(4)]
+    return Network([*first, *last], (9, 8, 8), backend, dtype, seed=2)
 
 
 def of_rows(backend, dtype):
@@ -180,7 +194,7 @@ def test_networks_learn_the_same_bits(build, dtype):
             x, y = rng.normal(size=(7, *net.input_shape)).astype(dtype), rng.integers(0, 4, 7)
             adam.step(net.ops, net.theta, net.loss_and_grad(x, y, mode="train")[1], state, step)
         found.append({"theta": net.theta, **net.state, **state})
-    assert_same_bits(*found, "theta, its moments and the running statistics")
+    assert_same_bits(found[0], found[1], "theta, its moments and the running statistics")
 
 
 # ---- the exact backend itself -------------------------------------------------------------------
@@ -200,7 +214,7 @@ def test_it_is_for_study():
 
 
 def rounded(exact: Fraction, dtype) -> float:
-    """The number of `dtype` next to `exact`, of two as near the even one; by whole numbers alone."""
+    """The number of `dtype` next to `exact`, of two as near the even one; by whole numbers."""
     about = np.finfo(dtype)
     size = abs(exact)
     lengths = size.numerator.bit_length() - size.denominator.bit_length()
@@ -260,7 +274,7 @@ def test_fma_of_tiny_and_of_large_numbers(dtype):
         with np.errstate(all="ignore"):
             terms = np.ldexp(mantissas.astype(dtype), exponents.astype(np.int32))
         terms = np.where(np.isfinite(terms), terms, dtype(1))
-        assert_rounds_once(*terms, dtype)
+        assert_rounds_once(terms[0], terms[1], terms[2], dtype)
 
 
 @pytest.mark.parametrize("dtype", FLOATS)

@@ -10,8 +10,9 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
+from numba.np.numpy_support import carray
 
-from .simd import call_llvm, intrinsic, lanes_in, load, load_part, splat
+from .simd import call_llvm, intrinsic, lanes_in, load, load_part, memory, splat
 from .tiles import serial
 
 
@@ -71,6 +72,12 @@ def number(typing, one, value):
         return context.cast(builder, arguments[1], types.unliteral(signature.args[1]), one)
 
     return one(one, value), generate
+
+
+@serial
+def put(one, base, index, value):
+    """Element `index` at address `base` = value; written in a `prange` itself, Numba drops it."""
+    carray(memory(one, base), index + 1)[index] = value
 
 
 @serial

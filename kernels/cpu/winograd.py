@@ -15,7 +15,7 @@ from numba import prange
 from numba.np.numpy_support import carray
 
 from ..conv_order import HOT
-from .magnitude import lane_largest, larger, largest, number
+from .magnitude import lane_largest, larger, largest, number, put
 from .microkernel import SET, multiply_rows, rows_of
 from .panels import UNIT, panel_count, panel_vectors, panel_width, row_room, thread_scratch, whole
 from .simd import (
@@ -292,7 +292,7 @@ def winograd(one, g, source, packed, u, add, out, first, slot, work):
         begin = packed + panel * 9 * depth * width * size
         target = u + (panel * depth + c) * width * size
         most = transform_filter(one, begin, depth, width, c, target, panels * depth * width + GAP)
-        carray(memory(one, seen), panels * depth)[task] = most
+        put(one, seen, task, most)
     ordinary = ordinary_weights(one, largest(one, seen, panels * depth))
     down, across = grid(g)
     tiles = g.n * down * across

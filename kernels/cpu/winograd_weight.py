@@ -19,7 +19,7 @@ from numba.np.numpy_support import carray
 
 from ..conv_order import group_begin
 from ..conv_order import tile_groups as _tile_groups
-from .magnitude import lane_largest, larger, largest
+from .magnitude import lane_largest, larger, largest, put
 from .microkernel import CONTINUE, SET, multiply_rows, rows_of
 from .panels import UNIT, panel_count, panel_vectors, panel_width, row_room, thread_scratch, whole
 from .simd import lanes_in, load, load_part, memory, size_of, store
@@ -250,7 +250,7 @@ def _pack_back(one, g, du, packed):
         most = _transform_back(
             one, du, c * columns + panel * width, apart, target, g.depth * width, used
         )
-        carray(memory(one, seen), panels * g.depth)[task] = most
+        put(one, seen, task, most)
     return largest(one, seen, panels * g.depth) < np.inf
 
 

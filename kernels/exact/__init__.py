@@ -9,8 +9,20 @@ that is summed over and is slow: it is for checking.
 # ruff: noqa: F401  (every function that is imported here is a kernel, or plans one's scratch)
 
 from ..device import NUMPY, Device
+from ..reference import (
+    add,
+    context_multiply,
+    conv2d_workspace,
+    dense_sample_grads,
+    dropout,
+    gather_rows,
+    max_pool_backward,
+    max_pool_forward,
+    max_pool_tangent,
+    shift_flip,
+)
 from .activations import activation_backward, activation_forward
-from .context import complex_contract, complex_expand, context_gradient, context_multiply
+from .context import complex_contract, complex_expand, context_gradient
 from .conv import (
     conv2d_accumulate,
     conv2d_forward,
@@ -19,13 +31,11 @@ from .conv import (
     conv2d_signal,
     conv2d_tangent,
     conv2d_weight_grad,
-    conv2d_workspace,
 )
 from .dense import (
     dense_accumulate,
     dense_backward,
     dense_forward,
-    dense_sample_grads,
     dense_signal,
     dense_tangent,
     matmul_nn,
@@ -34,7 +44,7 @@ from .dense import (
     superposed_backward,
     superposed_forward,
 )
-from .images import add, dropout, gather_rows, residual_forward, residual_tangent, shift_flip
+from .images import residual_forward, residual_tangent
 from .losses import (
     mean_loss,
     softmax,
@@ -53,13 +63,7 @@ from .norm import (
     norm_statistics,
     norm_tangent,
 )
-from .pool import (
-    average_pool_backward,
-    average_pool_forward,
-    max_pool_backward,
-    max_pool_forward,
-    max_pool_tangent,
-)
+from .pool import average_pool_backward, average_pool_forward
 from .sparse import sparse_dense_forward
 from .update import adam_update, momentum_update, penalty_gradient, rmsprop_update, sgd_update
 

@@ -1,10 +1,9 @@
-"""Contexts and complex numbers. Meaning: `kernels.reference.context`."""
+"""Contexts that are learned, and complex numbers. Meaning: `kernels.reference.context`."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from ..reference.context import context_multiply as context_multiply
 from .dense import scaled
 from .fused import chain, fma
 

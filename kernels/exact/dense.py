@@ -9,7 +9,6 @@ import numpy as np
 
 from ..codes import IDENTITY
 from ..reference import context_multiply
-from ..reference.dense import dense_sample_grads as dense_sample_grads
 from .activations import activation_backward, apply, pull
 from .fused import chain, fma
 

@@ -2,9 +2,9 @@
 
 float32: the product of two is exact in float64. Their sum with c is rounded to odd (cut off, and
 where anything was cut off, the last bit set), and then to float32. Cutting off to p + 2 bits or
-more this way and rounding to p afterwards is rounding the exact sum to p bits once: the odd bit lies
-below the half way point, so it says "not exactly half" of every sum that is not. 53 >= 24 + 2, and
-subnormal float32 numbers have fewer than 24 bits, so it holds for them, too.
+more this way and rounding to p afterwards is rounding the exact sum to p bits once: the odd bit
+lies below the half way point, so it says "not exactly half" of every sum that is not. 53 >= 24 + 2,
+and subnormal float32 numbers have fewer than 24 bits, so it holds for them, too.
 
 float64: Boldo & Melquiond (2008), "Emulation of FMA and correctly rounded sums": a b = u + v and
 the sum of u, v and c as s + z by error-free transformations; z, what is left, is rounded to odd,

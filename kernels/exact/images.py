@@ -1,11 +1,7 @@
-"""The residual sum; the rest sums nothing and is the reference's own."""
+"""The residual sum. Meaning: `kernels.reference.images`."""
 
 from __future__ import annotations
 
-from ..reference.images import add as add
-from ..reference.images import dropout as dropout
-from ..reference.images import gather_rows as gather_rows
-from ..reference.images import shift_flip as shift_flip
 from .activations import apply, pull
 
 

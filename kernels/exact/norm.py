@@ -116,9 +116,7 @@ def norm_backward(
         act = RELU
     stacked = (-1, *x.shape)
     dz = pull(act, slope, y, dy.reshape(stacked))
-    found = None
-    if batch or dgamma is not None:
-        found = _product_sums(x, mean, dz[0])
+    found = _product_sums(x, mean, dz[0])
     if dgamma is not None:
         factor = x.dtype.type(beta)
         for total, new in ((dgamma, found[1] * inverse), (dshift, found[0])):

@@ -1,12 +1,9 @@
-"""Pooling. The largest value and its way back are the reference's own; means have an order."""
+"""Means of windows. Meaning: `kernels.reference.pool`."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from ..reference.pool import max_pool_backward as max_pool_backward
-from ..reference.pool import max_pool_forward as max_pool_forward
-from ..reference.pool import max_pool_tangent as max_pool_tangent
 from .fused import fma
 
 

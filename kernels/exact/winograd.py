@@ -9,8 +9,9 @@ from __future__ import annotations
 from itertools import pairwise
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
-from ..conv_order import group_begin, tile_groups
+from ..conv_order import HOT, LARGE_PIXEL, LARGE_WEIGHT, group_begin, tile_groups
 from .dense import add_rows
 from .fused import chain, fma
 
@@ -87,6 +88,21 @@ def correlate_tiles(seen, taps, rows, columns):
 def whole_tiles(length):
     """`length` rounded up to whole tiles of outputs."""
     return -(-length // 4) * 4
+
+
+def odd_outputs(seen, taps, rows, columns):
+    """Which outputs (N, rows, columns, 1) are summed directly instead: those that see nothing as
+    large as HOT times the largest magnitude of their tile, and all of a tile with a pixel, or by
+    weights, so large that the transforms might overflow, infinite or NaN."""
+    n, height, width, _ = seen.shape
+    large = int(seen.dtype == np.float64)
+    size = abs(seen).max(axis=3, keepdims=True)  # NaN if one is
+    most = _tiles(size, 6).max(axis=(0, 1)).reshape(n, (height - 2) // 4, (width - 2) // 4, 1)
+    all_of_it = ~((most < LARGE_PIXEL[large]) & (abs(taps).max() < LARGE_WEIGHT[large]))
+    floor = (most.astype(np.float64) * HOT).astype(seen.dtype)
+    all_of_it, floor = (one.repeat(4, axis=1).repeat(4, axis=2) for one in (all_of_it, floor))
+    here = sliding_window_view(size, (3, 3), axis=(1, 2)).max(axis=(-2, -1))
+    return (all_of_it | (here < floor))[:, :rows, :columns]
 
 
 def weight_tiles(seen, dz):

@@ -1,6 +1,6 @@
 """Where Winograd's way wins: a 3x3 convolution's forward pass both ways, on a grid of sizes.
 
-The rule in `kernels.cpu.conv` (`winograd_wins`) was read off this table; a star marks where the
+The rule in `kernels.conv_order` (`winograd_wins`) was read off this table; a star marks where the
 rule chooses Winograd.
 """
 
