@@ -16,7 +16,7 @@ from llvmlite import ir
 from numba import types
 
 from .microkernel import CONTINUE, ROWS, SET, Emitter
-from .simd import WIDE, ask_for, intrinsic
+from .simd import BYTES, WIDE, ask_for, intrinsic
 from .tiles import inner
 
 _WORD = ir.IntType(64)
@@ -65,8 +65,9 @@ def _tile(rows: int, vectors: int, packing: bool) -> Any:
             lines = row_addresses(emit, a, a_row, count, rows)
             targets = row_addresses(emit, out, out_row, count, rows)
             places = [emit.at(line, v) for line in targets for v in range(vectors)]
-            for place in places:
-                ask_for(builder, builder.ptrtoint(place, _WORD), write=1)
+            for line in targets:
+                for v in range(0, vectors, 64 // BYTES):
+                    ask_for(builder, builder.add(line, ir.Constant(_WORD, v * BYTES)), write=1)
             a_k, hop = emit.bytes_of(a_k), emit.bytes_of(hop)
             width = ir.Constant(_WORD, 2 * emit.lanes * emit.size)
             b_k = emit.bytes_of(b_k) if packing else width
