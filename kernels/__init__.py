@@ -15,12 +15,11 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import os
 import shutil
 from typing import Any
 
 from .backend import Backend
-from .errors import DeviceError, MissingExtraError, unknown_name
+from .errors import DeviceError, MissingExtraError, SettingError, unknown_name
 
 # name -> (module, the name in it that makes the backend or "", packages it needs, their extra)
 _BACKENDS: dict[str, tuple[str, str, tuple[str, ...], str]] = {
@@ -36,7 +35,8 @@ _FOR_STUDY = ("exact", "cuda-host")
 def available(study: bool = False) -> list[str]:
     """The names of the backends that can compute here, the fastest last.
 
-    "cuda" is among them where CuPy is installed and finds a GPU. study: the slow ones too, "exact"
+    "cpu" is among them where Numba is installed and may compile for a CPU that has AVX2; "cuda"
+    where CuPy is installed and finds a GPU. study: the slow ones too, "exact"
     and, where there is a g++, "cuda-host".
     """
     return [name for name in _BACKENDS if (study or name not in _FOR_STUDY) and _usable(name)]
@@ -47,12 +47,10 @@ def _usable(name: str) -> bool:
         return shutil.which("g++") is not None
     if not all(importlib.util.find_spec(package) for package in _BACKENDS[name][2]):
         return False
-    if name == "cpu" and os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0"):
-        return False
-    if name == "cuda":
+    if name in ("cpu", "cuda"):
         try:
             get_backend(name)
-        except DeviceError:
+        except (DeviceError, SettingError):
             return False
     return True
 
@@ -62,7 +60,8 @@ def get_backend(name: str) -> Backend:
 
     Raises UnknownNameError for a name that is none, MissingExtraError (it names the extra) for a
     backend whose packages are not installed, DeviceError for "cuda" where no GPU answers,
-    SettingError for "cpu" where Numba is told not to compile.
+    SettingError for "cpu" where Numba is told not to compile, or to compile for a CPU without AVX2,
+    and DeviceError where this one has none.
     """
     if not isinstance(name, str) or name not in _BACKENDS:
         raise unknown_name("backend", name, _BACKENDS)

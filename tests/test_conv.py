@@ -118,8 +118,7 @@ def test_nan_reaches_every_output_that_sees_it(device_ops, rng):
     arguments["x"][0, 4, 4, 3] = np.nan
     y = kernel.run(device_ops, arguments)["y"]
     assert np.isnan(y[0, 3:6, 3:6]).all()
-    if device_ops.NAME != "cpu":  # whose tiles of outputs share what they see
-        assert np.isnan(y).sum() == 9 * 16
+    assert np.isnan(y).sum() == 9 * 16
 
 
 @pytest.mark.parametrize("name", NAMES)

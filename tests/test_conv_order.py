@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -31,7 +32,7 @@ def cpu():
     return find("cpu")
 
 
-def prepare(rng, name, layer, dtype=np.float32):
+def prepare(rng, name, layer, dtype: Any = np.float32):
     """Arguments of kernel `name` of 12 bits each, without an activation."""
     where, *steps = layer
     kernel = moved(name, *steps)
@@ -55,7 +56,7 @@ def windows(x, taps, stride, padding):
     return found.transpose(0, 1, 2, 4, 5, 3).reshape(*found.shape[:3], -1)
 
 
-def correlate(x, w, stride, padding, total=0.0):
+def correlate(x, w, stride, padding, total: Any = 0.0):
     """Chains over (r, s, c)."""
     seen, flat = windows(x, w.shape[1:3], stride, padding), w.reshape(len(w), -1)
     total = np.broadcast_to(np.float32(total), (*seen.shape[:3], len(w)))
@@ -75,19 +76,20 @@ def weight_sum(seen, dz, dw, db):
 @pytest.mark.parametrize("layer", LAYERS)
 def test_forward_and_tangent_are_one_chain(cpu, rng, layer):
     kernel, given = prepare(rng, "conv2d_forward", layer)
-    z = correlate(given["x"], given["w"], *layer[1:])
+    _, stride, padding = layer
+    z = correlate(given["x"], given["w"], stride, padding)
     assert np.array_equal(kernel.run(cpu, given)["y"], z + given["b"])
     kernel, given = prepare(rng, "conv2d_tangent", layer)
-    tz = correlate(given["tx"], given["w"], *layer[1:])
-    tz = correlate(given["x"], given["tw"], *layer[1:], tz)
+    tz = correlate(given["tx"], given["w"], stride, padding)
+    tz = correlate(given["x"], given["tw"], stride, padding, tz)
     assert np.array_equal(kernel.run(cpu, given)["ty"], tz + given["tb"])
 
 
 @pytest.mark.parametrize("layer", LAYERS)
 def test_a_weight_gradient_is_one_chain_in_a_group_of_samples(cpu, rng, layer):
-    where, *steps = layer
+    where, stride, padding = layer
     kernel, given = prepare(rng, "conv2d_weight_grad", layer)
-    seen, dz = windows(given["x"], (where["R"], where["S"]), *steps), given["dz"]
+    seen, dz = windows(given["x"], (where["R"], where["S"]), stride, padding), given["dz"]
     n, filters, k = len(dz), dz.shape[3], seen.shape[3]
     dw, db = np.zeros((filters, k), "f"), np.zeros(filters, "f")
     groups = conv_order.sample_groups(n, k, filters)
@@ -108,18 +110,19 @@ def test_a_group_of_several_samples_is_one_chain(cpu, rng):
 
 @pytest.mark.parametrize("layer", LAYERS)
 def test_a_sample_gradient_is_one_chain_and_powers_are_added_one_by_one(cpu, rng, layer):
-    where, *steps = layer
+    where, stride, padding = layer
     kernel, given = prepare(rng, "conv2d_sample_grads", layer)
-    found = kernel.run(cpu, given)
-    seen, zero = windows(given["x"], (where["R"], where["S"]), *steps), np.zeros((), "f")
+    found, zero = kernel.run(cpu, given), np.zeros((), "f")
+    seen = windows(given["x"], (where["R"], where["S"]), stride, padding)
     for n, dz in enumerate(given["dz"]):
         dw, db = weight_sum(seen[n], dz, zero, zero)
         assert np.array_equal(found["dw"][n].reshape(dw.shape), dw)
         assert np.array_equal(found["db"][n], db)
+    entries, filters = seen.shape[3], given["dz"].shape[3]
     accumulate, more = prepare(rng, "conv2d_accumulate", layer)
     more.update(x=given["x"], dz=given["dz"][None], power=1)
     start = more["dw"].copy()  # as many groups as samples: one absolute value each
-    assert conv_order.sample_groups(len(given["x"]), dw.shape[1], len(db)) == len(given["x"])
+    assert conv_order.sample_groups(len(seen), entries, filters) == len(seen)
     for own in found["dw"]:
         start += np.abs(own)
     assert np.array_equal(accumulate.run(cpu, more)["dw"], start)

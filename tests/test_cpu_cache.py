@@ -230,3 +230,30 @@ def test_the_stamp_sees_all_that_a_kernel_calls():
     get_backend("cpu")
     seen = {path.name for path in cache.sources(Path(losses.__file__))}
     assert {"losses.py", "exponential.py", "tiles.py", "jit.py", "door.py"} <= seen
+
+
+def test_a_compilation_that_was_stopped_is_begun_again(tmp_path):
+    """Of what kernels call by name: LLVM ends a process whose kernel asks for a name it lacks."""
+    program = """
+import numpy as np
+from weightspace.kernels.cpu import dense, gemm, linked
+
+def stopped(signature):
+    raise KeyboardInterrupt
+
+product, = (each for each in linked._linked if each.kernel is gemm.product_unit)
+compile, product.kernel.compile = product.kernel.compile, stopped
+x, y = np.ones((2, 3), "float32"), np.zeros((2, 2), "float32")
+for _ in range(2):
+    try:
+        dense.matmul_nt(x, x, y)
+    except KeyboardInterrupt:
+        print("stopped")
+product.kernel.compile = compile
+dense.matmul_nt(x, x, y)
+print(y.sum())
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=300
+    )
+    assert done.stdout.split() == ["stopped", "stopped", "12.0"], done.stderr

@@ -21,6 +21,13 @@ Out = Annotated[
     Path | None, typer.Option(help="The JSON-lines file to write; default runs/bench/KIND.jsonl.")
 ]
 Append = Annotated[bool, typer.Option("--append", help="Add to the file: another run of many.")]
+Peer = Annotated[
+    list[str] | None, typer.Option("--peer", "-p", help="torch, jax, blas, ...; repeatable.")
+]
+Busy = Annotated[int, typer.Option(help="How many busy loops to run beside, a core each.")]
+Before = Annotated[
+    Path | None, typer.Option(help="Another checkout: its engine is timed beside, as a peer.")
+]
 
 
 def _store(kind: str, made: Iterable[Mapping[str, Any]], out: Path | None, append: bool) -> Path:
@@ -91,12 +98,15 @@ def bench_steps(
             "batch), resnet20x128 or fip-cnnx128; repeatable, default all.",
         ),
     ] = None,
-    peer: Annotated[
-        list[str] | None, typer.Option("--peer", "-p", help="torch, jax, ...; repeatable.")
-    ] = None,
+    peer: Peer = None,
     backend: Annotated[
         str, typer.Option("--backend", "-b", help="cpu, or cuda: all peers on the GPU.")
     ] = "cpu",
+    threads: Annotated[
+        int, typer.Option(help="Cores that every peer is kept to; 0 for all (default).")
+    ] = 0,
+    busy: Busy = 0,
+    before: Before = None,
     quick: Quick = False,
     out: Out = None,
     append: Append = False,
@@ -108,8 +118,45 @@ def bench_steps(
     """
     from ..speed import steps
 
-    rows = steps.run(operation, size, peer, quick, console, backend)
+    rows = steps.run(
+        operation, size, peer, quick, console, backend, threads=threads, busy=busy, before=before
+    )
     _store("steps", steps.as_records(rows), out, append)
+    raise typer.Exit(steps.exit_status(rows))
+
+
+@app.command(name="products")
+def bench_products(
+    operation: Annotated[
+        list[str] | None,
+        typer.Option("--operation", "-o", help="product-nt, -nn or -tn; repeatable, default all."),
+    ] = None,
+    size: Annotated[
+        list[str] | None,
+        typer.Option("--size", "-s", help="64x300x784: samples, outputs, inputs; repeatable."),
+    ] = None,
+    peer: Peer = None,
+    dtype: Annotated[str, typer.Option(help="float32 or float64.")] = "float32",
+    threads: Annotated[
+        list[int] | None,
+        typer.Option(help="Cores for every peer, 0 for all; repeatable, default 1 and 0."),
+    ] = None,
+    busy: Busy = 0,
+    before: Before = None,
+    quick: Quick = False,
+    out: Out = None,
+    append: Append = False,
+) -> None:
+    """Time dense products against OpenBLAS, MKL, BLIS, torch and JAX, and the peak.
+
+    The exit status is 1 where a peer is wrong.
+    """
+    from ..speed import products, steps
+
+    rows = products.run(
+        operation, size, peer, dtype, threads, quick, console, busy=busy, before=before
+    )
+    _store("products", steps.as_records(rows), out, append)
     raise typer.Exit(steps.exit_status(rows))
 
 

@@ -29,7 +29,8 @@ _RUNS = 3  # as many runs of one file are enough to tell its noise by their medi
 # What names a measurement, by kind of record; the rest is measured.
 _KEYS: Mapping[str, tuple[str, ...]] = {
     "kernel": ("kernel", "variant", "backend", "rung", "dtype", "threads"),
-    "step": ("operation", "size", "peer", "backend"),
+    "step": ("operation", "size", "peer", "backend", "threads", "busy"),
+    "product": ("operation", "size", "peer", "threads", "busy"),
     "scaling": ("cost", "axis"),
     "startup": ("name",),
 }
@@ -71,7 +72,7 @@ def load(path: str | Path) -> tuple[Measured, dict[str, Any]]:
     if not found:
         raise DataError(
             f"{path} holds nothing to compare; expected results of `weightspace bench kernels`, "
-            "`steps`, `scaling` or `startup`"
+            "`steps`, `products`, `scaling` or `startup`"
         )
     return found, {**machine, "devices": list(devices)}
 
@@ -81,8 +82,8 @@ def _measurements(one: Mapping[str, Any]) -> Iterable[tuple[str, str, tuple[floa
     kind = one.get("kind", "")
     if kind not in _KEYS or one.get("peer", BASELINE) != BASELINE:
         return  # a peer that became slower is no fault of ours
-    older = {"backend": "", **one}  # records of steps did not say it at first
-    name = " ".join(str(older[key]) for key in _KEYS[kind] if older[key] != "")
+    older = {"backend": "", "threads": 0, "busy": 0, **one}  # records of steps once lacked these
+    name = " ".join(_said(key, older[key]) for key in _KEYS[kind] if older[key] not in ("", 0))
     if kind != "scaling":
         yield f"{kind}: {name}", one["status"], tuple(one["samples"])
         return
@@ -93,6 +94,10 @@ def _measurements(one: Mapping[str, Any]) -> Iterable[tuple[str, str, tuple[floa
         )
     for value, samples in zip(one["values"], one["samples"], strict=True):
         yield f"{kind}: {name} {value}", "timed", tuple(samples)
+
+
+def _said(key: str, value: Any) -> str:
+    return f"{key} {value}" if key in ("threads", "busy") else str(value)
 
 
 def _pooled(runs: Sequence[tuple[str, tuple[float, ...]]]) -> tuple[float, ...]:

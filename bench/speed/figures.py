@@ -13,6 +13,7 @@ import numpy as np
 
 from ...kernels import spec
 from ..show.style import COLOURS, GRID, INK, pyplot, save
+from .conditions import conditions_of
 from .kernels import title
 from .peers import BASELINE
 from .roofline import gpu_rate
@@ -138,7 +139,8 @@ def _title(one: Record) -> str:
 
 
 def _step(one: Record) -> str:
-    return "  ".join(x for x in (one["operation"], one["size"], one.get("backend", "")) if x)
+    said = conditions_of(one.get("threads", 0), one.get("busy", 0))
+    return "  ".join(x for x in (one["operation"], one["size"], one.get("backend", ""), *said) if x)
 
 
 def ratios(steps: Sequence[Record], folder: Path) -> list[Path]:

@@ -58,7 +58,8 @@ class Row:
     tolerance: above 1 is wrong. device: the GPU's name, "" for the processor; threads are none on
     one. Times are seconds a call. footprint: bytes of all arrays. level,
     stream: what it is held against (see `roofline`); roof_share and blas_share: the parts of the
-    roofline and of the BLAS's own rate that it reaches, the median of one of each pass.
+    roofline and of the rate of NumPy's BLAS (a GPU's cuBLAS) that it reaches, the median of one of
+    each pass.
     alloc_bytes, alloc_blocks: the most that a call held of NumPy's memory, and how many times it
     asked Numba's allocator; None for kernels that are not the processor's.
     """

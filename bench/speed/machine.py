@@ -21,7 +21,7 @@ from . import peaks, peaks_cuda
 _PACKAGES = (
     "weightspace", "numpy", "numba", "llvmlite", "scipy", "torch",
     "backpack-for-pytorch", "jax", "jaxlib", "cupy-cuda12x", "cupy-cuda13x", "nvidia-cuda-nvrtc",
-    "nvidia-cublas",
+    "nvidia-cublas", "mkl", "blis",
 )  # fmt: skip
 # What changes how fast (or with which instructions) the libraries run: a result without it cannot
 # be repeated.
@@ -29,7 +29,7 @@ _VARIABLES = re.compile(
     r"^(OPENBLAS|OMP|GOMP|KMP|MKL|NUMBA|XLA|ONEDNN|DNNL|ATEN|TORCH|JAX|GOTO|BLIS)_|^MALLOC_|^LD_PRELOAD$"
 )
 RATES = ("fma_gflops", "blas_gflops", "bandwidth_gbs")
-PEAKS = ("vector_bits", *RATES, "gpu")  # what `measure` adds
+PEAKS = ("vector_bits", *RATES, "blas", "gpu")  # what `measure` adds
 _SYSFS = Path("/sys/devices/system/cpu/cpu0/cache")
 
 
@@ -152,13 +152,14 @@ def measure(quick: bool = False) -> dict[str, Any]:
     """`describe()` and the measured peaks; about 7 s when quick, else a minute.
 
     Adds vector_bits (width of the FMA instructions the compiler made, by dtype), fma_gflops and
-    blas_gflops (by dtype: "one" core, "all" cores), bandwidth_gbs (by level, see
-    `peaks.bandwidths`) and, where there is one, gpu (see `peaks_cuda.measure`). Raises
-    MissingExtraError without the `cpu` extra.
+    blas_gflops (by dtype: "one" core, "all" cores), blas (which one that is: NumPy's),
+    bandwidth_gbs (by level, see `peaks.bandwidths`) and, where there is one, gpu (see
+    `peaks_cuda.measure`). Raises MissingExtraError without the `cpu` extra.
     """
     found = describe()
     cores = found["cores"]
     rates = {"fma_gflops": peaks.fma_rate, "blas_gflops": peaks.blas_rate}
+    found["blas"] = peaks.blas_name()
     found["vector_bits"] = {dtype: peaks.vector_bits(dtype) for dtype in ("float32", "float64")}
     for key, rate in rates.items():
         found[key] = {
@@ -207,7 +208,7 @@ def show(found: Mapping[str, Any], console: Console) -> None:
     rates = Table(title="arithmetic, GFLOP/s", title_justify="left", box=SIMPLE_HEAD)
     for name, side in (("", "left"), ("one core", "right"), ("all cores", "right")):
         rates.add_column(name, justify=side)  # type: ignore[arg-type]
-    for label, key in (("FMA", "fma_gflops"), ("BLAS", "blas_gflops")):
+    for label, key in (("FMA", "fma_gflops"), (found.get("blas", "BLAS"), "blas_gflops")):
         for dtype, rate in found[key].items():
             rates.add_row(f"{label} {dtype}", f"{rate['one']:,.0f}", f"{rate['all']:,.0f}")
     console.print(rates)

@@ -12,6 +12,7 @@ from ...kernels.errors import DataError
 from ..show.page import image, write_html
 from . import figures as bench_figures
 from . import machine, records, startup
+from .conditions import conditions_of
 from .kernels import title
 from .record_kinds import KINDS
 
@@ -102,7 +103,10 @@ def _machine(found: Sequence[Record], _peaks: Sequence[Record], _figures: Path) 
         return heading
     rates = [
         _row(f"{label}, {dtype}", f"{rate[dtype]['one']:,.0f}", f"{rate[dtype]['all']:,.0f}")
-        for label, rate in (("FMA", here["fma_gflops"]), ("BLAS", here["blas_gflops"]))
+        for label, rate in (
+            ("FMA", here["fma_gflops"]),
+            (html.escape(here.get("blas", "BLAS")), here["blas_gflops"]),
+        )
         for dtype in rate
     ]
     first = next(iter(here["bandwidth_gbs"].values()))
@@ -156,8 +160,11 @@ def _kernel_row(one: Record) -> str:
     )  # fmt: skip
 
 
+_STEP_KEYS = ("operation", "size", "peer", "backend", "device", "threads", "busy")
+
+
 def _steps(found: Sequence[Record], _peaks: Sequence[Record], figures: Path) -> str:
-    latest = _latest(found, "operation", "size", "peer", "backend", "device")
+    latest = _latest(found, *_STEP_KEYS)
     chosen = [one for one in latest if one["status"] != "not offered"]
     bench_figures.ratios(chosen, figures)
     heads = ("peer", "us", "x weightspace (95 %)", "peak MiB", "how")
@@ -170,18 +177,47 @@ def _steps(found: Sequence[Record], _peaks: Sequence[Record], figures: Path) -> 
 
 def _step_heading(one: Record) -> str:
     where = one.get("device") or one.get("backend", "")
-    return "  ".join(part for part in (one["operation"], one["size"], where) if part)
+    said = conditions_of(one.get("threads", 0), one.get("busy", 0))
+    return "  ".join(part for part in (one["operation"], one["size"], where, *said) if part)
 
 
 def _step_row(one: Record) -> str:
+    memory = f"{(one.get('peak_bytes') or 0) / 2**20:.0f}"
+    return _peer_row(one, memory)
+
+
+def _peer_row(one: Record, *cells: str) -> str:
+    """Name, microseconds and ratio, then `cells`, then how."""
     if one["status"] != "timed":
-        return _row(html.escape(one["peer"]), _fault(one, 4))
+        return _row(html.escape(one["peer"]), _fault(one, 3 + len(cells)))
     ratio = ""
     if one["ratio"] is not None:
         ratio = f"{one['ratio']:.2f} ({one['ratio_low']:.2f} to {one['ratio_high']:.2f})"
     how = f'<td class="text">{html.escape(one["variant"])}</td>'
-    memory = f"{(one['peak_bytes'] or 0) / 2**20:.0f}"
-    return _row(html.escape(one["peer"]), f"{1e6 * one['median']:,.1f}", ratio, memory, how)
+    return _row(html.escape(one["peer"]), f"{1e6 * one['median']:,.1f}", ratio, *cells, how)
+
+
+def _products(found: Sequence[Record], _peaks: Sequence[Record], _figures: Path) -> str:
+    chosen = [one for one in _latest(found, *_STEP_KEYS) if one["status"] != "not offered"]
+    heads = (
+        "peer", "us", "x weightspace (95 %)", "GFLOP/s", "of the roofline", "error", "largest",
+        "how",
+    )  # fmt: skip
+    rows = _grouped(chosen, _step_heading, _product_row, len(heads))
+    return (
+        "<h2>Dense products against BLAS libraries</h2>"
+        f"<details open><summary>All measurements</summary><div>{_table(heads, rows)}"
+        "</div></details>"
+    )
+
+
+def _product_row(one: Record) -> str:
+    if one["status"] != "timed":
+        return _peer_row(one, "", "", "", "")
+    share = "" if one["roof_share"] is None else _bar(one["roof_share"])
+    return _peer_row(
+        one, f"{one['gflops']:,.1f}", share, f"{one['error']:.1e}", f"{one['max_error']:.1e}"
+    )
 
 
 def _scaling(found: Sequence[Record], _peaks: Sequence[Record], figures: Path) -> str:
@@ -215,6 +251,7 @@ _SECTIONS = {
     "machine": _machine,
     "kernel": _kernels,
     "step": _steps,
+    "product": _products,
     "scaling": _scaling,
     "startup": _startup,
 }

@@ -1,4 +1,4 @@
-"""The peaks of a CPU, measured: FMA rate, bandwidth of every memory level, BLAS rate.
+"""The peaks of a CPU, measured: FMA rate, bandwidth of every memory level, NumPy's BLAS's rate.
 
 The FMA and bandwidth kernels are Numba loops that release the GIL; "all cores" is one of them a
 core, each on memory of its own. Rates are the best of a few runs: a peak is what the machine can
@@ -22,8 +22,10 @@ from time import perf_counter_ns
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_info
 
 from ...kernels.errors import MissingExtraError
+from ...kernels.host_blas import one_blas_thread
 from ...kernels.spec import Traffic
 
 # Independent accumulators: enough to cover the latency of an FMA on two units (4 cycles x 2) with
@@ -261,29 +263,29 @@ def working_set(
     return one if level == "memory" else one * max(1, threads // shared.get(level, 1))
 
 
-@cache
-def _product_kernel() -> Any:
-    from ...kernels import get_backend
-
-    get_backend("cpu")  # says which extra is missing
-    from ...kernels.cpu.blas import product_nn
-
-    def products(left, right, out, repeats):
-        for _ in range(repeats):
-            product_nn(left, right, out, 0)
-
-    return _numba().njit(nogil=True)(products)
-
-
 def blas_rate(dtype: str, threads: int, quick: bool = False) -> float:
-    """GFLOP/s of the `cpu` backend's own BLAS, a square product (side 512 when quick, else 1024)
-    of its own on each thread: what any tiling of it could reach. Raises MissingExtraError."""
-    products = _product_kernel()
+    """GFLOP/s of NumPy's BLAS, a square product (side 512 when quick, else 1024) of its own on
+    each of `threads`, the library's own threads being one."""
     size = 512 if quick else 1024
     sets = [[np.ones((size, size), dtype) for _ in range(3)] for _ in range(threads)]
-    seconds, runs = _SECONDS[quick], _RUNS[quick]
-    each = _best_seconds(lambda t, repeats: products(*sets[t], repeats), threads, seconds, runs)
+
+    def products(thread: int, repeats: int) -> None:
+        left, right, out = sets[thread]
+        for _ in range(repeats):
+            np.matmul(left, right, out=out)
+
+    with one_blas_thread:
+        each = _best_seconds(products, threads, _SECONDS[quick], _RUNS[quick])
     return 2.0 * size**3 * threads / each * 1e-9
+
+
+def blas_name() -> str:
+    """NumPy's BLAS, its version, and the kind of processor it takes this one for."""
+    found: dict[str, Any] = next(
+        (one for one in threadpool_info() if one["user_api"] == "blas"), {}
+    )
+    kept = (found.get(key) for key in ("internal_api", "version", "architecture"))
+    return " ".join(("NumPy's", *(str(one) for one in kept if one)))
 
 
 def cores_here() -> int:

@@ -27,6 +27,7 @@ class Machine(TypedDict):
     versions: dict[str, str]
     fma_gflops: NotRequired[dict[str, Cores]]
     blas_gflops: NotRequired[dict[str, Cores]]
+    blas: NotRequired[str]
     bandwidth_gbs: NotRequired[dict[str, dict[str, float]]]
     gpu: NotRequired[dict[str, float | str]]
 
@@ -75,21 +76,20 @@ class OtherKernel(_Kernel):
     status: Literal["wrong", "failed", "absent", "skipped"]
 
 
-class _Step(_Record):
-    kind: Literal["step"]
+class _Operation(_Record):
     operation: str
     size: str
     peer: str
     backend: NotRequired[str]
     device: NotRequired[str]
+    threads: NotRequired[int]
+    busy: NotRequired[int]
     variant: str
     reason: str
     samples: list[float]
 
 
-class TimedStep(_Step):
-    """An operation that was timed."""
-
+class _Timed(_Operation):
     status: Literal["timed"]
     median: float
     ratio: float | None
@@ -98,10 +98,36 @@ class TimedStep(_Step):
     peak_bytes: int | None
 
 
-class OtherStep(_Step):
+class _Other(_Operation):
+    status: Literal["wrong", "failed", "absent", "skipped", "not offered"]
+
+
+class TimedStep(_Timed):
+    """An operation on a network that was timed."""
+
+    kind: Literal["step"]
+
+
+class OtherStep(_Other):
     """One that was not."""
 
-    status: Literal["wrong", "failed", "absent", "skipped", "not offered"]
+    kind: Literal["step"]
+
+
+class TimedProduct(_Timed):
+    """A dense product that was timed."""
+
+    kind: Literal["product"]
+    error: float
+    max_error: float
+    gflops: float
+    roof_share: float | None
+
+
+class OtherProduct(_Other):
+    """One that was not."""
+
+    kind: Literal["product"]
 
 
 class Law(_Record):
@@ -136,6 +162,7 @@ KINDS: Mapping[str, Any] = {
     "machine": Peaks,
     "kernel": TimedKernel | OtherKernel,
     "step": TimedStep | OtherStep,
+    "product": TimedProduct | OtherProduct,
     "scaling": Law,
     "startup": Start,
 }

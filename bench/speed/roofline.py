@@ -121,7 +121,7 @@ class Peaks:
         return roof(self.machine, flops, traffic, footprint, dtype, cores)
 
     def blas(self, dtype: str, cores: int) -> float:
-        """GFLOP/s of the `cpu` backend's BLAS now."""
+        """GFLOP/s of NumPy's BLAS now, a product a thread."""
         if not self.fixed:
             rate = peaks.blas_rate(dtype, cores, quick=True)
             self._set("blas_gflops", dtype, _cores_key(cores), rate)

@@ -23,13 +23,19 @@ from rich.table import Table
 
 from ...kernels.errors import unknown_name
 from . import machine, records, timing
+from .conditions import BusyLoops, conditions_of, on_cores, other_engine
+from .peaks import cores_here
 from .peers import BASELINE, PeerSpec, place, select, truth
 from .peers.client import Client
-from .peers.problem import Problem, save_arrays
+from .peers.problem import GROUPS, Problem, save_arrays
+from .peers.products import Product
 from .peers.selection import problems
+from .roofline import Peaks, Roof
 
 # torch.compile needs half a minute for each problem: no part of a quick run unless asked for.
-QUICK_PEERS = (BASELINE, "torch-eager", "torch-func", "backpack", "jax", "cupy")
+QUICK_PEERS = (
+    BASELINE, "torch-eager", "torch-func", "backpack", "jax", "cupy", "openblas", "mkl", "blis",
+)  # fmt: skip
 TF32_TOLERANCE = 1e-2  # relative, where products of float32 may keep 10 bits of their inputs
 IDLE_SHARE = 0.05  # of a core: more than this while others are timed counts as disturbing them
 OUTSIDE_CORES = 0.1  # more than this used by other processes makes the times worth little
@@ -47,6 +53,7 @@ class Schedule:
 
 FULL = Schedule(rounds=15, sample_seconds=0.05, pause=0.03)
 QUICK = Schedule(rounds=7, sample_seconds=0.05, pause=0.03)
+PRODUCTS = Schedule(rounds=15, sample_seconds=0.02, pause=0.03)  # of which there are many
 
 
 @dataclass
@@ -59,6 +66,10 @@ class Row:
     of it after import. ratio is this peer's median over weightspace's: above 1, weightspace is
     faster. idle_share is the part of a core the peer used while others were timed; outside is
     how many cores everything that is no part of the bench used meanwhile (None without psutil).
+
+    threads: on how many cores, 0 for all; busy: loops that ran beside, a part of the bench.
+    max_error is the largest of one number, in root mean squares of the result. Of a product:
+    gflops, what it is held against (`roofline.Roof`), and roof_share, the part that it reaches.
     """
 
     operation: str
@@ -85,6 +96,12 @@ class Row:
     start_bytes: int | None = None
     idle_share: float | None = None
     outside: float | None = None
+    threads: int = 0
+    busy: int = 0
+    max_error: float | None = None
+    gflops: float | None = None
+    roof: dict[str, Any] | None = None
+    roof_share: float | None = None
 
 
 def run(
@@ -94,6 +111,9 @@ def run(
     quick: bool = False,
     console: Console | None = None,
     backend: str = "cpu",
+    threads: int = 0,
+    busy: int = 0,
+    before: Path | None = None,
 ) -> list[Row]:
     """Compare, time and print the chosen operations; returns the rows, in order.
 
@@ -101,6 +121,8 @@ def run(
     "conv32-32@16x64" or "resnet20x128" (`networks`); peers: names, or "torch" for all that run on
     torch; None means all (quick: few, see `choice`, and `QUICK_PEERS`). backend: "cpu", "cuda" or
     "cuda-host", for all peers (see `peers.place`). Weightspace is always among them.
+    threads: cores for all peers alike, 0 for all there are. busy: how many processes keep cores
+    busy meanwhile. before: another checkout, whose engine becomes the peer "before".
 
     Raises UnknownNameError or SettingError.
     """
@@ -112,23 +134,66 @@ def run(
         chosen = [spec for spec in chosen if spec.name in QUICK_PEERS]
     todo = problems(operations, sizes, quick)
     rows: list[Row] = []
-    with console.status("") as status:
+    with ExitStack() as stack:
+        if before is not None:
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="weightspace-before-"))
+            chosen.append(other_engine(before, Path(folder)))
+        status = stack.enter_context(console.status("", refresh_per_second=1))
+        loops = stack.enter_context(BusyLoops(busy))
+        stack.enter_context(on_cores(threads))
+        roofs = _roofs(todo, backend)
         for number, problem in enumerate(todo, start=1):
             title = f"{problem.operation} {problem.size} ({number} of {len(todo)})"
 
             def say(what: str, title: str = title) -> None:
                 status.update(f"{title}: {what}")
 
-            found = run_problem(problem, chosen, QUICK if quick else FULL, say, backend)
+            peers_of_it = [spec for spec in chosen if problem.network.work in spec.work]
+            roof = _roof(problem, roofs)
+            schedule = QUICK if quick else PRODUCTS if roof else FULL
+            found = run_problem(problem, peers_of_it, schedule, say, backend, loops)
+            for row in found:
+                row.threads, row.busy = threads, busy
+                _rate(row, problem, roof)
             rows += found
             console.print(table(problem, found))
     return rows
 
 
+def _roofs(todo: Iterable[Problem], backend: str) -> Peaks | None:
+    """The peaks of the processor, where products are to be held against them."""
+    wanted = backend == "cpu" and any(isinstance(one.network, Product) for one in todo)
+    return Peaks(quick=True) if wanted else None
+
+
+def _roof(problem: Problem, roofs: Peaks | None) -> Roof | None:
+    """What a product is held against, measured now."""
+    if roofs is None or not isinstance(kind := problem.network, Product):
+        return None
+    moved = kind.traffic(problem.operation, problem.batch)  # each array once: all that it touches
+    return roofs.roof(kind.flops(problem.batch), moved, sum(moved), kind.dtype, cores_here())
+
+
+def _rate(row: Row, problem: Problem, roof: Roof | None) -> None:
+    if row.median is None or not isinstance(problem.network, Product):
+        return
+    row.gflops = problem.network.flops(problem.batch) / row.median * 1e-9
+    if roof is not None:
+        row.roof, row.roof_share = asdict(roof), roof.seconds / row.median
+
+
 def as_records(rows: Iterable[Row]) -> list[dict[str, Any]]:
-    """A record a row."""
+    """A record a row, of kind "product" or "step"."""
     here = machine.describe()
-    return [records.record("step", here, **asdict(row)) for row in rows]
+    return [
+        records.record("product" if is_product(row) else "step", here, **asdict(row))
+        for row in rows
+    ]
+
+
+def is_product(row: Row) -> bool:
+    """Whether it is a dense product, and no step of a network."""
+    return row.operation in GROUPS["product"]
 
 
 def exit_status(rows: Iterable[Row]) -> int:
@@ -142,6 +207,7 @@ def run_problem(
     schedule: Schedule,
     say: Callable[[str], None] = lambda what: None,
     backend: str = "cpu",
+    loops: BusyLoops | None = None,
 ) -> list[Row]:
     """One row a peer at one problem: prepare and check each, then time those that are right."""
     say("computing the truth")
@@ -164,7 +230,7 @@ def run_problem(
             if checked is not None:
                 ready.append((row, stack.enter_context(checked)))
         say(f"timing {', '.join(row.peer for row, _ in ready)}")
-        _time(ready, schedule)
+        _time(ready, schedule, loops or BusyLoops())
     _compare(rows)
     return rows
 
@@ -189,8 +255,11 @@ def _checked(
         return None
     row.variant, row.settings = reply["variant"], reply["settings"]
     row.device = row.settings.get("device", "") if row.settings else ""
+    if client.spec.commit:
+        row.settings = {**(row.settings or {}), "commit": client.spec.commit}
     error = truth.error_of(client.problem, got, expected)
-    row.error = error if np.isfinite(error) else None
+    if np.isfinite(error):
+        row.error, row.max_error = error, truth.largest_error(got, expected)
     row.tolerance = truth.tolerance(client.problem)
     if row.backend and place.tf32():
         row.tolerance = max(row.tolerance, TF32_TOLERANCE)
@@ -203,9 +272,9 @@ def _checked(
     return client
 
 
-def _time(ready: Sequence[tuple[Row, Client]], schedule: Schedule) -> None:
+def _time(ready: Sequence[tuple[Row, Client]], schedule: Schedule, loops: BusyLoops) -> None:
     """Take the samples, the peers in turn; each round starts with another peer."""
-    before = _Usage.now(ready)
+    before = _Usage.now(ready, loops)
     for row, client in ready:
         _ask(row, client, "calibrate", seconds=schedule.sample_seconds)
         time.sleep(schedule.pause)
@@ -221,7 +290,7 @@ def _time(ready: Sequence[tuple[Row, Client]], schedule: Schedule) -> None:
                 row.samples += (reply["seconds"],)
                 idle[row.peer][0] += reply["idle_cpu"]
                 idle[row.peer][1] += waited
-    outside = _Usage.now(ready).outside(before)
+    outside = _Usage.now(ready, loops).outside(before)
     for row, _ in ready:
         row.outside = outside
         if row.status == "ready" and row.samples:
@@ -254,16 +323,18 @@ def _summarise(row: Row, idle: Sequence[float]) -> None:
 
 @dataclass(frozen=True)
 class _Usage:
-    """CPU seconds up to now: of the whole machine (None without psutil), and of the bench."""
+    """CPU seconds up to now: of the whole machine (None without psutil), and of the bench, busy
+    loops included."""
 
     clock: float
     machine: float | None
     bench: float
 
     @classmethod
-    def now(cls, ready: Sequence[tuple[Row, Client]]) -> _Usage:
+    def now(cls, ready: Sequence[tuple[Row, Client]], loops: BusyLoops) -> _Usage:
         peers = sum(_ask(row, client, "usage").get("cpu_seconds", 0.0) for row, client in ready)
-        return cls(time.perf_counter(), machine.busy_seconds(), peers + time.process_time())
+        bench = peers + time.process_time() + loops.cpu_seconds()
+        return cls(time.perf_counter(), machine.busy_seconds(), bench)
 
     def outside(self, before: _Usage) -> float | None:
         """Cores used by others since `before`."""
@@ -288,6 +359,7 @@ def table(problem: Problem, rows: Iterable[Row]) -> Table:
     rows = list(rows)
     outside = max((row.outside or 0.0 for row in rows), default=0.0)
     warning = f"others used {outside:.1f} cores meanwhile: repeat this on an idle machine"
+    product = isinstance(problem.network, Product)
     made = Table(
         title="  ".join((problem.operation, problem.size, *_where(rows))),
         title_justify="left",
@@ -295,18 +367,20 @@ def table(problem: Problem, rows: Iterable[Row]) -> Table:
         caption_justify="left",
     )
     made.add_column("peer", no_wrap=True)
-    for name in ("us", "+-", "x weightspace", "peak MiB"):
+    last = ("GFLOP/s", "% roof", "error") if product else ("peak MiB",)
+    for name in ("us", "+-", "x weightspace", *last):
         made.add_column(name, justify="right", no_wrap=True)
     made.add_column("how")
     for row in rows:
         if row.status != "not offered":
-            made.add_row(*_cells(row))
+            made.add_row(*_cells(row, _rates(row) if product else [_memory(row)]))
     return made
 
 
 def _where(rows: Iterable[Row]) -> list[str]:
-    """The backend, unless it is the processor, and the GPUs."""
-    return list(dict.fromkeys(x for row in rows for x in (row.backend, row.device) if x))
+    """The backend, unless it is the processor, the GPUs, the threads, and what else was busy."""
+    each = ((row.backend, row.device, *conditions_of(row.threads, row.busy)) for row in rows)
+    return list(dict.fromkeys(x for said in each for x in said if x))
 
 
 def _memory(row: Row) -> str:
@@ -315,10 +389,17 @@ def _memory(row: Row) -> str:
     return f"{peak / 2**20:.0f} (+{(peak - start) / 2**20:.0f})"
 
 
-def _cells(row: Row) -> list[str]:
+def _rates(row: Row) -> list[str]:
+    """Of a product: GFLOP/s, the part of the roof and the relative error."""
+    share = "" if row.roof_share is None else f"{row.roof_share:.0%}"
+    return [f"{row.gflops or 0:.1f}", share, f"{row.error or 0:.1e}"]
+
+
+def _cells(row: Row, last: Sequence[str]) -> list[str]:
     if row.median is None or row.low is None or row.high is None:
         style = "red" if row.status in {"wrong", "failed"} else "dim"
-        return [row.peer, f"[{style}]{row.status}[/{style}]", "", "", "", escape(row.reason)]
+        blank = [""] * (2 + len(last))
+        return [row.peer, f"[{style}]{row.status}[/{style}]", *blank, escape(row.reason)]
     ratio = ""
     if row.ratio is not None:
         ratio = f"{row.ratio:.2f} ({row.ratio_low:.2f}-{row.ratio_high:.2f})"
@@ -327,6 +408,6 @@ def _cells(row: Row) -> list[str]:
         f"{1e6 * row.median:.1f}",
         f"{(row.high - row.low) / 2 / row.median:.1%}",
         ratio,
-        _memory(row),
+        *last,
         escape(", ".join(part for part in (row.variant, row.reason) if part)),
     ]

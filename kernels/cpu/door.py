@@ -125,6 +125,8 @@ shared:
   %mine = load i8*, i8** %slot
   %piece.raw = bitcast [2 x i64]* %piece to i8*
   store i8* %piece.raw, i8** %slot
+  %rows = bitcast i8* %sizes to i64*
+  store i64 1, i64* %rows
   %mine.word = ptrtoint i8* %mine to i64
   %parts.word = ptrtoint [2 x i64]* %parts to i64
   %apart = sub i64 %mine.word, %parts.word

@@ -37,7 +37,8 @@ class Product(NamedTuple):
     """What is multiplied: sizes, addresses, and strides in elements.
 
     One stride of b is 1, and one of out. With `pairs` = 2 the chain goes on with a second pair of
-    factors of the same sizes, `a2` and `b2`. `add`: it starts at what is in out, not at 0.
+    factors of the same sizes, `a2` and `b2`. `add`: it starts at what is in out, not at 0; then
+    the stride from column to column of out is the 1.
     """
 
     m: int

@@ -40,7 +40,11 @@ class Linked:
     def prepare(self, scalar: Any) -> None:
         """Compile or load the kernel for a float type, and tell its address."""
         found = self.signature(scalar)
-        self.kernel.compile(found)
+        try:
+            self.kernel.compile(found)
+        except BaseException:  # Ctrl-C, too: LLVM ends a process that asks for a name it lacks
+            self.prepared.discard(scalar)
+            raise
         compiled = self.kernel.overloads[found]
         address = compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name)
         llvm.add_symbol(self._name(scalar), address)

@@ -7,26 +7,37 @@ Results are the same bits on all of them (docs/order.md); how fast, depends on i
 
 from __future__ import annotations
 
+import re
+
 import llvmlite.binding as llvm
 from numba.core import config
+from numba.core.codegen import initialize_llvm
 from numba.core.registry import cpu_target
 
 from ..errors import DeviceError, SettingError
 
-# Multiplies and adds vectors of 64 bytes; what it is compiled to, shows what there is.
+# Floats and whole numbers of 64 bytes; what they are compiled to, shows what there is.
 _PROBE = """
 declare <16 x float> @llvm.fma.v16f32(<16 x float>, <16 x float>, <16 x float>)
 define <16 x float> @probe(<16 x float> %a, <16 x float> %b) {
   %sum = call <16 x float> @llvm.fma.v16f32(<16 x float> %a, <16 x float> %b, <16 x float> %b)
   ret <16 x float> %sum
 }
+define <16 x i32> @whole(<16 x i32> %a, <16 x i32> %b) {
+  %sum = add <16 x i32> %a, %b
+  ret <16 x i32> %sum
+}
 """
+_TRIPLE = llvm.get_process_triple()
+X86 = _TRIPLE.startswith(("x86", "amd64"))
+_LEAST = re.compile(r".*vfmadd.*ymm"), re.compile(r".*vpadd.*ymm")  # on two lines of it
 
 
 def assembly(cpu: str, features: str) -> str:
     """The probe as machine code for a CPU, with LLVM's names for that and for its features."""
-    target = llvm.Target.from_triple(llvm.get_process_triple())
-    machine = target.create_target_machine(cpu=cpu, features=features)
+    if X86:  # of a name that it does not know LLVM believes not even this, and ends the process
+        features = f"+64bit,{features}".rstrip(",")
+    machine = llvm.Target.from_triple(_TRIPLE).create_target_machine(cpu=cpu, features=features)
     return machine.emit_assembly(llvm.parse_assembly(_PROBE))
 
 
@@ -39,8 +50,8 @@ def vector_bytes(cpu: str, features: str) -> int:
     code = assembly(cpu, features)
     if "zmm" in code:
         return 64
-    x86 = llvm.get_process_triple().startswith(("x86", "amd64", "i686"))
-    if x86 and not ("ymm" in code and "vfmadd" in code):
+    fused, whole = (any(map(name.match, code.splitlines())) for name in _LEAST)
+    if X86 and not (fused and whole):
         asked = config.CPU_NAME or config.CPU_FEATURES  # type: ignore[attr-defined]
         told = f"the backend 'cpu' is compiled for the CPU '{cpu}', which has no AVX2 and FMA"
         if asked:
@@ -52,11 +63,16 @@ def vector_bytes(cpu: str, features: str) -> int:
     return 32
 
 
-def _take_at_its_word() -> None:
-    """Where a CPU is named, let Numba use what it has and no more."""
+def _take_at_its_word() -> int:
+    """`vector_bytes` of the CPU that Numba compiles for; if one is named, of what that one has.
+
+    Numba is told so where that is enough: of a name that LLVM does not know it would end us.
+    """
+    initialize_llvm()
     if config.CPU_NAME and config.CPU_FEATURES is None:  # type: ignore[attr-defined]
+        vector_bytes(config.CPU_NAME, "")  # type: ignore[attr-defined]
         config.CPU_FEATURES = ""  # type: ignore[attr-defined]
+    return vector_bytes(*cpu_target.target_context.codegen().magic_tuple()[1:])
 
 
-_take_at_its_word()
-BYTES = vector_bytes(*cpu_target.target_context.codegen().magic_tuple()[1:])
+BYTES = _take_at_its_word()

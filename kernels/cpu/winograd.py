@@ -43,6 +43,7 @@ from .winograd_direct import (
 )
 
 TILES = 32  # of a block: its V and M stay near the core
+STEP = 8  # of these are looked at together, while what they see is in the first cache
 F = 36
 # Frequencies lie a cache line more apart than their tiles need: at a power of two all 36 numbers of
 # a pixel would fall into one or two sets of the first cache, which hold 12 lines each.
@@ -244,9 +245,11 @@ def _block(one, g, source, packed, u, ordinary, add, out, lo, hi, scratch):
     aside = places + (whole(2 * F, UNIT) + 2 * TILES) * size
     carray(memory(one, zeros), depth)[:] = 0
     image = g.height * g.width * g.depth
-    most = largest_seen(one, g, source, lo, hi)
-    plain, floor = ordinary and ordinary_pixels(one, most), number(one, most * HOT)
+    plain, floor = False, number(one, 0.0)
     for t in range(lo, hi):
+        if (t - lo) % STEP == 0:
+            most = largest_seen(one, g, source, t, min(t + STEP, hi))
+            plain, floor = ordinary and ordinary_pixels(one, most), number(one, most * HOT)
         n, i, j = t // (down * across), t // across % down, t % across
         base = source + n * image * size
         nowhere = (zeros - base) // size

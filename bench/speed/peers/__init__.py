@@ -4,10 +4,10 @@
 and `sizes` what they are all given, `selection` which of it, and `truth` what they must answer. A
 peer's module has `settings()` (how the peer runs: device, threads, versions, flags) and a table for
 each kind of network: OPERATIONS for MLPs, CONVOLUTIONS for single convolutions, NETWORKS for
-convolutional networks. A table goes from an operation's name to its variants, each a label and a
-function of a `Problem`; one that is missing has no operations, and a sentence in the place of one
-says why. Where a peer's calls only queue their work, its module has `wait()`. It is imported in the
-worker only, and computes where `place` says.
+convolutional networks, PRODUCTS for dense products. A table goes from an operation's name to its
+variants, each a label and a function of a `Problem`; one that is missing has no operations, and a
+sentence in the place of one says why. Where a peer's calls only queue their work, its module has
+`wait()`. It is imported in the worker only, and computes where `place` says.
 """
 
 from __future__ import annotations
@@ -22,26 +22,44 @@ BASELINE = "weightspace"
 
 @dataclass(frozen=True)
 class PeerSpec:
-    """A peer: its name, the module that implements it, the groups it can be asked for by, and
-    what it can compute on ("cpu", "cuda")."""
+    """A peer: its name, the module that implements it, the groups it can be asked for by, what it
+    can compute on ("cpu", "cuda"), the work it is asked for ("networks", "products"), and what
+    its process's environment has besides; commit: of the checkout it comes from, if of another."""
 
     name: str
     module: str
     groups: tuple[str, ...] = ()
     places: tuple[str, ...] = ("cpu",)
+    work: tuple[str, ...] = ("networks",)
+    environment: tuple[tuple[str, str], ...] = ()
+    commit: str | None = None
 
 
 _BOTH = ("cpu", "cuda")
+_ALL = ("networks", "products")
+
+
+def _openblas(core: str = "") -> PeerSpec:
+    """NumPy's OpenBLAS as for processors of a kind; its own choice without one."""
+    name = f"openblas-{core.lower()}" if core else "openblas"
+    environment = (("OPENBLAS_CORETYPE", core),) if core else ()
+    module = f"{__name__}.numpy_blas"
+    return PeerSpec(name, module, ("openblas", "blas"), ("cpu",), ("products",), environment)
+
+
 REGISTRY = {
     spec.name: spec
     for spec in (
-        PeerSpec(BASELINE, f"{__name__}.weightspace_net", (), _BOTH),
-        PeerSpec("torch-eager", f"{__name__}.torch_eager", ("torch",), _BOTH),
+        PeerSpec(BASELINE, f"{__name__}.weightspace_net", (), _BOTH, _ALL),
+        PeerSpec("torch-eager", f"{__name__}.torch_eager", ("torch",), _BOTH, _ALL),
         PeerSpec("torch-compile", f"{__name__}.torch_compile", ("torch",), _BOTH),
         PeerSpec("torch-func", f"{__name__}.torch_func", ("torch",), _BOTH),
         PeerSpec("backpack", f"{__name__}.torch_backpack", ("torch",), _BOTH),
-        PeerSpec("jax", f"{__name__}.jax_jit"),
+        PeerSpec("jax", f"{__name__}.jax_jit", (), ("cpu",), _ALL),
         PeerSpec("cupy", f"{__name__}.cupy_expressions", (), ("cuda",)),
+        *map(_openblas, ("", "SkylakeX", "Zen", "Haswell")),
+        PeerSpec("mkl", f"{__name__}.mkl_blas", ("blas",), ("cpu",), ("products",)),
+        PeerSpec("blis", f"{__name__}.blis_gemm", ("blas",), ("cpu",), ("products",)),
     )
 }
 

@@ -28,8 +28,9 @@ from .problem import (
     Variants,
     decline_large,
 )
+from .products import offered, views
 
-__all__ = ["CONVOLUTIONS", "NETWORKS", "OPERATIONS", "settings"]
+__all__ = ["CONVOLUTIONS", "NETWORKS", "OPERATIONS", "PRODUCTS", "settings"]
 
 Theta = list[tuple[jax.Array, jax.Array]]
 
@@ -255,6 +256,15 @@ def _mas(model: _Model) -> Operation:
     return _stateless(model, function, arguments, "mas", tree=True)
 
 
+def _multiply(
+    operation: str, a: np.ndarray, b: np.ndarray, _out: np.ndarray
+) -> Callable[[], jax.Array]:
+    jax.config.update("jax_enable_x64", a.dtype == np.float64)
+    factors = jnp.asarray(a), jnp.asarray(b)
+    jitted = jax.jit(lambda a, b: jnp.matmul(*views(operation, a, b)))
+    return lambda: jax.block_until_ready(jitted(*factors))
+
+
 NETWORKS = "JAX has no layers of its own: only MLPs and single convolutions are written out here"
 OPERATIONS: dict[str, Variants] = {
     "train-step-adam": _both(_train_adam),
@@ -270,3 +280,4 @@ OPERATIONS: dict[str, Variants] = {
     "gram": _both(_gram),
     "si-step": _both(_si_step),
 }
+PRODUCTS = offered("jit", _multiply)

@@ -1,5 +1,5 @@
-"""What an operation can be done on: a ReLU MLP, one convolution, a convolutional network, or a
-superposed MLP (`superposed`).
+"""What an operation can be done on: a ReLU MLP, one convolution, a convolutional network, a
+superposed MLP (`superposed`), or the factors of a dense product (`products`).
 
 | size | network |
 |---|---|
@@ -40,18 +40,24 @@ def draw_normal(rng: np.random.Generator, *shape: int) -> np.ndarray:
 
 
 class Kind:
-    """What the three kinds share: parameters of known shapes, one after another in theta.
+    """What the kinds share: parameters of known shapes, one after another in theta.
 
-    table: the name under which a peer's module lists its operations for this kind.
+    table: the name under which a peer's module lists its operations for this kind. work: which
+    peers are asked (`PeerSpec.work`).
     """
 
     table: ClassVar[str]
+    work: ClassVar[str] = "networks"
     operations: ClassVar[tuple[str, ...]]
 
     @property
     def name(self) -> str:
         """The size without its batch, e.g. "784-300-100-10"."""
         raise NotImplementedError
+
+    def size(self, n: int) -> str:
+        """The size's name with `n` samples, e.g. "784-300-100-10x64"."""
+        return f"{self.name}x{n}"
 
     def shapes(self) -> list[Shape]:
         """The shape of each parameter, in theta's order."""

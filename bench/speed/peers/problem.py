@@ -22,6 +22,8 @@ result as well; they answer everything else in mode "eval".
 | conv-forward | y (N, H, H, O) |
 | conv-forward-backward | dx and dw for the cotangent dy; the forward pass is timed as well |
 | conv-fisher | fisher (O, 3, 3, C): sum over n of g_n^2, g_n sample n's gradient by w for dy |
+
+The dense products are in `products`.
 """
 
 from __future__ import annotations
@@ -53,6 +55,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     "gram": ("gram",),
     "si-step": ("si-step",),
     "conv": ("conv-forward", "conv-forward-backward", "conv-fisher"),
+    "product": ("product-nt", "product-nn", "product-tn"),
 }
 OPERATIONS = tuple(name for names in GROUPS.values() for name in names)
 
@@ -69,7 +72,7 @@ class Problem:
     @property
     def size(self) -> str:
         """The size's name, e.g. "784-300-100-10x64"."""
-        return f"{self.network.name}x{self.batch}"
+        return self.network.size(self.batch)
 
     @property
     def num_parameters(self) -> int:

@@ -1,10 +1,12 @@
-"""Sizes as the command line writes them: "784-300-100-10x64", "conv32-32@16x64", "resnet20x128"."""
+"""Sizes as the command line writes them: "784-300-100-10x64", "conv32-32@16x64", "resnet20x128",
+"64x300x784"."""
 
 from __future__ import annotations
 
 import re
 
 from ....kernels.errors import SettingError, unknown_name
+from . import products
 from .kinds import NAMES, ConvNet, Convolution, Kind, Mlp
 from .superposed import Superposed
 
@@ -24,6 +26,8 @@ def parse_size(text: str) -> tuple[Kind, int]:
 
     Raises SettingError, or UnknownNameError for a network's name.
     """
+    if product := products.parse(text):
+        return product
     found = re.fullmatch(r"(.+?)(?:x(\d+))?", text)
     head, tail = found.groups() if found else ("", None)
     batch = int(tail) if tail else _DEFAULT_BATCH.get(head, 64)
@@ -42,6 +46,7 @@ def parse_size(text: str) -> tuple[Kind, int]:
         raise SettingError(
             f"size is '{text}'; expected widths and a batch, all positive, such as {SIZES[0]}, a "
             f"convolution such as {CONV_SIZES[0]} (maps, maps, height, batch), a superposed MLP "
-            f"such as {PSP_SIZES[0]}, or a network: {', '.join(NET_SIZES)}"
+            f"such as {PSP_SIZES[0]}, a dense product such as {products.PRODUCT_SIZES[3]} "
+            f"(samples, outputs, inputs), or a network: {', '.join(NET_SIZES)}"
         )
     return kind, batch

@@ -9,15 +9,16 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from . import torch_graphs, torch_net
+from . import place, torch_graphs, torch_net
 from .problem import CHECK_STEPS, LAM, Operation, Problem, Variants
+from .products import offered, views
 from .torch_conv import EAGER as CONVOLUTIONS
 from .torch_images import layouts
 from .torch_superposed import EAGER as SUPERPOSED
 
 foreach: Any = torch  # whose functions over lists have no public names
 
-__all__ = ["CONVOLUTIONS", "NETWORKS", "OPERATIONS", "SUPERPOSED", "settings", "wait"]
+__all__ = ["CONVOLUTIONS", "NETWORKS", "OPERATIONS", "PRODUCTS", "SUPERPOSED", "settings", "wait"]
 
 settings, wait = torch_net.settings, torch_net.wait
 
@@ -111,6 +112,12 @@ def _si_step(problem: Problem) -> Operation:
     return Operation(call, result, reset)
 
 
+def _multiply(operation: str, *arrays: np.ndarray) -> Callable[[], torch.Tensor]:
+    a, b, out = (torch.from_numpy(one).to(place.torch_device()) for one in arrays)
+    left, right = views(operation, a, b)
+    return lambda: torch.mm(left, right, out=out)
+
+
 _FORWARD: Variants = {"inference_mode": _forward}
 _IMAGES_FORWARD, _IMAGES_TRAIN = layouts(_forward), layouts(_train_images)
 if torch_net.ON_GPU:
@@ -133,3 +140,4 @@ NETWORKS: dict[str, Variants] = {
     "forward-32": _IMAGES_FORWARD,
     "forward-256": _IMAGES_FORWARD,
 }
+PRODUCTS = offered("mm", _multiply, torch_net.to_numpy)

@@ -9,9 +9,10 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from . import superposed, truth_conv
+from . import products, superposed, truth_conv
 from .kinds import ConvNet, Convolution, Mlp
 from .problem import BETA1, BETA2, CHECK_STEPS, EPS, LAM, LR_ADAM, LR_SGD, Problem
+from .products import Product
 from .superposed import Superposed
 
 Layers = list[tuple[np.ndarray, np.ndarray]]
@@ -24,6 +25,7 @@ Layers = list[tuple[np.ndarray, np.ndarray]]
 # `ConvNet.draw` gives; Winograd's convolutions (1e-6) are no worse there than direct ones.
 TOLERANCE = 1e-4
 STEP_TOLERANCE = 2e-2
+FLOAT64_TOLERANCE = 1e-12  # of products, the one thing that is asked for in float64
 # Convolutional networks are drawn so that hardly a unit comes near its kink; a single one that does
 # shows in the Fisher of a weak part (measured: 4e-4; without any, 4e-6). Logits have no such jumps.
 KINK_TOLERANCE = 1e-3
@@ -37,6 +39,8 @@ def tolerance(problem: Problem) -> float:
     """The relative error up to which a peer's answer counts as right."""
     if "step" in problem.operation:
         return STEP_TOLERANCE
+    if isinstance(problem.network, Product) and problem.network.dtype == "float64":
+        return FLOAT64_TOLERANCE
     jumps = isinstance(problem.network, ConvNet) and not problem.operation.startswith("forward")
     return KINK_TOLERANCE if jumps else TOLERANCE
 
@@ -122,6 +126,8 @@ def answer(problem: Problem) -> dict[str, np.ndarray]:
             return truth_conv.convolution(problem.operation, a)
         case ConvNet() as net:
             return truth_conv.network(problem, net, a)
+        case Product():
+            return products.answer(problem.operation, a)
         case Mlp() as mlp:
             return _mlp(problem, mlp, a)
     raise TypeError(f"no truth for {problem.network!r}")
@@ -186,3 +192,14 @@ def error_of(
             off = float(np.linalg.norm(mine - true))
             worst = max(worst, off / scale if scale > 0 else off)
     return worst
+
+
+def largest_error(got: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray]) -> float:
+    """The largest error of any one number, in root mean squares of its array; of results that
+    `error_of` found to be finite and of the right shapes."""
+    found = (
+        float(np.abs(got[name] - right).max()) / _rms(right)
+        for name, right in expected.items()
+        if right.any()
+    )
+    return max(found, default=0.0)

@@ -32,9 +32,10 @@ from .problem import (
     Problem,
     Variants,
 )
+from .products import offered
 from .superposed import Superposed
 
-__all__ = ["CONVOLUTIONS", "NETWORKS", "OPERATIONS", "SUPERPOSED", "settings", "wait"]
+__all__ = ["CONVOLUTIONS", "NETWORKS", "OPERATIONS", "PRODUCTS", "SUPERPOSED", "settings", "wait"]
 
 BACKEND, wait = place.backend(), place.wait
 get_backend(BACKEND)  # says what is missing before anything is asked
@@ -168,6 +169,17 @@ def _fisher(kind: importance.FisherKind) -> Variants:
     return _asking("fisher", question)
 
 
+def _multiply(operation: str, *arrays: np.ndarray) -> Callable[[], Any]:
+    kernel = getattr(get_backend(BACKEND), operation.replace("product-", "matmul_"))
+    a, b, out = map(place.put, arrays)
+
+    def call() -> Any:
+        kernel(a, b, out)
+        return out
+
+    return call
+
+
 _FORWARD = _asking("logits", lambda net, a: net.forward(a["x"]))
 
 OPERATIONS: dict[str, Variants] = {
@@ -190,3 +202,4 @@ NETWORKS: dict[str, Variants] = {
     "train-step-sgd": {BACKEND: _train_momentum},
     **{name: OPERATIONS[name] for name in _SAME},
 }
+PRODUCTS = offered(BACKEND, _multiply, place.get)

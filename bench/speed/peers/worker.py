@@ -76,7 +76,8 @@ class Worker:
 
     def _import(self) -> dict[str, Any]:
         """Import the peer's module; status "absent" where its packages are not installed."""
-        spec = REGISTRY.get(self.peer)
+        known = (one for one in REGISTRY.values() if self.peer in (one.name, one.module))
+        spec = next(known, None)
         try:
             self.module = importlib.import_module(spec.module if spec else self.peer)
         except (MissingExtraError, DeviceError) as error:
@@ -84,8 +85,9 @@ class Worker:
         except ModuleNotFoundError as error:
             if (error.name or "").startswith("weightspace"):
                 return _failed(error)
-            reason = f"the package '{error.name}' is not installed"
-            return {"status": "absent", "reason": f"{reason}: pip install 'weightspace[peers]'"}
+            extra = error.name if spec and spec.work == ("products",) else "'weightspace[peers]'"
+            reason = f"the package '{error.name}' is not installed: pip install {extra}"
+            return {"status": "absent", "reason": reason}
         except Exception as error:
             return _failed(error)
         return {}
