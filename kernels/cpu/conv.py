@@ -16,7 +16,7 @@ from .microkernel import ABSOLUTE, CONTINUE, SQUARE
 from .panels import panel_count, panel_width
 from .products import each_sample, products_room, sum_samples, unpack
 from .simd import size_of
-from .tiles import BLOCK, ROWS, inner, parallel, pieces, serial
+from .tiles import BLOCK, inner, parallel, pieces, serial
 from .winograd import winograd, winograd_room
 from .winograd_weight import winograd_weight, winograd_weight_room
 
@@ -355,8 +355,8 @@ def _signal(x, y, w, stride, padding, work, dw, db):
                 out[c] = fma(abs(weights[c]), total[c], out[c])
     if db is not None:
         flat = y.reshape(-1, filters)
-        for p in prange(pieces(filters, ROWS)):
-            lo, hi = p * ROWS, min((p + 1) * ROWS, filters)
+        for p in prange(pieces(filters, LANES)):
+            lo, hi = p * LANES, min((p + 1) * LANES, filters)
             for t in range(flat.shape[0]):
                 for o in range(lo, hi):
                     db[o] += abs(flat[t, o])

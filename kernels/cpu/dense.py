@@ -14,7 +14,7 @@ from .activations import apply, pull
 from .context import context_multiply
 from .fused import fma
 from .gemm import Product, multiply_unit, unit_shape
-from .tiles import BLOCK, ROWS, inner, parallel, pieces, serial
+from .tiles import BLOCK, inner, parallel, pieces, rows_per_piece, serial
 
 # numba.get_num_threads would leave its address in compiled code, which is kept for other processes.
 get_num_threads = types.ExternalFunction("get_num_threads", types.intp())
@@ -146,8 +146,9 @@ def superposed_forward(x, c, w, b, act, slope, z, y):
 @parallel
 def _pull_rows(act, slope, y, dy, dz):
     rows = y.shape[0]
-    for p in prange(pieces(dz.shape[0], ROWS)):
-        for r in range(p * ROWS, min((p + 1) * ROWS, dz.shape[0])):
+    height = rows_per_piece(dz.shape[1])
+    for p in prange(pieces(dz.shape[0], height)):
+        for r in range(p * height, min((p + 1) * height, dz.shape[0])):
             pull(act, slope, y[r % rows], dy[r], dz[r])
 
 
@@ -300,8 +301,9 @@ def _add_powers(row, power, first, out):
 @parallel
 def _powers(a, power, out):
     """out (N, F) = sum over v of |a[v]|**power."""
-    for p in prange(pieces(out.shape[0], ROWS)):
-        for n in range(p * ROWS, min((p + 1) * ROWS, out.shape[0])):
+    height = rows_per_piece(out.shape[1])
+    for p in prange(pieces(out.shape[0], height)):
+        for n in range(p * height, min((p + 1) * height, out.shape[0])):
             for v in range(a.shape[0]):
                 _add_powers(a[v, n], power, v == 0, out[n])
 

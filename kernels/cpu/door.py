@@ -178,7 +178,34 @@ define linkonce_odr void @weightspace_parallel_for(
   %first = getelementptr [2 x i32], [2 x i32]* @weightspace_pool, i64 0, i64 0
   %second = getelementptr [2 x i32], [2 x i32]* @weightspace_pool, i64 0, i64 1
   %single = icmp ule i64 %threads, 1
-  br i1 %single, label %alone, label %choose
+  br i1 %single, label %alone, label %look
+look:
+  %step.at = bitcast i8* %steps to i64*
+  %step = load i64, i64* %step.at
+  %line = icmp eq i64 %step, 16
+  %size.at = bitcast i8* %sizes to i64*
+  %size = load i64, i64* %size.at
+  %args.at = bitcast i8* %args to [2 x i64]**
+  %parts = load [2 x i64]*, [2 x i64]** %args.at
+  br i1 %line, label %part, label %choose
+part:
+  %number = phi i64 [ 0, %look ], [ %number.next, %part ]
+  %total = phi i64 [ 0, %look ], [ %total.next, %part ]
+  %lo.at = getelementptr [2 x i64], [2 x i64]* %parts, i64 %number, i64 0
+  %hi.at = getelementptr [2 x i64], [2 x i64]* %parts, i64 %number, i64 1
+  %lo = load i64, i64* %lo.at
+  %hi = load i64, i64* %hi.at
+  %span = sub i64 %hi, %lo
+  %length = add i64 %span, 1
+  %there = icmp sgt i64 %length, 0
+  %counted = select i1 %there, i64 %length, i64 0
+  %total.next = add i64 %total, %counted
+  %number.next = add i64 %number, 1
+  %more = icmp ult i64 %number.next, %size
+  br i1 %more, label %part, label %sum
+sum:
+  %trivial = icmp ule i64 %total.next, 1
+  br i1 %trivial, label %alone, label %choose
 choose:
   %use = load volatile i32, i32* %first
   switch i32 %use, label %together [
@@ -202,11 +229,6 @@ together:
   %kernel = bitcast i8* %task to void (i8*, i8*, i8*, i8*)*
   store void (i8*, i8*, i8*, i8*)* %kernel, void (i8*, i8*, i8*, i8*)** %kernel.at
   store i64* null, i64** %taken.at
-  %step.at = bitcast i8* %steps to i64*
-  %step = load i64, i64* %step.at
-  %line = icmp eq i64 %step, 16
-  %size.at = bitcast i8* %sizes to i64*
-  %size = load i64, i64* %size.at
   %many = icmp ugt i64 %size, 1
   %few = icmp ule i64 %size, 256
   %several = and i1 %many, %few
@@ -219,8 +241,6 @@ prepare:
   %counters.raw = bitcast i64* %counters to i8*
   call void @llvm.memset.p0i8.i64(i8* %counters.raw, i8 0, i64 %bytes, i1 false)
   store i64* %counters, i64** %taken.at
-  %args.at = bitcast i8* %args to [2 x i64]**
-  %parts = load [2 x i64]*, [2 x i64]** %args.at
   store [2 x i64]* %parts, [2 x i64]** %parts.at
   store i64 %size, i64* %count.at
   br label %go

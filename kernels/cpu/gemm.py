@@ -29,7 +29,7 @@ DEPTH = 512  # of k that is packed at a time
 PACKED = 1 << 17  # bytes of b, packed: with what else is used meanwhile it fits a second cache
 SUMS = 1 << 17  # bytes of results that are not written where they belong at once
 NEAR = 1 << 20  # bytes of a that a core's second cache may hold
-WORTH = 1 << 20  # multiplications that are worth another thread's while
+WORTH = 1 << 21  # multiplications that are worth another thread's while
 _stack = stack_of((PACKED + SUMS + 64) // 8, np.float64)
 
 

@@ -12,7 +12,7 @@ from numba.np.numpy_support import carray
 from .exponential import exp, log
 from .fused import fma
 from .scratch import stack_of
-from .tiles import ROWS, inner, parallel, pieces, serial
+from .tiles import inner, parallel, pieces, rows_per_piece, serial
 
 LANES = 64  # rows worked on side by side: a few vectors of them
 NARROW = 64  # the most classes for which that is done
@@ -137,8 +137,9 @@ def softmax(logits, active, p):
 @parallel
 def softmax_backward(p, u, dz):
     half = p.dtype.type(0.5)
-    for b in prange(pieces(p.shape[0], ROWS)):
-        for n in range(b * ROWS, min((b + 1) * ROWS, p.shape[0])):
+    height = rows_per_piece(p.shape[1])
+    for b in prange(pieces(p.shape[0], height)):
+        for n in range(b * height, min((b + 1) * height, p.shape[0])):
             mean, origin = p.dtype.type(0), p.dtype.type(0)
             for k in range(p.shape[1]):
                 if p[n, k] > half:
@@ -207,8 +208,9 @@ def softmax_cross_entropy(logits, labels, active, loss, dlogits):
 @parallel
 def squared_error(outputs, targets, loss, doutputs):
     half = outputs.dtype.type(0.5)
-    for b in prange(pieces(outputs.shape[0], ROWS)):
-        for n in range(b * ROWS, min((b + 1) * ROWS, outputs.shape[0])):
+    height = rows_per_piece(outputs.shape[1])
+    for b in prange(pieces(outputs.shape[0], height)):
+        for n in range(b * height, min((b + 1) * height, outputs.shape[0])):
             total = outputs.dtype.type(0)
             for k in range(outputs.shape[1]):
                 d = outputs[n, k] - targets[n, k]

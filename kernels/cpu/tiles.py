@@ -8,13 +8,18 @@ from __future__ import annotations
 
 from .jit import inlined, inner, parallel, serial
 
-__all__ = ["BLOCK", "ROWS", "inlined", "inner", "parallel", "pieces", "serial"]
+__all__ = ["BLOCK", "inlined", "inner", "parallel", "pieces", "rows_per_piece", "serial"]
 
 BLOCK = 8192  # elements of a flat vector one thread takes at a time: 32 KiB of float32
-ROWS = 8  # samples per piece where the work is by row
 
 
 @serial
 def pieces(length, size):
     """How many pieces of `size` cover `length`."""
     return (length + size - 1) // size
+
+
+@serial
+def rows_per_piece(columns):
+    """Rows of so many numbers that make a piece of work: a few blocks, or one row."""
+    return max(4 * BLOCK // max(columns, 1), 1)
