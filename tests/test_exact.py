@@ -125,6 +125,17 @@ def test_cpu_gives_the_bits_of_special_numbers(name):
         compare(kernel, made, variant)
 
 
+@pytest.mark.parametrize("batch", [False, True])
+@pytest.mark.parametrize("backend", ["cpu", "exact"])
+def test_a_unit_that_is_off_passes_no_infinity_through_a_norm(backend, batch):
+    """Its slope is 0 and no factor: 0 times infinity would be NaN, and of the batch's own all."""
+    kernel, ops = KERNELS["norm_backward"], find(backend)
+    made = kernel.arguments(np.random.default_rng(13), {**SIZES[3], "C": 3}, "float32")
+    made["y"][2, 1, 0], made["dy"][2, 1, 0] = 0, np.inf
+    found = kernel.run(ops, {**made, "batch": batch})
+    assert all(np.isfinite(array).all() for array in found.values())
+
+
 @pytest.mark.parametrize("dtype", FLOATS)
 @pytest.mark.parametrize("shift", [-3, 0, 60])
 def test_cpu_gives_the_bits_of_exp_log_and_tanh_over_their_range(dtype, shift):
