@@ -19,7 +19,7 @@ import numba
 from numba import prange
 from numba.core.dispatcher import Dispatcher
 from weightspace.kernels import get_backend
-from weightspace.kernels.cpu import door
+from weightspace.kernels.cpu import door, gemm
 from weightspace.kernels.cpu.jit import kernel
 from weightspace.kernels.device import NUMPY
 from weightspace.nnlite import models
@@ -305,3 +305,10 @@ def test_read_only_memory_is_not_copied_and_not_unlocked():
     assert NUMPY.put(plain) is plain
     held = NUMPY.put(frozen(np.arange(1000.0)))  # whose owner is gone
     assert np.array_equal(held, np.arange(1000.0))
+
+
+def test_what_only_compiled_code_calls_refuses_python():
+    """No way in from Python was built: a call would end the process."""
+    gemm._copy.compile((numba.float32, *[numba.intp] * 6))
+    with pytest.raises(TypeError, match="compiled code alone"):
+        gemm._copy(np.float32(1), 0, 0, 0, 0, 0, 0)

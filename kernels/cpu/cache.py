@@ -23,7 +23,6 @@ from pathlib import Path
 from typing import Any
 
 import llvmlite
-import llvmlite.binding as llvm
 import numba
 import numpy as np
 from numba.core import config
@@ -155,12 +154,11 @@ class KernelCache(_Cache):
         return place / f"{self._module}-{self._stamp}"
 
     def _key(self, sig: Any, codegen: Any) -> tuple[str, ...]:
-        """Names the argument types, the CPU that is compiled for, and what `simd` asks of this one.
+        """Names the argument types and the CPU that is compiled for.
 
         $NUMBA_CPU_NAME and $NUMBA_CPU_FEATURES name a CPU that many have in common.
         """
-        wide = llvm.get_host_cpu_features().get("avx512f", False)
-        return tuple(map(str, (sig, *codegen.magic_tuple(), wide)))
+        return tuple(map(str, (sig, *codegen.magic_tuple())))
 
     def _file(self, place: Path, key: tuple[str, ...]) -> IndexDataCacheFile:
         digest = hashlib.sha256(repr(key).encode()).hexdigest()[:20]

@@ -307,7 +307,7 @@ def _wanted(p, threads, worth):
     return whole(units, threads) if units > threads // 2 else max(units, 1)
 
 
-@inner
+@serial
 def unit_shape(one, p, threads):
     """(rows, columns) of a unit.
 

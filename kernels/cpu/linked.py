@@ -40,11 +40,7 @@ class Linked:
     def prepare(self, scalar: Any) -> None:
         """Compile or load the kernel for a float type, and tell its address."""
         found = self.signature(scalar)
-        try:
-            self.kernel.compile(found)
-        except BaseException:  # Ctrl-C, too: LLVM ends a process that asks for a name it lacks
-            self.prepared.discard(scalar)
-            raise
+        self.kernel.compile(found)
         compiled = self.kernel.overloads[found]
         address = compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name)
         llvm.add_symbol(self._name(scalar), address)
@@ -75,7 +71,9 @@ def prepare(sources: list[Path], signature: Any) -> None:
     """Prepare what kernels of these source files call, for the float types of `signature`.
 
     In the order of definition: one may call those before it. (They are loaded by the same cache
-    that calls us, once for each of their own callees: those calls find nothing to do.)
+    that calls us, once for each of their own callees: those calls find nothing to do.) What is
+    interrupted, by Ctrl-C too, is done again by the next call: LLVM ends a process that asks for a
+    name it lacks.
     """
     if _busy.locked():
         return

@@ -24,7 +24,7 @@ from llvmlite import ir
 from numba import types
 
 from .simd import BYTES, WIDE, call_llvm, intrinsic, splat, vector_type
-from .tiles import inner
+from .tiles import serial
 
 ROWS = 8 if WIDE else 6  # of a tile two vectors wide; one vector wide it has twice as many
 # out = acc, out += acc, out += acc^2, out += |acc|, out = an acc that began at what lay in out
@@ -184,13 +184,13 @@ def _tile(rows: int, vectors: int) -> Any:
 _two_vectors, _one_vector = _tile(ROWS, 2), _tile(2 * ROWS, 1)
 
 
-@inner
+@serial
 def rows_of(vectors):
     """Rows of a tile that many vectors wide; a list of rows is padded to a multiple of it."""
     return ROWS if vectors == 2 else 2 * ROWS
 
 
-@inner
+@serial
 def multiply_rows(one, vectors, way, count, a, a_rows, n1, a1, n2, a2, b, b1, b2, out, out_rows):
     """`tile` for `count` rows, a multiple of `rows_of(vectors)`: all rows times one panel of B."""
     for at in range(0, 8 * count, 8 * rows_of(vectors)):

@@ -12,24 +12,24 @@ from numba.np.ufunc.parallel import get_thread_id
 
 from .microkernel import rows_of
 from .simd import lanes_in
-from .tiles import inner, pieces
+from .tiles import inner, pieces, serial
 
 UNIT = 32  # elements
 
 
-@inner
+@serial
 def whole(count, unit):
     """`count` rounded up to a multiple of `unit`."""
     return (count + unit - 1) // unit * unit
 
 
-@inner
+@serial
 def panel_width(one):
     """Columns of a full panel, for the dtype of `one`."""
     return 2 * lanes_in(one)
 
 
-@inner
+@serial
 def panel_count(one, columns):
     """How many panels hold so many columns."""
     return pieces(columns, panel_width(one))
