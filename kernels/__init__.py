@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 import shutil
 from typing import Any
 
@@ -46,6 +47,8 @@ def _usable(name: str) -> bool:
     if name == "cuda-host":
         return shutil.which("g++") is not None
     if not all(importlib.util.find_spec(package) for package in _BACKENDS[name][2]):
+        return False
+    if name == "cpu" and os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0"):
         return False
     if name in ("cpu", "cuda"):
         try:

@@ -11,6 +11,7 @@ import math
 
 import numpy as np
 
+from ..kernels.long_rows import products_of_pieces
 from ..nnlite import Network
 
 
@@ -58,15 +59,16 @@ def scaled(net: Network, v: np.ndarray) -> tuple[np.ndarray, int]:
 def inner_products(net: Network, a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """a b' (U, V) of rows a (U, P) and b (V, P), in float64 on the host.
 
-    In the network's dtype, by a kernel: a sum in an order that does not depend
-    on the number of threads (the backend "reference" leaves it to NumPy).
+    In the network's dtype, by a kernel, in pieces (`kernels.long_rows`) that are added up in
+    float64: in an order that does not depend on the number of threads.
     """
     left = exponents(net, a)
     right = left if b is a else exponents(net, b)
     a, b = times_power(a, -left), times_power(b, -right)
-    products = net.device.empty((len(a), len(b)), net.dtype)
-    net.ops.matmul_nt(a, b, products)
-    return np.ldexp(net.device.get(products).astype(np.float64), left[:, None] + right)
+    total = np.zeros((len(a), len(b)))
+    for products in products_of_pieces(net.ops, a, b):
+        total += net.device.get(products)
+    return np.ldexp(total, left[:, None] + right)
 
 
 def inner(net: Network, a: np.ndarray, b: np.ndarray) -> float:

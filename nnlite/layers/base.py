@@ -14,6 +14,7 @@ import numpy as np
 
 from ...kernels import Backend
 from ...kernels.errors import SettingError
+from ...kernels.long_rows import products_of_pieces
 from ..init import Initialiser
 from ..layout import Shape
 from ..workspace import Buffer, Mode, Scope
@@ -49,9 +50,8 @@ def nth(views: Any, v: int) -> Any:
 
 def add_gram(k: Scope, rows: np.ndarray, total: np.ndarray) -> None:
     """total (R, R) += rows rows^T, rows (R, S)."""
-    product = k.ops.device.empty(total.shape, total.dtype)
-    k.ops.matmul_nt(rows, rows, product)
-    total += product
+    for product in products_of_pieces(k.ops, rows, rows):
+        total += product
 
 
 def _split_rows(rows: np.ndarray, p: Views) -> dict[str, np.ndarray]:
