@@ -3,6 +3,7 @@ nothing beside the arrays is written or read."""
 
 from __future__ import annotations
 
+import ctypes
 import subprocess
 import sys
 from pathlib import Path
@@ -170,12 +171,13 @@ def walk_to_the_ends():
                     place, first, last = at_the_end_of_memory(each.room.size, dtype)
                     kept.append(place)
                     each.at = last if late else first
-                    moved = (np.ctypeslib.ctypes.c_char * each.room.nbytes).from_address(each.at)
+                    moved = (ctypes.c_char * each.room.nbytes).from_address(each.at)
                     np.frombuffer(moved, dtype)[...] = each.room
                     kept.append(moved)
-                multiply(dtype, product(*made, 0), 1)
+                a, b, c = made
+                multiply(dtype, product(a, b, c, 0), 1)
                 if not turned[2]:
-                    multiply(dtype, product(*made, 1), 1)
+                    multiply(dtype, product(a, b, c, 1), 1)
                 found = np.frombuffer(moved, dtype).reshape(made[2].room.shape)
                 out = np.full_like(made[2].matrix, np.nan)
                 lines = found.reshape(out.T.shape if turned[2] else out.shape)

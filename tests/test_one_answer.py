@@ -18,7 +18,7 @@ import pytest
 
 pytest.importorskip("numba", reason="these are the cpu backend's promises, which needs numba")
 from llvmlite.binding import get_host_cpu_features
-from numpy._core import _multiarray_umath as umath
+from numpy._core import _multiarray_umath as umath  # type: ignore[attr-defined]
 from weightspace.kernels.cpu import target
 from weightspace.methods import importance
 from weightspace.nnlite import Network

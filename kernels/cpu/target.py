@@ -8,6 +8,7 @@ Results are the same bits on all of them (docs/order.md); how fast, depends on i
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import llvmlite.binding as llvm
 from numba.core import config
@@ -72,7 +73,8 @@ def _take_at_its_word() -> int:
     if config.CPU_NAME and config.CPU_FEATURES is None:  # type: ignore[attr-defined]
         vector_bytes(config.CPU_NAME, "")  # type: ignore[attr-defined]
         config.CPU_FEATURES = ""  # type: ignore[attr-defined]
-    return vector_bytes(*cpu_target.target_context.codegen().magic_tuple()[1:])
+    context: Any = cpu_target.target_context
+    return vector_bytes(*context.codegen().magic_tuple()[1:])
 
 
 BYTES = _take_at_its_word()
