@@ -6,7 +6,7 @@ STAMPS := .stamps
 WORKERS ?= 2
 PACKAGING := pyproject.toml setup.cfg
 
-.PHONY: run test test-cuda lint types links reliability bench clean help
+.PHONY: run test test-cuda one-answer lint types links reliability bench clean help
 
 help:            ## say what the targets do
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/'
@@ -22,6 +22,12 @@ test-cuda: $(STAMPS)/cuda   ## the backend "cuda" on this machine's GPU; fails w
 		tests/test_cuda_device.py tests/test_cuda_resources.py tests/test_bench_cuda.py
 	@WEIGHTSPACE_REQUIRE_CUDA=1 $(BIN)/python -m pytest tests/test_kernels.py \
 		tests/test_kernel_corners.py tests/test_conv.py -k "cuda and not cuda-host"
+
+# As if this were an AVX2 machine, then with one thread, then code for each kind of CPU: an hour.
+one-answer: $(STAMPS)/dev links  ## all tests on AVX2's code and on one thread, and the same bits for every CPU's
+	@NUMBA_CPU_NAME=haswell $(BIN)/python -m pytest -n $(WORKERS)
+	@NUMBA_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS)
+	@WEIGHTSPACE_TEST_ALL_CPUS=1 $(BIN)/python -m pytest tests/test_one_answer.py
 
 lint: $(STAMPS)/dev         ## ruff, in check mode
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .

@@ -80,11 +80,24 @@ def step(net: Network, x: np.ndarray, y: np.ndarray, count: int = 1) -> list[np.
     return [np.array(losses), net.theta, *net.state.values(), *state.values()]
 
 
+def spoiled(x: np.ndarray) -> np.ndarray:
+    """x with a NaN, an infinity and a hot number among its samples: what few lines of code see."""
+    found = x.reshape(len(x), -1).copy()
+    found[1, found.shape[1] // 2], found[2, 3], found[3, 5] = np.nan, -np.inf, 1e6
+    return found.reshape(x.shape)
+
+
+def _plain_nan(y: np.ndarray) -> np.ndarray:
+    """y with one NaN for all, whose bits are promised by nobody."""
+    return np.where(np.isnan(y), y.dtype.type(np.nan), y)
+
+
 def answers(net: Network, n: int) -> dict[str, Callable[[], list[np.ndarray]]]:
     """What may be asked of a network, in this order: before it learns, while it does, and after."""
     x, y = samples(net, n)
     return {
         "outputs": lambda: [net.forward(x)],
+        "outputs of spoiled inputs": lambda: [_plain_nan(net.forward(spoiled(x)))],
         "losses": lambda: [net.losses(x, y)],
         "tangents": lambda: [net.jvp(x, direction(net))],
         "gradient": lambda: [net.loss_and_grad(x, y, mode="eval")[1]],
