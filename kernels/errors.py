@@ -42,6 +42,10 @@ class ModeError(WeightspaceError, RuntimeError):
     """A quantity was asked for in a mode in which it is not defined."""
 
 
+class RecordingError(WeightspaceError, TypeError):
+    """A layer does what no program can hold: it reads numbers, or calls more than ufuncs."""
+
+
 class LayerError(WeightspaceError, AssertionError):
     """A layer breaks one of the identities that `nnlite.check_layer` proves."""
 

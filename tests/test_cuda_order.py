@@ -34,7 +34,8 @@ SAME = frozenset((
     "max_pool_forward", "max_pool_backward", "max_pool_tangent", "average_pool_forward",
     "average_pool_backward", "shift_flip", "gather_rows", "norm_moments", "norm_forward",
     "norm_backward", "norm_tangent", "activation_forward", "activation_backward", "add",
-    "residual_forward", "residual_tangent", "dropout", "softmax", "softmax_backward",
+    "residual_forward", "residual_tangent", "copy", "fill", "scale", "dropout", "softmax",
+    "softmax_backward",
     "softmax_fisher_factor", "softmax_cross_entropy", "squared_error", "mean_loss", "sgd_update",
     "momentum_update", "adam_update", "rmsprop_update", "penalty_gradient",
 ))  # fmt: skip

@@ -1,4 +1,4 @@
-"""The `cpu` backend: Numba over a private BLAS. `kernels.reference` says what each kernel means."""
+"""The `cpu` backend: Numba and nothing else. `kernels.reference` says what each kernel means."""
 
 # ruff: noqa: F401  (every function that is imported here is a kernel, or plans one's scratch)
 
@@ -29,7 +29,17 @@ from .dense import (
     superposed_backward,
     superposed_forward,
 )
-from .images import add, dropout, gather_rows, residual_forward, residual_tangent, shift_flip
+from .images import (
+    add,
+    copy,
+    dropout,
+    fill,
+    gather_rows,
+    residual_forward,
+    residual_tangent,
+    scale,
+    shift_flip,
+)
 from .losses import (
     mean_loss,
     softmax,

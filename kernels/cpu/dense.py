@@ -8,17 +8,21 @@ from __future__ import annotations
 
 import numpy as np
 from numba import prange, types
+from numba.np.numpy_support import carray
 
 from ..codes import IDENTITY
 from .activations import apply, pull
 from .context import context_multiply
 from .fused import fma
 from .gemm import Product, multiply_unit, unit_shape
+from .simd import fill, lanes_in, load_part, memory, store_part
 from .tiles import BLOCK, inner, parallel, pieces, rows_per_piece, serial
 
 # numba.get_num_threads would leave its address in compiled code, which is kept for other processes.
 get_num_threads = types.ExternalFunction("get_num_threads", types.intp())
 FEW = 8  # samples up to which the weights are what is packed, and not their transpose
+NARROW = 64  # outputs up to which a row is short
+LITTLE = 2048  # weights that are packed sooner than results are turned
 
 
 @inner
@@ -51,24 +55,59 @@ def _require_rows(a, b, c):
 
 @inner
 def _add_row(tile, b):
-    for r in range(tile.shape[0]):
-        row = tile[r]
-        for o in range(row.size):
-            row[o] += b[o]
+    """tile += b, row by row; a register of columns at a time where rows are short, since a loop
+    over a few numbers costs more than they do."""
+    if tile.shape[1] > NARROW:
+        for r in range(tile.shape[0]):
+            row = tile[r]
+            for o in range(row.size):
+                row[o] += b[o]
+        return
+    one, base, line = tile.dtype.type(1), _address(tile), _row_stride(tile)
+    for c in range(0, b.size, lanes_in(one)):
+        n = b.size - c
+        bias = load_part(one, _address(b), c, n)
+        for r in range(tile.shape[0]):
+            store_part(base, r * line + c, load_part(one, base, r * line + c, n) + bias, n)
+
+
+@serial
+def _part(b, lo, hi):
+    if b is None:
+        return None
+    else:  # Numba needs the else to see that only one of the two is ever typed
+        return b[lo:hi]
+
+
+@inner
+def _finish(tile, b, act, slope):
+    """tile = f(tile + b)."""
+    if b is not None:
+        _add_row(tile, b)
+    rows, columns = tile.shape
+    if _row_stride(tile) == columns:
+        flat = _flat(tile)
+        apply(act, slope, flat, flat)
+    else:
+        for r in range(rows):
+            apply(act, slope, tile[r], tile[r])
 
 
 @inner
 def _add_column_sums(dz, beta, db):
     """db = beta db + the sum of dz's rows, always in the order of the rows."""
-    if beta == 0:
-        db[:] = 0
-    elif beta != 1:
-        for o in range(db.size):
-            db[o] *= beta
-    for r in range(dz.shape[0]):
-        row = dz[r]
-        for o in range(db.size):
-            db[o] += row[o]
+    one, base, line = db.dtype.type(1), _address(dz), _row_stride(dz)
+    factor = fill(one * beta)
+    for c in range(0, db.size, lanes_in(one)):
+        n = db.size - c
+        total = fill(one - one)
+        if beta == 1:
+            total = load_part(one, _address(db), c, n)
+        elif beta != 0:
+            total = factor * load_part(one, _address(db), c, n)
+        for r in range(dz.shape[0]):
+            total = total + load_part(one, base, r * line + c, n)
+        store_part(_address(db), c, total, n)
 
 
 @inner
@@ -85,9 +124,9 @@ def _units(shape, m, n):
 
 
 @inner
-def _turned(samples):
+def _turned(p, samples):
     """Whether y = x w^T is formed as y^T = w x^T: weights are read in place, samples packed."""
-    return samples > FEW or samples == 1
+    return p.out_column != 1 or p.m != samples
 
 
 @inner
@@ -103,7 +142,7 @@ def _times_transpose(x, w, x2, w2, y):
         other_x, other_x_row, other_w, other_w_row = x_at, x_row, w_at, w_row
         x_at, x_row, w_at, w_row = _address(x), _row_stride(x), _address(w), _row_stride(w)
         depth, pairs = x.shape[1], pairs + 1
-    if _turned(samples):
+    if samples == 1 or (samples > FEW and outputs * depth > LITTLE):
         return Product(
             m=outputs, n=samples, k=depth, a=w_at, a_row=w_row, a_k=1, b=x_at, b_k=1,
             b_column=x_row, out=_address(y), out_row=1, out_column=line, add=0, pairs=pairs,
@@ -116,25 +155,34 @@ def _times_transpose(x, w, x2, w2, y):
     )  # fmt: skip
 
 
+# A product of one unit does without its `prange`, which costs as much as 16 x 16 x 32 of arithmetic
+# (0.2 us on a Zen 4 core): so each unit is a function of its own, called from two places.
+
+
+@inner
+def _forward_unit(one, p, shape, t, b, act, slope, y):
+    top, bottom, left, right = _unit(t, shape, p.m, p.n)
+    multiply_unit(one, (p, top, bottom, left, right))
+    if _turned(p, y.shape[0]):
+        top, bottom, left, right = left, right, top, bottom
+    _finish(y[top:bottom, left:right], _part(b, left, right), act, slope)
+
+
 @parallel
 def _forward_units(one, p, shape, b, act, slope, y):
-    turned = _turned(y.shape[0])
     for t in prange(_units(shape, p.m, p.n)):
-        top, bottom, left, right = _unit(t, shape, p.m, p.n)
-        multiply_unit(one, (p, top, bottom, left, right))
-        if turned:
-            top, bottom, left, right = left, right, top, bottom
-        if b is not None:
-            _add_row(y[top:bottom, left:right], b[left:right])
-        for i in range(top, bottom):
-            apply(act, slope, y[i, left:right], y[i, left:right])
+        _forward_unit(one, p, shape, t, b, act, slope, y)
 
 
 @serial
 def dense_forward(x, w, b, act, slope, y):
     _require_rows(x, w, y)
     one, p = y.dtype.type(1), _times_transpose(x, w, x, None, y)
-    _forward_units(one, p, unit_shape(one, p, get_num_threads()), b, act, slope, y)
+    shape = unit_shape(one, p, get_num_threads())
+    if _units(shape, p.m, p.n) == 1:
+        _forward_unit(one, p, shape, 0, b, act, slope, y)
+    else:
+        _forward_units(one, p, shape, b, act, slope, y)
 
 
 @serial
@@ -143,13 +191,44 @@ def superposed_forward(x, c, w, b, act, slope, z, y):
     dense_forward(z, w, b, act, slope, y)
 
 
-@parallel
-def _pull_rows(act, slope, y, dy, dz):
-    rows = y.shape[0]
-    height = rows_per_piece(dz.shape[1])
-    for p in prange(pieces(dz.shape[0], height)):
-        for r in range(p * height, min((p + 1) * height, dz.shape[0])):
+@inner
+def _are_whole(a, b, c):
+    """Whether the rows of each follow one another without a gap."""
+    columns = a.shape[1]
+    return _row_stride(a) == columns and _row_stride(b) == columns and _row_stride(c) == columns
+
+
+@inner
+def _flat(a):
+    """All numbers of an array whose rows have no gaps."""
+    return carray(memory(a.dtype.type(1), _address(a)), a.size)
+
+
+@inner
+def _pull_some(act, slope, y, dy, dz, top, bottom):
+    """Rows top to bottom of dz = f' dy; y's rows repeat."""
+    rows, columns = y.shape
+    if dz.shape[0] == rows and _are_whole(y, dy, dz):
+        lo, hi = top * columns, bottom * columns
+        pull(act, slope, _flat(y)[lo:hi], _flat(dy)[lo:hi], _flat(dz)[lo:hi])
+    else:
+        for r in range(top, bottom):
             pull(act, slope, y[r % rows], dy[r], dz[r])
+
+
+@parallel
+def _pull_pieces(act, slope, y, dy, dz, height):
+    for p in prange(pieces(dz.shape[0], height)):
+        _pull_some(act, slope, y, dy, dz, p * height, min((p + 1) * height, dz.shape[0]))
+
+
+@inner
+def _pull_rows(act, slope, y, dy, dz):
+    height = rows_per_piece(y.shape[1])
+    if dz.shape[0] <= height:
+        _pull_some(act, slope, y, dy, dz, 0, dz.shape[0])
+    else:
+        _pull_pieces(act, slope, y, dy, dz, height)
 
 
 @inner
@@ -160,15 +239,20 @@ def _scale(part, beta):
             row[i] *= beta
 
 
+@inner
+def _parameter_unit(one, p, shape, t, dz, beta, dw, db):
+    top, bottom, left, right = _unit(t, shape, p.m, p.n)
+    if beta not in (0, 1):
+        _scale(dw[top:bottom, left:right], beta)
+    multiply_unit(one, (p, top, bottom, left, right))
+    if db is not None and left == 0:
+        _add_column_sums(dz[:, top:bottom], beta, db[top:bottom])
+
+
 @parallel
 def _parameter_units(one, p, shape, dz, beta, dw, db):
     for t in prange(_units(shape, p.m, p.n)):
-        top, bottom, left, right = _unit(t, shape, p.m, p.n)
-        if beta not in (0, 1):
-            _scale(dw[top:bottom, left:right], beta)
-        multiply_unit(one, (p, top, bottom, left, right))
-        if db is not None and left == 0:
-            _add_column_sums(dz[:, top:bottom], beta, db[top:bottom])
+        _parameter_unit(one, p, shape, t, dz, beta, dw, db)
 
 
 @inner
@@ -181,7 +265,11 @@ def _parameters(x, dz, beta, dw, db):
         out=_address(dw), out_row=_row_stride(dw), out_column=1, add=int(beta != 0),
         pairs=1, a2=0, a2_row=0, b2=0, b2_column=0,
     )  # fmt: skip
-    _parameter_units(one, p, unit_shape(one, p, get_num_threads()), dz, beta, dw, db)
+    shape = unit_shape(one, p, get_num_threads())
+    if _units(shape, p.m, p.n) == 1:
+        _parameter_unit(one, p, shape, 0, dz, beta, dw, db)
+    else:
+        _parameter_units(one, p, shape, dz, beta, dw, db)
 
 
 @inner
@@ -191,14 +279,19 @@ def _multiply(row, c):
         row[i] *= c[i]
 
 
+@inner
+def _input_unit(one, p, shape, t, c, dx):
+    top, bottom, left, right = _unit(t, shape, p.m, p.n)
+    multiply_unit(one, (p, top, bottom, left, right))
+    if c is not None:
+        for n in range(top, bottom):
+            _multiply(dx[n, left:right], c[left:right])
+
+
 @parallel
 def _input_units(one, p, shape, c, dx):
     for t in prange(_units(shape, p.m, p.n)):
-        top, bottom, left, right = _unit(t, shape, p.m, p.n)
-        multiply_unit(one, (p, top, bottom, left, right))
-        if c is not None:
-            for n in range(top, bottom):
-                _multiply(dx[n, left:right], c[left:right])
+        _input_unit(one, p, shape, t, c, dx)
 
 
 @inner
@@ -211,7 +304,11 @@ def _inputs(dz, w, c, dx):
         out=_address(dx), out_row=_row_stride(dx), out_column=1, add=0,
         pairs=1, a2=0, a2_row=0, b2=0, b2_column=0,
     )  # fmt: skip
-    _input_units(one, p, unit_shape(one, p, get_num_threads()), c, dx)
+    shape = unit_shape(one, p, get_num_threads())
+    if _units(shape, p.m, p.n) == 1:
+        _input_unit(one, p, shape, 0, c, dx)
+    else:
+        _input_units(one, p, shape, c, dx)
 
 
 @serial
@@ -250,7 +347,7 @@ def matmul_tn(a, b, y):
 
 @parallel
 def _tangent_units(one, p, shape, y, tb, act, slope, ty):
-    turned = _turned(y.shape[0])
+    turned = _turned(p, y.shape[0])
     for t in prange(_units(shape, p.m, p.n)):
         top, bottom, left, right = _unit(t, shape, p.m, p.n)
         multiply_unit(one, (p, top, bottom, left, right))

@@ -9,9 +9,9 @@ from numba import prange
 from numba.np.numpy_support import carray
 
 from ..codes import IDENTITY
-from .activations import apply, pull
+from .activations import activation_forward, apply, pull
 from .scratch import stack_of
-from .tiles import BLOCK, parallel, pieces, serial
+from .tiles import BLOCK, inner, parallel, pieces, rows_per_piece, serial
 
 stack = stack_of(BLOCK, np.uint32)
 
@@ -29,6 +29,37 @@ def _residual(x, r, act, slope, y):
         _add(x[lo:hi], r[lo:hi], y[lo:hi])
         if act:
             apply(act, slope, y[lo:hi], y[lo:hi])
+
+
+@parallel
+def _scale(x, factor, y):
+    for b in prange(pieces(y.size, BLOCK)):
+        lo, hi = b * BLOCK, min((b + 1) * BLOCK, y.size)
+        _multiply(x[lo:hi], factor, y[lo:hi])
+
+
+@serial
+def _multiply(x, factor, y):
+    for i in range(y.size):
+        y[i] = x[i] * factor
+
+
+@parallel
+def _fill(value, y):
+    for b in prange(pieces(y.size, BLOCK)):
+        y[b * BLOCK : min((b + 1) * BLOCK, y.size)] = value
+
+
+def copy(x, y):
+    activation_forward(IDENTITY, 0.0, x, y)
+
+
+def fill(value, y):
+    _fill(y.dtype.type(value), y.reshape(-1))
+
+
+def scale(x, factor, y):
+    _scale(x.reshape(-1), y.dtype.type(factor), y.reshape(-1))
 
 
 def residual_forward(x, r, act, slope, y):
@@ -124,14 +155,30 @@ def _copy(x, out):
         out[i] = x[i]
 
 
-@parallel
-def _gather(x, rows, out):
-    for i in prange(rows.size):
+@inner
+def _gather_some(x, rows, out, lo, hi):
+    for i in range(lo, hi):
         _copy(x[rows[i]], out[i])
 
 
+@parallel
+def _gather_pieces(x, rows, out, height):
+    for p in prange(pieces(rows.size, height)):
+        _gather_some(x, rows, out, p * height, min((p + 1) * height, rows.size))
+
+
+@serial
+def _gather(x, rows, out):
+    for i in range(rows.size):
+        if rows[i] < 0 or rows[i] >= x.shape[0]:
+            raise IndexError("gather_rows was asked for a row that x does not have")
+    height = rows_per_piece(out.shape[1])
+    if rows.size <= height:
+        _gather_some(x, rows, out, 0, rows.size)
+    else:
+        _gather_pieces(x, rows, out, height)
+
+
 def gather_rows(x, rows, out):
-    if rows.size and not 0 <= rows.min() <= rows.max() < len(x):
-        raise IndexError(f"rows {rows.min()} to {rows.max()} were asked of {len(x)}")
     each = math.prod(x.shape[1:])
     _gather(x.reshape(len(x), each), rows, out.reshape(len(out), each))

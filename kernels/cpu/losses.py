@@ -191,18 +191,32 @@ def _minus_log1p(q):
     return q if rest == one else log(rest) * (q / (rest - one))
 
 
-@parallel
-def softmax_cross_entropy(logits, labels, active, loss, dlogits):
+@inner
+def _cross_entropy_rows(logits, labels, active, loss, dlogits):
+    """Up to LANES rows."""
     half = logits.dtype.type(0.5)
+    _softmax_rows(logits, active, dlogits, labels, loss)
+    for n in range(logits.shape[0]):
+        if dlogits[n, labels[n]] > half:
+            q = _sum_without(dlogits[n], labels[n])
+            dlogits[n, labels[n]], loss[n] = -q, _minus_log1p(q)
+        else:
+            dlogits[n, labels[n]] -= 1
+
+
+@parallel
+def _cross_entropy_pieces(logits, labels, active, loss, dlogits):
     for b in prange(pieces(logits.shape[0], LANES)):
         lo, hi = b * LANES, min((b + 1) * LANES, logits.shape[0])
-        _softmax_rows(logits[lo:hi], active, dlogits[lo:hi], labels[lo:hi], loss[lo:hi])
-        for n in range(lo, hi):
-            if dlogits[n, labels[n]] > half:
-                q = _sum_without(dlogits[n], labels[n])
-                dlogits[n, labels[n]], loss[n] = -q, _minus_log1p(q)
-            else:
-                dlogits[n, labels[n]] -= 1
+        _cross_entropy_rows(logits[lo:hi], labels[lo:hi], active, loss[lo:hi], dlogits[lo:hi])
+
+
+@serial
+def softmax_cross_entropy(logits, labels, active, loss, dlogits):
+    if logits.shape[0] <= LANES:
+        _cross_entropy_rows(logits, labels, active, loss, dlogits)
+    else:
+        _cross_entropy_pieces(logits, labels, active, loss, dlogits)
 
 
 @parallel

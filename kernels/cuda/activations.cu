@@ -27,6 +27,28 @@ __global__ void activation_backward(long long count, long long period, int act, 
     });
 }
 
+// y = value
+template <typename T>
+__global__ void fill(long long count, T value, T* y)
+{
+    each_pack<T>(count, aligned(y), [=](auto size, long long i) {
+        Pack<T, decltype(size)::value> z;
+        for (T& at : z.at) at = value;
+        store(y + i, z);
+    });
+}
+
+// y = factor x; y may be x.
+template <typename T>
+__global__ void scale(long long count, T factor, const T* x, T* y)
+{
+    each_pack<T>(count, aligned(x, y), [=](auto size, long long i) {
+        auto z = load<decltype(size)::value>(x + i);
+        for (T& value : z.at) value *= factor;
+        store(y + i, z);
+    });
+}
+
 // y = f(x + r); y may be x or r.
 template <typename T>
 __global__ void residual_forward(long long count, int act, T slope, const T* x, const T* r, T* y)

@@ -14,6 +14,8 @@ SOURCE = Source(
     {
         "activation_forward": REAL,
         "activation_backward": REAL,
+        "fill": REAL,
+        "scale": REAL,
         "residual_forward": REAL,
         "residual_tangent": REAL,
         "dropout": REAL,
@@ -36,6 +38,17 @@ class Activations(Family):
             "activation_backward", y, dy.size, np.int64(y.size), np.int32(act),
             y.dtype.type(slope), y, dy, dx, each=EACH,
         )  # fmt: skip
+
+    def copy(self, x: Any, y: Any) -> None:
+        self.activation_forward(IDENTITY, 0.0, x, y)
+
+    def fill(self, value: float, y: Any) -> None:
+        contiguous(y)
+        self.over("fill", y, y.size, y.dtype.type(value), y, each=EACH)
+
+    def scale(self, x: Any, factor: float, y: Any) -> None:
+        contiguous(x, y)
+        self.over("scale", x, x.size, y.dtype.type(factor), x, y, each=EACH)
 
     def residual_forward(self, x: Any, r: Any, act: int, slope: float, y: Any) -> None:
         contiguous(x, r, y)

@@ -313,7 +313,7 @@ squared_error_wide(long long N, int K, const T* outputs, const T* targets, T* lo
 // mean = the mean of loss (N,), added up in double by the one block there is: eight sums of every
 // eighth loss, then theirs, then what is left at the end.
 template <typename T>
-__global__ void __launch_bounds__(256) mean_loss(long long N, const T* loss, T* mean)
+__global__ void __launch_bounds__(256) mean_loss(long long N, const T* loss, double* mean)
 {
     __shared__ double terms[256];
     const int thread = threadIdx.x;
@@ -332,6 +332,6 @@ __global__ void __launch_bounds__(256) mean_loss(long long N, const T* loss, T* 
         sum = 0;
         for (int i = 0; i < 8; ++i) sum += terms[i];
         for (long long i = whole; i < N; ++i) sum += loss[i];
-        *mean = T(sum / N);
+        *mean = sum / N;
     }
 }

@@ -13,12 +13,15 @@ from ..reference import (
     add,
     context_multiply,
     conv2d_workspace,
+    copy,
     dense_sample_grads,
     dropout,
+    fill,
     gather_rows,
     max_pool_backward,
     max_pool_forward,
     max_pool_tangent,
+    scale,
     shift_flip,
 )
 from .activations import activation_backward, activation_forward

@@ -28,7 +28,17 @@ from .dense import (
     superposed_backward,
     superposed_forward,
 )
-from .images import add, dropout, gather_rows, residual_forward, residual_tangent, shift_flip
+from .images import (
+    add,
+    copy,
+    dropout,
+    fill,
+    gather_rows,
+    residual_forward,
+    residual_tangent,
+    scale,
+    shift_flip,
+)
 from .losses import (
     mean_loss,
     softmax,

@@ -7,6 +7,21 @@ import numpy as np
 from .activations import activation_backward, activation_forward
 
 
+def copy(x, y):
+    """y = x, of one shape."""
+    y[...] = x
+
+
+def fill(value, y):
+    """y = a number, everywhere."""
+    y[...] = value
+
+
+def scale(x, factor, y):
+    """y = factor x, of one shape; factor is rounded to their dtype first. y may be x."""
+    np.multiply(x, x.dtype.type(factor), out=y)
+
+
 def add(a, b, y):
     """y = a + b, all of one shape; y may be a or b."""
     np.add(a, b, out=y)

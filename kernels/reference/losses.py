@@ -75,5 +75,5 @@ def squared_error(outputs, targets, loss, doutputs):
 
 
 def mean_loss(loss, mean):
-    """mean (1,) = the mean of loss (N,), N >= 1, added up in float64 and in one order."""
+    """mean (1,) float64 = the mean of loss (N,), N >= 1, added up in float64 and in one order."""
     mean[0] = loss.mean(dtype=np.float64)

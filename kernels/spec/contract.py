@@ -163,6 +163,48 @@ class Kernel:
         """Floating-point operations of a variant."""
         return self.flops(self.all_sizes(sizes, variant)) * self.share.get(variant, 1.0)
 
+    def sizes_of(self, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, int]:
+        """The sizes of axes, from the shapes of the arrays that a call was given.
+
+        An axis like "VN" gives the letter that is not known by itself. Elementwise kernels take
+        arrays of more axes, too, images say: the last axis then stands for all that are left.
+        """
+        found: dict[str, int] = {}
+        products: list[tuple[str, int]] = []
+        for name, shape in shapes.items():
+            axes = (self.axes[name] or "").split()
+            last = max(len(axes) - 1, 0)
+            whole = (*shape[:last], math.prod(shape[last:])) if len(shape) > len(axes) else shape
+            for axis, size in zip(axes, whole, strict=False):
+                if len(axis) == 1 and not axis.isdigit():
+                    found[axis] = size
+                elif not axis.isdigit():
+                    products.append((axis, size))
+        for axis, size in products:
+            known = math.prod(found[letter] for letter in axis if letter in found)
+            for letter in axis:
+                if letter not in found:
+                    found[letter] = size // known
+        return found
+
+    def cost(self, shapes: Mapping[str, tuple[int, ...] | None], given: Mapping[str, Any]) -> float:
+        """Floating-point operations of a call: shapes of its arrays, None for those that are not
+        there; given: its scalars."""
+        present = {name: shape for name, shape in shapes.items() if shape is not None}
+        sizes = {**dict.fromkeys(self.letters(), 1), **self.sizes_of(present)}
+        return self.flops(sizes) * self.share.get(self._variant_of(shapes, given), 1.0)
+
+    def _variant_of(self, shapes: Mapping[str, Any], given: Mapping[str, Any]) -> str:
+        """The variant of `share` that a call is, or none of them."""
+        for name in self.share:
+            changes = self.variants[name]
+            if all(
+                shapes.get(argument, 0) is None if value is None else given.get(argument) == value
+                for argument, value in changes.items()
+            ):
+                return name
+        return ""
+
     def length(self, sizes: Sizes) -> int:
         """How many terms the longest sum of this kernel has: axes apart by space multiply."""
         sums = self.reduces.split("|")

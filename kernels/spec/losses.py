@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .common import EXP
 from .contract import Kernel
-from .makers import all_true, labels, positive, simplex
+from .makers import all_true, labels, positive, simplex, wide
 
 LOSSES = [
     Kernel(
@@ -55,7 +55,8 @@ LOSSES = [
         {"loss": "N", "mean": "1"},
         {"mean": "="},
         lambda s: 1.0 * s["N"],
-        make={"loss": positive},  # a mean that cancels would leave no scale to judge its error by
+        # a mean that cancels would leave no scale to judge its error by
+        make={"loss": positive, "mean": wide},
         reduces="N",
         family="loss",
     ),

@@ -14,6 +14,11 @@ def normal(rng, shape, dtype):
     return rng.standard_normal(shape).astype(dtype)
 
 
+def wide(rng, shape, dtype):
+    """float64, whatever the others are."""
+    return rng.standard_normal(shape)
+
+
 def small(rng, shape, dtype):
     """Weights as a network has them: sums over a window stay where activations are not flat."""
     return (0.1 * rng.standard_normal(shape)).astype(dtype)
