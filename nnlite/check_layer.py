@@ -50,7 +50,8 @@ def check_layer(
     | accumulate, gram        | the sum of their powers, their inner products                  |
     | signal                  | a sum over samples, never negative, added to what was there    |
     | tangent and its like    | None for directions None                                       |
-    | output_shape, buffers   | what forward gives, what a training step holds                 |
+    | output_shape            | what forward gives                                             |
+    | all of them             | the same where a program of them is replayed                   |
     | moded, couples          | where False: mode "train" is "eval", no sample sees another    |
 
     In mode "eval", where nothing may move, and in "train" if the layer is `moded`; what is asked of
@@ -97,8 +98,6 @@ class _Trial:
         self.u = rng.normal(size=(STACKED, samples, outputs))
         self.y = rng.integers(0, outputs, samples)
         self.rounding = tolerance("float64", 100 * (size + self.x.size))
-        if size:
-            self._check_plan()
         net.theta += net.device.put(rng.normal(0, 0.1, size))
         for name, array in net.state.items():
             net.state[name] = array + net.device.put(rng.uniform(0, 1, array.shape))
@@ -119,6 +118,7 @@ class _Trial:
         if self.mode == "eval":
             for name, array in self.net.state.items():
                 self._same(f"mode 'eval' leaves state '{name}' alone", array, before[name], 0)
+        self._check_program()
 
     # ---- identities --------------------------------------------------------------------------
 
@@ -131,17 +131,6 @@ class _Trial:
                             ("backward", net.pull_input(saved, u))):  # fmt: skip
             if found.dtype != np.float32:
                 self.fail(f"{verb} keeps the dtype", f"{found.dtype} of float32")
-
-    def _check_plan(self) -> None:
-        """Before any other verb has taken buffers."""
-        net, held = self.net, []
-        for _ in range(2):
-            net.loss_and_grad(self.x.copy(), self.y, mode="train")
-            state = sum(array.nbytes for array in net.state.values())
-            held.append(net.workspace.nbytes + 2 * net.theta.nbytes + state)
-        planned = np.array([net.plan(len(self.x))] * 2)
-        self._same("buffers are what two training steps hold, in bytes", np.array(held), planned, 0)
-        net.initialise(net.seed)
 
     def _check_modes(self) -> None:
         *_, given = list(self.net.chain._shaped(self.net.input_shape))[self.index]
@@ -207,6 +196,22 @@ class _Trial:
                 net.signal(net.trace(self.x[n : n + 1]), parts)
             same("signal is a sum over samples", total, parts, None, True)
             same("signal adds, never less than 0", np.minimum(self._host(total), 1), ones, 0, True)
+
+    def _check_program(self) -> None:
+        """Recorded, a step does what the layer does when it is asked (if a program can hold it)."""
+        net, found, before = self.net, [], self.net.state.kept()
+        for replayed in (True, False):
+            net.state.restore(before)
+            net.draws = 0
+            out = net.device.empty((net.num_parameters,), np.float64)
+            x, y, mask = net._check_batch(self.x, self.y, None)
+            if replayed:
+                net.loss_and_grad(x, y, out, mode="train")
+            else:
+                net._gradient_of(x, y, mask, "train", out)
+            found.append(self._host(out).copy())
+        one, other = found
+        self._same("a program's gradient is that of the verbs it records", one, other, 0)
 
     def _check_still(self) -> None:
         """What does not move is None, and costs the layers behind it nothing."""

@@ -24,8 +24,9 @@ from .layers import Layer, Sequential
 from .layers.base import layers_of
 from .layout import Layout, Shape
 from .losses import get_loss
+from .program.answers import Programs
 from .settings import ANY, NOT_NEGATIVE, whole
-from .state import State
+from .state import State, nested
 from .workspace import EachThread, Frame, Workspace
 
 _ASSIGNED = ("theta", "draws")  # the public names that may be assigned; all else is decided once
@@ -61,6 +62,9 @@ class FlatLayers:
             for name in self.layout
             for lo, shape in ((self.layout.offset(name), self.layout.shape(name)),)
         ]
+        drawn = self.seed if self.chain.moded() else None  # units fall by the seed
+        alike = self.chain, self.input_shape, backend, self.dtype, self.loss_name, drawn
+        self.programs = Programs(alike)
         starts = self.chain.state(self.input_shape)
         size = self.layout.size + sum(math.prod(shape) for shape, _ in starts.values())
         if size > sys.maxsize // self.dtype.itemsize:
@@ -72,11 +76,12 @@ class FlatLayers:
         self.state = State(arrays, self.dtype, self.device)
         self._starts = {name: start for name, (_, start) in starts.items()}
         # no method of this object among them, which would keep its memory until the next collection
-        make = partial(Frame, self.ops, self.dtype, _nested(arrays), self.seed)
+        make = partial(Frame, self.ops, self.dtype, nested(arrays), self.seed)
         self._each, self._frame = EachThread(make), make
         self._spare: list[Frame] = []  # frames of `activations` that have ended
         self._turn = threading.Lock()  # of passes in mode "train"
         self._masks: dict[bytes, np.ndarray] = {}
+        self._every: Any = None  # the mask of all classes
         self._theta = self.device.zeros((self.layout.size,), self.dtype)
         self._theta_at = self.device.address(self._theta)
         self._own = self._split(self._theta)
@@ -191,7 +196,9 @@ class FlatLayers:
         Raises ShapeError for another array, SettingError where no class is left.
         """
         if active is None:
-            active = np.ones(self.num_outputs, bool)
+            if self._every is None:
+                self._every = self.device.put(np.ones(self.num_outputs, bool))
+            return self._every
         check_active(active, self.num_outputs)
         if self.device.owns(active) and self.device.asynchronous:
             return active
@@ -203,22 +210,15 @@ class FlatLayers:
         return self._masks[key]
 
     def plan(self, batch: int) -> int:
-        """Bytes a training step of `batch` samples holds: theta, its gradient and all buffers.
+        """Bytes a training step of `batch` samples holds: theta, its gradient, state and buffers.
 
-        Optimizer moments come on top: one vector of theta's size each.
+        The buffers are packed by their life times, as `program("gradient", batch)` says them. Of a
+        layer that no program can hold they are measured. Optimizer moments come on top: one vector
+        of theta's size each.
         """
         batch = whole("plan's batch", batch)
-        held = batch * (1 + self.num_outputs) * self.dtype.itemsize  # the loss and its cotangent
-        shared = {"flow": 0, "work": 0}
-        buffers = self.chain.buffers(self.ops, self.input_shape, batch, want_dx=False)
-        for buffer in buffers.values():
-            size = math.prod(buffer.shape) * np.dtype(buffer.dtype or self.dtype).itemsize
-            if buffer.shared:
-                shared[buffer.shared] = max(shared[buffer.shared], size)
-            else:
-                held += size
         state = sum(array.nbytes for array in self.state.values())
-        return 2 * self.theta.nbytes + state + held + 2 * shared["flow"] + shared["work"]
+        return 2 * self.theta.nbytes + state + self.programs.buffer_bytes(self, batch)
 
     def batch_within(self, room: int) -> int:
         """The largest batch whose training step adds no more than `room` bytes; at least 1."""
@@ -256,15 +256,3 @@ def _made_again(
     net.state.restore(state)
     net.draws = draws
     return net
-
-
-def _nested(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
-    """Arrays by dotted name as nested mappings: {"0.mean": a} -> {"0": {"mean": a}}."""
-    found: dict[str, Any] = {}
-    for name, array in arrays.items():
-        *path, last = name.split(".")
-        inner = found
-        for part in path:
-            inner = inner.setdefault(part, {})
-        inner[last] = array
-    return found

@@ -27,7 +27,13 @@ from .checkpoint import (
     save_arrays,
 )
 from .checks import explain_non_finite
-from .passes import Passes, Saved
+from .layout import Shape
+from .passes import Passes, Saved, check_mode
+from .program.answers import Replays
+from .program.program import Program
+from .program.replay import Replay
+from .program.verbs import record
+from .settings import whole
 from .workspace import Mode
 
 __all__ = ["Network", "Saved", "build_network", "network_from"]
@@ -64,7 +70,16 @@ class Network(Passes):
 
     def forward(self, x: np.ndarray, mode: Mode = "eval") -> np.ndarray:
         """The outputs (N, K) for x (N, *input_shape): logits, for a classifier."""
-        return self.trace(x, mode).outputs.copy()
+        x = self._check_input(x)
+        found = self._replay("forward", len(x), "mode", check_mode(mode))
+        if found is None:
+            return self._trace(x, mode).outputs.copy()
+        out = self._fresh(len(x), (len(x), self.num_outputs))
+        if mode == "eval":
+            found.answer(x, out)
+        else:
+            self._run(found, mode, {"x": x, "outputs": out})
+        return out
 
     def activations(self, x: np.ndarray) -> Iterator[np.ndarray]:
         """The output (N, ...) of each of `layers` in turn, first to last, in mode "eval".
@@ -94,10 +109,19 @@ class Network(Passes):
                 "this network has layers that train and evaluate differently (BatchNorm2d, "
                 "Dropout): say loss_and_grad(x, y, mode='train'), or mode='eval'"
             )
-        loss, grad = self._mean_gradient(x, y, out, active, mode or "eval")
-        mean = float(loss.sum(dtype=np.float64)) / len(loss)
+        mode = check_mode(mode or "eval")
+        x, y, mask = self._check_batch(x, y, active)
+        grad = self._roomy(len(x), self._out, out, "the gradient")
+        found = self._replay("gradient", len(x), "mode", mode)
+        if found is None:
+            loss = self._gradient_of(x, y, mask, mode, grad)
+            mean = float(loss.sum(dtype=np.float64)) / len(loss)
+        else:
+            told = self.device.empty((1,), np.float64)
+            self._run(found, mode, {"x": x, "y": y, "active": mask, "grad": grad, "loss": told})
+            mean = float(self.device.get(told)[0])
         if not math.isfinite(mean):
-            explain_non_finite(x if isinstance(x, np.ndarray) else self.device.get(x))
+            explain_non_finite(self.device.get(x))
         return mean, grad
 
     def gradient(
@@ -116,13 +140,20 @@ class Network(Passes):
         run = self._each.mine.run
         run.clock = draw
         try:
-            return self._mean_gradient(x, y, out, active, "train")[0]
+            x, y, mask = self._check_batch(x, y, active)
+            return self._gradient_of(x, y, mask, "train", self._out(out, "the gradient"))
         finally:
             run.clock = None
 
     def losses(self, x: np.ndarray, y: np.ndarray, active: np.ndarray | None = None) -> np.ndarray:
         """Each sample's loss, (N,)."""
-        return self._loss(x, y, active)[1].copy()
+        x, y, mask = self._check_batch(x, y, active)
+        found = self._replay("losses", len(x), "mode", "eval")
+        if found is None:
+            return self._loss_of(x, y, mask, "eval")[1].copy()
+        out = self._fresh(len(x), (len(x),))
+        self._run(found, "eval", {"x": x, "y": y, "active": mask, "losses": out})
+        return out
 
     def jvp(self, x: np.ndarray, v: np.ndarray, mode: Mode = "eval") -> np.ndarray:
         """J v: the outputs' change (N, K) as theta moves along v (P,).
@@ -130,16 +161,26 @@ class Network(Passes):
         The same as push(trace(x), v), but each layer's tangent follows its forward at once, while
         its weights are still in cache.
         """
-        directions = self._split(self._vector(v, "the tangent"))
-        x, verb = self._check_input(x), self.chain.forward_tangent
-        y, ty = self._pass(self._each.mine, verb, x, mode, directions, None)
-        return np.zeros_like(y) if ty is None else ty.copy()
+        v, x = self._vector(v, "the tangent"), self._check_input(x)
+        found = self._replay("jvp", len(x), "mode", check_mode(mode))
+        if found is None:
+            ty = self._jvp_of(x, v, mode)
+            still = self.device.zeros((len(x), self.num_outputs), self.dtype)
+            return still if ty is None else ty.copy()
+        out = self._fresh(len(x), (len(x), self.num_outputs))
+        self._run(found, mode, {"x": x, "v": v, "tangents": out})
+        return out
 
     def vjp(self, x: np.ndarray, u: np.ndarray, mode: Mode = "eval") -> np.ndarray:
         """J^T u: the outputs' cotangent u (N, K) pulled back to theta, (P,)."""
         x = self._check_input(x)
         u = self._check_cotangent(u, len(x))  # before a pass in mode "train" has moved statistics
-        return self.pull(self._trace(x, mode), u)
+        found = self._replay("vjp", len(x), "mode", check_mode(mode))
+        if found is None:
+            return self.pull(self._trace(x, mode), u)
+        out = self._fresh(len(x), (self.num_parameters,))
+        self._run(found, mode, {"x": x, "u": u, "grad": out})
+        return out
 
     def sample_grads(
         self, x: np.ndarray, y: np.ndarray, active: np.ndarray | None = None
@@ -155,6 +196,17 @@ class Network(Passes):
         """The gradient of each sample's loss by its own input, shaped like x."""
         saved, _, cotangent = self._loss(x, y, active)
         return self.pull_input(saved, cotangent).copy()
+
+    # ---- programs ----------------------------------------------------------------------------
+
+    def program(self, verb: str, batch: int, **options: Any) -> Program:
+        """What a verb does for a batch of so many samples, as data: see `nnlite.program`.
+
+        verb: "forward", "losses", "gradient", "train" (optimizer=...), "jvp", "vjp", "accumulate".
+        Raises UnknownNameError for another verb, SettingError for a batch below 1, RecordingError
+        where a layer does what no program can hold.
+        """
+        return record(self, verb, whole("program's batch", batch), **options)
 
     # ---- files -------------------------------------------------------------------------------
 
@@ -193,21 +245,55 @@ class Network(Passes):
         finally:
             self._spare.append(frame)
 
-    def _mean_gradient(self, x, y, out, active, mode: Mode) -> tuple[np.ndarray, np.ndarray]:
-        """Each sample's loss (N,), a buffer, and the gradient of their mean (P,)."""
-        saved, loss, cotangent = self._loss(x, y, active, mode)
-        cotangent *= self.dtype.type(1 / saved.n)  # the one place where the mean is taken
-        return loss, self.pull(saved, cotangent, out)
+    def _replay(self, verb: str, batch: int, *options: Any) -> Replay | None:
+        """This thread's replay of a verb; None for layers that no program can hold."""
+        frame = self._each.mine
+        if frame.replays is None:
+            frame.replays = Replays()
+        return self._roomy(batch, frame.replays.get, self, verb, batch, options)
 
-    def _loss(self, x, y, active, mode: Mode = "eval"):
+    def _fresh(self, batch: int, shape: Shape) -> np.ndarray:
+        """An array for an answer about so many samples."""
+        return self._roomy(batch, self.device.empty, shape, self.dtype)
+
+    def _run(self, found: Replay, mode: Mode, arrays: dict[str, Any]) -> None:
+        """Replay a pass on arrays; one in mode "train" has the next draw."""
+        found.bind(arrays)
+        if mode == "eval":
+            found.run({"draw": 0})
+            return
+        with self._turn:
+            found.run({"draw": self._draws})
+            self._draws += 1
+
+    def _check_batch(self, x, y, active) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """x, labels y and the classes in play as the kernels take them."""
         x = self._check_input(x)
         mask = self.mask(active)
         y = self.loss.targets(y, (len(x), self.num_outputs), self.dtype, active)
+        return x, self.device.put(y), mask
+
+    def _loss(self, x, y, active):
+        return self._loss_of(*self._check_batch(x, y, active), "eval")
+
+    # What programs are recorded of: nothing is checked, nothing is waited for.
+
+    def _loss_of(self, x, y, mask, mode: Mode) -> tuple[Saved, np.ndarray, np.ndarray]:
+        """A pass, each sample's loss (N,) and its cotangent (N, K), buffers both."""
         saved = self._trace(x, mode)
-        loss, cotangent = self.loss.value_and_cotangent(
-            saved.frame.loss, saved.outputs, self.device.put(y), mask
-        )
-        return saved, loss, cotangent
+        return saved, *self.loss.value_and_cotangent(saved.frame.loss, saved.outputs, y, mask)
+
+    def _gradient_of(self, x, y, mask, mode: Mode, out: np.ndarray) -> np.ndarray:
+        """out (P,) = the gradient of the mean loss; returns each sample's loss (N,), a buffer."""
+        saved, loss, cotangent = self._loss_of(x, y, mask, mode)
+        self.ops.scale(cotangent, 1 / saved.n, cotangent)  # the one place where the mean is taken
+        self._backward(saved, cotangent, self._split(out), 0.0, want_dx=False)
+        return loss
+
+    def _jvp_of(self, x, v, mode: Mode) -> np.ndarray | None:
+        """The outputs' tangent (N, K) along v (P,), a buffer; None where it is 0."""
+        verb, directions = self.chain.forward_tangent, self._split(v)
+        return self._pass(self._each.mine, verb, x, mode, directions, None)[1]
 
 
 def build_network(about: dict[str, Any], backend: str, source: Path) -> Network:

@@ -38,6 +38,13 @@ class Saved(NamedTuple):
         return len(self.outputs)
 
 
+def check_mode(mode: Any) -> Mode:
+    """The mode itself. Raises SettingError for what is none."""
+    if mode not in ("eval", "train"):
+        raise SettingError(f"mode is {mode!r}; a pass runs in mode 'eval' or 'train'")
+    return mode
+
+
 class Passes(FlatLayers):
     """The verbs of one pass; see `Network`."""
 
@@ -190,10 +197,8 @@ class Passes(FlatLayers):
 
     def _pass(self, frame: Frame, verb: Callable[..., Any], x: np.ndarray, mode: Mode, *more: Any):
         """A forward pass of x, checked, in `frame`: verb(k, p, x, *more) of the chain."""
-        if mode not in ("eval", "train"):
-            raise SettingError(f"mode is {mode!r}; a pass runs in mode 'eval' or 'train'")
         frame.workspace.generation += 1
-        frame.run.mode = mode
+        frame.run.mode = check_mode(mode)
         if mode == "eval":
             return self._roomy(len(x), verb, frame.scope, self._own, x, *more)
         with self._turn:  # two at once would share a draw, and tear the running statistics

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, MutableMapping
+from typing import Any
 
 import numpy as np
 
@@ -65,3 +66,15 @@ class State(MutableMapping[str, np.ndarray]):
 
     def __repr__(self) -> str:
         return f"State({dict(self._arrays)})"
+
+
+def nested(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
+    """Arrays by dotted name as nested mappings: {"0.mean": a} -> {"0": {"mean": a}}."""
+    found: dict[str, Any] = {}
+    for name, array in arrays.items():
+        *path, last = name.split(".")
+        inner = found
+        for part in path:
+            inner = inner.setdefault(part, {})
+        inner[last] = array
+    return found

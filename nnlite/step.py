@@ -1,7 +1,7 @@
 """TrainingStep: forward, loss, backward and the optimizer, as one thing that is done again.
 
-On ordinary memory a step is done at once and its loss is at hand (`_Eager`). On a GPU it is queued,
-and nothing waits for it: `captured_step` has that way.
+On ordinary memory a step is done at once and its loss is at hand: `replayed_step` does many in one
+call. On a GPU it is queued, and nothing waits for it: `captured_step` has that way.
 """
 
 from __future__ import annotations
@@ -11,9 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from .captured_step import CapturedStep, Update
+from .captured_step import CapturedStep
 from .net import Network
 from .optim import Optimizer, Streams
+from .replayed_step import EagerStep, ReplayedStep
+from .step_program import StepProgram
 
 Adjust = Callable[[Network, np.ndarray], None]
 
@@ -38,8 +40,17 @@ class TrainingStep:
         self.net, self.optimizer, self.moments = net, optimizer, moments
         self.streams, self.adjust = streams or Streams(), adjust
         self.grad = net.device.empty((net.num_parameters,), net.dtype)
-        way = CapturedStep if net.device.asynchronous else _Eager
-        self._way = way(net, self.grad, active, may_capture=adjust is None)
+        whole = None
+        if adjust is None:
+            mask = net.mask(active)
+            whole = StepProgram(net, optimizer, moments, self.streams, self.grad, mask)
+        self._way: CapturedStep | EagerStep
+        if net.device.asynchronous:
+            self._way = CapturedStep(net, whole, self.grad, active)
+        elif whole is not None:
+            self._way = ReplayedStep(net, whole, self.grad, active)
+        else:
+            self._way = EagerStep(net, self.grad, active)
 
     @property
     def full(self) -> bool:
@@ -53,6 +64,19 @@ class TrainingStep:
         """
         self._way.queue(x, y, count, self._update)  # not kept there: a circle would keep memory
 
+    @property
+    def many(self) -> bool:
+        """Whether `queue_many` does."""
+        return isinstance(self._way, ReplayedStep) and self._way.many
+
+    def queue_many(
+        self, x: np.ndarray, y: np.ndarray, rows: np.ndarray, size: int, count: int
+    ) -> None:
+        """Steps from number `count` on, on batches of `size` samples: rows (steps * size,) of all
+        samples x (M, *input_shape), y (M,). None is taken after a loss that is not finite."""
+        assert isinstance(self._way, ReplayedStep)
+        self._way.queue_many(x, y, rows, size, count)
+
     def read(self) -> list[float]:
         """The losses of the steps since the last call, in order; waits for them."""
         return self._way.read()
@@ -64,28 +88,3 @@ class TrainingStep:
         self.optimizer.step(
             self.net.ops, self.net.theta, self.grad, self.moments, count, self.streams
         )
-
-
-class _Eager:
-    """A step done at once, where reading its loss waits for nothing."""
-
-    def __init__(
-        self, net: Network, grad: np.ndarray, active: np.ndarray | None, may_capture: bool
-    ) -> None:
-        self._net, self._grad = net, grad
-        self._active = None if active is None else net.mask(active)
-        self._waiting: list[float] = []  # losses that nobody has read
-
-    @property
-    def full(self) -> bool:
-        return bool(self._waiting)
-
-    def queue(self, x: np.ndarray, y: np.ndarray, count: int, update: Update) -> None:
-        loss, _ = self._net.loss_and_grad(x, y, self._grad, self._active, mode="train")
-        self._waiting.append(loss)
-        if np.isfinite(loss):  # a step along NaN would leave nothing to look at
-            update(count)
-
-    def read(self) -> list[float]:
-        found, self._waiting = self._waiting, []
-        return found

@@ -6,7 +6,7 @@ import math
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 
@@ -15,18 +15,6 @@ from ..kernels.device import NUMPY, Device
 
 Mode = Literal["eval", "train"]
 SHARED = "*"  # the owner of buffers that all layers use in turn
-
-
-class Buffer(NamedTuple):
-    """A buffer in a plan: its shape, its dtype (None: the network's), and whether layers share it.
-
-    shared "work" is scratch for one kernel call. shared "flow" is a cotangent on its way back: two
-    of them alternate.
-    """
-
-    shape: tuple[int, ...]
-    dtype: Any = None
-    shared: str = ""
 
 
 @dataclass
@@ -156,16 +144,23 @@ class Frame:
     """What one thread's passes work in: buffers, the pass that runs, and the scopes over both.
 
     state: the network's persistent arrays, nested as its layers are. They and theta are shared by
-    all frames; nothing else is.
+    all frames; nothing else is. replays: of the network's programs, in buffers of their own.
     """
 
-    __slots__ = ("loss", "run", "scope", "workspace")
+    __slots__ = ("_made_of", "loss", "replays", "run", "scope", "workspace")
 
     def __init__(self, ops: Backend, dtype: np.dtype, state: Mapping[str, Any], seed: int) -> None:
-        self.workspace = Workspace(dtype, ops.device)
         self.run = Run(seed=seed)
-        self.scope = Scope(ops, self.workspace, "", state, self.run)
-        self.loss = Scope(ops, self.workspace, "loss")
+        self.replays: Any = None
+        self._made_of = ops, state
+        self.use(Workspace(dtype, ops.device))
+
+    def use(self, workspace: Workspace) -> None:
+        """Work in these buffers from now on."""
+        ops, state = self._made_of
+        self.workspace = workspace
+        self.scope = Scope(ops, workspace, "", state, self.run)
+        self.loss = Scope(ops, workspace, "loss")
 
 
 class EachThread(threading.local):

@@ -201,7 +201,9 @@ WRONG = {
     "signal is a sum": {"signal": lambda self, k, p, s, out: np.add(out["scale"], 1, out["scale"])},
     "signal adds, never less": {"signal": lambda self, k, p, s, out: out["scale"].fill(0)},
     "output_shape is": {"output_shape": lambda self, shape: (1, *shape)},
-    "buffers are": {"buffers": lambda *_: {}},
+    "a program's gradient is": {
+        "backward": backward(lambda dy: 1.0 if type(dy) is np.ndarray else 2.0)
+    },
     "no sample sees another": {"forward": forward(lambda k, y: y - y.mean(axis=0))},
     "a sample alone": {"forward": forward(lambda k, y: y * len(y))},
     "mode 'train' is mode 'eval'": {"forward": forward(lambda k, y: y * len(k.run.mode))},

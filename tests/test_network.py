@@ -87,7 +87,9 @@ def test_saved_of_an_older_pass_is_refused(backend, batch):
     net = Network([Linear(K)], (INPUTS,), backend, "float64")
     x, _ = batch
     saved = net.trace(x)
-    net.forward(x)
+    net.forward(x)  # works in buffers of its own
+    net.push(saved, net.theta.copy())
+    net.trace(x)
     with pytest.raises(errors.StaleError, match="trace"):
         net.pull(saved, np.ones((N, K)))
 

@@ -163,15 +163,16 @@ def test_a_thread_that_ends_frees_its_buffers():
     kept = []
 
     def ask():
+        net.trace(batches(net, 1)[0][0])
         net.forward(batches(net, 1)[0][0])
-        kept.append(weakref.ref(net.workspace))
+        kept.extend(map(weakref.ref, (net.workspace, net._each.mine.replays)))
 
     thread = threading.Thread(target=ask)
     thread.start()
     thread.join()
-    assert kept[0]() is None
+    assert [ref() for ref in kept] == [None, None]
     before = net.workspace.nbytes
-    net.forward(batches(net, 1)[0][0])
+    net.trace(batches(net, 1)[0][0])
     assert net.workspace.nbytes > before
 
 

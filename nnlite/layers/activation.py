@@ -13,7 +13,7 @@ from ...kernels.errors import check_name
 from ..checks import settle
 from ..layout import Shape
 from ..settings import FLOAT32, POSITIVE_FLOAT32, real
-from ..workspace import Buffer, Scope
+from ..workspace import Scope
 from .base import Layer, own
 
 
@@ -126,9 +126,6 @@ class Flatten(Layer):
 
     def output_shape(self, input_shape: Shape) -> Shape:
         return (math.prod(input_shape),)
-
-    def buffers(self, ops, input_shape: Shape, n: int, want_dx: bool = True) -> dict[str, Buffer]:
-        return {}
 
     def forward(self, k, p, x: np.ndarray):
         return x.reshape(len(x), -1), x.shape[1:]

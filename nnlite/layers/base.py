@@ -12,12 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from ...kernels import Backend
 from ...kernels.errors import SettingError
 from ...kernels.long_rows import products_of_pieces
 from ..init import Initialiser
 from ..layout import Shape
-from ..workspace import Buffer, Mode, Scope
+from ..workspace import Mode, Scope
 
 Start = float | np.ndarray | Callable[[], np.ndarray]  # of state, see `Layer.state`
 Views = Mapping[str, Any]  # name -> array, or for a composite layer, part -> its own views
@@ -66,8 +65,8 @@ def _split_rows(rows: np.ndarray, p: Views) -> dict[str, np.ndarray]:
 class Layer:
     """A stateless layer. Sub-classes are frozen dataclasses, so a checkpoint can name them.
 
-    Primitive, and each layer's own: what it is (`output_shape`, `parameters`, `state`, `buffers`,
-    with defaults for the plainest) and of the verbs `forward`, `backward`, `tangent`; `second`,
+    Primitive, and each layer's own: what it is (`output_shape`, `parameters`, `state`, with
+    defaults for the plainest) and of the verbs `forward`, `backward`, `tangent`; `second`,
     unless it is linear in x and has no parameters; `signal`, which is a definition and no
     derivative (0 if it is left out). The rest is derived here, once, and overridden where a formula
     is cheaper. g_n is sample n's gradient, the rows of G those of all; y = f(z), dz = f'(z) dy, the
@@ -113,18 +112,6 @@ class Layer:
 
     def initialise(self, rng: np.random.Generator, p: Views, init: Initialiser) -> None:
         """Draw the parameters in place."""
-
-    def buffers(
-        self, ops: Backend, input_shape: Shape, n: int, want_dx: bool = True
-    ) -> dict[str, Buffer]:
-        """The buffers that one forward and backward pass of n samples takes, for `plan`.
-
-        Here "y", and a shared one for dx where that is wanted.
-        """
-        found = {"y": Buffer((n, *self.output_shape(input_shape)))}
-        if want_dx:
-            found["dx"] = Buffer((n, *input_shape), shared="flow")
-        return found
 
     def forward(self, k: Scope, p: Views, x: np.ndarray) -> tuple[np.ndarray, Any]:
         """y and what the other verbs need of this pass."""

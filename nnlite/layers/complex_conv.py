@@ -18,7 +18,7 @@ from ..checks import settle
 from ..init import glorot_deviation
 from ..layout import Shape
 from ..settings import flag
-from ..workspace import Buffer, Scope
+from ..workspace import Scope
 from .base import Layer, Start, Views
 from .conv import Conv2d
 from .shapes import image
@@ -72,13 +72,6 @@ class ComplexConv2d(Conv2d):
         size = rng.normal(0, deviation, (filters, r, s, channels))
         phase = rng.uniform(-np.pi, np.pi, size.shape)
         p["weight"][:, 0], p["weight"][:, 1] = size * np.cos(phase), size * np.sin(phase)
-
-    def buffers(self, ops, input_shape: Shape, n: int, want_dx: bool = True) -> dict[str, Buffer]:
-        weight = self.parameters(input_shape)["weight"]
-        kernel = Buffer((self._maps, *weight[2:4], input_shape[-1]))
-        parts = Buffer(weight)
-        plain = super().buffers(ops, input_shape, n, want_dx)
-        return {**plain, "kernel": kernel, "parts": parts, "dkernel": kernel, "dparts": parts}
 
     def _kernel(self, k: Scope, p: Views, of: str = "") -> np.ndarray:
         """(2 O, R, S, 2 C): ((Re cW, -Im cW), (Im cW, Re cW)); the left half of real images."""
@@ -160,7 +153,7 @@ class ComplexConv2d(Conv2d):
     def signal(self, k, p, saved, out) -> None:
         """The signal through the weights as the context turns them, real and imaginary part."""
         dkernel = k.take("dkernel", saved.kernel.shape)
-        dkernel[...] = 0
+        k.ops.fill(0.0, dkernel)
         super().signal(k, {"weight": saved.kernel}, saved, {"weight": dkernel})
         filters, channels = self.filters, out["weight"].shape[-1]
         above, below = dkernel[:filters], dkernel[filters:]

@@ -12,7 +12,7 @@ import numpy as np
 from ...kernels.errors import SettingError, ShapeError
 from ..checks import settle
 from ..layout import Shape
-from ..workspace import Buffer, Scope
+from ..workspace import Scope
 from .activation import Activated, curvature, slope_of
 from .base import Layer, Start, Views, layers_of
 
@@ -78,14 +78,6 @@ class Sequential(_Composite):
         for layer in self.layers:
             input_shape = layer.output_shape(input_shape)
         return input_shape
-
-    def buffers(self, ops, input_shape: Shape, n: int, want_dx: bool = True) -> dict[str, Buffer]:
-        found: dict[str, Buffer] = {}
-        for name, layer, given in self._shaped(input_shape):
-            inner = layer.buffers(ops, given, n, want_dx)
-            found |= {f"{name}.{key}": buffer for key, buffer in inner.items()}
-            want_dx = want_dx or bool(layer.parameters(given))
-        return found
 
     def _first(self, p: Views, want_dx: bool) -> int:
         """The number of the first layer that a way back must reach: nobody asks those before it."""
@@ -206,18 +198,6 @@ class Residual(_Composite, Activated):
             )
         return body
 
-    def buffers(self, ops, input_shape: Shape, n: int, want_dx: bool = True) -> dict[str, Buffer]:
-        shape = (n, *self.output_shape(input_shape))
-        found = {"y": Buffer(shape), "dz": Buffer(shape)}
-        if want_dx:
-            found["flow"] = Buffer((n, *input_shape), shared="flow")
-            if self.shortcut:
-                found["aside"] = Buffer((n, *input_shape))
-        for part, path in self._paths.items():
-            inner = path.buffers(ops, input_shape, n, want_dx)
-            found |= {f"{part}.{name}": buffer for name, buffer in inner.items()}
-        return found
-
     def _both(self, k, p, verb, *arguments):
         """`verb` of body and shortcut."""
         return [
@@ -236,7 +216,7 @@ class Residual(_Composite, Activated):
         first = back("shortcut")
         if first is not None and self.shortcut:  # the body's way back takes its buffer
             aside = k.take("aside", first.shape)
-            aside[...] = first
+            k.ops.copy(first, aside)
             first = aside
         second = back("body")
         if second is None:
@@ -274,7 +254,7 @@ class Residual(_Composite, Activated):
     def tangent(self, k, p, saved, tp, tx):
         if tx is not None:  # its own: both paths read it
             own = k.take("tx", tx.shape)
-            own[...] = tx
+            k.ops.copy(tx, own)
             tx = own
         moved = []
         for part, path in self._paths.items():
@@ -283,7 +263,7 @@ class Residual(_Composite, Activated):
             t = path.tangent(k.child(part), p.get(part, _NOTHING), kept, direction, tx)
             if part == "body" and t is not None and self.shortcut:  # the shortcut takes its buffer
                 aside = k.take("taside", t.shape)
-                aside[...] = t
+                k.ops.copy(t, aside)
                 t = aside
             moved.append(t)
         still = [t for t in moved if t is not None]

@@ -18,7 +18,7 @@ from ..checks import settle
 from ..init import glorot_deviation
 from ..layout import Shape
 from ..settings import flag, whole
-from ..workspace import Buffer, Scope
+from ..workspace import Scope
 from .activation import Activated, slope_of
 from .base import Layer, Start, Views, own
 from .conv import Conv2d
@@ -41,12 +41,6 @@ class Context(Layer):
 
     def initialise(self, rng: np.random.Generator, p: Views, init) -> None:
         p["context"][...] = 1
-
-    def buffers(self, ops, input_shape: Shape, n: int, want_dx: bool = True) -> dict[str, Buffer]:
-        found = {"y": Buffer((n, *input_shape))}
-        if want_dx:
-            found["dx"] = Buffer((n, *input_shape), shared="flow")
-        return found
 
     def _times(self, k: Scope, p: Views, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         k.ops.context_multiply(_flat(x), p["context"].reshape(-1), _flat(y))
@@ -100,9 +94,6 @@ class ContextLinear(Linear):
     def state(self, input_shape: Shape) -> dict[str, tuple[Shape, Start]]:
         return {"context": (input_shape, 1.0)}
 
-    def buffers(self, ops, input_shape: Shape, n: int, want_dx: bool = True) -> dict[str, Buffer]:
-        return {"z": Buffer((n, *input_shape)), **super().buffers(ops, input_shape, n, want_dx)}
-
     def forward(self, k: Scope, p: Views, x: np.ndarray) -> tuple[np.ndarray, Saved]:
         z, y = k.take("z", x.shape), k.take("y", (len(x), self.units))
         k.ops.superposed_forward(
@@ -144,12 +135,6 @@ class Rotation(Layer):
 
     def state(self, input_shape: Shape) -> dict[str, tuple[Shape, Start]]:
         return {"context": ((*input_shape, *input_shape), partial(np.eye, *input_shape))}
-
-    def buffers(self, ops, input_shape: Shape, n: int, want_dx: bool = True) -> dict[str, Buffer]:
-        found = {"y": Buffer((n, *input_shape))}
-        if want_dx:
-            found["dx"] = Buffer((n, *input_shape))
-        return found
 
     def _turn(self, k: Scope, x: np.ndarray, name: str) -> np.ndarray:
         y = k.take(name, x.shape)
@@ -225,14 +210,6 @@ class ComplexLinear(Activated):
         size = rng.normal(0, glorot_deviation(inputs, units), (units, inputs))
         phase = rng.uniform(-np.pi, np.pi, (units, inputs))
         p["weight"][:, 0], p["weight"][:, 1] = size * np.cos(phase), size * np.sin(phase)
-
-    def buffers(self, ops, input_shape: Shape, n: int, want_dx: bool = True) -> dict[str, Buffer]:
-        q, j = self._planes, 2 * input_shape[-1]
-        found = {"z": Buffer((n, q, j)), "y": Buffer((n, q, self.units))}
-        found["dz"] = Buffer((n, q, self.units))
-        if want_dx:
-            found |= {"dx": Buffer((n, q, j)), "out": Buffer((n, *input_shape), shared="flow")}
-        return found
 
     def _expand(self, k: Scope, x: np.ndarray, name: str) -> np.ndarray:
         """c x as rows of real numbers (N, q, 2 I)."""
@@ -337,11 +314,6 @@ class ContextConv2d(Conv2d):
     def state(self, input_shape: Shape) -> dict[str, tuple[Shape, Start]]:
         return {"context": ((*self.size, input_shape[-1]), 1.0)}  # type: ignore[misc]
 
-    def buffers(self, ops, input_shape: Shape, n: int, want_dx: bool = True) -> dict[str, Buffer]:
-        weight = Buffer(self.parameters(input_shape)["weight"])
-        plain = super().buffers(ops, input_shape, n, want_dx)
-        return {**plain, "weight": weight, "dweight": weight}
-
     def _times(self, k: Scope, weight: np.ndarray, out: np.ndarray, c=None) -> np.ndarray:
         """out = weight (..., R, S, C) times the context."""
         c = (k.state["context"] if c is None else c).reshape(-1)
@@ -370,7 +342,7 @@ class ContextConv2d(Conv2d):
     def _aside(self, k: Scope, dp: Views) -> dict[str, np.ndarray]:
         """dp with a buffer of zeros in place of its weights."""
         weight = k.take("dweight", dp["weight"].shape)
-        weight[...] = 0
+        k.ops.fill(0.0, weight)
         return {**dp, "weight": weight}
 
     def _add(self, k: Scope, plain: Views, dp: Views, c: np.ndarray | None = None) -> None:

@@ -7,13 +7,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ...kernels.codes import IDENTITY
 from ...kernels.errors import SettingError, unknown_name
 from ..checks import settle
 from ..init import Initialiser
 from ..layout import Shape
 from ..settings import flag, whole
-from ..workspace import Buffer, Scope
+from ..workspace import Scope
 from .activation import Activated, slope_of
 from .base import Views
 from .shapes import Pair, Places, image, pair, windows
@@ -81,19 +80,6 @@ class Conv2d(Activated):
     def initialise(self, rng: np.random.Generator, p: Views, init: Initialiser) -> None:
         filters, r, s, channels = p["weight"].shape
         init(rng, p["weight"], p.get("bias"), r * s * channels, r * s * filters)
-
-    def buffers(self, ops, input_shape: Shape, n: int, want_dx: bool = True) -> dict[str, Buffer]:
-        x, y = (n, *input_shape), (n, *self.output_shape(input_shape))
-        found = {"y": Buffer(y)}
-        used = ["conv2d_forward", "conv2d_weight_grad"]
-        if self._act != IDENTITY:
-            found["dz"] = Buffer(y, shared="flow")
-        if want_dx:
-            used.append("conv2d_input_grad")
-            found["dx"] = Buffer(x, shared="flow")
-        for kernel in used:
-            found[kernel] = Buffer((self._room(ops, kernel, x),), shared="work")
-        return found
 
     @property
     def _steps(self) -> tuple[Places, Places]:

@@ -9,9 +9,8 @@ from functools import lru_cache
 import numpy as np
 
 from ..checks import settle
-from ..layout import Shape
 from ..settings import SHARE_BELOW_1, real
-from ..workspace import Buffer, Scope
+from ..workspace import Scope
 from .base import Layer
 
 
@@ -37,9 +36,6 @@ class Dropout(Layer):
 
     def moded(self) -> bool:
         return self.rate > 0
-
-    def buffers(self, ops, input_shape: Shape, n: int, want_dx: bool = True) -> dict[str, Buffer]:
-        return super().buffers(ops, input_shape, n, want_dx) if self.rate else {}
 
     def _drop(self, k: Scope, draw: int, x: np.ndarray, n: int, y: np.ndarray) -> np.ndarray:
         """y = x with the units of that draw fallen; x may be V batches of n samples, stacked."""

@@ -12,7 +12,7 @@ from ..checks import settle
 from ..init import Initialiser
 from ..layout import Shape
 from ..settings import flag, whole
-from ..workspace import Buffer, Scope
+from ..workspace import Scope
 from .activation import Activated, slope_of
 from .base import Views, add_gram
 
@@ -62,12 +62,6 @@ class Linear(Activated):
     def initialise(self, rng: np.random.Generator, p: Views, init: Initialiser) -> None:
         fan_out, fan_in = p["weight"].shape
         init(rng, p["weight"], p.get("bias"), fan_in, fan_out)
-
-    def buffers(self, ops, input_shape: Shape, n: int, want_dx: bool = True) -> dict[str, Buffer]:
-        found = {"y": Buffer((n, self.units)), "dz": Buffer((n, self.units))}
-        if want_dx:
-            found["dx"] = Buffer((n, *input_shape))
-        return found
 
     def forward(self, k: Scope, p: Views, x: np.ndarray) -> tuple[np.ndarray, Saved]:
         y = k.take("y", (len(x), self.units))

@@ -12,7 +12,7 @@ from ...kernels.errors import ModeError, SettingError, ShapeError, check_name
 from ..checks import settle
 from ..layout import Shape
 from ..settings import POSITIVE_FLOAT32, flag, real
-from ..workspace import Buffer, Scope
+from ..workspace import Scope
 from .activation import Activated, slope_of
 from .base import Start, Views
 
@@ -93,15 +93,6 @@ class BatchNorm2d(Activated):
         if self.affine:
             p["weight"][...] = 1
             p["bias"][...] = 0
-
-    def buffers(self, ops, input_shape: Shape, n: int, want_dx: bool = True) -> dict[str, Buffer]:
-        channels, shape = input_shape[-1:], (n, *input_shape)
-        return {
-            "y": Buffer(shape),
-            "dx": Buffer(shape, shared="flow"),
-            **{name: Buffer(channels) for name in ("mean", "var", "inverse")},
-            "sums": Buffer((_SUMS, 2, *channels)),
-        }
 
     def _sums(self, k: Scope, channels: int) -> np.ndarray:
         return k.take("sums", (_SUMS, 2, channels))

@@ -11,7 +11,6 @@ import numpy as np
 from ...kernels.errors import SettingError
 from ..checks import settle
 from ..layout import Shape
-from ..workspace import Buffer
 from .base import Layer
 from .shapes import Pair, Places, image, pair, windows
 
@@ -57,10 +56,6 @@ class MaxPool2d(Layer):
     def output_shape(self, input_shape: Shape) -> Shape:
         rows, columns = windows("MaxPool2d", input_shape, *self._window)
         return rows, columns, input_shape[2]
-
-    def buffers(self, ops, input_shape: Shape, n: int, want_dx: bool = True) -> dict[str, Buffer]:
-        index = Buffer((n, *self.output_shape(input_shape)), np.dtype(np.uint16))
-        return {"index": index, **super().buffers(ops, input_shape, n, want_dx)}
 
     def forward(self, k, p, x):
         shape = (len(x), *self.output_shape(x.shape[1:]))

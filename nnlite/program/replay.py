@@ -1,0 +1,278 @@
+"""Replay: a program done again, on arrays that are given.
+
+`replay` chooses how. On the cpu a program is a list of machine calls (`kernels.cpu.machine`), run
+without entering Python between them. On other backends, and where a layer leaves something to
+NumPy, its calls are made one after another from here. The bits are those of the network's verbs.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any, Protocol
+
+import numpy as np
+
+from ...kernels import Backend
+from .plan import ALIGNMENT
+from .program import CONSTANT, Call, Counter, Program, View
+
+# Of each counter, how much more it is than at first; or an int64 array (1,) on the device that is
+# its value, for a graph that is captured once and counts on there.
+Counts = Mapping[str, Any]
+_FIRST: Counts = {}
+
+
+class Replay(Protocol):
+    """A program over arrays. One thread at a time may run it.
+
+    many: whether `learn` is one call. bound: what was bound last, for who binds the same anew.
+    """
+
+    program: Program
+    many: bool
+    bound: Any
+
+    def bind(self, arrays: Mapping[str, Any]) -> None:
+        """Let places of these names be arrays: contiguous, of the place's shape and dtype."""
+        ...
+
+    def work_in(self, arena: Any) -> None:
+        """Let the buffers lie in these bytes of the device, at least `program.arena_bytes`."""
+        ...
+
+    def run(self, counts: Counts = _FIRST) -> None:
+        """Do it. counts: of each counter that the program has."""
+        ...
+
+    def answer(self, x: Any, outputs: Any) -> None:
+        """Do it on the inputs x, without counters: a program of verb "forward"."""
+        ...
+
+    def learn(self, loss: np.ndarray, rows: np.ndarray | None, counts: Counts) -> int:
+        """Training steps one after another, as many as losses, until a loss is not finite.
+
+        A program of verb "train". loss (steps,) float64: gets them; rows (steps * batch,) int64:
+        the samples of all steps, or None for one step on the x and y that are bound. Returns
+        how many were whole: where a loss is not finite, its update is left out.
+        """
+        ...
+
+
+def replay(program: Program, ops: Backend) -> Replay:
+    """A replay of a program of backend `ops`; it works in no arena yet."""
+    if ops.NAME == "cpu" and all("." not in call.kernel for call in program.calls):
+        return MachineReplay(program, ops)
+    return PlainReplay(program, ops)
+
+
+def empty_arena(ops: Backend, nbytes: int) -> Any:
+    """Memory for buffers, on a boundary of cache lines."""
+    room = ops.device.empty((nbytes + ALIGNMENT,), np.uint8)
+    begin = -ops.device.address(room) % ALIGNMENT
+    return room[begin : begin + nbytes]
+
+
+def _buffers(program: Program, arena: Any) -> dict[int, Any]:
+    """The array of each buffer, in the arena."""
+    return {
+        number: arena[at : at + place.nbytes].view(place.dtype).reshape(place.shape)
+        for number, at in program.offsets.items()
+        for place in (program.places[number],)
+    }
+
+
+def _constants(program: Program) -> dict[int, np.ndarray]:
+    return {
+        number: np.array(place.values, place.dtype).reshape(place.shape)
+        for number, place in enumerate(program.places)
+        if place.kind == CONSTANT
+    }
+
+
+def _arguments(call: Call, memory: Mapping[int, Any], counts: Counts) -> list[Any]:
+    """A call's arguments as its kernel takes them."""
+    return [
+        _viewed(memory[each.place], each) if isinstance(each, View)
+        else _counted(each, counts.get(each.name, 0)) if isinstance(each, Counter)
+        else each
+        for each in call.arguments
+    ]  # fmt: skip
+
+
+def _counted(counter: Counter, count: Any) -> Any:
+    return counter.first + count if isinstance(count, int) else count
+
+
+def _viewed(whole: Any, view: View) -> Any:
+    """The part of a place's array that a view names."""
+    if view.offset == 0 and view.shape == whole.shape:
+        return whole
+    contiguous = tuple(int(n) for n in np.cumprod((1, *view.shape[:0:-1]))[::-1])
+    if view.strides == contiguous:
+        size = int(np.prod(view.shape))
+        return whole.reshape(-1)[view.offset : view.offset + size].reshape(view.shape)
+    strides = tuple(stride * whole.itemsize for stride in view.strides)
+    flat = whole.reshape(-1)[view.offset :]
+    if isinstance(flat, np.ndarray):
+        return np.lib.stride_tricks.as_strided(flat, view.shape, strides)
+    return type(flat)(view.shape, flat.dtype, flat.data, strides)  # CuPy's, of the same meaning
+
+
+class PlainReplay:
+    """Calls one after another, from Python."""
+
+    many = False
+
+    def __init__(self, program: Program, ops: Backend) -> None:
+        self.program, self.bound = program, None
+        constants = _constants(program).items()
+        self._memory: dict[int, Any] = {place: ops.device.put(value) for place, value in constants}
+        self._functions = [_function(ops, call.kernel) for call in program.calls]
+        self._ready: list[list[Any] | None] = [None] * len(program.calls)  # arguments
+        self._users: dict[int, set[int]] = {}  # place -> the calls that touch it
+        for number, call in enumerate(program.calls):
+            for view in call.views:
+                self._users.setdefault(view.place, set()).add(number)
+
+    def bind(self, arrays: Mapping[str, Any]) -> None:
+        for name, array in arrays.items():
+            if name in self.program:
+                self._put(self.program.place(name), array)
+
+    def work_in(self, arena: Any) -> None:
+        for place, array in _buffers(self.program, arena).items():
+            self._put(place, array)
+
+    def _put(self, place: int, array: Any) -> None:
+        if self._memory.get(place) is not array:
+            self._memory[place] = array
+            for number in self._users.get(place, ()):
+                self._ready[number] = None
+
+    def run(self, counts: Counts = _FIRST) -> None:
+        for number in range(len(self._functions)):
+            self.call(number, counts)
+
+    def answer(self, x: Any, outputs: Any) -> None:
+        self.bind({"x": x, "outputs": outputs})
+        self.run({"draw": 0})
+
+    def view(self, view: View) -> Any:
+        """The array that a view names."""
+        return _viewed(self._memory[view.place], view)
+
+    def call(self, number: int, counts: Counts) -> None:
+        """Do call number `number` alone."""
+        call, ready = self.program.calls[number], self._ready[number]
+        if ready is None:
+            ready = _arguments(call, self._memory, counts)
+            if not any(isinstance(each, Counter) for each in call.arguments):
+                self._ready[number] = ready
+        self._functions[number](*ready)
+
+    def learn(self, loss: np.ndarray, rows: np.ndarray | None, counts: Counts) -> int:
+        update, batch = self.program.update, self.program.batch
+        for step in range(len(loss)):
+            self.bind({"loss": loss[step : step + 1]})
+            if rows is not None:
+                self.bind({"rows": rows[step * batch : (step + 1) * batch]})
+            now = {name: counts[name] + step for name in self.program.counters}
+            for number in range(len(self._functions)):
+                if number == update and not np.isfinite(loss[step]):
+                    return step
+                self.call(number, now)
+        return len(loss)
+
+
+def _function(ops: Backend, name: str) -> Any:
+    """A kernel of `ops`, or what stands for a NumPy function on arrays of its device."""
+    if not name.startswith("numpy."):
+        return getattr(ops, name)
+    _, function, *reduce = name.split(".")
+    ufunc = getattr(np, function)
+    if reduce:
+        return lambda x, axes, out: out.__setitem__(..., ufunc.reduce(x, tuple(axes)))
+    if function == "copyto":
+        return lambda target, value: target.__setitem__(..., value)
+    return lambda *given: ufunc(*given[:-1], out=given[-1])
+
+
+class MachineReplay:
+    """Machine calls of the cpu, one after another without Python."""
+
+    many = True
+
+    def __init__(self, program: Program, ops: Backend) -> None:
+        from ...kernels.cpu.machine import Machine  # noqa: PLC0415  (imports Numba)
+
+        self.program, self.bound = program, None
+        self.machine = Machine(_code(program, ops))
+        self._ends = program.numbers.get("x"), program.numbers.get("outputs")
+        for place, values in _constants(program).items():
+            self.machine.bind(place, values)
+
+    @cached_property
+    def _update(self) -> int:
+        """The first machine call of the update."""
+        return self.machine.code.ends[self.program.update]
+
+    def bind(self, arrays: Mapping[str, Any]) -> None:
+        numbers = self.program.numbers
+        for name, array in arrays.items():
+            if name in numbers:
+                self.machine.bind(numbers[name], array)
+
+    def work_in(self, arena: Any) -> None:
+        for place, array in _buffers(self.program, arena).items():
+            self.machine.bind(place, array)
+
+    def run(self, counts: Counts = _FIRST) -> None:
+        self.machine.count(counts)
+        self.machine.run()
+
+    def answer(self, x: Any, outputs: Any) -> None:
+        self.machine.answer(*self._ends, x, outputs)
+
+    def learn(self, loss: np.ndarray, rows: np.ndarray | None, counts: Counts) -> int:
+        machine, place = self.machine, self.program.numbers["loss"]
+        machine.bind(place, loss)
+        machine.count(counts)
+        if rows is None:
+            return machine.run(1, watched=place, cut=self._update)
+        grown = {place: loss.itemsize}
+        grown[self.program.numbers["rows"]] = self.program.batch * rows.itemsize
+        machine.bind(self.program.numbers["rows"], rows)
+        done = machine.run(len(loss), machine.advance(grown), place, self._update)
+        machine.forget(grown)  # their addresses have moved on
+        return done
+
+
+# By the program's hash: lowered once for all networks that share it.
+_codes: OrderedDict[str, Any] = OrderedDict()
+_KEPT = 512
+
+
+def _code(program: Program, ops: Backend) -> Any:
+    """A program's machine code."""
+    if program.hash not in _codes:
+        from ...kernels.cpu.machine import assemble  # noqa: PLC0415
+
+        regions = {
+            number: np.empty(place.shape, place.dtype)  # never touched: only addresses count
+            for number, place in enumerate(program.places)
+        } | _constants(program)
+
+        def calls(counts: Counts) -> list[tuple[Any, list[Any]]]:
+            return [
+                (getattr(ops, call.kernel), _arguments(call, regions, counts))
+                for call in program.calls
+            ]
+
+        grown = {name: (calls({name: 1}), calls({name: 2})) for name in program.counters}
+        code = _codes[program.hash] = assemble(calls(_FIRST), grown, regions)
+        if len(_codes) > _KEPT:
+            _codes.popitem(last=False)
+        return code
+    return _codes[program.hash]

@@ -1,0 +1,43 @@
+"""StepProgram: a training step as a program, over the arrays that it moves."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .net import Network
+from .optim import Optimizer, Streams
+from .program.replay import Replay
+from .program.verbs import STREAMS
+
+
+class StepProgram:
+    """Forward, loss, backward and the optimizer of one network, for batches of any size.
+
+    moments: the optimizer's. grad (P,): where a step's gradient goes. mask (K,) bool: the classes
+    in play.
+    """
+
+    def __init__(
+        self,
+        net: Network,
+        optimizer: Optimizer,
+        moments: dict[str, np.ndarray],
+        streams: Streams,
+        grad: np.ndarray,
+        mask: np.ndarray,
+    ) -> None:
+        given = {name: array for name in STREAMS if (array := getattr(streams, name)) is not None}
+        self._net = net
+        self._options = "optimizer", optimizer, "streams", tuple(given), "lam", float(streams.lam)
+        self._bound = {**moments, **given, "grad": grad, "active": mask}
+
+    def ready(self, batch: int, samples: int = 0) -> Replay | None:
+        """Its replay for batches of this size; None where no program can hold the network.
+
+        samples: how many there are in "all x", of which "rows" numbers a batch; 0: x, y are given.
+        """
+        found = self._net._replay("train", batch, *self._options, "samples", samples)
+        if found is not None and found.bound is not self._bound:  # another's, or nobody's
+            found.bind(self._bound)
+            found.bound = self._bound
+        return found
