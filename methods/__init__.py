@@ -42,6 +42,7 @@ from .replay import DERPP, Replay
 from .result import Evaluation, Result
 from .shards import sharded
 from .si import SI
+from .side_by_side import fit_many
 from .sig import SIG, WVA
 from .stopping import Interrupted
 from .superposition import Superposition
@@ -55,6 +56,7 @@ __all__ = [
     "LwF", "Memory", "Method", "Moments", "Naive", "Observer", "PackNet", "QuadraticPenalty",
     "Rehearsal", "Replay", "Result", "Stream", "Superposition", "Task", "TaskEnd", "XdG",
     "accuracy", "activations", "attack", "context_choice", "diversity", "dyads", "evaluate", "fip",
-    "fit", "importance", "interference", "matching", "metrics", "mutual_information", "pruning",
-    "sharded", "shards", "sparse_map", "taskspace", "train_adp", "train_fge", "unit_clusters",
+    "fit", "fit_many", "importance", "interference", "matching", "metrics", "mutual_information",
+    "pruning", "sharded", "shards", "sparse_map", "taskspace", "train_adp", "train_fge",
+    "unit_clusters",
 ]  # fmt: skip

@@ -18,6 +18,8 @@ from ..nnlite.optim import Optimizer, Streams
 from .settings import Limit, check_settings, limited
 from .tasks import Arrays, Task
 
+MANY = 1 << 62  # steps: as many as there are
+
 
 @dataclass
 class TaskEnd:
@@ -98,6 +100,40 @@ class Method:
 
     def adjust(self, net: Network, grad: np.ndarray) -> None:
         """Change the gradient (P,) in place before the step."""
+
+    def adjusts(self) -> bool:
+        """Whether `adjust` does anything, with these settings, in the task that begins now."""
+        return True
+
+    def steady(self, task: int, step: int) -> int:
+        """For how many steps from `step` on, which it was asked for, `select` has nothing to do."""
+        return 1
+
+    @property
+    def hooked(self) -> bool:
+        """Whether the gradient must be handed to `adjust`."""
+        asked = self._answers("adjust", "adjusts")
+        return self.adjusts() if asked else asked is None
+
+    def free_steps(self, task: int, step: int) -> int:
+        """How many steps from `step` on need no hook but `select` for the first of them.
+
+        1 where one of them is overridden, unless `adjusts` or `steady` says more.
+        """
+        if self._answers("see") is None or self.hooked:
+            return 1
+        asked = self._answers("select", "steady")
+        return self.steady(task, step) if asked else MANY if asked is False else 1
+
+    def _answers(self, hook: str, answer: str = "") -> bool | None:
+        """False: this hook is nobody's. True: `answer` speaks for it. None: it is overridden, and
+        there is no such answer, or one that it inherits and that knows nothing of it."""
+        kinds = type(self).__mro__
+        owner = next(kind for kind in kinds if hook in vars(kind))
+        if owner is Method:
+            return False
+        says = next((kind for kind in kinds if answer in vars(kind)), Method)
+        return True if issubclass(says, owner) else None
 
     def end_task(self, net: Network, end: TaskEnd) -> None:
         """Refresh what is remembered, after a task."""

@@ -36,12 +36,20 @@ class Batches:
             for array in self.arrays
         )
 
-    def __getitem__(self, step: int) -> Arrays:
+    def rows(self, step: int, count: int = 1) -> np.ndarray:
+        """The numbers (n,) of the samples of `count` steps, one after another; of one epoch."""
         epoch, position = divmod(step, self.per_epoch)
         if epoch != self._epoch:
             order = generator(self.seed, self.key, 1 + epoch).permutation(self.total)
             self._order, self._epoch = self.ops.device.put(order), epoch
-        rows = self._order[position * self.size : (position + 1) * self.size]
+        return self._order[position * self.size : (position + count) * self.size]
+
+    def whole_from(self, step: int) -> int:
+        """How many steps from `step` on are of its epoch, with batches that are whole."""
+        return max(self.total // self.size - step % self.per_epoch, 0)
+
+    def __getitem__(self, step: int) -> Arrays:
+        rows = self.rows(step)
         x, y = (room[: len(rows)] for room in self._room)
         for source, target in zip(self.arrays, (x, y), strict=True):
             self.ops.gather_rows(_flat(source), rows, _flat(target))

@@ -111,6 +111,9 @@ class ImportanceProbe(MAS):
                 net.theta, self.arrays["omega"], self.arrays["anchor"], self._strength, grad
             )
 
+    def adjusts(self) -> bool:
+        return "omega" in self.arrays
+
     def end_task(self, net: Network, end: TaskEnd) -> None:
         x, y = choose_samples(end, self.samples, self.which)
         moved = net.theta - self.arrays["start"]

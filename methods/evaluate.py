@@ -49,11 +49,10 @@ def outputs(
 ) -> Iterator[tuple[slice, np.ndarray]]:
     """The outputs (n, K) in mode "eval" of each of `parts` of x (N, *input_shape), with its slice.
 
-    They lie on the device, in a buffer that the next pass overwrites. Raises what `parts` and
-    `Network.trace` raise.
+    They lie on the device. Raises what `parts` and `Network.forward` raise.
     """
     for part in parts(net, len(x), batch, room):
-        yield part, net.trace(x[part]).outputs
+        yield part, net.forward(x[part])
 
 
 def check_classifies(net: Network, what: str) -> None:

@@ -29,6 +29,7 @@ from .batches import Batches
 from .evaluate import accuracy, check_classifies, finite
 from .identity import Record, as_record, describe_optimizer
 from .observer import Observer
+from .pace import Pace
 from .plan import Length, check_batches
 from .result import Evaluation, Result
 from .settings import ANY, NOT_NEGATIVE, flag, made, whole
@@ -140,6 +141,7 @@ class _Trainer:
         self.reset_optimizer = flag("reset_optimizer", self.reset_optimizer)
         self.eval_every = whole("eval_every", self.eval_every, NOT_NEGATIVE)
         self.checkpoint_every = whole("checkpoint_every", self.checkpoint_every)
+        self._pace = Pace()
 
     def run(self, known: str, resume: bool) -> Result:
         """known: the hash of all data, where somebody knows it."""
@@ -189,22 +191,15 @@ class _Trainer:
             now.moments, now.count = self._fresh_moments(), 0
         self.observer.task_began(now.task)
         self.method.begin_task(self.net, now.task, task, self.plan[now.task])
-        hooked = type(self.method).adjust is not Method.adjust
         step = TrainingStep(
             self.net, self.optimizer, now.moments, self.method.streams(), active,
-            self.method.adjust if hooked else None,
+            self.method.adjust if self.method.hooked else None,
         )  # fmt: skip
         x = None
         while now.step < self.plan[now.task]:
             self.method.select(self.net, now.task, now.step)
-            x, y = batches[now.step]
-            if self.augment is not None:
-                x = self.augment(x, (self.seed, now.task, now.step))
-            self.method.see(self.net, x, y)
-            now.count += 1
-            step.queue(x, y, now.count)
-            now.step += 1
-            if step.full or self._something_is_due(now):
+            x = self._take_steps(now, step, batches)
+            if step.full or self._due_in(now, now.step) == 0:
                 self._look(now, step.read())
                 self._after_look(now, x)
         self._check(now, x)
@@ -213,14 +208,35 @@ class _Trainer:
         self.observer.task_learnt(now.task)
         self._end_task(now)
 
+    def _take_steps(self, now: Progress, step: TrainingStep, batches: Batches) -> np.ndarray:
+        """The next step, or as many as nobody asks anything of between; returns the last inputs."""
+        free = self.method.free_steps(now.task, now.step)
+        due = self._due_in(now, now.step + 1) + 1
+        count = min(free, due, batches.whole_from(now.step), self._pace.steps)
+        if self.augment is None and count > 1 and step.many:
+            with self._pace.timed(count):
+                rows = batches.rows(now.step, count)
+                x, y = batches.arrays
+                step.queue_many(x, y, rows, batches.size, now.count + 1)
+            now.step, now.count = now.step + count, now.count + count
+            return x[rows[-batches.size :]]
+        x, y = batches[now.step]
+        if self.augment is not None:
+            x = self.augment(x, (self.seed, now.task, now.step))
+        self.method.see(self.net, x, y)
+        now.count += 1
+        step.queue(x, y, now.count)
+        now.step += 1
+        return x
+
     def _fresh_moments(self) -> dict[str, np.ndarray]:
         net = self.net
         return self.optimizer.state(net.num_parameters, net.dtype, net.device)
 
-    def _something_is_due(self, now: Progress) -> bool:
-        """Whether losses must be read now, though a GPU would rather go on."""
+    def _due_in(self, now: Progress, step: int) -> int:
+        """How many steps after `step` losses must be read, though a GPU would rather go on."""
         every = (self.checkpoint_every, self.plan[now.task], self.eval_every)
-        return any(now.step % number == 0 for number in every if number)
+        return min(-step % number for number in every if number)
 
     def _look(self, now: Progress, losses: list[float]) -> None:
         """Take note of the losses of the latest steps, in order."""
@@ -299,7 +315,7 @@ class _Trainer:
             if name not in on_host
         }
         bad = next((name for name, array in kept.items() if not finite(array)), None)
-        if bad is None and x is not None and not finite(net.trace(x).outputs):
+        if bad is None and x is not None and not finite(net.forward(x)):
             bad = "the network's outputs"
         if bad is not None:
             raise self._diverged(now, f"NaN or infinity in {bad} after", len(now.losses))

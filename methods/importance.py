@@ -17,7 +17,7 @@ SI's importance is a path integral and lives in the optimizer step (`methods.SI`
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -53,6 +53,34 @@ def mean_power(
             net.accumulate(saved, part, total, power)
     total /= net.dtype.type(len(x))
     return _finite(total)
+
+
+def _replayed(
+    net: Network, x: np.ndarray, batch: int, verb: str, *options: Any,
+    y: np.ndarray | None = None, active: np.ndarray | None = None,
+) -> np.ndarray | None:  # fmt: skip
+    """`mean_power` by a program that has its cotangents in it; None where it does not fit ROOM, or
+    no program can hold the network."""
+    batch, mask = _batch(net, x, batch), net.mask(active)
+    if min(batch, len(x)) * net.num_outputs**2 * net.dtype.itemsize > ROOM:  # cotangents, at most
+        return None
+    program = net.programs.get(net, verb, min(batch, len(x)), _as_dict(options))
+    if program is None or program.arena_bytes > ROOM:
+        return None
+    total = net.device.zeros((net.num_parameters,), net.dtype)
+    y = None if y is None else net.device.put(y)
+    for lo in range(0, len(x), batch):
+        part = net._check_input(x[lo : lo + batch])
+        found = net._replay(verb, len(part), *options)
+        assert found is not None  # there is one for a larger batch
+        arrays = {"x": part, "active": mask, "total": total}
+        net._run(found, "eval", arrays if y is None else {**arrays, "y": y[lo : lo + batch]})
+    total /= net.dtype.type(len(x))
+    return _finite(total)
+
+
+def _as_dict(options: tuple[Any, ...]) -> dict[str, Any]:
+    return dict(zip(options[::2], options[1::2], strict=True))
 
 
 def _batch(net: Network, x: np.ndarray, batch: int) -> int:
@@ -139,6 +167,9 @@ def fisher(
     check_classifies(net, "the Fisher information")
     first = whole("fisher's first", first, NOT_NEGATIVE)
     if kind == "true":
+        found = _replayed(net, x, batch, "fisher", active=active)
+        if found is not None:
+            return found
 
         def of_classes(logits, lo, hi):
             return fisher_rows(net, probabilities(net, logits, active), net.plan(hi - lo))
@@ -159,6 +190,9 @@ def fisher(
         if y is None:
             raise SettingError("the empirical Fisher needs the labels y; give them, or kind='true'")
         labels = CrossEntropy().targets(y, (len(x), net.num_outputs), active=active)
+        found = _replayed(net, x, batch, "fisher", "kind", kind, y=labels, active=active)
+        if found is not None:
+            return found
 
         def of_labels(logits, lo, hi):
             return label_cotangent(net, logits, labels[lo:hi], active)
@@ -182,6 +216,9 @@ def mas(
     """
     if output == "softmax":
         check_classifies(net, "MAS of output='softmax' (there is 'logits', too)")
+        found = _replayed(net, x, batch, "mas", active=active)
+        if found is not None:
+            return found
 
         def of_softmax(logits, lo, hi):
             p = probabilities(net, logits, active)

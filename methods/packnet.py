@@ -8,7 +8,7 @@ import numpy as np
 
 from ..nnlite import Network
 from ..nnlite.optim import Optimizer, Streams
-from .base import Method, TaskEnd
+from .base import MANY, Method, TaskEnd
 from .settings import SHARE_BELOW_1, limited
 from .tasks import Task
 
@@ -70,6 +70,9 @@ class PackNet(Method):
                 self._show(net, task)
         elif step >= self._prune_at and not pruned:
             self._prune(net)
+
+    def steady(self, task: int, step: int) -> int:
+        return self._prune_at - step if step < self._prune_at else MANY
 
     def end_task(self, net: Network, end: TaskEnd) -> None:
         if not self.arrays["begun"][1]:

@@ -114,6 +114,9 @@ class QuadraticPenalty(Method):
         for omega, anchor in zip(omegas, self.arrays["anchor"], strict=True):
             net.ops.penalty_gradient(net.theta, omega, anchor, lam, grad)
 
+    def adjusts(self) -> bool:
+        return self.penalty == "separate" and "omega" in self.arrays
+
     def end_task(self, net: Network, end: TaskEnd) -> None:
         x, y = choose_samples(end, self.samples, self.which)
         self.remember(net.theta, self.importance(net, x, y, end))

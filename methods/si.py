@@ -52,6 +52,9 @@ class SI(Method):
                 net.theta, self.arrays["omega"], self.arrays["anchor"], 2 * self.lam, grad
             )
 
+    def adjusts(self) -> bool:
+        return self.gradient == "total" and "omega" in self.arrays
+
     def end_task(self, net: Network, end: TaskEnd) -> None:
         self.arrays["omega"] = consolidate(
             self.arrays["path"],

@@ -55,6 +55,9 @@ class WVA(Method):
         if self.on == "gradient" and "gain" in self.arrays:
             grad *= self.arrays["gain"]
 
+    def adjusts(self) -> bool:
+        return self.on == "gradient" and "gain" in self.arrays
+
     def end_task(self, net: Network, end: TaskEnd) -> None:
         x, _ = choose_samples(end, self.samples, self.which)
         signal = sig(net, x)

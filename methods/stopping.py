@@ -26,12 +26,21 @@ class Interrupted(KeyboardInterrupt):
         self.signal = int(number)
 
 
+_entered: set[Stop] = set()  # of threads that no signal reaches
+
+
+def stop_all(number: int = signal.SIGINT) -> None:
+    """Ask all that train in other threads to stop, as that signal asks the main one."""
+    for stop in list(_entered):
+        stop.number = stop.number or int(number)
+
+
 class Stop:
     """While it is entered, a first signal is only noted; a second one does what it did before.
 
     number: of the signal that came, 0 before. tell(name): called at once when it comes, from within
     the handler. A signal that is ignored stays so (nohup), and so does another's handler for
-    SIGTERM or SIGHUP (not that of `interrupting`). Outside of the main thread nothing is noted.
+    SIGTERM or SIGHUP (not that of `interrupting`). In other threads `stop_all` sets number.
     """
 
     def __init__(self, tell: Callable[[str], None]) -> None:
@@ -40,11 +49,15 @@ class Stop:
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Stop:
-        self._before = _take(NAMES, self._handle)
+        if _in_main_thread():
+            self._before = _take(NAMES, self._handle)
+        else:
+            _entered.add(self)
         return self
 
     def __exit__(self, *error: object) -> None:
         _put_back(self._before)
+        _entered.discard(self)
 
     def _handle(self, number: int, frame: Any) -> None:
         if self.number:
@@ -72,10 +85,14 @@ def _interrupt(number: int, frame: Any) -> None:
 
 def _take(names: Iterable[str], handler: Callable[[int, Any], None]) -> dict[int, Any]:
     """Let `handler` have those of the signals that are ours to take; what they had before."""
-    if threading.current_thread() is not threading.main_thread():
+    if not _in_main_thread():
         return {}
     numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
     return {number: signal.signal(number, handler) for number in numbers if _is_free(number)}
+
+
+def _in_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()
 
 
 def _put_back(before: dict[int, Any]) -> None:

@@ -18,7 +18,7 @@ import numpy as np
 from ..kernels.errors import SettingError, check_name
 from ..nnlite import Network
 from ..nnlite.layout import Shape
-from .base import Method
+from .base import MANY, Method
 from .contexts import KINDS, Kind, draw, is_context
 from .settings import COUNT, limited
 
@@ -87,6 +87,9 @@ class Superposition(Method):
 
     def select(self, net: Network, task: int, step: int | None) -> None:
         self._set(net, self.number(task, step))
+
+    def steady(self, task: int, step: int) -> int:
+        return MANY if self.schedule == "task" else self.every - step % self.every
 
     def number(self, task: int, step: int | None) -> int:
         """The number of the context for a step of a task; step None: for its test."""
