@@ -39,6 +39,7 @@ from weightspace.bench.speed.peers import (
 from weightspace.bench.speed.peers import products as dense
 from weightspace.bench.speed.peers.client import Client
 from weightspace.bench.speed.record_kinds import KINDS
+from weightspace.kernels.cores import cores_here
 from weightspace.kernels.errors import DeviceError, SettingError
 from weightspace.kernels.spec import Traffic
 
@@ -250,7 +251,7 @@ def test_the_command_refuses_what_it_cannot_do(tmp_path, monkeypatch):
 def test_all_that_starts_inside_keeps_to_the_cores():
     before = os.sched_getaffinity(0)
     with conditions.on_cores(1):
-        assert peaks.cores_here() == 1
+        assert cores_here() == 1
         script = "import os; print(len(os.sched_getaffinity(0)))"
         found = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
         assert found.stdout.strip() == b"1"

@@ -13,8 +13,8 @@ from rich.console import Console
 from typer.testing import CliRunner
 from weightspace.bench.cli.app import app
 from weightspace.bench.speed import resources as cuda_resources
-from weightspace.bench.speed.peaks import cores_here
 from weightspace.bench.speed.resources import ARCHITECTURES, EXCUSED, FILE, Multiprocessor
+from weightspace.kernels.cores import cores_here
 from weightspace.kernels.cuda import SOURCES, nvrtc
 from weightspace.kernels.cuda.launch import OPTIONS, THREADS, Source
 from weightspace.kernels.cuda.nvrtc import Resources

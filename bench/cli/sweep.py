@@ -53,9 +53,9 @@ def sweep(
     seed: Annotated[int, typer.Option(help="Seed of the first test, and of --random.")] = 0,
     backend: Annotated[str, typer.Option(help="reference, cpu, cuda, cuda-host or exact.")] = "cpu",
     workers: Annotated[
-        int | None,
-        typer.Option(min=1, help="Processes; default one a core. 1: all in this process."),
+        int | None, typer.Option(min=1, help="Processes; default one a core. 1: all in this one.")
     ] = None,
+    threads: Annotated[bool, typer.Option("--threads", help="Workers are threads.")] = False,
     dask: Annotated[
         str | None, typer.Option(help="tcp://HOST:PORT of a Dask scheduler, instead of processes.")
     ] = None,
@@ -79,7 +79,7 @@ def sweep(
     )  # fmt: skip
     folder = out or Path("runs") / f"sweep-{experiment}"
     with held(folder):
-        with make_executor(dask, workers, backend) as executor:
+        with make_executor(dask, workers, backend, threads) as executor:
             done = _run(plan, folder, executor, data_dir, resume, overwrite)
         _tell(plan, done, folder)
 

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from ...kernels.cores import cores_here
 from ...kernels.errors import SettingError
 from .machine import git_state
-from .peaks import cores_here
 from .peers import BASELINE, REGISTRY, PeerSpec
 
 _PARTS = ("kernels", "nnlite", "methods")

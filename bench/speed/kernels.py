@@ -22,11 +22,11 @@ from rich.markup import escape
 from rich.progress import Progress
 
 from ...kernels import Backend, available, get_backend, spec
+from ...kernels.cores import cores_here
 from ...kernels.device import NUMPY
 from ...kernels.errors import DeviceError, MissingExtraError, SettingError, unknown_name
 from . import machine, records, roofline, timing
 from . import timing_cuda as cuda_timing
-from .peaks import cores_here
 
 RUNGS = tuple(dict.fromkeys(rung for ladder in spec.LADDER.values() for rung in ladder))
 DTYPES = ("float32", "float64")

@@ -16,6 +16,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from ...kernels.cores import cores_here
 from . import peaks, peaks_cuda
 
 _PACKAGES = (
@@ -47,7 +48,7 @@ def describe() -> dict[str, Any]:
         "cpu": cpu_model(),
         "architecture": platform.machine(),
         "system": f"{platform.system()} {platform.release().partition('-')[0]}",
-        "cores": peaks.cores_here(),
+        "cores": cores_here(),
         "memory_bytes": memory_bytes(),
         "caches": caches,
         "cache_cores": shared,

@@ -12,7 +12,6 @@ can do depends on how loads and stores mix.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -286,10 +285,3 @@ def blas_name() -> str:
     )
     kept = (found.get(key) for key in ("internal_api", "version", "architecture"))
     return " ".join(("NumPy's", *(str(one) for one in kept if one)))
-
-
-def cores_here() -> int:
-    """How many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -12,11 +12,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from ...kernels.cores import cores_here
 from ...kernels.errors import check_name
 from . import steps
 from .conditions import check_threads, conditions_of
 from .kernels import DTYPES
-from .peaks import cores_here
 from .peers import BASELINE, PeerSpec
 from .peers.problem import GROUPS
 from .peers.products import PRODUCT_SIZES

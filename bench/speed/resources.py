@@ -17,13 +17,13 @@ from typing import TypedDict
 from rich.console import Console
 from rich.markup import escape
 
+from ...kernels.cores import cores_here
 from ...kernels.cuda import SOURCES
 from ...kernels.cuda.launch import OPTIONS, THREADS, Source
 from ...kernels.cuda.nvrtc import CUPY_OPTIONS, Resources, compile_source, nvrtc, resources
 from ...kernels.errors import DataError, SettingError, StorageError, unknown_name
 from ...nnlite.files import write_whole
 from ..store.schema import read_json
-from .peaks import cores_here
 
 FILE = Path(__file__).parents[1] / "results" / "cuda-resources.json"
 COMMAND = "weightspace bench resources --write"

@@ -18,13 +18,13 @@ from rich.console import Console
 from rich.progress import Progress
 
 from ...kernels import get_backend
+from ...kernels.cores import cores_here
 from ...kernels.errors import SettingError, unknown_name
 from ...methods import AGEM, EWC, FIP, GEM, MAS, SI, Method, Task, importance
 from ...methods.base import TaskEnd
 from ...nnlite import Network, models, optim
 from . import records, timing
 from .kernels import thread_count
-from .peaks import cores_here
 
 # A true exponent is rarely met exactly: at the end of a range a cost may be leaving a cache.
 SLACK = 0.35

@@ -21,10 +21,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from ...kernels.cores import cores_here
 from ...kernels.errors import unknown_name
 from . import machine, records, timing
 from .conditions import BusyLoops, conditions_of, on_cores, other_engine
-from .peaks import cores_here
 from .peers import BASELINE, PeerSpec, place, select, truth
 from .peers.client import Client
 from .peers.problem import GROUPS, Problem, save_arrays

@@ -19,8 +19,9 @@ from itertools import islice
 from multiprocessing import get_context, parent_process
 from typing import Any, Self
 
+from ...kernels.cores import cores_here
 from ...kernels.errors import MissingExtraError, SettingError, WorkerError
-from ..speed.peaks import cores_here
+from ...methods.side_by_side import in_threads
 
 LIVES = 3  # workers that one task may take with it before it is given up
 _THREADS, _BLAS = (
@@ -62,6 +63,18 @@ class Executor:
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self.close(stopped=kind is not None)
+
+
+class Threads(Executor):
+    """Threads of this process, the cores shared out between them: nothing is loaded twice."""
+
+    def __init__(self, workers: int) -> None:
+        self.workers = workers
+        self.where = f"{workers} threads of this process"
+
+    def unordered(self, function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Task]:
+        """See `Executor`."""
+        return in_threads(function, items, self.workers)
 
 
 class Pool(Executor):
@@ -255,15 +268,19 @@ class Dask(Executor):
         self._client.close()
 
 
-def make_executor(dask: str | None, workers: int | None, backend: str) -> Executor:
-    """Dask where there is an address, else a pool, or this process for one worker.
+def make_executor(
+    dask: str | None, workers: int | None, backend: str, threads: bool = False
+) -> Executor:
+    """Dask where there is an address, else a pool (of threads), or this process for one worker.
 
     workers None: as many as there are cores; one for the backend "cuda", which has one GPU.
     Raises SettingError for workers beside Dask, whose own they are.
     """
     if dask is not None:
-        if workers is not None:
+        if workers is not None or threads:
             raise SettingError("--workers are those of the pool; `dask worker` starts Dask's")
         return Dask(dask)
     count = workers or (1 if backend == "cuda" else cores_here())
-    return Executor() if count == 1 else Pool(count)
+    if count == 1:
+        return Executor()
+    return Threads(count) if threads else Pool(count)

@@ -23,6 +23,7 @@ from .problem import (
     LAM,
     LR_ADAM,
     LR_SGD,
+    MANY,
     Operation,
     Problem,
     Variants,
@@ -137,16 +138,49 @@ def _adam(theta: Theta, m: Theta, v: Theta, t: jax.Array, grad: Theta) -> tuple:
     return jax.tree.map(jnp.add, theta, d), m, v, t, d
 
 
-def _train_adam(model: _Model) -> Operation:
+def _adam_step(model: _Model) -> Callable[[tuple, jax.Array, jax.Array], tuple]:
     def step(state: tuple, x: jax.Array, y: jax.Array) -> tuple:
         theta, m, v, t = state
         return _adam(theta, m, v, t, jax.grad(model.loss)(theta, x, y))[:4]
 
-    def start() -> tuple:
-        theta = model.tree("theta")
-        return theta, _zeros(theta), _zeros(theta), jnp.zeros(())
+    return step
 
-    return _stepping(model, step, start)
+
+def _adam_start(model: _Model) -> tuple:
+    theta = model.tree("theta")
+    return theta, _zeros(theta), _zeros(theta), jnp.zeros(())
+
+
+def _train_adam(model: _Model) -> Operation:
+    return _stepping(model, _adam_step(model), lambda: _adam_start(model))
+
+
+def _train_many(model: _Model) -> Operation:
+    """Many steps as one loop that XLA compiles."""
+    one = _adam_step(model)
+
+    def steps(count: int) -> Callable[[tuple, jax.Array, jax.Array], tuple]:
+        return jax.jit(
+            lambda state, x, y: jax.lax.fori_loop(0, count, lambda _, s: one(s, x, y), state),
+            donate_argnums=0,
+        )
+
+    many, few = steps(MANY), steps(CHECK_STEPS)
+    state = _adam_start(model)
+
+    def call() -> None:
+        nonlocal state
+        state = jax.block_until_ready(many(state, model.x, model.y))
+
+    def reset() -> None:
+        nonlocal state
+        state = _adam_start(model)
+
+    def result() -> dict[str, np.ndarray]:
+        found = few(_adam_start(model), model.x, model.y)
+        return {"change": model.flat(found[0]) - model.problem.arrays["theta"]}
+
+    return Operation(call, result, reset)
 
 
 def _train_sgd(model: _Model) -> Operation:
@@ -269,6 +303,7 @@ NETWORKS = "JAX has no layers of its own: only MLPs and single convolutions are 
 OPERATIONS: dict[str, Variants] = {
     "train-step-adam": _both(_train_adam),
     "train-step-sgd": _both(_train_sgd),
+    "train-100-adam": _both(_train_many),
     "forward-1": _both(_forward),
     "forward-32": _both(_forward),
     "forward-256": _both(_forward),

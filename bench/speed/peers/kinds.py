@@ -96,8 +96,8 @@ class Mlp(Kind):
 
     table: ClassVar[str] = "OPERATIONS"
     operations: ClassVar[tuple[str, ...]] = (
-        "train-step-adam", "train-step-sgd", *_FORWARD, "fisher-empirical", "fisher-true", "mas",
-        "jvp", "vjp", "gram", "si-step",
+        "train-step-adam", "train-step-sgd", "train-100-adam", *_FORWARD, "fisher-empirical",
+        "fisher-true", "mas", "jvp", "vjp", "gram", "si-step",
     )  # fmt: skip
 
     widths: tuple[int, ...]
@@ -193,10 +193,11 @@ def _models() -> Mapping[str, Callable[..., Network]]:
     return {
         "resnet20": lambda **settings: models.resnet20(10, **settings),
         "fip-cnn": lambda **settings: models.fip_cnn(20, **settings),
+        "lenet5": lambda **settings: models.lenet5(10, **settings),
     }
 
 
-NAMES = ("resnet20", "fip-cnn")
+NAMES = ("resnet20", "fip-cnn", "lenet5")
 
 
 @lru_cache(maxsize=4)
@@ -304,4 +305,4 @@ class ConvNet(Kind):
         parts = []
         for array in net.state.values():  # of 0, a pass keeps a tenth of the batch's own (momentum)
             parts.append(10.0 * array * (1.0 + 0.1 * rng.uniform(-1.0, 1.0, array.shape)))
-        return np.concatenate(parts).astype(np.float32)
+        return np.concatenate([*parts, zero[:0]]).astype(np.float32)  # there may be none

@@ -5,6 +5,7 @@ Networks and their arrays: `networks`. Per-sample quantities are means over the 
 | operation on a network | result |
 |---|---|
 | train-step-adam, train-step-sgd | change of theta (P,) after `CHECK_STEPS` steps on mean CE |
+| train-100-adam | the same of train-step-adam, timed as 100 steps in one call |
 | si-step | as train-step-adam with lam omega (theta - anchor) added to the gradient; and the path |
 | forward-N | logits (N, K) |
 | jvp | J v (N, K); `v` is a direction in theta |
@@ -43,10 +44,12 @@ LR_SGD = 0.01
 LR_MOMENTUM, MOMENTUM = 0.05, 0.9  # train-step-sgd of convolutional networks
 LAM = 0.1
 SAMPLE_GRADS_LIMIT = 4 << 30  # bytes
+MANY = 100  # steps of train-100-adam
 CHECK_STEPS = 3  # one Adam step is little more than a sign; three also test the moments
 
 GROUPS: Mapping[str, tuple[str, ...]] = {
     "train-step": ("train-step-adam", "train-step-sgd"),
+    "train-many": ("train-100-adam",),
     "forward": ("forward-1", "forward-32", "forward-256"),
     "fisher": ("fisher-empirical", "fisher-true"),
     "mas": ("mas",),

@@ -37,7 +37,7 @@ NEGLIGIBLE = 1e-2
 
 def tolerance(problem: Problem) -> float:
     """The relative error up to which a peer's answer counts as right."""
-    if "step" in problem.operation:
+    if problem.operation.startswith("train") or problem.operation == "si-step":
         return STEP_TOLERANCE
     if isinstance(problem.network, Product) and problem.network.dtype == "float64":
         return FLOAT64_TOLERANCE
@@ -134,7 +134,7 @@ def answer(problem: Problem) -> dict[str, np.ndarray]:
 
 
 def _mlp(problem: Problem, net: Mlp, a: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    if "step" in problem.operation:
+    if problem.operation.startswith("train") or problem.operation == "si-step":
         return _train(problem, net, a)
     layers, x = net.split(a["theta"]), a["x"]
     match problem.operation:

@@ -61,8 +61,10 @@ def network(problem: Problem, kind: ConvNet, a: Arrays) -> dict[str, np.ndarray]
             for _ in range(CHECK_STEPS):
                 velocity = MOMENTUM * velocity + net.loss_and_grad(x, y, mode="train")[1]
                 net.theta -= LR_MOMENTUM * velocity
-            state = np.concatenate(list(net.state.values()))
-            return {"change": net.theta - a["theta"], "state": state}
+            found = {"change": net.theta - a["theta"]}
+            if len(net.state):
+                found["state"] = np.concatenate(list(net.state.values()))
+            return found
         case "jvp":
             return {"jvp": net.jvp(x, a["v"])}
         case "gram":

@@ -27,6 +27,7 @@ from .problem import (
     LR_ADAM,
     LR_MOMENTUM,
     LR_SGD,
+    MANY,
     MOMENTUM,
     Operation,
     Problem,
@@ -113,7 +114,7 @@ def _step(
         for _ in range(CHECK_STEPS):
             call()
         found = {"change": place.get(net.theta) - problem.arrays["theta"]}
-        if isinstance(problem.network, ConvNet):
+        if isinstance(problem.network, ConvNet) and len(net.state):
             found["state"] = np.concatenate([place.get(array) for array in net.state.values()])
         return found if streams.path is None else {**found, "path": place.get(streams.path)}
 
@@ -126,6 +127,35 @@ def _adam() -> optim.Optimizer:
 
 def _train_adam(problem: Problem) -> Operation:
     return _step(problem, _adam())
+
+
+def _train_many(problem: Problem) -> Operation:
+    """Steps by rows of one batch, as `fit` takes them."""
+    net, start, optimizer = network(problem), problem.arrays["theta"], _adam()
+    x, y = problem.arrays["x"], problem.arrays["y"]
+    state = optimizer.state(net.num_parameters, net.dtype)
+    step = TrainingStep(net, optimizer, state)
+    rows = np.tile(np.arange(problem.batch), MANY)
+    count = 0
+
+    def call(steps: int = MANY) -> None:
+        nonlocal count
+        step.queue_many(x, y, rows[: steps * problem.batch], problem.batch, count + 1)
+        step.read()
+        count += steps
+
+    def reset() -> None:
+        nonlocal count
+        count, net.theta[:] = 0, start
+        for moment in state.values():
+            moment.fill(0.0)
+
+    def result() -> dict[str, np.ndarray]:
+        reset()
+        call(CHECK_STEPS)
+        return {"change": net.theta - start}
+
+    return Operation(call, result, reset)
 
 
 def _train_sgd(problem: Problem) -> Operation:
@@ -185,6 +215,7 @@ _FORWARD = _asking("logits", lambda net, a: net.forward(a["x"]))
 OPERATIONS: dict[str, Variants] = {
     "train-step-adam": {BACKEND: _train_adam},
     "train-step-sgd": {BACKEND: _train_sgd},
+    **({"train-100-adam": {BACKEND: _train_many}} if BACKEND == "cpu" else {}),
     "si-step": {BACKEND: _si_step},
     "forward-1": _FORWARD,
     "forward-32": _FORWARD,
