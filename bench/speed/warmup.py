@@ -21,6 +21,7 @@ from ...nnlite import (
     models,
 )
 from ...nnlite.optim import SGD, Adam, Optimizer, RMSprop, Streams
+from ...nnlite.step import TrainingStep
 
 
 def _steps(net: Network, optimizer: Optimizer) -> None:
@@ -37,6 +38,16 @@ def _steps(net: Network, optimizer: Optimizer) -> None:
         optimizer.step(net.ops, net.theta.copy(), vector, state, 1, streams)
 
 
+def _fit(net: Network, x: np.ndarray, y: np.ndarray) -> None:
+    """Steps as `fit` takes them, many in a call, and answers."""
+    adam = Adam()
+    step = TrainingStep(net, adam, adam.state(net.num_parameters, net.dtype))
+    step.queue_many(x, y, np.arange(len(x)), len(x), 1)
+    step.read()
+    net.forward(x)
+    net.losses(x, y)
+
+
 def jobs(dtype: str = "float32") -> dict[str, Callable[[], object]]:
     """What there is to compile, by name; each job runs the real thing once on a tiny network."""
     net = models.mlp((5, 4, 3), dtype=dtype)
@@ -44,6 +55,7 @@ def jobs(dtype: str = "float32") -> dict[str, Callable[[], object]]:
     v = np.ones(net.num_parameters, dtype)
     return {
         "forward, loss and gradient": lambda: net.loss_and_grad(x, y),
+        "training steps, answers": lambda: _fit(net, x, y),
         "tangent (JVP)": lambda: net.jvp(x, v),
         "tangent of inputs": lambda: net.push(net.trace(x), tx=x),
         "input gradient": lambda: net.input_grad(x, y),
@@ -77,6 +89,7 @@ def image_jobs(dtype: str = "float32") -> dict[str, Callable[[], object]]:
     v = np.ones(net.num_parameters, dtype)
     return {
         "convolutions: training step": lambda: net.loss_and_grad(x, y, mode="train"),
+        "convolutions: steps, answers": lambda: _fit(net, x, y),
         "convolutions: tangent": lambda: net.jvp(x, v),
         "convolutions: Fisher, MAS": lambda: [
             importance.fisher(net, x, y, "empirical"),
