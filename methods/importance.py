@@ -64,7 +64,7 @@ def _replayed(
     batch, mask = _batch(net, x, batch), net.mask(active)
     if min(batch, len(x)) * net.num_outputs**2 * net.dtype.itemsize > ROOM:  # cotangents, at most
         return None
-    program = net.programs.get(net, verb, min(batch, len(x)), _as_dict(options))
+    program = net.programs.get(net, verb, min(batch, len(x)), *options)
     if program is None or program.arena_bytes > ROOM:
         return None
     total = net.device.zeros((net.num_parameters,), net.dtype)
@@ -77,10 +77,6 @@ def _replayed(
         net._run(found, "eval", arrays if y is None else {**arrays, "y": y[lo : lo + batch]})
     total /= net.dtype.type(len(x))
     return _finite(total)
-
-
-def _as_dict(options: tuple[Any, ...]) -> dict[str, Any]:
-    return dict(zip(options[::2], options[1::2], strict=True))
 
 
 def _batch(net: Network, x: np.ndarray, batch: int) -> int:

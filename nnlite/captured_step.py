@@ -15,9 +15,8 @@ from typing import Any, cast
 import numpy as np
 
 from .net import Network
-from .step_program import StepProgram
+from .step_program import StepProgram, Update
 
-Update = Callable[[Any], None]  # of the step's number: the optimizer's step along the gradient
 ROOM = 64  # losses that a device keeps until they are read
 
 
@@ -42,8 +41,8 @@ class CapturedStep:
         self._losses = net.device.empty((ROOM,), np.float64)
         self._mean = net.device.empty((1,), np.float64)
         self._clocks = net.device.zeros((2,), np.int64)  # the step's and the draw's number
-        # a graph with its batch, whose memory nobody else may get while it is replayed
-        self._graphs: dict[Any, tuple[Callable[[], None], np.ndarray, np.ndarray]] = {}
+        # a graph with its batch and its replay, whose memory nobody else may get meanwhile
+        self._graphs: dict[Any, tuple[Callable[[], None], Any]] = {}
         self._rooms: dict[Any, np.ndarray] = {}  # where batches from the host are put
         self._seen: set[Any] = set()
         self._moves: Any = None  # the buffers that graphs work in, and how often they moved
@@ -70,7 +69,8 @@ class CapturedStep:
         key = len(y), device.address(x), device.address(y)
         if key in self._seen and self._program is not None:
             if key not in self._graphs:
-                self._graphs[key] = device.capture(lambda: self._work(x, y, update)), x, y
+                graph = device.capture(lambda: self._work(x, y, update))
+                self._graphs[key] = graph, (x, y, self._program.ready(len(y)))
             self._graphs[key][0]()
             net.draws = draw + 1  # a graph counts in the device's memory alone
         else:

@@ -164,9 +164,7 @@ class Network(Passes):
         v, x = self._vector(v, "the tangent"), self._check_input(x)
         found = self._replay("jvp", len(x), "mode", check_mode(mode))
         if found is None:
-            ty = self._jvp_of(x, v, mode)
-            still = self.device.zeros((len(x), self.num_outputs), self.dtype)
-            return still if ty is None else ty.copy()
+            return self._jvp_of(x, v, mode).copy()
         out = self._fresh(len(x), (len(x), self.num_outputs))
         self._run(found, mode, {"x": x, "v": v, "tangents": out})
         return out
@@ -202,7 +200,8 @@ class Network(Passes):
     def program(self, verb: str, batch: int, **options: Any) -> Program:
         """What a verb does for a batch of so many samples, as data: see `nnlite.program`.
 
-        verb: "forward", "losses", "gradient", "train" (optimizer=...), "jvp", "vjp", "accumulate".
+        verb: "forward", "losses", "gradient", "train" (optimizer=...), "jvp", "vjp",
+        "accumulate", "metric", "fisher", "mas".
         Raises UnknownNameError for another verb, SettingError for a batch below 1, RecordingError
         where a layer does what no program can hold.
         """
@@ -290,10 +289,11 @@ class Network(Passes):
         self._backward(saved, cotangent, self._split(out), 0.0, want_dx=False)
         return loss
 
-    def _jvp_of(self, x, v, mode: Mode) -> np.ndarray | None:
-        """The outputs' tangent (N, K) along v (P,), a buffer; None where it is 0."""
+    def _jvp_of(self, x, v, mode: Mode) -> np.ndarray:
+        """The outputs' tangent (N, K) along v (P,), a buffer."""
         verb, directions = self.chain.forward_tangent, self._split(v)
-        return self._pass(self._each.mine, verb, x, mode, directions, None)[1]
+        ty = self._pass(self._each.mine, verb, x, mode, directions, None)[1]
+        return self.device.zeros((len(x), self.num_outputs), self.dtype) if ty is None else ty
 
 
 def build_network(about: dict[str, Any], backend: str, source: Path) -> Network:

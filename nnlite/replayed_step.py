@@ -8,7 +8,6 @@ are known beforehand, are one call of it, and Python is entered again when the l
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -16,9 +15,7 @@ import numpy as np
 from .checks import explain_non_finite
 from .net import Network
 from .program.replay import Replay
-from .step_program import StepProgram
-
-Update = Callable[[Any], None]  # of the step's number: the optimizer's step along the gradient
+from .step_program import StepProgram, Update
 
 
 class EagerStep:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
 from .net import Network
 from .optim import Optimizer, Streams
 from .program.replay import Replay
 from .program.verbs import STREAMS
+
+Update = Callable[[Any], None]  # of the step's number: the optimizer's step along the gradient
 
 
 class StepProgram:

@@ -16,7 +16,7 @@ from .context import context_multiply
 from .fused import fma
 from .gemm import Product, multiply_unit, unit_shape
 from .simd import fill, lanes_in, load_part, memory, store_part
-from .tiles import BLOCK, inner, parallel, pieces, rows_per_piece, serial
+from .tiles import BLOCK, inner, parallel, part, pieces, rows_per_piece, serial
 
 # numba.get_num_threads would leave its address in compiled code, which is kept for other processes.
 get_num_threads = types.ExternalFunction("get_num_threads", types.intp())
@@ -69,14 +69,6 @@ def _add_row(tile, b):
         bias = load_part(one, _address(b), c, n)
         for r in range(tile.shape[0]):
             store_part(base, r * line + c, load_part(one, base, r * line + c, n) + bias, n)
-
-
-@serial
-def _part(b, lo, hi):
-    if b is None:
-        return None
-    else:  # Numba needs the else to see that only one of the two is ever typed
-        return b[lo:hi]
 
 
 @inner
@@ -165,7 +157,7 @@ def _forward_unit(one, p, shape, t, b, act, slope, y):
     multiply_unit(one, (p, top, bottom, left, right))
     if _turned(p, y.shape[0]):
         top, bottom, left, right = left, right, top, bottom
-    _finish(y[top:bottom, left:right], _part(b, left, right), act, slope)
+    _finish(y[top:bottom, left:right], part(b, left, right), act, slope)
 
 
 @parallel

@@ -20,18 +20,10 @@ from numba.np.numpy_support import carray
 
 from .fused import fma
 from .scratch import stack_of
-from .tiles import BLOCK, inner, parallel, pieces, serial
+from .tiles import BLOCK, inner, parallel, part, pieces, serial
 
 CHUNK = 1024
 stack = stack_of(2 * CHUNK)  # the penalised gradient and the step of a chunk
-
-
-@serial
-def _part(a, lo, hi):
-    if a is None:
-        return None
-    else:  # Numba needs the else to see that only one of the two is ever typed
-        return a[lo:hi]
 
 
 @inner
@@ -72,9 +64,9 @@ def sgd_update(theta, grad, lr, omega, anchor, lam, path, gain):
         for lo in range(b * BLOCK, min((b + 1) * BLOCK, theta.size), CHUNK):
             hi = min(lo + CHUNK, theta.size)
             t, raw, g, d = theta[lo:hi], grad[lo:hi], scratch[0, : hi - lo], scratch[1, : hi - lo]
-            g = _penalised(t, raw, _part(omega, lo, hi), _part(anchor, lo, hi), lam, g)
+            g = _penalised(t, raw, part(omega, lo, hi), part(anchor, lo, hi), lam, g)
             _sgd(g, lr, d)
-            _apply(t, raw, d, _part(path, lo, hi), _part(gain, lo, hi))
+            _apply(t, raw, d, part(path, lo, hi), part(gain, lo, hi))
 
 
 @inner
@@ -93,9 +85,9 @@ def momentum_update(theta, grad, velocity, lr, momentum, omega, anchor, lam, pat
         for lo in range(b * BLOCK, min((b + 1) * BLOCK, theta.size), CHUNK):
             hi = min(lo + CHUNK, theta.size)
             t, raw, g, d = theta[lo:hi], grad[lo:hi], scratch[0, : hi - lo], scratch[1, : hi - lo]
-            g = _penalised(t, raw, _part(omega, lo, hi), _part(anchor, lo, hi), lam, g)
+            g = _penalised(t, raw, part(omega, lo, hi), part(anchor, lo, hi), lam, g)
             _momentum(g, velocity[lo:hi], lr, momentum, d)
-            _apply(t, raw, d, _part(path, lo, hi), _part(gain, lo, hi))
+            _apply(t, raw, d, part(path, lo, hi), part(gain, lo, hi))
 
 
 @serial
@@ -131,9 +123,9 @@ def adam_update(theta, grad, m, v, lr, beta1, beta2, eps, step, omega, anchor, l
         for lo in range(b * BLOCK, min((b + 1) * BLOCK, theta.size), CHUNK):
             hi = min(lo + CHUNK, theta.size)
             t, raw, g, d = theta[lo:hi], grad[lo:hi], scratch[0, : hi - lo], scratch[1, : hi - lo]
-            g = _penalised(t, raw, _part(omega, lo, hi), _part(anchor, lo, hi), lam, g)
+            g = _penalised(t, raw, part(omega, lo, hi), part(anchor, lo, hi), lam, g)
             _adam(g, m[lo:hi], v[lo:hi], keep1, keep2, take1, take2, size, root, eps, d)
-            _apply(t, raw, d, _part(path, lo, hi), _part(gain, lo, hi))
+            _apply(t, raw, d, part(path, lo, hi), part(gain, lo, hi))
 
 
 @inner
@@ -153,9 +145,9 @@ def rmsprop_update(theta, grad, square, lr, alpha, eps, omega, anchor, lam, path
         for lo in range(b * BLOCK, min((b + 1) * BLOCK, theta.size), CHUNK):
             hi = min(lo + CHUNK, theta.size)
             t, raw, g, d = theta[lo:hi], grad[lo:hi], scratch[0, : hi - lo], scratch[1, : hi - lo]
-            g = _penalised(t, raw, _part(omega, lo, hi), _part(anchor, lo, hi), lam, g)
+            g = _penalised(t, raw, part(omega, lo, hi), part(anchor, lo, hi), lam, g)
             _rmsprop(g, square[lo:hi], keep, take, lr, eps, d)
-            _apply(t, raw, d, _part(path, lo, hi), _part(gain, lo, hi))
+            _apply(t, raw, d, part(path, lo, hi), part(gain, lo, hi))
 
 
 @inner

@@ -36,14 +36,16 @@ class Programs:
         if len(_shared) > ARCHITECTURES:
             _shared.popitem(last=False)
 
-    def get(self, net: Any, verb: str, batch: int, options: dict[str, Any]) -> Program | None:
-        key = verb, batch, tuple(sorted(options.items()))
+    def get(self, net: Any, verb: str, batch: int, *options: Any) -> Program | None:
+        """The program of a verb; options: names and values of the verb's, one after another."""
+        named = dict(zip(options[::2], options[1::2], strict=True))
+        key = verb, batch, tuple(sorted(named.items()))
         try:
             return self._known[key]
         except KeyError:
             pass
         try:
-            found = record(net, verb, batch, **options)
+            found = record(net, verb, batch, **named)
         except RecordingError:  # a layer of somebody's own, in Python: its verbs run as they are
             found = None
         self._known[key] = found
@@ -55,7 +57,7 @@ class Programs:
         """Bytes of the buffers of a training step."""
         mode = "train" if batch > 1 else "eval"  # one sample may have no statistics
         try:
-            program = self.get(net, "gradient", batch, {"mode": mode})
+            program = self.get(net, "gradient", batch, "mode", mode)
         except MemoryError:  # so many samples that not even untouched memory can be had
             program = None
         if program is not None:
@@ -82,7 +84,7 @@ class Replays:
     def get(self, net: Any, verb: str, batch: int, options: tuple[Any, ...]) -> Replay | None:
         """The replay of a verb, over theta and state; None where there is no program.
 
-        options: names and values of the verb's, one after another.
+        options: as `Programs.get` takes them.
         """
         key = verb, batch, options
         found = self._placed.get(key)
@@ -91,9 +93,7 @@ class Replays:
     def _make(self, net: Any, key: Any) -> Replay | None:
         if key not in self._made:
             verb, batch, options = key
-            program = net.programs.get(
-                net, verb, batch, dict(zip(options[::2], options[1::2], strict=True))
-            )
+            program = net.programs.get(net, verb, batch, *options)
             self._made[key] = None if program is None else self._bound(net, program)
             if len(self._made) > MOST:
                 old, _ = self._made.popitem(last=False)

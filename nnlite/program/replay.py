@@ -8,7 +8,7 @@ NumPy, its calls are made one after another from here. The bits are those of the
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -120,13 +120,32 @@ def _viewed(whole: Any, view: View) -> Any:
     return type(flat)(view.shape, flat.dtype, flat.data, strides)  # CuPy's, of the same meaning
 
 
-class PlainReplay:
+class _Bound:
+    """What replays of either kind do alike: say of each array which place it is."""
+
+    _put: Callable[[int, Any], None]  # let a place be an array
+
+    def __init__(self, program: Program) -> None:
+        self.program, self.bound = program, None
+
+    def bind(self, arrays: Mapping[str, Any]) -> None:
+        numbers = self.program.numbers
+        for name, array in arrays.items():
+            if name in numbers:
+                self._put(numbers[name], array)
+
+    def work_in(self, arena: Any) -> None:
+        for place, array in _buffers(self.program, arena).items():
+            self._put(place, array)
+
+
+class PlainReplay(_Bound):
     """Calls one after another, from Python."""
 
     many = False
 
     def __init__(self, program: Program, ops: Backend) -> None:
-        self.program, self.bound = program, None
+        super().__init__(program)
         constants = _constants(program).items()
         self._memory: dict[int, Any] = {place: ops.device.put(value) for place, value in constants}
         self._functions = [_function(ops, call.kernel) for call in program.calls]
@@ -135,15 +154,6 @@ class PlainReplay:
         for number, call in enumerate(program.calls):
             for view in call.views:
                 self._users.setdefault(view.place, set()).add(number)
-
-    def bind(self, arrays: Mapping[str, Any]) -> None:
-        for name, array in arrays.items():
-            if name in self.program:
-                self._put(self.program.place(name), array)
-
-    def work_in(self, arena: Any) -> None:
-        for place, array in _buffers(self.program, arena).items():
-            self._put(place, array)
 
     def _put(self, place: int, array: Any) -> None:
         if self._memory.get(place) is not array:
@@ -199,7 +209,7 @@ def _function(ops: Backend, name: str) -> Any:
     return lambda *given: ufunc(*given[:-1], out=given[-1])
 
 
-class MachineReplay:
+class MachineReplay(_Bound):
     """Machine calls of the cpu, one after another without Python."""
 
     many = True
@@ -207,26 +217,17 @@ class MachineReplay:
     def __init__(self, program: Program, ops: Backend) -> None:
         from ...kernels.cpu.machine import Machine  # noqa: PLC0415  (imports Numba)
 
-        self.program, self.bound = program, None
+        super().__init__(program)
         self.machine = Machine(_code(program, ops))
+        self._put = self.machine.bind  # no method between: a step binds several
         self._ends = program.numbers.get("x"), program.numbers.get("outputs")
         for place, values in _constants(program).items():
-            self.machine.bind(place, values)
+            self._put(place, values)
 
     @cached_property
     def _update(self) -> int:
         """The first machine call of the update."""
         return self.machine.code.ends[self.program.update]
-
-    def bind(self, arrays: Mapping[str, Any]) -> None:
-        numbers = self.program.numbers
-        for name, array in arrays.items():
-            if name in numbers:
-                self.machine.bind(numbers[name], array)
-
-    def work_in(self, arena: Any) -> None:
-        for place, array in _buffers(self.program, arena).items():
-            self.machine.bind(place, array)
 
     def run(self, counts: Counts = _FIRST) -> None:
         self.machine.count(counts)

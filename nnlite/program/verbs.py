@@ -85,10 +85,15 @@ def losses(twin: Twin, mode: Mode = "eval") -> None:
 
 def gradient(twin: Twin, mode: Mode = "eval") -> None:
     """x, y, active -> the mean loss, and grad."""
-    net = twin.net
-    out = twin.vector("grad")
-    loss = net._gradient_of(twin.inputs, twin.labels, twin.mask, mode, out)
-    net.ops.mean_loss(loss, twin.given("loss", 1, dtype=np.float64))
+    _mean_gradient(twin, twin.inputs, twin.labels, mode)
+
+
+def _mean_gradient(twin: Twin, x: Recorded, y: Recorded, mode: Mode) -> Recorded:
+    """ "loss" = the mean loss over x, y; returns its gradient "grad"."""
+    grad = twin.vector("grad")
+    loss = twin.net._gradient_of(x, y, twin.mask, mode, grad)
+    twin.net.ops.mean_loss(loss, twin.given("loss", 1, dtype=np.float64))
+    return grad
 
 
 def train(
@@ -108,9 +113,7 @@ def train(
         x, y = _picked(twin, samples)
     else:
         x, y = twin.inputs, twin.labels
-    grad = twin.vector("grad")
-    loss = net._gradient_of(x, y, twin.mask, "train", grad)
-    net.ops.mean_loss(loss, twin.given("loss", 1, dtype=np.float64))
+    grad = _mean_gradient(twin, x, y, "train")
     names = optimizer.state(1, net.dtype)
     moments: dict[str, np.ndarray] = {name: twin.vector(name) for name in names}
     told = Streams(**{name: twin.vector(name) for name in streams}, lam=lam)
@@ -131,10 +134,7 @@ def _picked(twin: Twin, samples: int) -> tuple[Recorded, Recorded]:
 
 def jvp(twin: Twin, mode: Mode = "eval") -> None:
     """x, v -> tangents: J v."""
-    moved = twin.net._jvp_of(twin.inputs, twin.vector("v"), mode)
-    if moved is None:
-        moved = twin.net.device.zeros((twin.batch, twin.net.num_outputs), twin.net.dtype)
-    twin.tape.as_output(moved, "tangents")
+    twin.tape.as_output(twin.net._jvp_of(twin.inputs, twin.vector("v"), mode), "tangents")
 
 
 def vjp(twin: Twin, mode: Mode = "eval") -> None:
@@ -217,8 +217,8 @@ VERBS: dict[str, Callable[..., None]] = {
 def record(net: Any, verb: str, batch: int, **options: Any) -> Program:
     """The program of `verb` for `batch` samples; options: what the verb above takes.
 
-    Raises UnknownNameError for another verb, SettingError where a layer does what cannot be
-    recorded, and what the network raises for such a batch.
+    Raises UnknownNameError for another verb, RecordingError where a layer does what cannot
+    be recorded, and what the network raises for such a batch.
     """
     check_name("verb", verb, VERBS)
     twin = Twin(net, batch)

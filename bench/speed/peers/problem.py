@@ -113,6 +113,16 @@ class Operation:
     reset: Callable[[], None] = lambda: None
 
 
+def repeated(operation: Operation, times: int) -> Operation:
+    """So many calls as one."""
+
+    def call() -> None:
+        for _ in range(times):
+            operation.call()
+
+    return Operation(call, operation.result, operation.reset)
+
+
 # The ways in which a peer can do an operation, by a label that says how; the fastest is timed.
 Variants = Mapping[str, Callable[[Problem], Operation]]
 

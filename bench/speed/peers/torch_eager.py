@@ -10,7 +10,7 @@ import torch
 from torch.nn import functional
 
 from . import place, torch_graphs, torch_net
-from .problem import CHECK_STEPS, LAM, MANY, Operation, Problem, Variants
+from .problem import CHECK_STEPS, LAM, MANY, Operation, Problem, Variants, repeated
 from .products import offered, views
 from .torch_conv import EAGER as CONVOLUTIONS
 from .torch_images import layouts
@@ -129,7 +129,7 @@ OPERATIONS: dict[str, Variants] = {
     "train-step-adam": _train(torch_net.adam, capturable=True),
     "train-step-sgd": _train(torch_net.sgd),
     "train-100-adam": {
-        "fused, a loop": lambda problem: torch_net.repeated(
+        "fused, a loop": lambda problem: repeated(
             torch_net.train(problem, torch_net.adam(fused=True)), MANY
         )
     },

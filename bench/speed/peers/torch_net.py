@@ -153,16 +153,6 @@ def train(
     return Operation(call, result, reset)
 
 
-def repeated(operation: Operation, times: int) -> Operation:
-    """So many calls as one."""
-
-    def call() -> None:
-        for _ in range(times):
-            operation.call()
-
-    return Operation(call, operation.result, operation.reset)
-
-
 def trained(
     net: nn.Module, parameters: list[nn.Parameter], problem: Problem
 ) -> dict[str, np.ndarray]:

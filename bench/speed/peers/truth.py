@@ -35,9 +35,14 @@ KINK_TOLERANCE = 1e-3
 NEGLIGIBLE = 1e-2
 
 
+def _trains(problem: Problem) -> bool:
+    """Whether the operation moves theta."""
+    return problem.operation.startswith("train") or problem.operation == "si-step"
+
+
 def tolerance(problem: Problem) -> float:
     """The relative error up to which a peer's answer counts as right."""
-    if problem.operation.startswith("train") or problem.operation == "si-step":
+    if _trains(problem):
         return STEP_TOLERANCE
     if isinstance(problem.network, Product) and problem.network.dtype == "float64":
         return FLOAT64_TOLERANCE
@@ -134,7 +139,7 @@ def answer(problem: Problem) -> dict[str, np.ndarray]:
 
 
 def _mlp(problem: Problem, net: Mlp, a: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    if problem.operation.startswith("train") or problem.operation == "si-step":
+    if _trains(problem):
         return _train(problem, net, a)
     layers, x = net.split(a["theta"]), a["x"]
     match problem.operation:

@@ -32,6 +32,7 @@ from .problem import (
     Operation,
     Problem,
     Variants,
+    repeated,
 )
 from .products import offered
 from .superposed import Superposed
@@ -132,8 +133,7 @@ def _train_adam(problem: Problem) -> Operation:
 def _train_many(problem: Problem) -> Operation:
     """Steps by rows of one batch, as `fit` takes them; on a device one graph after another."""
     if BACKEND != "cpu":
-        one = _step(problem, _adam())
-        return Operation(lambda: [one.call() for _ in range(MANY)], one.result, one.reset)
+        return repeated(_step(problem, _adam()), MANY)
     net, start, optimizer = network(problem), problem.arrays["theta"], _adam()
     x, y = problem.arrays["x"], problem.arrays["y"]
     state = optimizer.state(net.num_parameters, net.dtype)
