@@ -2,8 +2,9 @@
 
 A backend has the functions that `spec.KERNELS` lists, under the same names and with the same
 arguments: `reference` (plain NumPy, the meaning of every kernel), `cpu` (Numba), `cuda` (CUDA C
-through CuPy) and, slow, for study and tests, `cuda-host` (the same CUDA C on the CPU) and `exact`
-(the cpu backend's bits in plain NumPy). Its `device` makes the arrays it takes, and moves them.
+through CuPy) and, slow, for study and tests, `cuda-host` (the same CUDA C on the CPU), `c` (what is
+exported to small machines) and `exact` (the cpu backend's bits in plain NumPy). Its `device` makes
+the arrays it takes, and moves them.
 
 Axes, everywhere: N samples, I input features, O output features, K classes, V stacked cotangents,
 P parameters. Prefixes: `d` a cotangent, `t` a tangent. Every kernel writes into arrays its caller
@@ -27,10 +28,11 @@ _BACKENDS: dict[str, tuple[str, str, tuple[str, ...], str]] = {
     "exact": (".exact", "", (), ""),
     "reference": (".reference", "", (), ""),
     "cuda-host": (".cuda", "host", (), ""),
+    "c": (".c", "host", (), ""),
     "cpu": (".cpu", "", ("numba",), "cpu"),
     "cuda": (".cuda", "gpu", ("cupy",), "cuda"),
 }
-_FOR_STUDY = ("exact", "cuda-host")
+_FOR_STUDY = ("exact", "c", "cuda-host")
 
 
 def available(study: bool = False) -> list[str]:
@@ -46,6 +48,8 @@ def available(study: bool = False) -> list[str]:
 def _usable(name: str) -> bool:
     if name == "cuda-host":
         return shutil.which("g++") is not None
+    if name == "c":
+        return any(map(shutil.which, ("gcc", "clang", "cc")))
     if not all(importlib.util.find_spec(package) for package in _BACKENDS[name][2]):
         return False
     if name == "cpu" and os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0"):

@@ -93,6 +93,14 @@ class WorkerError(WeightspaceError, RuntimeError):
     """Worker processes cannot be reached, or end again and again before their work is done."""
 
 
+class CompileError(WeightspaceError, RuntimeError):
+    """The host's compiler refused a kernel's source; the message is the compiler's."""
+
+
+class MissingCompilerError(WeightspaceError, OSError):
+    """There is no compiler on this machine to make kernels with."""
+
+
 class MissingExtraError(WeightspaceError, ImportError):
     """An optional package is absent; the message names the extra that brings it."""
 

@@ -4,14 +4,13 @@
 Nothing here needs CUDA; it needs g++ and Linux on x86-64 or aarch64.
 """
 
+from ..errors import CompileError, MissingCompilerError
 from .array import DeviceArray
 from .device import HostDevice
 from .errors import (
     ArgumentError,
     CaptureError,
-    CompileError,
     KernelFault,
-    MissingCompilerError,
     Report,
 )
 

@@ -17,8 +17,8 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..errors import CompileError, MissingCompilerError
 from ..places import places, say_where
-from .errors import CompileError, MissingCompilerError
 
 SOURCES = Path(__file__).resolve().parent / "cpp"
 HEADER, RUNTIME = "cuda_on_host.h", "runtime.cpp"

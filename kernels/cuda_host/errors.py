@@ -33,11 +33,3 @@ class ArgumentError(WeightspaceError, TypeError):
 
 class CaptureError(WeightspaceError, RuntimeError):
     """Something was done during a capture that would break the capture of a CUDA graph."""
-
-
-class CompileError(WeightspaceError, RuntimeError):
-    """g++ refused a kernel's source; the message is g++'s."""
-
-
-class MissingCompilerError(WeightspaceError, OSError):
-    """There is no g++ to compile kernels with."""

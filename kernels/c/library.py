@@ -1,0 +1,175 @@
+"""The C kernels on this machine: compiled by its C compiler, called through ctypes.
+
+That is for tests and study; what is exported is the same text. What was compiled is kept by
+`kernels.places`, under a hash of the text, the flags and the compiler.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import CompileError, DtypeError, MissingCompilerError
+from ..places import places, say_where
+from ..spec import KERNELS
+from .signature import Parameter, letters, parameters
+from .sources import PREFIX, kernels, needed, preamble
+
+HEADERS = "#include <stddef.h>\n#include <stdint.h>\n#include <string.h>\n"
+STRICT = (
+    "-std=c99", "-Wall", "-Wextra", "-Werror", "-pedantic", "-Wdouble-promotion", "-Wconversion",
+    "-ffp-contract=off",
+)  # fmt: skip
+_CTYPES: dict[str, Any] = {
+    "float": ctypes.c_float, "double": ctypes.c_double, "int": ctypes.c_int,
+    "uint32_t": ctypes.c_uint32, "uint64_t": ctypes.c_uint64,
+}  # fmt: skip
+_DTYPES = {
+    "float": np.float32, "double": np.float64, "int32_t": np.int32, "uint16_t": np.uint16,
+    "uint8_t": np.uint8,
+}  # fmt: skip
+
+
+@cache
+def compiler() -> str:
+    """The path of the C compiler: $CC, or gcc, clang or cc."""
+    names = [os.environ["CC"]] if os.environ.get("CC") else ["gcc", "clang", "cc"]
+    for name in names:
+        path = shutil.which(name)
+        if path is not None:
+            return path
+    raise MissingCompilerError(
+        f"no C compiler was found ({', '.join(names)}), and the backend 'c' compiles its kernels "
+        "with one: install gcc (Debian, Ubuntu: apt install gcc), or set CC to its path"
+    )
+
+
+def machine_flags() -> tuple[str, ...]:
+    """What lets the compiler use this processor's fma."""
+    return ("-mfma",) if platform.machine() in ("x86_64", "AMD64") else ()
+
+
+def source(names: Sequence[str]) -> str:
+    """One C file: the kernels `names` and all that they call, and a way in to each, `c_NAME`."""
+    parts = [HEADERS, preamble()]
+    parts += [each.text for each in needed([PREFIX + name for name in names])]
+    for name in names:
+        given = parameters(name)
+        passed = ", ".join(f"{p.name}0, {p.name}1" if p.kind == "pair" else p.name for p in given)
+        declared = ", ".join(p.declared for p in given)
+        way_in = f"void c_{name}({declared})"
+        parts.append(f"{way_in};\n{way_in} {{\n    {PREFIX}{name}({passed});\n}}\n")
+    return "\n".join(parts)
+
+
+def build(text: str, flags: Sequence[str]) -> Path:
+    """The shared library of a C file, compiled or found. Raises CompileError."""
+    say_where("c")
+    folder = places("c")[1]
+    if folder is None:
+        raise CompileError(
+            "there is no folder for compiled C kernels: set WEIGHTSPACE_CACHE to one that can be "
+            "written"
+        )
+    said = subprocess.run([compiler(), "--version"], capture_output=True, text=True, check=False)
+    everything = "\0".join((text, *flags, compiler(), said.stdout))
+    target = folder / f"kernels-{hashlib.sha256(everything.encode()).hexdigest()[:24]}.so"
+    if not target.exists():
+        with tempfile.TemporaryDirectory(dir=folder) as inside:
+            file, made = Path(inside, "kernels.c"), Path(inside, "kernels.so")
+            file.write_text(text)
+            command = [compiler(), *flags, "-shared", "-fPIC", str(file), "-o", str(made)]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            if done.returncode:
+                raise CompileError(f"{compiler()} refused the source:\n{done.stderr.strip()}")
+            os.replace(made, target)
+    return target
+
+
+class Library:
+    """Compiled kernels, called with NumPy arrays."""
+
+    def __init__(self, names: Sequence[str], flags: Sequence[str] = ()) -> None:
+        text = source(names)
+        self._loaded = ctypes.CDLL(str(build(text, (*STRICT, "-O2", *machine_flags(), *flags))))
+
+    def call(self, kernel: str, *arguments: Any) -> None:
+        """Call a kernel. Raises DtypeError for floats that are not float32."""
+        declared = parameters(kernel)
+        names = list(KERNELS[kernel].axes)
+        arrays = {n: a for n, a in zip(names, arguments, strict=True) if isinstance(a, np.ndarray)}
+        sizes = sizes_of(kernel, {name: array.shape for name, array in arrays.items()})
+        passed: list[Any] = []
+        back: list[tuple[np.ndarray, np.ndarray]] = []
+        for parameter, given in zip(declared, (*arguments, *sizes), strict=True):
+            if parameter.kind == "array":
+                passed.append(_pointer(kernel, parameter, given, back))
+            elif parameter.kind == "pair":
+                passed += [ctypes.c_int(int(each)) for each in given]
+            else:
+                passed.append(_CTYPES[parameter.type](given))
+        self._loaded[f"c_{kernel}"](*passed)
+        for array, moved in back:
+            array[...] = moved.reshape(array.shape)
+
+
+def sizes_of(kernel: str, shapes: dict[str, tuple[int, ...]]) -> list[int]:
+    """The sizes that a kernel's C function is given, for arrays of these shapes."""
+    found = KERNELS[kernel].sizes_of({name: shapes[name] for name in shapes
+                                      if KERNELS[kernel].axes[name] is not None})  # fmt: skip
+    return [found.get(letter, 1) for letter in letters(kernel)]
+
+
+def _pointer(
+    kernel: str, parameter: Parameter, given: Any, back: list[tuple[np.ndarray, np.ndarray]]
+) -> Any:
+    """The address of an array as C wants it; one that had to be moved is put into `back`."""
+    if given is None:
+        return None
+    wanted = np.dtype(_DTYPES[parameter.type])
+    if given.dtype.kind == "f" and given.dtype != wanted:
+        raise DtypeError(
+            f"{kernel} got {parameter.name} in {given.dtype}; the C kernels take {wanted}"
+        )
+    moved = given if given.flags.c_contiguous else np.ascontiguousarray(given)
+    if moved.dtype != wanted:
+        moved = moved.view(wanted) if given.dtype == np.bool_ else moved.astype(wanted)
+    if parameter.written and moved.base is not given and moved is not given:
+        back.append((given, moved))
+    return moved.ctypes.data_as(ctypes.c_void_p)
+
+
+class Ops:
+    """The backend: a function a kernel, compiled together when the first is called."""
+
+    NAME = "c"
+
+    def __init__(self) -> None:
+        from ..device import NUMPY  # noqa: PLC0415
+
+        self.device = NUMPY
+
+    @property
+    def _library(self) -> Library:
+        return _all_kernels()
+
+    def __getattr__(self, name: str) -> Any:
+        if name in KERNELS and name in kernels():
+            return lambda *arguments: self._library.call(name, *arguments)
+        raise AttributeError(f"the backend 'c' has no '{name}'")
+
+
+@cache
+def _all_kernels() -> Library:
+    return Library(kernels())

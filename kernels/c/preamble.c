@@ -1,0 +1,39 @@
+/* What all kernels stand on: one rounding where it says fma, and none that is not written.
+
+   Contraction is off: clang obeys the standard's pragma, gcc does not know it, and only contracts
+   outside -std=c99. */
+#if defined(__clang__)
+#pragma STDC FP_CONTRACT OFF
+#elif defined(__GNUC__) && !defined(__STRICT_ANSI__)
+#pragma GCC optimize("fp-contract=off")
+#endif
+
+/* WS_FMA(a, b, c) = a b + c, rounded once where the target has such an instruction. Elsewhere twice:
+   then results agree to rounding, not to the bit. */
+#if defined(__FP_FAST_FMAF) || defined(__FMA__) || defined(__ARM_FEATURE_FMA) || \
+    defined(__aarch64__) || defined(__riscv_f)
+#define WS_ONE_ROUNDING 1
+#define WS_FMA(a, b, c) __builtin_fmaf((a), (b), (c))
+#else
+#define WS_ONE_ROUNDING 0
+#define WS_FMA(a, b, c) ((a) * (b) + (c))
+#endif
+
+/* Weights that are printed with the program: in flash on AVR, which reads it by an instruction of its
+   own; everywhere else read-only data. WS_FLASH may be defined as an attribute that places them. */
+#if defined(__AVR__)
+#include <avr/pgmspace.h>
+#define WS_FLASH PROGMEM
+#define WS_W(number) pgm_read_float(&(number))
+#else
+#ifndef WS_FLASH
+#define WS_FLASH
+#endif
+#define WS_W(number) (number)
+#endif
+
+#if defined(__GNUC__)
+#define WS_UNUSED __attribute__((unused))
+#else
+#define WS_UNUSED
+#endif
