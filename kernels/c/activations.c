@@ -1,5 +1,6 @@
 /* Elementwise activations. The codes are those of kernels/codes.py:
-   0 identity, 1 relu, 2 leaky relu, 3 tanh, 4 sigmoid. */
+   0 identity, 1 relu, 2 leaky relu, 3 tanh, 4 sigmoid. WS_ACTS has a bit for each that there is:
+   what a program does not use takes no room. */
 
 /* f(x). NaN stays NaN, and relu's -0 stays -0. */
 static float ws_apply(int act, float slope, float x) {
@@ -7,14 +8,14 @@ static float ws_apply(int act, float slope, float x) {
     if (act == 0) {
         return x;
     }
-    if (act <= 2) {
-        return x < 0.0F ? (act == 1 ? 0.0F : slope * x) : x;
-    }
-    if (act == 3) {
+    if ((WS_ACTS & 8) && act == 3) {
         return ws_tanh(x);
     }
-    e = ws_exp(-ws_abs(x));
-    return (x < 0.0F ? e : 1.0F) / (1.0F + e);
+    if ((WS_ACTS & 16) && act == 4) {
+        e = ws_exp(-ws_abs(x));
+        return (x < 0.0F ? e : 1.0F) / (1.0F + e);
+    }
+    return x < 0.0F ? (act == 1 ? 0.0F : slope * x) : x;
 }
 
 /* f'(x) dy, f' written in y = f(x). */
@@ -22,10 +23,13 @@ static float ws_pull(int act, float slope, float y, float dy) {
     if (act == 0) {
         return dy;
     }
-    if (act <= 2) {
-        return y > 0.0F ? dy : (act == 1 ? 0.0F : slope * dy);
+    if ((WS_ACTS & 8) && act == 3) {
+        return dy * WS_FMA(-y, y, 1.0F);
     }
-    return act == 3 ? dy * WS_FMA(-y, y, 1.0F) : dy * y * (1.0F - y);
+    if ((WS_ACTS & 16) && act == 4) {
+        return dy * y * (1.0F - y);
+    }
+    return y > 0.0F ? dy : (act == 1 ? 0.0F : slope * dy);
 }
 
 /* y = f(x) */

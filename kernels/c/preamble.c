@@ -24,16 +24,27 @@
 #if defined(__AVR__)
 #include <avr/pgmspace.h>
 #define WS_FLASH PROGMEM
-#define WS_W(number) pgm_read_float(&(number))
+#define WS_BYTE(number) pgm_read_byte(&(number))
+#define WS_COPY(to, from, bytes) memcpy_P((to), (from), (bytes))
 #else
 #ifndef WS_FLASH
 #define WS_FLASH
 #endif
-#define WS_W(number) (number)
+#define WS_BYTE(number) (number)
+#define WS_COPY(to, from, bytes) memcpy((to), (from), (bytes))
+#endif
+#if defined(__AVR__) && !defined(WS_LEARNS)
+#define WS_W(number) pgm_read_float(&(number))
+#else
+#define WS_W(number) (number) /* where all weights are learned they lie in memory */
 #endif
 
 #if defined(__GNUC__)
 #define WS_UNUSED __attribute__((unused))
 #else
 #define WS_UNUSED
+#endif
+
+#ifndef WS_ACTS
+#define WS_ACTS 31 /* all activations */
 #endif

@@ -35,10 +35,10 @@ def preamble() -> str:
 
 
 @cache
-def functions() -> dict[str, Function]:
-    """All functions by name, in the order of their files and of the text."""
+def functions(*folders: Path) -> dict[str, Function]:
+    """All functions by name, in the order of files and text; those of `folders` beside ours."""
     found: dict[str, Function] = {}
-    for path in sorted(FOLDER.glob("*.c")):
+    for path in [each for folder in (FOLDER, *folders) for each in sorted(folder.glob("*.c"))]:
         text = path.read_text()
         for block in _BLOCK.finditer(text):
             name = block.group(1)
@@ -50,9 +50,9 @@ def functions() -> dict[str, Function]:
     return found
 
 
-def needed(names: Iterable[str]) -> list[Function]:
+def needed(names: Iterable[str], *folders: Path) -> list[Function]:
     """The functions `names` and all that they call, each after what it calls."""
-    known, done = functions(), {}
+    known, done = functions(*folders), {}
 
     def visit(name: str) -> None:
         if name not in done:

@@ -16,7 +16,7 @@ class Span(NamedTuple):
     last: int
 
 
-def packed(spans: Mapping[int, Span]) -> dict[int, int]:
+def packed(spans: Mapping[int, Span], alignment: int = ALIGNMENT) -> dict[int, int]:
     """Name -> offset: the largest first, each at the lowest place where nothing alive lies.
 
     First fit by falling size, which is within a few percent of the least for networks (their
@@ -25,7 +25,7 @@ def packed(spans: Mapping[int, Span]) -> dict[int, int]:
     placed: list[tuple[int, int, Span]] = []  # begin, end, of those that have a place
     offsets: dict[int, int] = {}
     for name, span in sorted(spans.items(), key=lambda each: (-each[1].nbytes, each[0])):
-        room = -(-span.nbytes // ALIGNMENT) * ALIGNMENT
+        room = -(-span.nbytes // alignment) * alignment
         at = 0
         for begin, end, other in sorted(placed):
             if other.first <= span.last and span.first <= other.last and begin < at + room:

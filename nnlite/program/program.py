@@ -114,7 +114,7 @@ class Program:
     @cached_property
     def offsets(self) -> dict[int, int]:
         """Place -> byte in the arena, of all buffers; those alive together do not overlap."""
-        return packed(self._spans)
+        return packed(self.spans)
 
     @cached_property
     def arena_bytes(self) -> int:
@@ -123,7 +123,8 @@ class Program:
         return max(ends, default=0)
 
     @property
-    def _spans(self) -> dict[int, Span]:
+    def spans(self) -> dict[int, Span]:
+        """Size and life time of each buffer, by its place's number."""
         return {
             number: Span(place.nbytes, place.first, place.last)
             for number, place in enumerate(self.places)

@@ -1,0 +1,385 @@
+"""Learning in C: a step, what ends a task, and the state that both move.
+
+The trunk, if there is one, is constant: each sample of a batch goes through it alone, and what
+comes out (its latents) is the batch of the tail, whose step is the engine's program. Gradient and
+importances share one vector: no step is taken between the two.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+
+from ...net import Network
+from ...program import record
+from ...program.program import Program
+from .calls import Statements
+from .learning import Learning
+from .parts import Parts
+from .predict import MEMORY, Forward, check_alone, frozen_state, frozen_weights
+from .store import store
+from .text import number
+from .unit import Unit
+
+
+class Learner:
+    """The tail of a network and all that it needs to learn, while they are printed."""
+
+    def __init__(self, unit: Unit, parts: Parts, learning: Learning) -> None:
+        self.unit, self.parts, self.learning = unit, parts, learning
+        self.net: Network = parts.tail
+        self.size = self.net.num_parameters
+        self.latents = math.prod(self.net.input_shape)
+        self._regions()
+        self.trunk = self._trunk()
+        self.forward = Forward(unit, self.net, "tail", self._where(), None, self.pointers("theta"))
+        self.step_program = self._statements(self._train())
+        self.importance_program = self._importance()
+        self.nbytes = max(
+            each.nbytes
+            for each in (self.trunk, self.forward, self.step_program, self.importance_program)
+            if each is not None
+        )
+
+    # ---- memory --------------------------------------------------------------------------------
+
+    def _regions(self) -> None:
+        add, learning = self.unit.arena.add, self.learning
+        add("counts", "uint32_t", 8, "steps, draws, tasks, samples of an importance, ...", True)
+        add("theta", "float", self.size, "the parameters", True)
+        for name in learning.optimizer.state(1, self.net.dtype):
+            add(name, "float", self.size, "the optimizer's", True)
+        if learning.penalises:
+            add("omega", "float", self.size, "importances", True)
+            add("anchor", "float", self.size, "the weights that are held on to", True)
+        if learning.method == "si":
+            add("path", "float", self.size, "-g dtheta, added up", True)
+        if learning.method == "packnet":
+            add("owner", "uint8_t", self.size, "each weight's task, 0: free", True)
+            add("gain", "float", self.size, "1: may move")
+        for name, values in self.net.state.items():
+            add(f"state {name}", "float", values.size, "", True)
+        add("active", "uint8_t", self.net.num_outputs, "the classes in play", True)
+        add("grad", "float", self.size, "the gradient, or importances while they are added up")
+        if self.parts.trunk is not None:
+            rows = max(learning.batch, 1)
+            add("latents", "float", rows * self.latents, "what the trunk makes of a batch")
+
+    @property
+    def labels(self) -> str:
+        """The parameter for a batch's labels, or targets."""
+        kind = "int32_t" if self.net.loss_name == "cross_entropy" else "float"
+        return f"const {kind} *y"
+
+    def pointers(self, *names: str) -> list[str]:
+        """Declarations of regions as pointers."""
+        found = []
+        for name in names:
+            region = self.unit.arena[name]
+            found.append(f"{region.kind} *const {_local(name)} = {region.pointer};")
+        return found
+
+    def _where(self) -> dict[str, str]:
+        """What the tail's places are called in C."""
+        found = {name: _local(name) for name in self.unit.arena.regions}
+        return {**found, "total": "grad", "x": "x", "y": "y", "step": "counts[0]",
+                "draw": "(uint64_t)counts[1]"}  # fmt: skip
+
+    # ---- programs ------------------------------------------------------------------------------
+
+    def _trunk(self) -> Forward | None:
+        trunk = self.parts.trunk
+        if trunk is None:
+            return None
+        check_alone(trunk)
+        weights, state = frozen_weights(self.unit, trunk), frozen_state(self.unit, trunk)
+        return Forward(self.unit, trunk, "trunk", state, weights, [])
+
+    def _train(self) -> Program:
+        learning, streams = self.learning, []
+        if learning.penalises:
+            streams += ["omega", "anchor"]
+        if learning.method == "si":
+            streams.append("path")
+        if learning.method == "packnet":
+            streams.append("gain")
+        return record(
+            self.net, "train", learning.batch, optimizer=learning.optimizer,
+            streams=tuple(streams), lam=learning.strength if learning.penalises else 0.0,
+        )  # fmt: skip
+
+    def _importance(self) -> Statements | None:
+        if self.learning.method == "ewc":
+            return self._statements(record(self.net, "fisher", 1, kind=self.learning.fisher))
+        if self.learning.method == "mas":
+            return self._statements(record(self.net, "mas", 1))
+        return None
+
+    def _statements(self, program: Program) -> Statements:
+        where = self._where()
+        if self.learning.penalises:  # the first task has none to hold on to
+            where |= {"omega": "held", "anchor": "anchor"}
+        return Statements(program, where, self.unit.constants, "buffers")
+
+    def touched(self, program: Program) -> list[str]:
+        """The regions that a program's calls name."""
+        there = {"grad" if place.name == "total" else place.name for place in program.places}
+        return [name for name in self.unit.arena.regions if name in there]
+
+
+def _local(name: str) -> str:
+    return name.replace(" ", "_").replace(".", "_")
+
+
+def learn(unit: Unit, parts: Parts, learning: Learning) -> int:
+    """Print predict, learn_step, end_task and what goes with them; returns the buffers' bytes."""
+    learner = Learner(unit, parts, learning)
+    at = unit.arena.nbytes
+    if learner.trunk is not None:
+        learner.trunk.write(at)
+    learner.forward.write(at)
+    unit.macro("BATCH", learning.batch, "samples in a learning step")
+    unit.macro("PARAMETERS", learner.size, "that learn")
+    _start(learner)
+    _predict(learner)
+    _step(learner, at)
+    _importance(learner, at)
+    _end_task(learner)
+    store(unit)
+    return learner.nbytes
+
+
+def _start(learner: Learner) -> None:
+    """start: everything as it was exported."""
+    unit, net = learner.unit, learner.net
+    begun = frozen_weights(unit, net, learner.parts.first)
+    state = frozen_state(unit, net, learner.parts.first)
+    body = [MEMORY, *learner.pointers("theta", "active", *_state_names(learner))]
+    saved = unit.arena.nbytes
+    body.append(f"memset(memory, 0, {saved}); /* zeros are floats of value 0 */")
+    offsets = sorted(begun)
+    for offset, after in zip(offsets, [*offsets[1:], net.num_parameters], strict=True):
+        body.append(f"WS_COPY(theta + {offset}, {begun[offset]}, {4 * (after - offset)});")
+    for name, array in state.items():
+        nbytes = unit.arena[name].nbytes
+        body.append(f"memcpy({_local(name)}, {array}, {nbytes});")
+    body.append(f"memset(active, 1, {net.num_outputs});")
+    if "anchor" in unit.arena:
+        body += [*learner.pointers("anchor"), f"memcpy(anchor, theta, {4 * net.num_parameters});"]
+    if "gain" in unit.arena:
+        body += _moving(learner, "0")
+    unit.function(
+        "void", "start", "void *arena", _declared_first(body),
+        "Everything as it was exported. Call it once, before anything else, or restore.",
+    )  # fmt: skip
+
+
+def _declared_first(body: list[str]) -> list[str]:
+    """C99 lets declarations stand anywhere; together they read better."""
+    heads = [line for line in body if "*const" in line]
+    return [*heads, *(line for line in body if line not in heads)]
+
+
+def _state_names(learner: Learner) -> list[str]:
+    return [name for name in learner.unit.arena.regions if name.startswith("state ")]
+
+
+def _moving(learner: Learner, task: str) -> list[str]:
+    """Let only the weights of `task` move."""
+    unit = learner.unit
+    unit.use("ws_let_move")
+    return [
+        *learner.pointers("owner", "gain"),
+        f"ws_let_move(owner, (uint8_t)({task}), gain, {learner.size});",
+    ]
+
+
+def _predict(learner: Learner) -> None:
+    unit = learner.unit
+    inputs, outputs = learner.parts.inputs, learner.net.num_outputs
+    body, given = [MEMORY], "x"
+    if learner.trunk is not None:
+        body += [*learner.pointers("latents"), f"{unit.prefix}_trunk(memory, x, latents);"]
+        given = "latents"
+    body.append(f"{unit.prefix}_tail(memory, {given}, y);")
+    unit.function(
+        "void", "predict", "void *arena, const float *x, float *y", body,
+        f"y ({outputs}) = the network's outputs for one sample x ({inputs}).",
+    )  # fmt: skip
+    unit.function(
+        "const float *", "theta", "const void *arena",
+        [f"return (const float *)((const unsigned char *)arena + "
+         f"{unit.arena['theta'].offset});"],
+        "The parameters that learn, as they are now.",
+    )  # fmt: skip
+    unit.function(
+        "void",
+        "classes",
+        "void *arena, const uint8_t *active",
+        [MEMORY, f"memcpy(memory + {unit.arena['active'].offset}, active, {outputs});"],
+        f"Let only some of the {outputs} classes be in play: 1, or 0 for one that is not.",
+    )
+
+
+def _body(learner: Learner, at: int, statements: Statements) -> list[str]:
+    """Declarations for a program's calls."""
+    names = learner.touched(statements.program)
+    lines = [
+        f"unsigned char *const buffers = memory + {at};",
+        *learner.pointers("counts", *(name for name in names if name != "counts")),
+    ]
+    if "held" in _words(statements):
+        lines.append("const float *const held = counts[2] ? omega : NULL; /* of earlier tasks */")
+    return [*lines, *statements.pointers()]
+
+
+def _words(statements: Statements) -> set[str]:
+    return set(re.findall(r"\w+", " ".join(statements.calls())))
+
+
+def _step(learner: Learner, at: int) -> None:
+    """learn_step: the gradient, its mean loss, the optimizer's step."""
+    unit, statements, batch = learner.unit, learner.step_program, learner.learning.batch
+    program = statements.program
+    update = program.update
+    losses = statements.view(program.calls[update - 1].arguments[0])
+    unit.use("ws_mean")
+    body = [
+        *_body(learner, at, statements),
+        "float mean;",
+        *statements.calls(0, update - 1),
+        f"mean = ws_mean({losses}, {batch});",
+        "++counts[1];",
+        "counts[3] = 0; /* an importance that was begun is lost: the gradient lies there */",
+        "if (!(mean - mean == 0.0F)) {",
+        "    return mean; /* not finite: nothing moves */",
+        "}",
+        "++counts[0];",
+        *statements.calls(update),
+        "return mean;",
+    ]
+    unit.use_of(statements)
+    given = f"unsigned char *memory, const float *x, {learner.labels}"
+    unit.function("static float", "step", given, body, "a step on what the tail is given")
+    unit.function(
+        "float", "learn_step", f"void *arena, const float *x, {learner.labels}",
+        _through(learner, batch, "return {0}_step(memory, {1}, y);"),
+        f"One step on a batch of {batch} samples x with labels y; returns their mean loss, before "
+        "the step. A loss that is not finite moves nothing.",
+    )  # fmt: skip
+
+
+def _through(learner: Learner, batch: int, last: str) -> list[str]:
+    """`last`, with the prefix and what the tail is given for x, which goes through the trunk."""
+    unit = learner.unit
+    if learner.trunk is None:
+        return [MEMORY, last.format(unit.prefix, "x")]
+    one = f"{unit.prefix}_trunk(memory, x{{0}}, latents{{1}});"
+    if batch == 1:
+        walk = [one.format("", "")]
+    else:
+        inputs = learner.parts.inputs
+        walk = [
+            f"for (n = 0; n < {batch}; ++n) {{",
+            "    " + one.format(f" + n * {inputs}", f" + n * {learner.latents}"),
+            "}",
+        ]
+    counter = ["int n;"] if batch > 1 else []
+    return [
+        MEMORY,
+        *learner.pointers("latents"),
+        *counter,
+        *walk,
+        last.format(unit.prefix, "latents"),
+    ]
+
+
+def _importance(learner: Learner, at: int) -> None:
+    """importance: one sample's part of what end_task takes the mean of."""
+    statements, unit = learner.importance_program, learner.unit
+    if statements is None:
+        return
+    names = learner.pointers("grad", "counts")
+    asks = "y" in statements.program
+    given = f", {learner.labels}" if asks else ""
+    body = [
+        *_body(learner, at, statements),
+        *(n for n in names if n not in _body(learner, at, statements)),
+    ]
+    body += [
+        "if (counts[3]++ == 0) {",
+        f"    memset(grad, 0, {4 * learner.size});",
+        "}",
+        *statements.calls(),
+    ]
+    unit.use_of(statements)
+    unit.function(
+        "static void", "add", f"unsigned char *memory, const float *x{given}", body,
+        "powers of one sample's gradients, added where the gradient lies",
+    )  # fmt: skip
+    unit.function(
+        "void", "importance", f"void *arena, const float *x{given}",
+        _through(learner, 1, "{0}_add(memory, {1}" + (", y" if asks else "") + ");"),
+        "Between a task's last step and end_task, for as many of its samples as you like: the "
+        f"exact {learner.learning.method} importance is their mean.",
+    )  # fmt: skip
+
+
+def _end_task(learner: Learner) -> None:
+    """end_task: what a method keeps of a task."""
+    unit, learning, size = learner.unit, learner.learning, learner.size
+    body: list[str] = []
+    if learning.method in ("ewc", "mas"):
+        unit.use("ws_add_importance")
+        body = [
+            *learner.pointers("theta", "omega", "anchor", "grad"),
+            "if (counts[3] == 0) {",
+            "    return 0; /* nothing was measured */",
+            "}",
+            f"ws_add_importance(theta, grad, counts[3], counts[2] == 0, omega, anchor, {size});",
+            "counts[3] = 0;",
+        ]
+    elif learning.method == "si":
+        unit.use("ws_add_path")
+        xi = number(learning.xi)
+        body = [
+            *learner.pointers("theta", "omega", "anchor", "path"),
+            f"ws_add_path(theta, {xi}, counts[2] == 0, path, omega, anchor, {size});",
+        ]
+    elif learning.method == "packnet":
+        body = ["if (!counts[4]) {", f"    {unit.prefix}_prune(arena);", "}", "counts[4] = 0;",
+                *_moving(learner, "0")]  # fmt: skip
+        _prune(learner)
+    says = {
+        "ewc": " EWC: omega += the mean of importance(), and the anchor moves here.",
+        "mas": " MAS: omega += the mean of importance(), and the anchor moves here.",
+        "si": " SI: omega += path / (moved^2 + xi), and the anchor moves here.",
+        "packnet": " PackNet: prune, if that is still to do; the next task has what is free.",
+    }.get(learning.method, "")
+    unit.function(
+        "int", "end_task", "void *arena",
+        _declared_first([MEMORY, *learner.pointers("counts"), *body, "++counts[2];", "return 1;"]),
+        "A task has ended: 1, or 0 if importance() was not asked before, where it must be." + says,
+    )  # fmt: skip
+
+
+def _prune(learner: Learner) -> None:
+    """prune: a task's weights are told from those that it gives back."""
+    unit, net = learner.unit, learner.net
+    unit.use("ws_share_out")
+    body = [MEMORY, *learner.pointers("counts", "theta", "owner"),
+            "const uint8_t task = (uint8_t)(counts[2] + 1);"]  # fmt: skip
+    loops: list[str] = []
+    for name in net.layout:
+        lo, shape = net.layout.offset(name), net.layout.shape(name)
+        count = math.prod(shape)
+        share = number(learner.learning.prune if len(shape) > 1 else 0.0, "double")
+        loops.append(f"ws_share_out(theta + {lo}, owner + {lo}, {share}, task, {count});")
+    moving = [line.replace("(uint8_t)(0)", "task") for line in _moving(learner, "0")
+              if "owner =" not in line]  # fmt: skip
+    unit.function(
+        "void", "prune", "void *arena",
+        _declared_first([*body, *loops, *moving, "counts[4] = 1;"]),
+        "PackNet: of the weights that are free, the share with the smallest magnitudes becomes 0 "
+        "and stays free; the rest is this task's, and alone goes on learning until end_task.",
+    )  # fmt: skip
