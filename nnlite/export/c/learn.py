@@ -17,6 +17,7 @@ from .calls import Statements
 from .learning import Learning
 from .parts import Parts
 from .predict import MEMORY, Forward, check_alone, frozen_state, frozen_weights
+from .replay import joined, remember, remembered
 from .store import store
 from .text import number
 from .unit import Unit
@@ -35,11 +36,12 @@ class Learner:
         self.forward = Forward(unit, self.net, "tail", self._where(), None, self.pointers("theta"))
         self.step_program = self._statements(self._train())
         self.importance_program = self._importance()
-        self.nbytes = max(
-            each.nbytes
-            for each in (self.trunk, self.forward, self.step_program, self.importance_program)
-            if each is not None
-        )
+        self.joined = None
+        if learning.method == "replay":
+            self.joined = self._statements(joined(self.net, learning.joining, learning.share))
+        programs = (self.trunk, self.forward, self.step_program, self.importance_program,
+                    self.joined)  # fmt: skip
+        self.nbytes = max(each.nbytes for each in programs if each is not None)
 
     # ---- memory --------------------------------------------------------------------------------
 
@@ -60,6 +62,8 @@ class Learner:
         for name, values in self.net.state.items():
             add(f"state {name}", "float", values.size, "", True)
         add("active", "uint8_t", self.net.num_outputs, "the classes in play", True)
+        if learning.method == "replay":
+            remembered(self)
         add("grad", "float", self.size, "the gradient, or importances while they are added up")
         if self.parts.trunk is not None:
             rows = max(learning.batch, 1)
@@ -142,10 +146,12 @@ def learn(unit: Unit, parts: Parts, learning: Learning) -> int:
     unit.macro("PARAMETERS", learner.size, "that learn")
     _start(learner)
     _predict(learner)
+    if learner.joined is not None:
+        remember(learner, learner.joined, declarations(learner, at, learner.joined), _through)
     _step(learner, at)
     _importance(learner, at)
     _end_task(learner)
-    store(unit)
+    store(unit, learner.net.num_outputs)
     return learner.nbytes
 
 
@@ -221,7 +227,7 @@ def _predict(learner: Learner) -> None:
     )
 
 
-def _body(learner: Learner, at: int, statements: Statements) -> list[str]:
+def declarations(learner: Learner, at: int, statements: Statements) -> list[str]:
     """Declarations for a program's calls."""
     names = learner.touched(statements.program)
     lines = [
@@ -244,11 +250,17 @@ def _step(learner: Learner, at: int) -> None:
     update = program.update
     losses = statements.view(program.calls[update - 1].arguments[0])
     unit.use("ws_mean")
-    body = [
-        *_body(learner, at, statements),
+    joining = (
+        []
+        if learner.joined is None
+        else ["if (counts[5]) {", f"    {unit.prefix}_join(memory);", "}"]
+    )
+    lines = [
+        *declarations(learner, at, statements),
         "float mean;",
         *statements.calls(0, update - 1),
         f"mean = ws_mean({losses}, {batch});",
+        *joining,
         "++counts[1];",
         "counts[3] = 0; /* an importance that was begun is lost: the gradient lies there */",
         "if (!(mean - mean == 0.0F)) {",
@@ -260,38 +272,35 @@ def _step(learner: Learner, at: int) -> None:
     ]
     unit.use_of(statements)
     given = f"unsigned char *memory, const float *x, {learner.labels}"
-    unit.function("static float", "step", given, body, "a step on what the tail is given")
+    unit.function("static float", "step", given, lines, "a step on what the tail is given")
     unit.function(
         "float", "learn_step", f"void *arena, const float *x, {learner.labels}",
-        _through(learner, batch, "return {0}_step(memory, {1}, y);"),
+        _through(learner, batch, ["return {0}_step(memory, {1}, y);"]),
         f"One step on a batch of {batch} samples x with labels y; returns their mean loss, before "
         "the step. A loss that is not finite moves nothing.",
     )  # fmt: skip
 
 
-def _through(learner: Learner, batch: int, last: str) -> list[str]:
-    """`last`, with the prefix and what the tail is given for x, which goes through the trunk."""
-    unit = learner.unit
+def _through(
+    learner: Learner, batch: int, last: list[str], declared: list[str] | None = None
+) -> list[str]:
+    """`last`, with the prefix as {0}, and as {1} what the tail is given for x: what comes out of
+    the trunk. declared: what `last` needs."""
+    unit, head = learner.unit, [MEMORY, *(declared or [])]
+    given = "x" if learner.trunk is None else "latents"
+    end = [line.replace("{0}", unit.prefix).replace("{1}", given) for line in last]
     if learner.trunk is None:
-        return [MEMORY, last.format(unit.prefix, "x")]
-    one = f"{unit.prefix}_trunk(memory, x{{0}}, latents{{1}});"
+        return [*head, *end]
+    head += learner.pointers("latents")
     if batch == 1:
-        walk = [one.format("", "")]
-    else:
-        inputs = learner.parts.inputs
-        walk = [
-            f"for (n = 0; n < {batch}; ++n) {{",
-            "    " + one.format(f" + n * {inputs}", f" + n * {learner.latents}"),
-            "}",
-        ]
-    counter = ["int n;"] if batch > 1 else []
-    return [
-        MEMORY,
-        *learner.pointers("latents"),
-        *counter,
-        *walk,
-        last.format(unit.prefix, "latents"),
+        return [*head, f"{unit.prefix}_trunk(memory, x, latents);", *end]
+    row, out = f"x + n * {learner.parts.inputs}", f"latents + n * {learner.latents}"
+    walk = [
+        f"for (n = 0; n < {batch}; ++n) {{",
+        f"    {unit.prefix}_trunk(memory, {row}, {out});",
+        "}",
     ]
+    return [*head, "int n;", *walk, *end]
 
 
 def _importance(learner: Learner, at: int) -> None:
@@ -299,14 +308,10 @@ def _importance(learner: Learner, at: int) -> None:
     statements, unit = learner.importance_program, learner.unit
     if statements is None:
         return
-    names = learner.pointers("grad", "counts")
     asks = "y" in statements.program
     given = f", {learner.labels}" if asks else ""
-    body = [
-        *_body(learner, at, statements),
-        *(n for n in names if n not in _body(learner, at, statements)),
-    ]
-    body += [
+    lines = [
+        *declarations(learner, at, statements),
         "if (counts[3]++ == 0) {",
         f"    memset(grad, 0, {4 * learner.size});",
         "}",
@@ -314,12 +319,12 @@ def _importance(learner: Learner, at: int) -> None:
     ]
     unit.use_of(statements)
     unit.function(
-        "static void", "add", f"unsigned char *memory, const float *x{given}", body,
+        "static void", "add", f"unsigned char *memory, const float *x{given}", lines,
         "powers of one sample's gradients, added where the gradient lies",
     )  # fmt: skip
     unit.function(
         "void", "importance", f"void *arena, const float *x{given}",
-        _through(learner, 1, "{0}_add(memory, {1}" + (", y" if asks else "") + ");"),
+        _through(learner, 1, ["{0}_add(memory, {1}" + (", y" if asks else "") + ");"]),
         "Between a task's last step and end_task, for as many of its samples as you like: the "
         f"exact {learner.learning.method} importance is their mean.",
     )  # fmt: skip

@@ -5,23 +5,25 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+import numpy as np
+
 from ....kernels.errors import SettingError, check_name
 from ...optim import SGD, Optimizer
-from ...settings import NOT_NEGATIVE, POSITIVE, real, whole
+from ...settings import NOT_NEGATIVE, POSITIVE, SHARE_BELOW_1, real, whole
 
 METHODS = ("naive", "ewc", "si", "mas", "packnet", "replay")
 FISHERS = ("true", "empirical")
-SHARE = (0.0, 1.0)
 
 
 @dataclass(frozen=True)
 class Learning:
     """How an exported network learns.
 
-    tail: of how many layers, counted from the last, only those with parameters; None: all.
-    batch: samples a step. method: one of METHODS, with lam (times what `methods` multiplies it by),
-    fisher (of ewc), xi (of si), prune (share of packnet), memories (samples that replay keeps) and
-    replayed (how many of these join a batch). int8: whether memories are kept as bytes.
+        tail: of how many layers, counted from the last, only those with parameters; None: all.
+    batch: samples a step. method: one of METHODS, with lam (what multiplies the penalty, as in
+    `methods`), fisher (of ewc), xi (of si), prune (share of packnet), memories (samples that replay
+    keeps) and replayed (how many of these join a batch; None: as many as it has). latents: the
+    range of what is remembered, which is then kept as bytes; None: as floats.
     Raises SettingError or UnknownNameError.
     """
 
@@ -35,7 +37,7 @@ class Learning:
     prune: float = 0.75
     memories: int = 64
     replayed: int | None = None
-    int8: bool = False
+    latents: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         check_name("method for C", self.method, METHODS)
@@ -48,8 +50,11 @@ class Learning:
             whole("replayed", self.replayed)
         real("lam", self.lam, NOT_NEGATIVE)
         real("xi", self.xi, POSITIVE)
-        if not 0 <= self.prune < 1:
-            raise SettingError(f"prune={self.prune}; it is a share: from 0 to below 1")
+        real("prune", self.prune, SHARE_BELOW_1)
+        if self.latents is not None:
+            low, high = self.latents
+            if not (np.isfinite([low, high]).all() and low < high):
+                raise SettingError(f"latents={self.latents}; give the lowest and the highest value")
 
     @property
     def penalises(self) -> bool:
@@ -65,3 +70,16 @@ class Learning:
     def joining(self) -> int:
         """Samples of the memory in a step."""
         return self.batch if self.replayed is None else self.replayed
+
+    @property
+    def share(self) -> float:
+        """The memory's share of a step's gradient: as if both were one batch."""
+        return self.joining / (self.batch + self.joining)
+
+    @property
+    def bytes_of_latents(self) -> tuple[float, int]:
+        """scale, zero point: a byte q stands for scale (q - zero). 0 is exact."""
+        assert self.latents is not None
+        low, high = min(self.latents[0], 0.0), max(self.latents[1], 0.0)
+        scale = float(np.float32((high - low) / 255))
+        return scale, round(-low / scale)

@@ -18,8 +18,8 @@ def identity(unit: Unit) -> int:
     return int.from_bytes(hashlib.sha256(said.encode()).digest()[:4], "little")
 
 
-def store(unit: Unit, checks: tuple[str, ...] = ()) -> None:
-    """Print `save` and `restore`. checks: C conditions on the restored `counts` that must hold."""
+def store(unit: Unit, classes: int) -> None:
+    """Print `save` and `restore`. classes: what labels of a memory must be below."""
     regions = unit.arena.saved
     content = sum(region.nbytes for region in regions)
     slot = HEAD + content
@@ -45,18 +45,12 @@ def store(unit: Unit, checks: tuple[str, ...] = ()) -> None:
         f"Write the state into the older of two slots of {slot} bytes. Cut short at any byte, the "
         "newer one is as it was. The first time, the buffer may hold anything.",
     )  # fmt: skip
-    refused = "".join(f" || !({check})" for check in checks)
-    counts = unit.arena["counts"]
-    at = next(where for where, region in _offsets(regions) if region.name == "counts")
-    guard = [
-        f"uint32_t counts[{counts.count}];",
-    ] if checks else []  # fmt: skip
-    looked = [
-        f"memcpy(counts, slot + {at}, sizeof counts);",
-        f"if ({refused.removeprefix(' || ')}) {{",
-        "    return 0;",
-        "}",
-    ] if checks else []  # fmt: skip
+    looked = []
+    for at, region in _offsets(regions):
+        if region.name == "memory y":  # a kernel writes where a label says
+            unit.use("ws_labels_within")
+            looked += [f"if (!ws_labels_within(slot + {at}, {region.count}, {classes})) {{",
+                       "    return 0;", "}"]  # fmt: skip
     unit.function(
         "int", "restore", "void *arena, const uint8_t *slots",
         [
@@ -64,7 +58,6 @@ def store(unit: Unit, checks: tuple[str, ...] = ()) -> None:
             f"const int newest = ws_newest(ws_slot(slots, {network}, {content}),",
             f"                             ws_slot(slots + {slot}, {network}, {content}));",
             f"const uint8_t *const slot = newest == 1 ? slots + {slot} : slots;",
-            *guard,
             "if (newest < 0) {",
             "    return 0;",
             "}",

@@ -49,3 +49,16 @@ static int ws_newest(uint32_t first, uint32_t second) {
     }
     return (uint32_t)(second - first) < 0x80000000UL ? 1 : 0;
 }
+
+/* whether n saved labels are all below `classes` */
+static int ws_labels_within(const uint8_t *labels, size_t n, uint32_t classes) {
+    size_t i;
+    for (i = 0; i < n; ++i) {
+        int32_t label;
+        memcpy(&label, labels + 4 * i, sizeof label);
+        if (label < 0 || (uint32_t)label >= classes) {
+            return 0;
+        }
+    }
+    return 1;
+}
