@@ -125,6 +125,16 @@ class Superposition(Method):
         around = ((number + offset) % self.period for offset in (-1, 0, 1))
         return draw(self._kind, seed, place, tuple(around) if self.mix else (number,), shape)
 
+    def contexts(self, net: Network, number: int) -> dict[str, np.ndarray]:
+        """The contexts `number` of a superposed network, by the name of the state that holds each.
+
+        Not of learned ones, which are parameters.
+        """
+        return {
+            name: self.context(net.seed, place, target.shape, number)
+            for place, (name, target) in enumerate(self._targets(net))
+        }
+
     def persistent_bytes(self) -> int:
         """Bytes of the contexts in use so far, as Table 1 counts them."""
         count = self._at + 1 if self.schedule == "task" else self.period

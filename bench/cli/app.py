@@ -1,4 +1,4 @@
-"""The command line: `weightspace run | sweep | explain | list | report | data | warmup | bench`."""
+"""The command line: `weightspace run | sweep | explain | export | list | report | data | bench`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from ...kernels.errors import StorageError, WeightspaceError
-from . import bench, data, explain, run, sweep
+from . import bench, data, explain, export, run, sweep
 from .options import DataDir
 
 app = typer.Typer(
@@ -28,6 +28,7 @@ app.command(name="run")(run.run)
 app.command(name="sweep")(sweep.sweep)
 app.command(name="report")(run.report)
 app.command(name="explain")(explain.explain)
+app.command(name="export")(export.export)
 
 console = Console()
 errors = Console(stderr=True)

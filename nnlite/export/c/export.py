@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ....kernels.errors import SettingError
 from ...files import write_whole
+from ...layers import Layer
+from ...layout import Shape
 from ...net import Network
+from ...sparse import SparseNetwork
+from .contexts import Contexts, check_contexts, write_task
+from .learn import learn
 from .learning import Learning
 from .parts import Parts, cut, whole_network
-from .predict import predict_frozen
+from .predict import frozen, write_predict
+from .sparse import sparse
 from .text import check_prefix
 from .unit import Unit
 
@@ -33,37 +41,41 @@ class Exported:
 
     def write(self, folder: Path) -> tuple[Path, Path]:
         """NAME.h and NAME.c in `folder`, each whole or not at all. Raises StorageError."""
-        folder.mkdir(parents=True, exist_ok=True)
         header, source = folder / f"{self.name}.h", folder / f"{self.name}.c"
         write_whole(header, self.header.encode())
         write_whole(source, self.source.encode())
         return header, source
 
 
-def export(net: Network, name: str = "net", learning: Learning | None = None) -> Exported:
+def export(
+    net: Network | SparseNetwork,
+    name: str = "net",
+    learning: Learning | None = None,
+    contexts: Contexts = (),
+) -> Exported:
     """`net` as C, its names beginning with `name`; learning: how it learns there.
 
-    Raises SettingError for a name that is none in C, DtypeError for float64, ModeError for networks
+    contexts: of each task, the state (of a superposed network) that the function `task` sets.
+    Raises SettingError for a name that is none in C, for contexts that are not the network's, and
+    for a sparse network that is to learn; DtypeError for float64, ModeError for networks
     that answer for batches only, RecordingError for layers that have no C, NonFiniteError.
     """
     unit = Unit(check_prefix(name), learning is not None and learning.tail is None)
-    if learning is None:
-        parts = Parts(None, whole_network(net), 0)
-        buffers = predict_frozen(unit, parts)
+    if isinstance(net, SparseNetwork):
+        if learning is not None or contexts:
+            raise SettingError("a sparse network is exported as it is: net.to_network() can learn")
+        buffers, inputs, outputs = sparse(unit, net)
+        layers, parameters = net.to_network().layers, net.nonzeros
     else:
-        from .learn import learn  # noqa: PLC0415
-
-        parts = (
-            Parts(None, whole_network(net), 0) if learning.tail is None else cut(net, learning.tail)
-        )
-        buffers = learn(unit, parts, learning)
+        buffers, inputs, outputs = _dense(unit, net, learning, contexts)
+        layers, parameters = net.layers, net.num_parameters
     if buffers:
         unit.arena.add("buffers", "uint8_t", buffers, "what lies between two calls")
-    unit.macro("INPUTS", parts.inputs, "numbers in a sample, and in an answer")
-    unit.macro("OUTPUTS", net.num_outputs)
+    unit.macro("INPUTS", inputs, "numbers in a sample, and in an answer")
+    unit.macro("OUTPUTS", outputs)
     unit.macro("ARENA_ALIGN", ALIGN, "the arena: all memory but the stack, so aligned")
     unit.macro("ARENA_BYTES", max(unit.arena.nbytes, 1))
-    about = _about(unit, net, learning)
+    about = _about(unit, parameters, layers, net.input_shape)
     regions = tuple((r.name, r.nbytes, r.says) for r in unit.arena.regions.values())
     return Exported(
         name, unit.header(about), unit.source(f"See {name}.h. Made by weightspace."),
@@ -71,16 +83,46 @@ def export(net: Network, name: str = "net", learning: Learning | None = None) ->
     )  # fmt: skip
 
 
-def _about(unit: Unit, net: Network, learning: Learning | None) -> str:
+def _dense(
+    unit: Unit, net: Network, learning: Learning | None, contexts: Contexts
+) -> tuple[int, int, int]:
+    """Print an ordinary network; returns the bytes of its buffers, inputs and outputs."""
+    check_contexts(contexts, net.state)
+    named = list(contexts[0]) if contexts else []
+    whole = whole_network(net)
+    parts = Parts(None, whole, 0)
+    if learning is not None and learning.tail is not None:
+        parts = cut(net, learning.tail)
+    regions = {}
+    for each in named:
+        number = int(each.partition(".")[0])
+        if learning is None or number < parts.first:
+            unit.arena.add(f"context {each}", "float", net.state[each].size, "set by task")
+            regions[each] = f"context {each}"
+        else:  # the tail's state, which is in the arena anyway
+            regions[each] = f"state {number - parts.first}.{each.partition('.')[2]}"
+    if learning is None:
+        forward = frozen(unit, whole, "forward", 0, regions)
+        forward.write(unit.arena.nbytes)
+        write_predict(unit, parts.inputs, net.num_outputs, ["forward"])
+        buffers = forward.nbytes
+    else:
+        trunk = {name: where for name, where in regions.items() if where.startswith("context")}
+        buffers = learn(unit, parts, learning, trunk)
+    if contexts:
+        write_task(unit, contexts, regions)
+    return buffers, parts.inputs, net.num_outputs
+
+
+def _about(unit: Unit, parameters: int, layers: Sequence[Layer], shape_: Shape) -> str:
     """What the header begins with."""
-    layers = ", ".join(repr(layer) for layer in net.layers)
     said = [
-        f"{unit.prefix}: a network of {net.num_parameters} parameters in C99, made by weightspace.",
+        f"{unit.prefix}: a network of {parameters} parameters in C99, made by weightspace.",
         "",
-        f"Layers: {layers}",
+        f"Layers: {', '.join(map(repr, layers))}",
     ]
-    if net.input_shape and len(net.input_shape) > 1:
-        shape = " x ".join(map(str, net.input_shape))
+    if len(shape_) > 1:
+        shape = " x ".join(map(str, shape_))
         said.append(f"A sample is {shape}: rows, columns, channels, channels lying together.")
     if unit.arena.regions:
         said += ["", "The arena, in bytes:"]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 
 from ...net import Network
 from ...program import record
@@ -16,24 +17,34 @@ from ...program.program import Program
 from .calls import Statements
 from .learning import Learning
 from .parts import Parts
-from .predict import MEMORY, Forward, check_alone, frozen_state, frozen_weights
+from .predict import (
+    MEMORY,
+    Forward,
+    check_alone,
+    frozen,
+    frozen_state,
+    frozen_weights,
+    write_predict,
+)
 from .replay import joined, remember, remembered
 from .store import store
-from .text import number
+from .text import identifier, number
 from .unit import Unit
 
 
 class Learner:
     """The tail of a network and all that it needs to learn, while they are printed."""
 
-    def __init__(self, unit: Unit, parts: Parts, learning: Learning) -> None:
-        self.unit, self.parts, self.learning = unit, parts, learning
+    def __init__(
+        self, unit: Unit, parts: Parts, learning: Learning, moving: Mapping[str, str]
+    ) -> None:
+        self.unit, self.parts, self.learning, self.moving = unit, parts, learning, moving
         self.net: Network = parts.tail
         self.size = self.net.num_parameters
         self.latents = math.prod(self.net.input_shape)
         self._regions()
         self.trunk = self._trunk()
-        self.forward = Forward(unit, self.net, "tail", self._where(), None, self.pointers("theta"))
+        self.forward = self._tail()
         self.step_program = self._statements(self._train())
         self.importance_program = self._importance()
         self.joined = None
@@ -80,12 +91,12 @@ class Learner:
         found = []
         for name in names:
             region = self.unit.arena[name]
-            found.append(f"{region.kind} *const {_local(name)} = {region.pointer};")
+            found.append(f"{region.kind} *const {identifier(name)} = {region.pointer};")
         return found
 
     def _where(self) -> dict[str, str]:
         """What the tail's places are called in C."""
-        found = {name: _local(name) for name in self.unit.arena.regions}
+        found = {name: identifier(name) for name in self.unit.arena.regions}
         return {**found, "total": "grad", "x": "x", "y": "y", "step": "counts[0]",
                 "draw": "(uint64_t)counts[1]"}  # fmt: skip
 
@@ -93,11 +104,13 @@ class Learner:
 
     def _trunk(self) -> Forward | None:
         trunk = self.parts.trunk
-        if trunk is None:
-            return None
-        check_alone(trunk)
-        weights, state = frozen_weights(self.unit, trunk), frozen_state(self.unit, trunk)
-        return Forward(self.unit, trunk, "trunk", state, weights, [])
+        return None if trunk is None else frozen(self.unit, trunk, "trunk", 0, self.moving)
+
+    def _tail(self) -> Forward:
+        check_alone(self.net)
+        program = record(self.net, "forward", 1)
+        named = self.pointers(*self.touched(program))
+        return Forward(self.unit, program, "tail", self._where(), None, named)
 
     def _train(self) -> Program:
         learning, streams = self.learning, []
@@ -131,13 +144,12 @@ class Learner:
         return [name for name in self.unit.arena.regions if name in there]
 
 
-def _local(name: str) -> str:
-    return name.replace(" ", "_").replace(".", "_")
+def learn(unit: Unit, parts: Parts, learning: Learning, moving: Mapping[str, str]) -> int:
+    """Print predict, learn_step, end_task and what goes with them; returns the buffers' bytes.
 
-
-def learn(unit: Unit, parts: Parts, learning: Learning) -> int:
-    """Print predict, learn_step, end_task and what goes with them; returns the buffers' bytes."""
-    learner = Learner(unit, parts, learning)
+    moving: the trunk's state that is in the arena, by name, and its region.
+    """
+    learner = Learner(unit, parts, learning, moving)
     at = unit.arena.nbytes
     if learner.trunk is not None:
         learner.trunk.write(at)
@@ -145,7 +157,7 @@ def learn(unit: Unit, parts: Parts, learning: Learning) -> int:
     unit.macro("BATCH", learning.batch, "samples in a learning step")
     unit.macro("PARAMETERS", learner.size, "that learn")
     _start(learner)
-    _predict(learner)
+    _look(learner)
     if learner.joined is not None:
         remember(learner, learner.joined, declarations(learner, at, learner.joined), _through)
     _step(learner, at)
@@ -168,7 +180,7 @@ def _start(learner: Learner) -> None:
         body.append(f"WS_COPY(theta + {offset}, {begun[offset]}, {4 * (after - offset)});")
     for name, array in state.items():
         nbytes = unit.arena[name].nbytes
-        body.append(f"memcpy({_local(name)}, {array}, {nbytes});")
+        body.append(f"memcpy({identifier(name)}, {array}, {nbytes});")
     body.append(f"memset(active, 1, {net.num_outputs});")
     if "anchor" in unit.arena:
         body += [*learner.pointers("anchor"), f"memcpy(anchor, theta, {4 * net.num_parameters});"]
@@ -200,18 +212,11 @@ def _moving(learner: Learner, task: str) -> list[str]:
     ]
 
 
-def _predict(learner: Learner) -> None:
-    unit = learner.unit
-    inputs, outputs = learner.parts.inputs, learner.net.num_outputs
-    body, given = [MEMORY], "x"
-    if learner.trunk is not None:
-        body += [*learner.pointers("latents"), f"{unit.prefix}_trunk(memory, x, latents);"]
-        given = "latents"
-    body.append(f"{unit.prefix}_tail(memory, {given}, y);")
-    unit.function(
-        "void", "predict", "void *arena, const float *x, float *y", body,
-        f"y ({outputs}) = the network's outputs for one sample x ({inputs}).",
-    )  # fmt: skip
+def _look(learner: Learner) -> None:
+    """predict, theta and classes."""
+    unit, outputs = learner.unit, learner.net.num_outputs
+    through = ["tail"] if learner.trunk is None else ["trunk", "tail"]
+    write_predict(unit, learner.parts.inputs, outputs, through)
     unit.function(
         "const float *", "theta", "const void *arena",
         [f"return (const float *)((const unsigned char *)arena + "

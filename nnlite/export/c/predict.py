@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Container, Mapping
+
 from ....kernels.errors import ModeError
 from ...net import Network
-from ...program import record
+from ...program import Program, record
 from .calls import FLASH, Statements
-from .parts import Parts
+from .text import identifier
 from .unit import Unit
 
 MEMORY = "unsigned char *const memory = (unsigned char *)arena;"
@@ -24,10 +26,14 @@ def frozen_weights(unit: Unit, net: Network, first: int = 0) -> dict[int, str]:
     return found
 
 
-def frozen_state(unit: Unit, net: Network, first: int = 0) -> dict[str, str]:
+def frozen_state(
+    unit: Unit, net: Network, first: int = 0, without: Container[str] = ()
+) -> dict[str, str]:
     """Constant arrays of what persists beside theta: place in a program -> name."""
     found = {}
     for name, values in net.state.items():
+        if name in without:
+            continue
         number, _, rest = name.partition(".")
         array = unit.constants.add(f"{int(number) + first}.{rest}", values, "float")
         found[f"state {name}"] = array
@@ -44,19 +50,17 @@ def check_alone(net: Network) -> None:
 
 
 class Forward:
-    """The static function `PREFIX_name(memory, x, y)` of a network's forward pass.
+    """The static function `PREFIX_name(memory, x, y)` of a forward pass.
 
-    where: what the network's places are in C, weights as `Statements` takes them; declared: lines
+    where: what the program's places are in C, weights as `Statements` takes them; declared: lines
     before, which say what `where` names.
     """
 
-    def __init__(self, unit: Unit, net: Network, name: str, where: dict[str, str],
+    def __init__(self, unit: Unit, program: Program, name: str, where: dict[str, str],
                  weights: dict[int, str] | None, declared: list[str]) -> None:  # fmt: skip
         self.unit, self.name, self._declared = unit, name, declared
         told = {"x": "x", "outputs": "y", **where}
-        self._statements = Statements(
-            record(net, "forward", 1), told, unit.constants, "buffers", weights
-        )
+        self._statements = Statements(program, told, unit.constants, "buffers", weights)
         self.nbytes = self._statements.nbytes
 
     def write(self, buffers: int) -> None:
@@ -64,25 +68,40 @@ class Forward:
         at = [f"unsigned char *const buffers = memory + {buffers};"] if self.nbytes else []
         calls, pointers = self._statements.calls(), self._statements.pointers()
         self.unit.use_of(self._statements)
-        body = [*at, *self._declared, *pointers]
-        if not at and not self._declared:
-            body.append("(void)memory;")
+        head = [*at, *self._declared, *pointers] or ["(void)memory;"]
         self.unit.function(
             "static void", self.name, "unsigned char *memory, const float *x, float *y",
-            [*body, *calls], "forward, one sample",
+            [*head, *calls], "forward, one sample",
         )  # fmt: skip
 
 
-def predict_frozen(unit: Unit, parts: Parts) -> int:
-    """`PREFIX_predict` of a network that never changes; returns the bytes of its buffers."""
-    net = parts.tail
+def frozen(
+    unit: Unit, net: Network, name: str, first: int = 0, moving: Mapping[str, str] | None = None
+) -> Forward:
+    """The forward pass of a network whose numbers are constants but for the state `moving`: its
+    name -> its region. first: the number of its first layer in the whole network."""
     check_alone(net)
-    weights, state = frozen_weights(unit, net), frozen_state(unit, net)
-    forward = Forward(unit, net, "forward", state, weights, [])
-    forward.write(unit.arena.nbytes)
+    moving = moving or {}
+    state = frozen_state(unit, net, first, without=moving)
+    where = {f"state {one}": identifier(region) for one, region in moving.items()}
+    declared = [
+        f"{unit.arena[region].kind} *const {identifier(region)} = {unit.arena[region].pointer};"
+        for region in moving.values()
+    ]
+    program = record(net, "forward", 1)
+    return Forward(unit, program, name, state | where, frozen_weights(unit, net, first), declared)
+
+
+def write_predict(unit: Unit, inputs: int, outputs: int, through: list[str]) -> None:
+    """`PREFIX_predict`, of the functions `through`, one after another (the last gives y)."""
+    lines, given = [MEMORY], "x"
+    for name in through[:-1]:
+        region = unit.arena["latents"]
+        lines.insert(1, f"float *const latents = {region.pointer};")
+        lines.append(f"{unit.prefix}_{name}(memory, {given}, latents);")
+        given = "latents"
+    lines.append(f"{unit.prefix}_{through[-1]}(memory, {given}, y);")
     unit.function(
-        "void", "predict", "void *arena, const float *x, float *y",
-        [f"{unit.prefix}_forward((unsigned char *)arena, x, y);"],
-        f"y ({net.num_outputs}) = the network's outputs for one sample x ({parts.inputs}).",
+        "void", "predict", "void *arena, const float *x, float *y", lines,
+        f"y ({outputs}) = the network's outputs for one sample x ({inputs}).",
     )  # fmt: skip
-    return forward.nbytes
