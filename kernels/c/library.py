@@ -111,6 +111,7 @@ class Library:
         arrays = {n: a for n, a in zip(names, arguments, strict=True) if isinstance(a, np.ndarray)}
         sizes = sizes_of(kernel, {name: array.shape for name, array in arrays.items()})
         passed: list[Any] = []
+        given: Any
         back: list[tuple[np.ndarray, np.ndarray]] = []
         for parameter, given in zip(declared, (*arguments, *sizes), strict=True):
             if parameter.kind == "array":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
 
 import numpy as np
 
@@ -30,9 +29,9 @@ class Learning:
     tail: int | None = None
     batch: int = 8
     optimizer: Optimizer = field(default_factory=lambda: SGD(0.01))
-    method: Literal["naive", "ewc", "si", "mas", "packnet", "replay"] = "naive"
+    method: str = "naive"
     lam: float = 1.0
-    fisher: Literal["true", "empirical"] = "true"
+    fisher: str = "true"
     xi: float = 0.1
     prune: float = 0.75
     memories: int = 64
