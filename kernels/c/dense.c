@@ -1,9 +1,9 @@
 /* Dense layers forward: each output one chain of fma over the features, from +0. */
 
-/* four[j] = the chain over i of x_i w_ji of four rows of w, which share each load of x */
+/* four[j] goes on with the chain over i of x_i w_ji: four rows of w share each load of x */
 static void ws_four_rows(const float *x, const float *w, float *four, int I) {
     const float *w1 = w + I, *w2 = w1 + I, *w3 = w2 + I;
-    float a = 0.0F, b = 0.0F, c = 0.0F, d = 0.0F;
+    float a = four[0], b = four[1], c = four[2], d = four[3];
     int i;
     for (i = 0; i < I; ++i) {
         const float e = x[i];
@@ -18,9 +18,8 @@ static void ws_four_rows(const float *x, const float *w, float *four, int I) {
     four[3] = d;
 }
 
-/* the chain over i of x_i w_i */
-static float ws_one_row(const float *x, const float *w, int I) {
-    float z = 0.0F;
+/* z and the chain over i of x_i w_i that goes on from it */
+static float ws_one_row(const float *x, const float *w, float z, int I) {
     int i;
     for (i = 0; i < I; ++i) {
         z = WS_FMA(x[i], WS_W(w[i]), z);
@@ -28,20 +27,83 @@ static float ws_one_row(const float *x, const float *w, int I) {
     return z;
 }
 
+/* y (O) goes on with w (O, I) x */
+static void ws_rows(const float *x, const float *w, float *y, int I, int O) {
+    int o;
+    for (o = 0; o + 4 <= O; o += 4) {
+        ws_four_rows(x, w + o * I, y + o, I);
+    }
+    for (; o < O; ++o) {
+        y[o] = ws_one_row(x, w + o * I, y[o], I);
+    }
+}
+
+/* y (N, O) = a (N, I) b (O, I)^T */
+static void ws_matmul_nt(const float *a, const float *b, float *y, int I, int N, int O) {
+    int n;
+    ws_fill(0.0F, y, N, O);
+    for (n = 0; n < N; ++n) {
+        ws_rows(a + n * I, b, y + n * O, I, O);
+    }
+}
+
 /* y (N, O) = f(x w^T + b) */
 static void ws_dense_forward(const float *x, const float *w, const float *b, int act, float slope,
                              float *y, int I, int N, int O) {
     int n, o;
+    ws_matmul_nt(x, w, y, I, N, O);
     for (n = 0; n < N; ++n) {
-        for (o = 0; o + 4 <= O; o += 4) {
-            ws_four_rows(x + n * I, w + o * I, y + n * O + o, I);
-        }
-        for (; o < O; ++o) {
-            y[n * O + o] = ws_one_row(x + n * I, w + o * I, I);
-        }
         for (o = 0; o < O; ++o) {
             const float z = y[n * O + o];
             y[n * O + o] = ws_apply(act, slope, b ? z + WS_W(b[o]) : z);
+        }
+    }
+}
+
+/* y (N, O) = f(z w^T + b) of z (N, I) = c x */
+static void ws_superposed_forward(const float *x, const float *c, const float *w, const float *b,
+                                  int act, float slope, float *z, float *y, int I, int N, int O) {
+    ws_context_multiply(x, c, z, I, N);
+    ws_dense_forward(z, w, b, act, slope, y, I, N, O);
+}
+
+/* ty (N, O) = f'(y) (tx w^T + x tw^T + tb), one chain over tx w that x tw goes on with */
+static void ws_dense_tangent(const float *x, const float *w, const float *y, const float *tx,
+                             const float *tw, const float *tb, int act, float slope, float *ty,
+                             int I, int N, int O) {
+    int n, o;
+    ws_fill(0.0F, ty, N, O);
+    for (n = 0; n < N; ++n) {
+        float *row = ty + n * O;
+        if (tx) {
+            ws_rows(tx + n * I, w, row, I, O);
+        }
+        if (tw) {
+            ws_rows(x + n * I, tw, row, I, O);
+        }
+        for (o = 0; o < O; ++o) {
+            row[o] = ws_pull(act, slope, y[n * O + o], tb ? row[o] + tb[o] : row[o]);
+        }
+    }
+}
+
+/* y (O, N) = f(W x (I, N) + b), W by its entries that are not 0: those of row o are starts[o] to
+   starts[o + 1] of columns and values; a chain over them as they lie */
+static void ws_sparse_dense_forward(const float *x, const int32_t *starts, const int32_t *columns,
+                                    const float *values, const float *b, int act, float slope,
+                                    float *y, int I, int N, int O, int e, int s) {
+    int n, o;
+    int32_t at;
+    (void)I;
+    (void)e;
+    (void)s;
+    for (o = 0; o < O; ++o) {
+        for (n = 0; n < N; ++n) {
+            float z = 0.0F;
+            for (at = starts[o]; at < starts[o + 1]; ++at) {
+                z = WS_FMA(WS_W(values[at]), x[columns[at] * N + n], z);
+            }
+            y[o * N + n] = ws_apply(act, slope, b ? z + WS_W(b[o]) : z);
         }
     }
 }

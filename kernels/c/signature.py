@@ -20,7 +20,10 @@ TYPES = {
     "float32": "float", "float64": "double", "int64": "int32_t", "int32": "int32_t",
     "uint16": "uint16_t", "bool": "uint8_t",
 }  # fmt: skip
-DOUBLES = {"adam_update": ("lr", "beta1", "beta2"), "rmsprop_update": ("alpha",)}
+DOUBLES = {
+    "adam_update": ("lr", "beta1", "beta2"), "rmsprop_update": ("alpha",),
+    "norm_moments": ("momentum",), "dropout": ("rate",),
+}  # fmt: skip
 WIDE = {"seed": "uint64_t", "draw": "uint64_t", "step": "uint32_t", "count": "uint32_t"}
 
 

@@ -166,8 +166,9 @@ class Kernel:
     def sizes_of(self, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, int]:
         """The sizes of axes, from the shapes of the arrays that a call was given.
 
-        An axis like "VN" gives the letter that is not known by itself. Elementwise kernels take
-        arrays of more axes, too, images say: the last axis then stands for all that are left.
+        An axis like "VN" gives the letter that is not known by itself; where none is, all of it is
+        the last. Elementwise kernels take arrays of more axes, too, images say: the last axis then
+        stands for all that are left.
         """
         found: dict[str, int] = {}
         products: list[tuple[str, int]] = []
@@ -181,10 +182,9 @@ class Kernel:
                 elif not axis.isdigit():
                     products.append((axis, size))
         for axis, size in products:
-            known = math.prod(found[letter] for letter in axis if letter in found)
-            for letter in axis:
-                if letter not in found:
-                    found[letter] = size // known
+            for letter in reversed(axis):
+                known = math.prod(found.get(other, 1) for other in axis)
+                found.setdefault(letter, size // known)
         return found
 
     def cost(self, shapes: Mapping[str, tuple[int, ...] | None], given: Mapping[str, Any]) -> float:

@@ -9,6 +9,7 @@ from .contract import Kernel, Sizes
 from .makers import positive, unit
 
 _ROWS = "N T C"
+_STACKED = "VN T C"
 _MOMENTS: dict[str, str | None] = {"mean": "C", "inverse": "C"}
 _AFFINE: dict[str, str | None] = {"gamma": "C", "shift": "C"}
 _SUMS = "64 2 C"
@@ -65,17 +66,17 @@ NORM = [
             **_MOMENTS,
             "gamma": "C",
             "y": _ROWS,
-            "dy": _ROWS,
+            "dy": _STACKED,
             **ACT,
             "batch": None,
             "beta": None,
             "sums": _SUMS,
             "dgamma": "C",
             "dshift": "C",
-            "dx": _ROWS,
+            "dx": _STACKED,
         },
         {"dgamma": "beta", "dshift": "beta", "dx": "="},
-        _per_row(10),
+        lambda s: 10.0 * s["V"] * s["N"] * s["T"] * s["C"],
         {**RELU, "batch": True, "beta": 0.0},
         scratch=frozenset({"sums"}),
         make={"y": unit, "inverse": positive},
