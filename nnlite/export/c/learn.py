@@ -8,7 +8,6 @@ importances share one vector: no step is taken between the two.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping
 
 from ...net import Network
@@ -239,13 +238,9 @@ def declarations(learner: Learner, at: int, statements: Statements) -> list[str]
         f"unsigned char *const buffers = memory + {at};",
         *learner.pointers("counts", *(name for name in names if name != "counts")),
     ]
-    if "held" in _words(statements):
+    if "omega" in statements.program:
         lines.append("const float *const held = counts[2] ? omega : NULL; /* of earlier tasks */")
     return [*lines, *statements.pointers()]
-
-
-def _words(statements: Statements) -> set[str]:
-    return set(re.findall(r"\w+", " ".join(statements.calls())))
 
 
 def _step(learner: Learner, at: int) -> None:

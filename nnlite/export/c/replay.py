@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from .calls import Statements
     from .learn import Learner
 
-SEED = "0x3e30UL"  # of the choice; it is the same on every device
+SEED = "0x3e30U"  # of the choice; it is the same on every device
 
 
 def joined(net: Network, batch: int, share: float) -> Program:

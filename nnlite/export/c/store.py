@@ -23,7 +23,7 @@ def store(unit: Unit, classes: int) -> None:
     regions = unit.arena.saved
     content = sum(region.nbytes for region in regions)
     slot = HEAD + content
-    network = f"0x{identity(unit):08x}UL"
+    network = f"0x{identity(unit):08x}U"
     unit.macro("SAVE_BYTES", 2 * slot, "what save writes into: two slots, one after another")
     unit.use("ws_slot", "ws_newest", "ws_put32", "ws_crc")
     unit.function(

@@ -46,7 +46,7 @@ def number(value: float, kind: str = "float") -> str:
                 f"{value} cannot be written into C: a network's numbers are finite"
             )
         return f"{text}F" if kind == "float" else text
-    suffix = {"uint64_t": "ULL", "uint32_t": "UL"}.get(kind, "")
+    suffix = {"uint64_t": "ULL", "uint32_t": "U"}.get(kind, "")
     return f"{int(value)}{suffix}"
 
 

@@ -2,11 +2,11 @@
 
 /* a number in 0..limit-1 that follows from `count` alone: a counter, mixed */
 static uint32_t ws_random(uint32_t seed, uint32_t count, uint32_t limit) {
-    uint32_t h = (seed ^ 0x9e3779b9UL) + count * 0x85ebca6bUL;
+    uint32_t h = (seed ^ 0x9e3779b9U) + count * 0x85ebca6bU;
     h ^= h >> 16;
-    h *= 0x7feb352dUL;
+    h *= 0x7feb352dU;
     h ^= h >> 15;
-    h *= 0x846ca68bUL;
+    h *= 0x846ca68bU;
     h ^= h >> 16;
     return (uint32_t)(((uint64_t)h * limit) >> 32);
 }

@@ -5,14 +5,14 @@
 static uint32_t ws_crc(uint32_t crc, const uint8_t *bytes, size_t n) {
     size_t i;
     int bit;
-    crc = ~crc & 0xffffffffUL;
+    crc = ~crc & 0xffffffffU;
     for (i = 0; i < n; ++i) {
         crc ^= bytes[i];
         for (bit = 0; bit < 8; ++bit) {
-            crc = crc & 1 ? (crc >> 1) ^ 0xedb88320UL : crc >> 1;
+            crc = crc & 1 ? (crc >> 1) ^ 0xedb88320U : crc >> 1;
         }
     }
-    return ~crc & 0xffffffffUL;
+    return ~crc & 0xffffffffU;
 }
 
 static void ws_put32(uint8_t *to, uint32_t value) {
@@ -47,7 +47,7 @@ static int ws_newest(uint32_t first, uint32_t second) {
     if (first == 0 || second == 0) {
         return first ? 0 : second ? 1 : -1;
     }
-    return (uint32_t)(second - first) < 0x80000000UL ? 1 : 0;
+    return (uint32_t)(second - first) < 0x80000000U ? 1 : 0;
 }
 
 /* whether n saved labels are all below `classes` */

@@ -69,7 +69,7 @@ static void ws_share_out(float *theta, uint8_t *owner, double prune, uint8_t tas
         const int32_t size = ws_bits(theta[p]) & 0x7fffffff;
         if (owner[p] == 0 && (size < most || (size == most && lost > 0))) {
             lost -= size == most;
-            theta[p] = 0.0F;
+            theta[p] *= 0.0F; /* with its sign, as the engine multiplies by a mask */
         } else if (owner[p] == 0) {
             owner[p] = task;
         }
