@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 
 import backends
@@ -114,3 +115,16 @@ def real_data() -> str:
     if not folder:
         pytest.skip("needs the real data sets: set $WEIGHTSPACE_DATA to their folder")
     return folder
+
+
+@pytest.fixture(params=("gcc", "clang"))
+def c_compiler(request, monkeypatch):
+    """Each C compiler in turn, for kernels in C. Skips where it is not; a warning is an error."""
+    from weightspace.kernels.c import library
+
+    if shutil.which(request.param) is None:
+        pytest.skip(f"needs the compiler {request.param}")
+    monkeypatch.setenv("CC", request.param)
+    library.compiler.cache_clear()
+    yield request.param
+    library.compiler.cache_clear()

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from exported import COMPILERS, Device
+from exported import Device
 from weightspace import methods
 from weightspace.methods import importance
 from weightspace.methods.si import consolidate
@@ -83,13 +83,12 @@ def labels(y: np.ndarray) -> np.ndarray:
     return y.astype(np.int32)
 
 
-@pytest.mark.parametrize("compiler", COMPILERS)
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("make", [mlp, cnn])
-def test_steps_move_theta_as_the_engine_does(make, optimizer, compiler, tmp_path):
+def test_steps_move_theta_as_the_engine_does(make, optimizer, c_compiler):
     net, learning = make(), Learning(batch=BATCH, optimizer=OPTIMIZERS[optimizer])
     device, engine = (
-        Device(export(net, learning=learning), tmp_path, compiler),
+        Device(export(net, learning=learning)),
         Engine(net, learning),
     )
     device.start()
@@ -104,14 +103,14 @@ def test_steps_move_theta_as_the_engine_does(make, optimizer, compiler, tmp_path
 @pytest.mark.parametrize("fisher", ["true", "empirical"])
 @pytest.mark.parametrize("method", ["ewc", "mas", "si"])
 @pytest.mark.parametrize("make", [mlp, cnn])
-def test_penalties_are_the_methods_own(make, method, fisher, tmp_path):
+def test_penalties_are_the_methods_own(make, method, fisher):
     if fisher == "empirical" and method != "ewc":
         pytest.skip("a setting of EWC's")
     net = make()
     learning = Learning(
         batch=BATCH, optimizer=SGD(0.05, 0.9), method=method, lam=3.0, fisher=fisher
     )
-    device, engine = Device(export(net, learning=learning), tmp_path), Engine(net, learning)
+    device, engine = Device(export(net, learning=learning)), Engine(net, learning)
     device.start()
     for task in range(TASKS):
         for x, y in batches(net, STEPS, seed=task):
@@ -128,9 +127,9 @@ def test_penalties_are_the_methods_own(make, method, fisher, tmp_path):
 
 
 @pytest.mark.parametrize("make, tail", [(mlp, 1), (mlp, 2), (cnn, 1), (cnn, 2)])
-def test_a_tail_learns_on_a_frozen_trunk(make, tail, tmp_path):
+def test_a_tail_learns_on_a_frozen_trunk(make, tail):
     net, learning = make(), Learning(tail, BATCH, SGD(0.05, 0.9))
-    device = Device(export(net, learning=learning), tmp_path)
+    device = Device(export(net, learning=learning))
     before = net.theta.copy()
     device.start()
     able = sorted({int(name.split(".")[0]) for name in net.layout})
@@ -165,11 +164,11 @@ class Tail:
         optimizer.step(self.net.ops, self.net.theta, grad, self.moments, self.count)
 
 
-def test_packnet_owns_what_the_method_owns(tmp_path):
+def test_packnet_owns_what_the_method_owns():
     """The engine's PackNet, run by hand on the same batches."""
     net = mlp()
     learning = Learning(batch=BATCH, optimizer=SGD(0.1), method="packnet", prune=0.6)
-    device = Device(export(net, learning=learning), tmp_path)
+    device = Device(export(net, learning=learning))
     device.start()
     method = methods.PackNet(prune=0.6, retrain=0.5)
     method.start(net, learning.optimizer)
@@ -191,14 +190,14 @@ def test_packnet_owns_what_the_method_owns(tmp_path):
 
 @pytest.mark.parametrize("latents", [None, (-4.0, 4.0)])
 @pytest.mark.parametrize("tail", [None, 1])
-def test_replay_remembers_a_uniform_choice_and_helps(tail, latents, tmp_path):
+def test_replay_remembers_a_uniform_choice_and_helps(tail, latents):
     """Two tasks with opposite labels for one half of the space each: memories keep the first."""
     net = models.mlp((6, 12, 2), **SETTINGS)
     rng = np.random.default_rng(0)
     made = {}
     for method in ("naive", "replay"):
         learning = Learning(tail, 8, SGD(0.2), method, memories=20, latents=latents)
-        device = Device(export(net, method, learning=learning), tmp_path)
+        device = Device(export(net, method, learning=learning))
         device.start()
         for task in range(2):
             for _ in range(200):
@@ -219,12 +218,12 @@ def first_or_second(rng, task, count):
     return x, y if task == 0 else 1 - y
 
 
-def test_contexts_are_set_by_task(tmp_path):
+def test_contexts_are_set_by_task():
     method = methods.Superposition("binary")
     net = method.wrap(mlp())
     contexts = [method.contexts(net, number) for number in range(3)]
     for learning in (None, Learning(batch=BATCH), Learning(1, BATCH)):
-        device = Device(export(net, learning=learning, contexts=contexts), tmp_path)
+        device = Device(export(net, learning=learning, contexts=contexts))
         if learning is not None:
             device.start()
         x, _ = next(batches(net, 1))
@@ -236,9 +235,9 @@ def test_contexts_are_set_by_task(tmp_path):
         assert device.task(-1) == 0
 
 
-def test_a_loss_that_is_not_finite_moves_nothing(tmp_path):
+def test_a_loss_that_is_not_finite_moves_nothing():
     net = mlp()
-    device = Device(export(net, learning=Learning(batch=BATCH)), tmp_path)
+    device = Device(export(net, learning=Learning(batch=BATCH)))
     device.start()
     x, y = next(batches(net, 1))
     x[2, 3] = np.inf
@@ -246,9 +245,9 @@ def test_a_loss_that_is_not_finite_moves_nothing(tmp_path):
     assert device.parameters(net.num_parameters).tobytes() == net.theta.tobytes()
 
 
-def test_classes_out_of_play_have_no_share(tmp_path):
+def test_classes_out_of_play_have_no_share():
     net = mlp()
-    device = Device(export(net, learning=Learning(batch=BATCH, optimizer=SGD(0.1))), tmp_path)
+    device = Device(export(net, learning=Learning(batch=BATCH, optimizer=SGD(0.1))))
     device.start()
     active = np.array([True, True, False, False])
     device.classes(active.view(np.uint8))
@@ -262,10 +261,10 @@ def test_classes_out_of_play_have_no_share(tmp_path):
 # ---- power cuts ----------------------------------------------------------------------------------
 
 
-def learned(tmp_path, method="si"):
+def learned(method="si"):
     net = mlp()
     learning = Learning(batch=BATCH, optimizer=Adam(0.01), method=method, memories=6)
-    device = Device(export(net, learning=learning), tmp_path)
+    device = Device(export(net, learning=learning))
     device.start()
     return (
         net,
@@ -279,8 +278,8 @@ def slot_bytes(device) -> int:
     return int(line.split()[-1])
 
 
-def test_what_was_saved_goes_on_as_if_nothing_had_been(tmp_path):
-    net, device, slots = learned(tmp_path)
+def test_what_was_saved_goes_on_as_if_nothing_had_been():
+    net, device, slots = learned()
     some = list(batches(net, 4 * STEPS))
     for x, y in some[:STEPS]:
         device.learn_step(x, labels(y))
@@ -296,8 +295,8 @@ def test_what_was_saved_goes_on_as_if_nothing_had_been(tmp_path):
     assert device.parameters(net.num_parameters).tobytes() == expected.tobytes()
 
 
-def test_a_write_cut_short_at_any_byte_loses_nothing(tmp_path):
-    net, device, slots = learned(tmp_path)
+def test_a_write_cut_short_at_any_byte_loses_nothing():
+    net, device, slots = learned()
     states = []
     for x, y in batches(net, 3):
         device.learn_step(x, labels(y))
@@ -316,9 +315,9 @@ def test_a_write_cut_short_at_any_byte_loses_nothing(tmp_path):
 
 
 @pytest.mark.parametrize("method", ["si", "replay", "packnet"])
-def test_any_bytes_are_restored_or_refused(method, tmp_path):
+def test_any_bytes_are_restored_or_refused(method):
     """Random ones, and saved ones with a byte changed: never a stray access, and never accepted."""
-    net, device, slots = learned(tmp_path, method)
+    net, device, slots = learned(method)
     rng = np.random.default_rng(2)
     assert device.restore(slots) == 0
     for x, y in batches(net, 2):
