@@ -92,7 +92,7 @@ def _learning(
     else:
         chosen = get_optimizer(optimizer, **rate)
     return Learning(
-        None if tail is None else int(tail.group(1)), batch, chosen, method, lam,  # type: ignore[arg-type]
+        None if tail is None else int(tail.group(1)), batch, chosen, method, lam,
         memories=memories,
     )  # fmt: skip
 

@@ -10,6 +10,7 @@ from ..studies.fip_ensemble import study as fip_ensemble
 from ..studies.fip_geometry import study as fip_geometry
 from ..studies.fip_sparsify import lenet, resnet20
 from ..studies.of_runs import study as of_runs
+from ..studies.on_device import study as on_device
 from ..studies.study import Study
 from ..studies.superposition import capacity, choice
 from ..studies.task_space import study as task_space
@@ -31,6 +32,7 @@ STUDIES: dict[str, Study] = {
         of_runs.FIRST_TASK,
         of_runs.BY_WIDTH,
         of_runs.PER_SECOND,
+        on_device.STUDY,
         winograd.STUDY,
     )
 }

@@ -14,7 +14,7 @@ import numpy as np
 from ....kernels.c.library import STRICT, build, machine_flags
 from .export import Exported
 
-_RESULTS = {"learn_step": ctypes.c_float, "theta": ctypes.POINTER(ctypes.c_float)}
+_RESULTS: dict[str, Any] = {"learn_step": ctypes.c_float, "theta": ctypes.POINTER(ctypes.c_float)}
 FLAGS = ("-O2",)
 
 

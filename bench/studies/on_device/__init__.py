@@ -1,0 +1,1 @@
+"""Continual learning in exported C, under the memory of a small device."""
