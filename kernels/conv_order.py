@@ -28,13 +28,15 @@ def winograd_wins(g):
     """Whether correlation `g` (a forward pass or its like) goes by Winograd's F(4x4, 3x3)."""
     return (
         g.r == 3 and g.s == 3 and g.down == 1 and g.across == 1
+        and g.tap_down == 1 and g.tap_across == 1 and g.groups == 1
         and g.out_down == 1 and g.out_across == 1 and g.depth >= 8 and g.filters >= 8
         and g.rows >= 3 and g.columns >= 3
     )  # fmt: skip
 
 
 def sample_groups(n, k, filters):
-    """Groups of n samples in a direct weight gradient; k = r s depth entries of each filter.
+    """Groups of n samples in a direct weight gradient; k = r s depth entries of each filter, its
+    depth being the channels that it sees.
 
     A group's sums are counted as they lie in the widest registers: rows of 32 filters, whole
     blocks of 16 entries, and one of the bias.

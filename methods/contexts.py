@@ -2,7 +2,7 @@
 
 | kind           | context of a layer with M inputs            | kept for each task more |
 |----------------|---------------------------------------------|-------------------------|
-| binary         | signs, M; of a convolution's kernel, R S C  | M                       |
+| binary         | signs, M; of a convolution's filter, R S C  | M                       |
 | complex        | phases uniform in (-pi, pi], M or R S C     | M                       |
 | onepower       | the k-th power of one vector of phases      | 1                       |
 | rotation       | an orthogonal matrix (Haar), M x M          | M^2                     |
@@ -118,7 +118,7 @@ class Signed(Turned):
             return super().kernel(layer)
         return ContextConv2d(
             layer.filters, layer.size, layer.stride, layer.padding, layer.activation, layer.slope,
-            layer.bias,
+            layer.bias, layer.dilation, layer.groups,
         )  # fmt: skip
 
 
@@ -149,7 +149,7 @@ class Complex(Turned):
         real, self.images = not self.images, True
         return ComplexConv2d(
             layer.filters, layer.size, layer.stride, layer.padding, layer.activation, layer.slope,
-            real_input=real,
+            dilation=layer.dilation, groups=layer.groups, real_input=real,
         )  # fmt: skip
 
 

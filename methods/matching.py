@@ -83,11 +83,11 @@ def permute(net: Network, orders: Mapping[int, Any]) -> Network:
 
     orders: by number in `net.layers` of a Conv2d or Linear; unit i of the result is unit
     orders[layer][i] of `net`. What is per unit moves along (bias, BatchNorm2d and its running
-    statistics), and the columns of the next Conv2d or Linear. Mode "eval" is meant: Dropout draws
-    by place.
+    statistics; a depthwise Conv2d in between), and the columns of the next Conv2d or Linear. Mode
+    "eval" is meant: Dropout draws by place.
 
-    Raises SettingError for a layer whose units cannot be moved (the outputs, those that a Residual
-    or context ties to their places), ShapeError for what is no permutation.
+    Raises SettingError for a layer whose units cannot be moved (the outputs, those that a Residual,
+    context or group of channels ties to their places), ShapeError for what is no permutation.
     """
     twin = net.like()
     for layer, order in orders.items():
@@ -98,6 +98,10 @@ def permute(net: Network, orders: Mapping[int, Any]) -> Network:
 def _permute_layer(net: Network, made: int, order: np.ndarray) -> None:
     if not 0 <= made < len(net.layers) or type(net.layers[made]) not in (Conv2d, Linear):
         raise SettingError(f"layer {made} is no Conv2d or Linear: it has no units to be moved")
+    if getattr(net.layers[made], "groups", 1) > 1:
+        raise SettingError(
+            f"the units of layer {made} cannot be moved: each sees the channels of its own group"
+        )
     shapes = _shapes(net)
     units = shapes[made][-1]
     if order.shape != (units,) or not np.array_equal(np.sort(order), np.arange(units)):
@@ -106,9 +110,10 @@ def _permute_layer(net: Network, made: int, order: np.ndarray) -> None:
     places = order  # where each feature of the current layer's output was
     for index in range(made + 1, len(net.layers)):
         layer = net.layers[index]
-        if type(layer) in (Conv2d, Linear):
+        depthwise = type(layer) is Conv2d and layer.groups == layer.filters == len(places)
+        if type(layer) in (Conv2d, Linear) and getattr(layer, "groups", 1) == 1:
             return _take(net, index, places, axis=-1)
-        if isinstance(layer, BatchNorm2d):
+        if isinstance(layer, BatchNorm2d) or depthwise:
             _take(net, index, places, axis=0)
         elif isinstance(layer, Flatten):
             count = int(np.prod(shapes[index])) // len(places)

@@ -148,14 +148,24 @@ def load_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
 
 
 def _describe_layer(layer: Layer) -> dict[str, Any]:
-    """A layer's kind and settings; layers inside it likewise."""
+    """A layer's kind and settings; layers inside it likewise.
+
+    Settings that came later are left out where they are as usual: what was written before, and
+    whatever is compared with it, stays what it is.
+    """
     about: dict[str, Any] = {"kind": type(layer).__name__}
     for field in fields(layer):  # type: ignore[arg-type]
         value = getattr(layer, field.name)
-        if isinstance(value, tuple):
-            value = [_describe_layer(v) if isinstance(v, Layer) else v for v in value]
-        about[field.name] = value
+        if "usual" not in field.metadata or value != field.metadata["usual"]:
+            about[field.name] = _plain(value)
     return about
+
+
+def _plain(value: Any) -> Any:
+    """A setting as JSON has it: lists for tuples, a description for a layer."""
+    if isinstance(value, tuple):
+        return [_plain(part) for part in value]
+    return _describe_layer(value) if isinstance(value, Layer) else value
 
 
 def describe_network(net: FlatLayers) -> dict[str, Any]:

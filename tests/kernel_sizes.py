@@ -99,5 +99,5 @@ def ladder(kernel: Kernel, backend: str, variant: str) -> list[Sizes]:
 def moved(name: str, stride: tuple[int, int], padding: tuple[int, int]) -> Kernel:
     """A convolution's contract with other steps."""
     kernel = KERNELS[name]
-    steps = {"stride": stride, "padding": padding}
+    steps = {"stride": stride, "padding": padding, "beyond": padding}
     return dataclasses.replace(kernel, scalars={**kernel.scalars, **steps})

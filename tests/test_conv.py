@@ -39,9 +39,10 @@ def convolve(ops, x, w, stride=(1, 1), padding=(1, 1)):
         (x.shape[i + 1] + 2 * padding[i] - w.shape[i + 1]) // stride[i] + 1 for i in (0, 1)
     )
     y = np.empty((len(x), h, across, len(w)), x.dtype)
-    size = ops.conv2d_workspace("conv2d_forward", x.shape, w.shape, stride, padding)
+    move = stride, padding, (1, 1), 1
+    size = ops.conv2d_workspace("conv2d_forward", x.shape, w.shape, y.shape, *move)
     work = np.full(size, np.nan, x.dtype)
-    ops.conv2d_forward(x, w, None, stride, padding, 0, 0.0, work, y)
+    ops.conv2d_forward(x, w, None, *move, 0, 0.0, work, y)
     return y
 
 
@@ -77,8 +78,9 @@ def test_a_stride_larger_than_the_kernel_leaves_gaps(ops, rng):
     """Pixels that no window sees get a cotangent of exactly zero, whatever lay in the buffer."""
     w, dz = rng.normal(size=(4, 1, 1, 3)), rng.normal(size=(2, 3, 3, 4))
     dx = np.full((2, 7, 8, 3), np.nan)
-    size = ops.conv2d_workspace("conv2d_input_grad", dx.shape, w.shape, (3, 3), (0, 0))
-    ops.conv2d_input_grad(dz, w, (3, 3), (0, 0), np.empty(size), dx)
+    move = (3, 3), (0, 0), (1, 1), 1
+    size = ops.conv2d_workspace("conv2d_input_grad", dx.shape, w.shape, dz.shape, *move)
+    ops.conv2d_input_grad(dz, w, *move, np.empty(size), dx)
     expected = np.zeros_like(dx)
     expected[:, ::3, ::3] = dz @ w[:, 0, 0]
     assert relative_error(dx, expected) <= tolerance("float64", 4)
@@ -96,7 +98,8 @@ def test_samples_gradients_may_lie_apart(device_ops, rng):
     db = flat[:, 4 + weights : 4 + weights + filters]
     x, dz = (device.put(arguments[name]) for name in ("x", "dz"))
     work = kernel.complete(device_ops, arguments)["work"]
-    device_ops.conv2d_sample_grads(x, dz, (1, 1), (1, 1), device.put(work), dw, db)
+    move = (1, 1), (1, 1), (1, 1), 1
+    device_ops.conv2d_sample_grads(x, dz, *move, device.put(work), dw, db)
     found = device.get(flat)
     assert np.array_equal(found[:, 3 : 3 + weights].reshape(n, *w_shape), expected["dw"])
     assert np.array_equal(found[:, 4 + weights : -3], expected["db"])

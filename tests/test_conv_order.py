@@ -144,7 +144,9 @@ def test_an_input_gradient_is_one_chain(cpu, rng, layer):
     assert np.array_equal(kernel.run(cpu, given)["dx"], expected)
 
 
-STILL = ("work", "w", "b", "tw", "tb", "stride", "padding", "act", "slope")
+STILL = (
+    "work", "w", "b", "tw", "tb", "stride", "padding", "dilation", "groups", "act", "slope",
+)  # fmt: skip
 EACH = {
     "conv2d_forward": ("y",), "conv2d_tangent": ("ty",), "conv2d_input_grad": ("dx",),
     "conv2d_sample_grads": ("dw", "db"),

@@ -19,6 +19,7 @@ pytestmark = pytest.mark.skipif(
 
 NAMES = [name for name, kernel in KERNELS.items() if kernel.family == "conv"]
 PRODUCTS = [name for name in NAMES if name != "conv2d_signal"]
+MOVE = (1, 1), (1, 1), (1, 1), 1  # stride, padding, dilation, groups
 SMALL = [sizes(2, (5, 4), 3, 5, (3, 2), 2), sizes(2, (5, 4), 4, 8, (3, 2), 2)]
 EVERY_TILE = [(t, False) for t in conv.TILES.single] + [(t, True) for t in conv.TILES.wide]
 
@@ -88,8 +89,8 @@ def test_arrays_that_begin_anywhere(ops, rng, dtype):
             moved_w = room[offset:].reshape(w.shape)
             moved_w.set(w)
             y = device.empty(expected.shape, dtype)
-            ops.conv2d_forward(device.put(x), moved_w, device.put(b), (1, 1), (1, 1),
-                               arguments["act"], 0.01, None, y)  # fmt: skip
+            ops.conv2d_forward(device.put(x), moved_w, device.put(b), *MOVE, arguments["act"],
+                               0.01, None, y)  # fmt: skip
             assert relative_error(device.get(y), expected) <= tolerance(dtype, 108)
         device.mode = "fast"
 
@@ -101,7 +102,8 @@ def test_sums_in_many_groups_or_one(ops):
         for name in ("conv2d_weight_grad", "conv2d_accumulate"):
             for variant in KERNELS[name].variants:
                 assert check(ops, KERNELS[name], where, np.float64, variant) <= 1
-            size = ops.conv2d_workspace(name, (n, 6, 7, 5), (12, 3, 3, 5), (1, 1), (1, 1))
+            shapes = (n, 6, 7, 5), (12, 3, 3, 5), (n, 6, 7, 12)
+            size = ops.conv2d_workspace(name, *shapes, *MOVE)
             assert size == wanted * 46 * 12
 
 
@@ -129,7 +131,8 @@ def test_too_large_images_are_refused(ops):
     """They would otherwise be read and written out of bounds, without a word."""
     for shape in ((1 << 20, 64, 64, 1), (1, 1 << 14, 1 << 14, 16)):
         with pytest.raises(ValueError, match="smaller batches"):
-            ops.conv2d_workspace("conv2d_weight_grad", shape, (4, 3, 3, shape[3]), (1, 1), (1, 1))
+            shapes = shape, (4, 3, 3, shape[3]), (*shape[:3], 4)
+            ops.conv2d_workspace("conv2d_weight_grad", *shapes, *MOVE)
 
 
 # ---- races, bounds and bits ---------------------------------------------------------------------
@@ -173,12 +176,13 @@ def test_bits_depend_on_no_order(ops, name):
 
 def test_a_step_can_be_captured(ops, rng):
     """Launches allocate nothing and read nothing back."""
-    device, where = ops.device, ((1, 1), (1, 1))
+    device, where = ops.device, MOVE
     x, w, dz = (
         device.put(rng.normal(size=shape)) for shape in ((5, 8, 8, 4), (6, 3, 3, 4), (5, 8, 8, 6))
     )
     y, dx, dw = (device.zeros(like.shape, np.float64) for like in (dz, x, w))
-    size = max(ops.conv2d_workspace(name, x.shape, w.shape, *where) for name in NAMES)
+    shapes = x.shape, w.shape, dz.shape
+    size = max(ops.conv2d_workspace(name, *shapes, *where) for name in NAMES)
     work = device.empty((size,), np.float64)
 
     def step() -> None:

@@ -39,6 +39,11 @@ CASES: list[tuple[nn.Layer, tuple[int, ...]]] = [
     (nn.Conv2d(9, 3, 1, 1, "relu"), IMAGE),  # wide enough for Winograd
     (nn.Conv2d(8, 3, 1, 1, "tanh"), (9, 8, 9)),
     (nn.Conv2d(4, (2, 3), (2, 1), (0, 1), "leaky_relu", 0.1, bias=False), (9, 8, 8)),
+    (nn.Conv2d(6, 3, 1, "same", "tanh", groups=3), (5, 4, 3)),  # depthwise, two filters a channel
+    (nn.Conv2d(17, 3, 2, ((0, 1), (1, 0)), "relu", groups=17), (7, 6, 17)),
+    (nn.Conv2d(6, (3, 2), 1, "same", dilation=(2, 3), groups=2, bias=False), (7, 6, 4)),
+    (nn.Conv2d(4, 3, (2, 3), 2, "sigmoid", dilation=(3, 2)), IMAGE),
+    (nn.ContextConv2d(6, 3, 1, 1, "relu", groups=3), (5, 4, 3)),
     (nn.ContextConv2d(5, 3, 1, 1, "relu"), IMAGE),
     (nn.ContextConv2d(4, 3, 2, bias=False), IMAGE),
     (nn.ComplexConv2d(4, 3, 1, 1, "relu", real_input=True), IMAGE),

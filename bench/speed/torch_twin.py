@@ -17,6 +17,7 @@ from torch import nn
 from ...kernels.errors import SettingError
 from ...nnlite import Network, layers
 from ...nnlite.layers import Layer
+from ...nnlite.layers.shapes import sides
 from ...nnlite.layout import Shape
 
 _ACTIVATIONS = {"tanh": nn.Tanh, "sigmoid": nn.Sigmoid, "identity": nn.Identity}
@@ -48,9 +49,14 @@ def _module(layer: Any, shape: Shape, inplace: bool) -> nn.Module:  # noqa: PLR0
     """The torch module of one layer for samples of `shape`, without its activation."""
     match layer:
         case layers.Conv2d():
+            (top, bottom), (left, right) = sides(layer.padding)
+            even = top == bottom and left == right
             module: nn.Module = nn.Conv2d(
-                shape[-1], layer.filters, layer.size, layer.stride, layer.padding, bias=layer.bias
-            )
+                shape[-1], layer.filters, layer.size, layer.stride, (top, left) if even else 0,
+                layer.dilation, layer.groups, layer.bias,
+            )  # fmt: skip
+            if not even:  # which torch's own padding cannot be
+                module = nn.Sequential(nn.ZeroPad2d((left, right, top, bottom)), module)
         case layers.Linear():
             module = nn.Linear(shape[0], layer.units, bias=layer.bias)
         case layers.BatchNorm2d():

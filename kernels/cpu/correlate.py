@@ -9,66 +9,27 @@ of its own. Images and scratch are passed as addresses.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from numba import prange
 from numba.np.numpy_support import carray
 
-from .microkernel import CONTINUE, SET, multiply_rows, rows_of
+from .correlation import (
+    copied_columns,
+    copy_aside,
+    inside,
+    lanewise,
+    pixel_numbers,
+    plain_lanes,
+    products_of,
+    seen_rows,
+    stripes,
+)
+from .microkernel import CONTINUE, SET, multiply_lanes, multiply_rows, rows_of
 from .panels import UNIT, panel_count, panel_vectors, panel_width, row_room, thread_scratch, whole
 from .simd import memory, size_of
 from .tiles import inner, parallel, pieces, serial
 
 POSITIONS = 256  # output pixels of a piece: their windows and results stay in L2
 TASKS = 16  # at least so many for the threads to share, if the sizes allow
-
-
-class Correlation(NamedTuple):
-    """Whole numbers that say what is read and where results go.
-
-    The window of output pixel (i, j) begins at (top + i down, left + j across) of a source image
-    and is r x s pixels of `depth` numbers; its result is pixel (out_top + i out_down, ...) of an
-    output image of `filters` numbers a pixel. There are rows x columns pixels for each of n images.
-    """
-
-    n: int
-    height: int
-    width: int
-    depth: int
-    top: int
-    left: int
-    down: int
-    across: int
-    r: int
-    s: int
-    rows: int
-    columns: int
-    filters: int
-    out_height: int
-    out_width: int
-    out_top: int
-    out_left: int
-    out_down: int
-    out_across: int
-
-
-@inner
-def copy_window(one, source, height, width, depth, top, left, rows, columns, target):
-    """target (rows, columns, depth) = the image at `source` seen from (top, left), 0 outside."""
-    line = columns * depth
-    image = carray(memory(one, source), height * width * depth)
-    window = carray(memory(one, target), rows * line)
-    before = min(max(-left, 0), columns) * depth
-    count = max(min(columns, width - left) * depth - before, 0)
-    for i in range(rows):
-        at, row = i * line, top + i
-        if row < 0 or row >= height:
-            window[at : at + line] = 0
-        else:
-            begin = (row * width + left) * depth + before
-            window[at : at + before] = 0
-            window[at + before : at + before + count] = image[begin : begin + count]
-            window[at + before + count : at + line] = 0
 
 
 @serial
@@ -80,45 +41,60 @@ def _block(g):
 @serial
 def correlation_room(one, g):
     """(elements of the packed weights, elements of one thread's scratch)."""
-    columns = panel_count(one, g.filters) * panel_width(one)
+    products, columns = products_of(g)
+    columns = panel_count(one, columns) * panel_width(one)
     block = _block(g)
     positions = row_room(block * g.columns)
     images = pieces(block - 1, max(g.rows, 1)) + 1
-    line = ((g.columns - 1) * g.across + g.s) * g.depth
-    windows = whole((block * g.down + images * g.r) * line, UNIT)
+    line = copied_columns(g) * pixel_numbers(one, g)
+    windows = whole((block * g.down + images * seen_rows(g, 1)) * line, UNIT)
     places = whole(4 * positions, UNIT)  # two lists of int64, of elements that have 4 bytes or more
-    return whole(g.r * g.s * g.depth * columns, UNIT), windows + places + positions * columns
+    packed = products * g.r * g.s * g.depth * columns
+    return whole(packed, UNIT), windows + places + positions * columns
+
+
+@inner
+def _in_place(one, g):
+    """Whether windows can be read in the source itself: none reaches outside of it, and the numbers
+    of a row of taps are one run."""
+    if lanewise(g):
+        return inside(g) and plain_lanes(one, g)
+    return inside(g) and (g.s == 1 or g.groups == 1 and g.tap_across == 1)
 
 
 @serial
-def _gather(one, g, source, lo, hi, windows, table):
+def _gather(one, g, source, first, last, lo, hi, windows, table):
     """List where the windows of output rows lo to hi begin; returns (base, a window row's stride).
 
-    In the source itself if no window reaches outside it, else in padded copies at `windows`.
+    In the source itself if they can be read there, else in padded copies at `windows`, which have
+    lanes `first` to `last`, or the channels of one group from `first` on.
     """
-    needed_columns = (g.columns - 1) * g.across + g.s
-    bottom, right = g.top + (g.rows - 1) * g.down + g.r, g.left + needed_columns
-    inside = g.top >= 0 and g.left >= 0 and bottom <= g.height and right <= g.width
-    line = (g.width if inside else needed_columns) * g.depth
+    size, here, apart = size_of(one), _in_place(one, g), stripes(g)
+    numbers = g.groups * g.depth if here else pixel_numbers(one, g)
+    line = (g.width if here else copied_columns(g)) * numbers
+    stripe, start = copied_columns(g) // apart, first if here and not lanewise(g) else 0
     row, base, count = lo, 0, 0
     while row < hi:
         image, i = row // g.rows, row % g.rows
-        last = min(hi, (image + 1) * g.rows)
-        needed = (last - row - 1) * g.down + g.r
-        top, before = g.top + i * g.down, image * g.height * g.width * g.depth
-        if inside:
-            base = before + top * line + g.left * g.depth
+        end = min(hi, (image + 1) * g.rows)
+        needed = seen_rows(g, end - row)
+        top, before = g.top + i * g.down, image * g.height * g.width * g.groups * g.depth
+        if here:
+            base = before + top * line + g.left * numbers + start
         else:
-            copy_window(one, source + before * size_of(one), g.height, g.width, g.depth, top,
-                        g.left, needed, needed_columns, windows + base * size_of(one))  # fmt: skip
-        for k in range(last - row):
+            copy_aside(one, g, source + before * size, top, needed, apart, first, last,
+                       windows + base * size)  # fmt: skip
+        for k in range(end - row):
             for j in range(g.columns):
-                table[count] = base + k * g.down * line + j * g.across * g.depth
+                column = j * g.across
+                if not here and apart > 1:
+                    column = column % apart * stripe + column // apart
+                table[count] = base + k * g.down * line + column * numbers
                 count += 1
         base += needed * line
-        row = last
+        row = end
     table[count:] = table[count - 1]
-    return (source if inside else windows), line
+    return (source if here else windows), line
 
 
 @inner
@@ -128,7 +104,8 @@ def _list_outputs(g, lo, hi, table):
     for row in range(lo, hi):
         line = row // g.rows * g.out_height + g.out_top + row % g.rows * g.out_down
         for j in range(g.columns):
-            table[count] = (line * g.out_width + g.out_left + j * g.out_across) * g.filters
+            pixel = line * g.out_width + g.out_left + j * g.out_across
+            table[count] = pixel * g.groups * g.filters
             count += 1
 
 
@@ -148,23 +125,44 @@ def put_pixels(one, results, stride, first, last, fetch, table, count, out):
 
 
 @inner
-def _piece(one, g, source, packed, add, out, lo, hi, begin, end, scratch):
-    """Output rows lo to hi, panels `begin` to `end`.
+def _multiply(one, g, vectors, way, count, base, inputs, line, packed, out, outputs):
+    """One panel's results for `count` windows, which lie `line` elements from row to row."""
+    width = panel_width(one)
+    if lanewise(g):
+        apart = (g.tap_across if g.depth == 1 else 1) * (pixel_numbers(one, g) // g.depth)
+        multiply_lanes(
+            one, vectors, way, whole(count, rows_of(vectors)),
+            base, inputs, g.r, g.tap_down * line, g.s * g.depth, apart,
+            packed, g.s * g.depth * width, width, out, outputs,
+        )  # fmt: skip
+    else:
+        multiply_rows(
+            one, vectors, way, whole(count, rows_of(vectors)),
+            base, inputs, g.r, g.tap_down * line, g.s * g.depth, 1,
+            packed, g.s * g.depth * width, width, out, outputs,
+        )  # fmt: skip
+
+
+@inner
+def _piece(one, g, source, packed, add, out, lo, hi, product, begin, end, scratch):
+    """Output rows lo to hi, panels `begin` to `end` of a product.
 
     Pixels of whole vectors are written where they belong. Others go by way of scratch, and so do
     the rows that only fill up the last tile.
     """
-    size, width = size_of(one), panel_width(one)
-    stride = panel_count(one, g.filters) * width
+    size, width, filters, lanes = size_of(one), panel_width(one), products_of(g)[1], lanewise(g)
+    stride = panel_count(one, filters) * width
     count = (hi - lo) * g.columns
     room = row_room(count)
     results = scratch
     inputs = carray(memory(1, results + room * stride * size), room)
     outputs = carray(memory(1, results + room * stride * size + 8 * room), room)
     windows = results + room * stride * size + whole(4 * room, UNIT) * size
-    base, line = _gather(one, g, source, lo, hi, windows, inputs)
-    straight = g.filters % (width // 2) == 0
-    target, spare, last = results, 0, min(end * width, g.filters)
+    last = min(end * width, filters)
+    first, until = (begin * width, last) if lanes else (product * g.depth, (product + 1) * g.depth)
+    base, line = _gather(one, g, source, first, until, lo, hi, windows, inputs)
+    straight = filters % (width // 2) == 0
+    target, spare, out = results, 0, out + product * filters * size
     if straight or add:
         _list_outputs(g, lo, hi, outputs)
     if straight:
@@ -173,13 +171,13 @@ def _piece(one, g, source, packed, add, out, lo, hi, begin, end, scratch):
         put_pixels(one, results, stride, begin * width, last, True, outputs, count, out)
     for i in range(count if straight else 0, room):
         outputs[i] = spare + i * stride
-    run = g.s * g.depth
+    k = g.r * g.s * g.depth
+    packed += product * k * stride * size
     for panel in range(begin, end):
-        vectors = panel_vectors(one, g.filters, panel)
-        multiply_rows(
-            one, vectors, CONTINUE if add else SET, whole(count, rows_of(vectors)),
-            base, inputs.ctypes.data, g.r, line, run, 1,
-            packed + panel * g.r * run * width * size, run * width, width,
+        at = base + panel * width * size if lanes else base
+        _multiply(
+            one, g, panel_vectors(one, filters, panel), CONTINUE if add else SET, count,
+            at, inputs.ctypes.data, line, packed + panel * k * width * size,
             target + panel * width * size, outputs.ctypes.data,
         )  # fmt: skip
     if not straight:
@@ -195,12 +193,13 @@ def correlate(one, g, source, packed, add, out, first, slot, work):
     Scratch: `slot` elements a thread at `work`, after the `first` shared ones.
     """
     block = _block(g)
+    products, columns = products_of(g)
     count = pieces(g.n * g.rows, block) if g.columns > 0 else 0
-    panels = panel_count(one, g.filters)
-    groups = min(panels, pieces(TASKS, max(count, 1)))
-    for task in prange(count * groups):
-        lo, group = task // groups * block, task % groups
+    panels = panel_count(one, columns)
+    cuts = min(panels, pieces(TASKS, max(count * products, 1)))
+    for task in prange(count * products * cuts):
+        lo, product, cut = task // (products * cuts) * block, task // cuts % products, task % cuts
         hi = min(lo + block, g.n * g.rows)
         scratch = thread_scratch(work, first, slot, size_of(one))
-        begin, end = group * panels // groups, (group + 1) * panels // groups
-        _piece(one, g, source, packed, add, out, lo, hi, begin, end, scratch)
+        begin, end = cut * panels // cuts, (cut + 1) * panels // cuts
+        _piece(one, g, source, packed, add, out, lo, hi, product, begin, end, scratch)

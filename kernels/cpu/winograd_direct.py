@@ -19,7 +19,8 @@ import numpy as np
 from numba.np.numpy_support import carray
 
 from ..conv_order import HOT, LARGE_PIXEL, LARGE_WEIGHT
-from .correlate import copy_window, put_pixels
+from .correlate import put_pixels
+from .correlation import copy_window
 from .magnitude import largest, number, reaches
 from .microkernel import SET, multiply_rows, rows_of
 from .panels import UNIT, panel_count, panel_vectors, panel_width, row_room, whole

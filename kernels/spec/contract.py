@@ -66,6 +66,7 @@ class Kernel:
     writes: argument -> "=" (overwritten), "+=" (read and written) or "beta" (as the scalar beta
     says: 0 overwrites). scratch: arguments whose
     values mean nothing before or after. make: how to fill an argument (default: normal).
+    scalars: values, or functions of the sizes; `derive` sees those too that are no arguments.
     variants: named changes to the arguments, a value or None for an absent array. reduces: the axes
     summed over, for the tolerance; the longest of several, as in "N|O". flops: floating-point
     operations, from the sizes. family: the ladder of sizes it is timed on. timed: the variants
@@ -108,7 +109,12 @@ class Kernel:
         """`sizes` with those that follow from them."""
         if self.derive is None:
             return sizes
-        return {**sizes, **self.derive(sizes, {**self.scalars, **self.variants[variant]})}
+        return {**sizes, **self.derive(sizes, self.values(sizes, variant))}
+
+    def values(self, sizes: Sizes, variant: str = "") -> dict[str, Any]:
+        """The scalars of a variant and what it changes, for these sizes."""
+        chosen = {**self.scalars, **self.variants[variant]}
+        return {name: of(sizes) if callable(of) else of for name, of in chosen.items()}
 
     def letters(self) -> list[str]:
         """The axis letters this kernel has sizes for; small ones are sizes that follow."""
@@ -119,7 +125,7 @@ class Kernel:
         self, rng: np.random.Generator, sizes: Sizes, dtype: Any, variant: str = ""
     ) -> dict[str, Any]:
         """Valid arguments, in the order of the signature."""
-        changes = self.variants[variant]
+        changes, values = self.variants[variant], self.values(sizes, variant)
         sizes = self.all_sizes(sizes, variant)
         real = np.dtype(dtype).type
         joint = self.together(rng, sizes) if self.together else {}
@@ -127,10 +133,8 @@ class Kernel:
         for name, axes in self.axes.items():
             if name in joint:
                 made[name] = joint[name]
-            elif name in changes:
-                made[name] = changes[name]
-            elif axes is None:
-                made[name] = self.scalars[name]
+            elif axes is None or name in changes:
+                made[name] = values[name]
             else:
                 maker = self.make.get(name, normal)
                 made[name] = maker(rng, self.shape(name, sizes), real)

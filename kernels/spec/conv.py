@@ -15,34 +15,55 @@ if TYPE_CHECKING:
 
 
 def _conv_sizes(sizes: Sizes, values: Mapping[str, Any]) -> dict[str, int]:
-    """h and w: rows and columns of output positions."""
-    pairs = zip("HW", "RS", values["stride"], values["padding"], strict=True)
-    h, w = ((sizes[a] + 2 * p - sizes[k]) // s + 1 for a, k, s, p in pairs)
-    return {"h": h, "w": w}
+    """h and w: rows and columns of output positions; C and O of whole groups; c: C of one."""
+    places = (values[name] for name in ("stride", "padding", "beyond", "dilation"))
+    h, w = (
+        (sizes[a] + before + after - (sizes[k] - 1) * apart - 1) // step + 1
+        for a, k, step, before, after, apart in zip("HW", "RS", *places, strict=True)
+    )
+    groups = values["groups"]
+    each, filters = (max(sizes[axis] // groups, 1) for axis in "CO")
+    return {"h": h, "w": w, "C": each * groups, "O": filters * groups, "c": each}
 
 
 def _workspace(backend: Backend, kernel: str, given: dict[str, Any]) -> int:
-    """Elements of `work`: images are called x or dx, filters w or dw (of each sample, perhaps)."""
-    image, filters = (
-        next(given[name].shape for name in names if given.get(name) is not None)
-        for names in (("x", "dx"), ("w", "dw"))
+    """Elements of `work`: images are called x or dx, filters w or dw (of each sample, perhaps),
+    maps y, ty or dz (of each cotangent, perhaps)."""
+    shapes = (
+        next(given[name].shape[-4:] for name in names if given.get(name) is not None)
+        for names in (("x", "dx"), ("w", "dw"), ("y", "ty", "dz"))
     )
-    move = given["stride"], given["padding"]
-    return backend.conv2d_workspace(kernel, image, filters[-4:], *move)
+    return backend.conv2d_workspace(kernel, *shapes, *(given[name] for name in _MOVE))
 
 
 def _conv_flops(s: Sizes) -> float:
-    return 2.0 * math.prod(s[letter] for letter in "NhwORSC")
+    return 2.0 * math.prod(s[letter] for letter in "NhwORSc")
 
 
-_MOVE: dict[str, str | None] = {"stride": None, "padding": None}
-_SAME = {"stride": (1, 1), "padding": (1, 1)}
-_STEPS = {
+def _channels(s: Sizes) -> int:
+    return s["C"]
+
+
+_MOVE: dict[str, str | None] = dict.fromkeys(("stride", "padding", "dilation", "groups"))
+# `beyond` is no argument, the zeros below and to the right of an image: y is so much larger.
+_SAME = {
+    "stride": (1, 1), "padding": (1, 1), "beyond": (1, 1), "dilation": (1, 1), "groups": 1,
+}  # fmt: skip
+_BARE = {"padding": (0, 0), "beyond": (0, 0)}
+_STEPS: dict[str, dict[str, Any]] = {
     "strided": {"stride": (2, 2)},
-    "uneven": {"stride": (2, 1), "padding": (0, 2)},
-    "bare": {"padding": (0, 0)},
+    "uneven": {"stride": (2, 1), "padding": (0, 2), "beyond": (0, 2)},
+    "bare": _BARE,
+    "asymmetric": {"padding": (0, 2), "beyond": (2, 1)},
+    "dilated": {"dilation": (2, 3), "padding": (2, 3), "beyond": (2, 2)},
+    "dilated, strided": {"stride": (2, 3), "dilation": (3, 2), "padding": (3, 2), "beyond": (4, 2)},
+    "grouped": {"groups": 2},
+    "depthwise": {"groups": _channels},
+    "grouped, dilated": {"groups": 3, "stride": (1, 2), "dilation": (1, 2), "beyond": (1, 2)},
+    "depthwise, strided": {"groups": _channels, "stride": (2, 2), "padding": (0, 1)},
+    "depthwise, dilated": {"groups": _channels, "dilation": (2, 2), "padding": (1, 2)},
 }
-_IMAGE, _FILTERS, _MAPS = "N H W C", "O R S C", "N h w O"
+_IMAGE, _FILTERS, _MAPS = "N H W C", "O R S c", "N h w O"
 _WORK: dict[str, str | None] = {"work": None}
 
 

@@ -38,8 +38,8 @@ class ComplexConv2d(Conv2d):
 
     Cheung et al. 2019, Eq. 8: the context c (2, R, S, C) multiplies the kernel. weight (O, 2, R, S,
     C), a real parameter like any other; no bias. f acts on both parts alike. real_input: the input
-    is a real image (H, W, C). Other settings as in Conv2d. Raises ShapeError for an odd number of
-    channels.
+    is a real image (H, W, C). Other settings as in Conv2d, but no groups (SettingError). Raises
+    ShapeError for an odd number of channels.
     """
 
     bias: bool = False
@@ -50,6 +50,10 @@ class ComplexConv2d(Conv2d):
         settle(self, real_input=flag("ComplexConv2d.real_input", self.real_input))
         if self.bias:
             raise SettingError("ComplexConv2d got bias=True; it has none: leave bias out")
+        if self.groups != 1:
+            raise SettingError(
+                f"ComplexConv2d got groups={self.groups}; it has none: its filters see all channels"
+            )
 
     @property
     def _maps(self) -> int:

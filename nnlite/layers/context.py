@@ -306,13 +306,13 @@ def _filters(p: Views) -> np.ndarray:
 
 @dataclass(frozen=True)
 class ContextConv2d(Conv2d):
-    """A convolution whose filters are multiplied by a context c (R, S, C) shared by all of them.
+    """A convolution whose filters are multiplied by a context c (R, S, C / groups), shared by all.
 
     Cheung et al. 2019, Eq. 8. It is 1 until somebody sets it.
     """
 
     def state(self, input_shape: Shape) -> dict[str, tuple[Shape, Start]]:
-        return {"context": ((*self.size, input_shape[-1]), 1.0)}  # type: ignore[misc]
+        return {"context": ((*self.size, self._channels(input_shape)), 1.0)}  # type: ignore[misc]
 
     def _times(self, k: Scope, weight: np.ndarray, out: np.ndarray, c=None) -> np.ndarray:
         """out = weight (..., R, S, C) times the context."""

@@ -1,4 +1,4 @@
-"""What layers on images share: pairs of whole numbers, and how many windows fit."""
+"""What layers on images share: pairs of whole numbers, zeros around, and how many windows fit."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from ..settings import Limit, whole
 
 Places = tuple[int, int]  # of rows and columns
 Pair = int | Places  # as a layer may be given them
+Sides = tuple[Places, Places]  # (top, bottom), (left, right)
 
 
 def pair(owner: str, what: str, given: Pair, least: int) -> tuple[int, int]:
@@ -22,6 +23,30 @@ def pair(owner: str, what: str, given: Pair, least: int) -> tuple[int, int]:
         ) from None
 
 
+def around(owner: str, given: Pair | Sides) -> Places | Sides:
+    """Zeros around an image, (rows, columns), or ((top, bottom), (left, right)) where these differ.
+
+    Raises SettingError for anything but whole numbers >= 0.
+    """
+    if not isinstance(given, tuple | list) or not any(isinstance(s, tuple | list) for s in given):
+        return pair(owner, "padding", given, 0)
+    try:
+        rows, columns = (pair(owner, "padding", side, 0) for side in given)
+    except (SettingError, ValueError):
+        raise SettingError(
+            f"{owner} got padding={given!r:.80}; give a whole number of at least 0, a pair (rows, "
+            "columns) of them, or two pairs ((top, bottom), (left, right))"
+        ) from None
+    alike = rows[0] == rows[1] and columns[0] == columns[1]
+    return (rows[0], columns[0]) if alike else (rows, columns)
+
+
+def sides(padding: Places | Sides) -> Sides:
+    """What `around` gave, as ((top, bottom), (left, right))."""
+    rows, columns = ((p, p) if isinstance(p, int) else p for p in padding)
+    return rows, columns
+
+
 def image(owner: str, input_shape: Shape) -> tuple[int, int, int]:
     """(H, W, C) of the samples. Raises ShapeError for samples that are no images."""
     if len(input_shape) != 3:
@@ -33,16 +58,21 @@ def image(owner: str, input_shape: Shape) -> tuple[int, int, int]:
 
 
 def windows(
-    owner: str, input_shape: Shape, size: tuple[int, int], stride: tuple[int, int],
-    padding: tuple[int, int],
-) -> tuple[int, int]:  # fmt: skip
+    owner: str, input_shape: Shape, size: Places, stride: Places, padding: Places | Sides,
+    dilation: Places = (1, 1),
+) -> Places:  # fmt: skip
     """Rows and columns of windows. Raises ShapeError where not one fits."""
     height, width, _ = image(owner, input_shape)
-    rows = (height + 2 * padding[0] - size[0]) // stride[0] + 1
-    columns = (width + 2 * padding[1] - size[1]) // stride[1] + 1
+    rows, columns = (
+        (long + sum(side) - (taps - 1) * apart - 1) // step + 1
+        for long, side, taps, apart, step in zip(
+            (height, width), sides(padding), size, dilation, stride, strict=True
+        )
+    )
     if rows < 1 or columns < 1:
+        spread = f" and dilation {dilation}" if dilation != (1, 1) else ""
         raise ShapeError(
-            f"{owner} got images of {height} x {width}; with padding {padding} a window of {size} "
-            "does not fit into them once"
+            f"{owner} got images of {height} x {width}; with padding {padding}{spread} a window of "
+            f"{size} does not fit into them once"
         )
     return rows, columns

@@ -15,7 +15,7 @@ from ....kernels.codes import IDENTITY
 from . import place
 from .problem import Operation, Problem, Variants
 
-_STRIDE, _PADDING = (1, 1), (1, 1)
+_MOVE = (1, 1), (1, 1), (1, 1), 1  # stride, padding, dilation, groups
 
 
 class _Buffers:
@@ -25,24 +25,21 @@ class _Buffers:
         self.ops: Any = get_backend(place.backend())
         self.x, self.w, self.dy = (place.put(problem.arrays[name]) for name in ("x", "w", "dy"))
         asked = self.ops.conv2d_workspace
-        most = max(asked(one, self.x.shape, self.w.shape, _STRIDE, _PADDING) for one in kernels)
+        shapes = self.x.shape, self.w.shape, self.dy.shape
+        most = max(asked(one, *shapes, *_MOVE) for one in kernels)
         self.work = self.ops.device.empty((most,), np.float32)
 
     def forward(self, y: np.ndarray) -> None:
-        self.ops.conv2d_forward(
-            self.x, self.w, None, _STRIDE, _PADDING, IDENTITY, 0.0, self.work, y
-        )
+        self.ops.conv2d_forward(self.x, self.w, None, *_MOVE, IDENTITY, 0.0, self.work, y)
 
     def backward(self, dx: np.ndarray, dw: np.ndarray) -> None:
-        self.ops.conv2d_input_grad(self.dy, self.w, _STRIDE, _PADDING, self.work, dx)
-        self.ops.conv2d_weight_grad(self.x, self.dy, _STRIDE, _PADDING, 0.0, self.work, dw, None)
+        self.ops.conv2d_input_grad(self.dy, self.w, *_MOVE, self.work, dx)
+        self.ops.conv2d_weight_grad(self.x, self.dy, *_MOVE, 0.0, self.work, dw, None)
 
     def fisher(self, out: np.ndarray) -> None:
         """out (O, 3, 3, C) = the sum of squares; no gradient of a sample outlives its block."""
         out.fill(0.0)
-        self.ops.conv2d_accumulate(
-            self.x, self.dy[None], _STRIDE, _PADDING, 2, self.work, out, None
-        )
+        self.ops.conv2d_accumulate(self.x, self.dy[None], *_MOVE, 2, self.work, out, None)
 
 
 def _answering(call: Callable[[], None], results: dict[str, np.ndarray]) -> Operation:

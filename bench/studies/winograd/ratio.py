@@ -16,20 +16,20 @@ from ...speed import timing
 @serial
 def _direct(x, w, work, y):
     one = y.dtype.type(1)
-    g = conv.forward_of(x.shape, w.shape, (1, 1), (1, 1))
+    g = conv.forward_of(x.shape, w.shape, y.shape, ((1, 1), (1, 1), (1, 1), 1))
     first, slot = correlation_room(one, g)
     base = work.ctypes.data
-    conv.pack(one, w, work)
+    conv.pack(one, g, w, work)
     correlate(one, g, x.ctypes.data, base, False, y.ctypes.data, first, slot, base)
 
 
 @serial
 def _fast(x, w, work, y):
     one = y.dtype.type(1)
-    g = conv.forward_of(x.shape, w.shape, (1, 1), (1, 1))
+    g = conv.forward_of(x.shape, w.shape, y.shape, ((1, 1), (1, 1), (1, 1), 1))
     first, slot = winograd_room(one, g)
     base = work.ctypes.data
-    conv.pack(one, w, work)
+    conv.pack(one, g, w, work)
     u = base + 9 * g.depth * panel_count(one, g.filters) * panel_width(one) * size_of(one)
     winograd(one, g, x.ctypes.data, base, u, False, y.ctypes.data, first, slot, base)
 
@@ -41,7 +41,7 @@ def ratio(channels: int, height: int, pixels: int) -> tuple[float, bool]:
     x = rng.standard_normal((n, height, height, channels)).astype("f")
     w = rng.standard_normal((channels, 3, 3, channels)).astype("f")
     y, one = np.empty_like(x), np.float32(1)
-    g = conv.forward_of(x.shape, w.shape, (1, 1), (1, 1))
+    g = conv.forward_of(x.shape, w.shape, y.shape, ((1, 1), (1, 1), (1, 1), 1))
     threads = 64
     rooms = (correlation_room(one, g), winograd_room(one, g))
     work = np.empty(max(shared + threads * each for shared, each in rooms), "f")
