@@ -23,6 +23,7 @@ import numpy as np
 from ..errors import CompileError, DtypeError, MissingCompilerError
 from ..places import places, say_where
 from ..spec import KERNELS
+from . import conv_plan
 from .signature import Parameter, letters, parameters
 from .sources import PREFIX, kernels, needed, preamble
 
@@ -61,15 +62,17 @@ def machine_flags() -> tuple[str, ...]:
 
 
 def source(names: Sequence[str]) -> str:
-    """One C file: the kernels `names` and all that they call, and a way in to each, `c_NAME`."""
+    """One C file: the functions of kernels `names` and all that they call, and a way in to each,
+    `c_NAME`."""
     parts = [HEADERS, preamble()]
-    parts += [each.text for each in needed([PREFIX + name for name in names])]
-    for name in names:
+    ways = [(name, way) for name in names for way in conv_plan.functions(name)]
+    parts += [each.text for each in needed([PREFIX + way for _, way in ways])]
+    for name, way in ways:
         given = parameters(name)
         passed = ", ".join(f"{p.name}0, {p.name}1" if p.kind == "pair" else p.name for p in given)
         declared = ", ".join(p.declared for p in given)
-        way_in = f"void c_{name}({declared})"
-        parts.append(f"{way_in};\n{way_in} {{\n    {PREFIX}{name}({passed});\n}}\n")
+        way_in = f"void c_{way}({declared})"
+        parts.append(f"{way_in};\n{way_in} {{\n    {PREFIX}{way}({passed});\n}}\n")
     return "\n".join(parts)
 
 
@@ -100,12 +103,16 @@ def build(text: str, flags: Sequence[str]) -> Path:
 class Library:
     """Compiled kernels, called with NumPy arrays."""
 
-    def __init__(self, names: Sequence[str], flags: Sequence[str] = ()) -> None:
-        text = source(names)
+    def __init__(
+        self, names: Sequence[str], flags: Sequence[str] = (), winograd: bool = True
+    ) -> None:
+        """winograd: False where convolutions go directly, whatever their sizes."""
+        text, self._winograd = source(names), winograd
         self._loaded = ctypes.CDLL(str(build(text, (*STRICT, "-O2", *machine_flags(), *flags))))
 
     def call(self, kernel: str, *arguments: Any) -> None:
-        """Call a kernel. Raises DtypeError for floats that are not float32."""
+        """Call a kernel. Raises DtypeError for floats that are not float32, ValueError for scratch
+        that is too small."""
         declared = parameters(kernel)
         names = list(KERNELS[kernel].axes)
         arrays = {n: a for n, a in zip(names, arguments, strict=True) if isinstance(a, np.ndarray)}
@@ -120,7 +127,9 @@ class Library:
                 passed += [ctypes.c_int(int(each)) for each in given]
             else:
                 passed.append(_CTYPES[parameter.type](given))
-        self._loaded[f"c_{kernel}"](*passed)
+        given = dict(zip(names, arguments, strict=True))
+        way = conv_plan.plan(kernel, dict(zip(letters(kernel), sizes, strict=True)), given, self._winograd)
+        self._loaded[f"c_{way.function}"](*passed)
         for array, moved in back:
             array[...] = moved.reshape(array.shape)
 
@@ -152,18 +161,26 @@ def _pointer(
 
 
 class Ops:
-    """The backend: a function a kernel, compiled together when the first is called."""
+    """The backend: a function a kernel, compiled together when the first is called.
+
+    winograd: False lets every convolution go directly, which takes no scratch and has bits of its
+    own where the engine goes by Winograd's way.
+    """
 
     NAME = "c"
 
-    def __init__(self) -> None:
+    def __init__(self, winograd: bool = True) -> None:
         from ..device import NUMPY  # noqa: PLC0415
 
-        self.device = NUMPY
+        self.device, self.winograd = NUMPY, winograd
 
     @property
     def _library(self) -> Library:
-        return _all_kernels()
+        return _all_kernels(self.winograd)
+
+    def conv2d_workspace(self, kernel: str, *given: Any) -> int:
+        """Elements of `work`: `conv_plan.conv2d_workspace`."""
+        return conv_plan.conv2d_workspace(kernel, *given, winograd=self.winograd)
 
     def __getattr__(self, name: str) -> Any:
         if name in KERNELS and name in kernels():
@@ -172,5 +189,5 @@ class Ops:
 
 
 @cache
-def _all_kernels() -> Library:
-    return Library(kernels())
+def _all_kernels(winograd: bool) -> Library:
+    return Library(kernels(), winograd=winograd)

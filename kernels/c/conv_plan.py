@@ -1,0 +1,99 @@
+"""Which C function a call of a convolution is, and how much scratch it takes: by sizes alone.
+
+A program's sizes are literals, so what it does not need is not in its file: Winograd's way, a
+depthwise layer's loops. Bits follow from the way: it is that of `kernels.conv_order`, unless the
+caller asks for the direct one everywhere, which needs no scratch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+from ..conv_order import winograd_wins
+
+FAMILY = "conv2d_"
+# A block of Winograd's way is so many tiles by so many filters, of which one channel at a time is
+# transformed; of a weight gradient it is channels by filters, one tile at a time, and the sums of
+# one group of tiles beside those of all.
+BLOCK, FREQUENCIES = 4, 36
+CORRELATION = FREQUENCIES * (BLOCK * BLOCK + 2 * BLOCK)
+WEIGHTS = FREQUENCIES * (2 * BLOCK * BLOCK + 2 * BLOCK)
+DIRECT, WINOGRAD, DEPTHWISE = "", "_winograd", "_depthwise"
+# The ways that there are of each kernel, besides the direct one.
+WAYS = {
+    "conv2d_forward": (WINOGRAD, DEPTHWISE),
+    "conv2d_tangent": (WINOGRAD,),
+    "conv2d_input_grad": (WINOGRAD,),
+    "conv2d_weight_grad": (WINOGRAD,),
+}
+
+
+class Plan(NamedTuple):
+    """A call's function, without the prefix, and the floats of its `work`."""
+
+    function: str
+    work: int
+
+
+def functions(kernel: str) -> tuple[str, ...]:
+    """All C functions that calls of a kernel may be, without the prefix."""
+    return tuple(kernel + way for way in (DIRECT, *WAYS.get(kernel, ())))
+
+
+def plan(
+    kernel: str,
+    sizes: Mapping[str, int],
+    given: Mapping[str, Any],
+    winograd: bool = True,
+) -> Plan:
+    """The plan of a call of `kernel`.
+
+    sizes: of the contract's axes, by letter; given: the contract's scalars by name, of which a
+    convolution's stride, dilation and groups count. winograd: False where its layers go directly.
+    """
+    if not kernel.startswith(FAMILY):
+        return Plan(kernel, 0)
+    ways = WAYS.get(kernel, ())
+    if winograd and WINOGRAD in ways and _wins(kernel, sizes, given):
+        return Plan(kernel + WINOGRAD, WEIGHTS if "weight" in kernel else CORRELATION)
+    if DEPTHWISE in ways and given["groups"] == sizes["C"] == sizes["O"]:
+        return Plan(kernel + DEPTHWISE, 0)
+    return Plan(kernel, 0)
+
+
+def _wins(kernel: str, s: Mapping[str, int], given: Mapping[str, Any]) -> bool:
+    """Whether the engine takes Winograd's way. An input gradient is a correlation of dz, of which
+    one with a stride is several, each with results that lie apart."""
+    stride, dilation = given["stride"], given["dilation"]
+    turned = kernel == "conv2d_input_grad"
+    depth, filters, rows, columns = (s[axis] for axis in ("OCHW" if turned else "COhw"))
+    down, across = (1, 1) if turned else stride
+    out_down, out_across = stride if turned else (1, 1)
+    return winograd_wins(
+        SimpleNamespace(
+            r=s["R"], s=s["S"], depth=depth, filters=filters, rows=rows, columns=columns,
+            down=down, across=across, out_down=out_down, out_across=out_across,
+            tap_down=dilation[0], tap_across=dilation[1], groups=given["groups"],
+        )
+    )  # fmt: skip
+
+
+def conv2d_workspace(
+    kernel: str,
+    x_shape: Sequence[int],
+    w_shape: Sequence[int],
+    y_shape: Sequence[int],
+    stride: tuple[int, int],
+    padding: tuple[int, int],
+    dilation: tuple[int, int],
+    groups: int,
+    winograd: bool = True,
+) -> int:
+    """Elements of `work` that the kernel wants: none directly, and by Winograd's way as many
+    whatever the layer's size."""
+    sizes = dict(zip("NHWC", x_shape, strict=True)) | dict(zip("ORSc", w_shape, strict=True))
+    sizes |= dict(zip("hw", y_shape[1:3], strict=True))
+    given = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+    return plan(kernel, sizes, given, winograd).work
