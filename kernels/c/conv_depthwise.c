@@ -1,6 +1,28 @@
 /* Depthwise convolutions, a filter a channel: w (C, R, S, 1). Channels lie together, so four of them
    are four chains side by side. */
 
+/* The chain z of one filter goes on with what it sees of an image from (top, left) on, which may lie
+   outside. */
+static float ws_conv_one(float z, const float *x, int top, int left, const float *w, int dilation0,
+                         int dilation1, int C, int H, int R, int S, int W, int c) {
+    const float zero = 0.0F;
+    int r, s, k;
+    for (r = 0; r < R; ++r) {
+        const int row = top + r * dilation0;
+        for (s = 0; s < S; ++s) {
+            const int column = left + s * dilation1;
+            const int inside = row >= 0 && row < H && column >= 0 && column < W;
+            const float *p = inside ? x + (row * W + column) * C : &zero;
+            for (k = 0; k < c; ++k) {
+                z = WS_FMA(*p, WS_W(*w), z);
+                p += inside;
+                ++w;
+            }
+        }
+    }
+    return z;
+}
+
 /* y (N, OH, OW, C) = f(x * w + b), groups = C = O */
 static void ws_conv2d_forward_depthwise(const float *x, const float *w, const float *b, int stride0,
                                         int stride1, int padding0, int padding1, int dilation0,

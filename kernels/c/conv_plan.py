@@ -2,7 +2,7 @@
 
 A program's sizes are literals, so what it does not need is not in its file: Winograd's way, a
 depthwise layer's loops. Bits follow from the way: it is that of `kernels.conv_order`, unless the
-caller asks for the direct one everywhere, which needs no scratch.
+caller asks for the direct one everywhere, which needs less scratch.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ FAMILY = "conv2d_"
 BLOCK, FREQUENCIES = 4, 36
 CORRELATION = FREQUENCIES * (BLOCK * BLOCK + 2 * BLOCK)
 WEIGHTS = FREQUENCIES * (2 * BLOCK * BLOCK + 2 * BLOCK)
+GATHERING = ("conv2d_forward", "conv2d_tangent")  # kernels that copy the windows of two outputs
 DIRECT, WINOGRAD, DEPTHWISE = "", "_winograd", "_depthwise"
 # The ways that there are of each kernel, besides the direct one.
 WAYS = {
@@ -51,7 +52,7 @@ def plan(
     """The plan of a call of `kernel`.
 
     sizes: of the contract's axes, by letter; given: the contract's scalars by name, of which a
-    convolution's stride, dilation and groups count. winograd: False where its layers go directly.
+    convolution's stride, padding, dilation and groups count. winograd: False where its layers go directly.
     """
     if not kernel.startswith(FAMILY):
         return Plan(kernel, 0)
@@ -60,7 +61,18 @@ def plan(
         return Plan(kernel + WINOGRAD, WEIGHTS if "weight" in kernel else CORRELATION)
     if DEPTHWISE in ways and given["groups"] == sizes["C"] == sizes["O"]:
         return Plan(kernel + DEPTHWISE, 0)
-    return Plan(kernel, 0)
+    return Plan(kernel, _windows(sizes, given) if kernel in GATHERING else 0)
+
+
+def _windows(s: Mapping[str, int], given: Mapping[str, Any]) -> int:
+    """Floats of two windows, unless every window is a pixel of the image."""
+    (down, across), padding = given["stride"], given["padding"]
+    if (
+        s["R"] == s["S"] == given["groups"] == 1 and padding == (0, 0)
+        and (s["h"] - 1) * down < s["H"] and (s["w"] - 1) * across < s["W"]
+    ):  # fmt: skip
+        return 0
+    return 2 * s["R"] * s["S"] * s["c"]
 
 
 def _wins(kernel: str, s: Mapping[str, int], given: Mapping[str, Any]) -> bool:
@@ -91,8 +103,8 @@ def conv2d_workspace(
     groups: int,
     winograd: bool = True,
 ) -> int:
-    """Elements of `work` that the kernel wants: none directly, and by Winograd's way as many
-    whatever the layer's size."""
+    """Elements of `work` that the kernel wants: two windows or none directly, and by Winograd's way
+    as many whatever the layer's size."""
     sizes = dict(zip("NHWC", x_shape, strict=True)) | dict(zip("ORSc", w_shape, strict=True))
     sizes |= dict(zip("hw", y_shape[1:3], strict=True))
     given = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}

@@ -39,10 +39,14 @@
 #define WS_W(number) (number) /* where all weights are learned they lie in memory */
 #endif
 
+/* WS_APART: a function with the innermost loops of many. Inlined into the others it would lose its
+   registers to them. */
 #if defined(__GNUC__)
 #define WS_UNUSED __attribute__((unused))
+#define WS_APART __attribute__((noinline))
 #else
 #define WS_UNUSED
+#define WS_APART
 #endif
 
 #ifndef WS_ACTS
