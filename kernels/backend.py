@@ -24,8 +24,15 @@ class Backend(Protocol):
     device: Device
 
     def conv2d_workspace(
-        self, kernel: str, x_shape: Any, w_shape: Any, y_shape: Any, stride: Pair, padding: Pair,
-        dilation: Pair, groups: int,
+        self,
+        kernel: str,
+        x_shape: Any,
+        w_shape: Any,
+        y_shape: Any,
+        stride: Pair,
+        padding: Pair,
+        dilation: Pair,
+        groups: int,
     ) -> int:
         """Elements of scratch that the convolution `kernel` wants as `work`."""
         ...

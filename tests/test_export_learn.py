@@ -9,6 +9,7 @@ import pytest
 from exported import Device
 from weightspace import methods
 from weightspace.methods import importance
+from weightspace.methods.base import TaskEnd
 from weightspace.methods.si import consolidate
 from weightspace.nnlite import (
     BatchNorm2d,
@@ -184,8 +185,14 @@ def test_packnet_owns_what_the_method_owns():
             _, grad = net.loss_and_grad(x, y, mode="train")
             learning.optimizer.step(net.ops, net.theta, grad, {}, 1, method.streams())
         device.end_task()
-        method.arrays["begun"][1] = 1
+        method.end_task(net, TaskEnd(number, task, some, 0))
         assert device.parameters(net.num_parameters).tobytes() == net.theta.tobytes(), number
+    for number in range(TASKS - 1):
+        method.select(net, number, None)  # as a test of that task sees it
+        found = np.empty((len(some[0]), 4), np.float32)
+        for one, outputs in zip(some[0], found, strict=True):
+            device.predict_task(number, one, outputs)
+        assert found.tobytes() == net.forward(some[0]).tobytes()
 
 
 @pytest.mark.parametrize("latents", [None, (-4.0, 4.0)])

@@ -128,7 +128,9 @@ class Library:
             else:
                 passed.append(_CTYPES[parameter.type](given))
         given = dict(zip(names, arguments, strict=True))
-        way = conv_plan.plan(kernel, dict(zip(letters(kernel), sizes, strict=True)), given, self._winograd)
+        way = conv_plan.plan(
+            kernel, dict(zip(letters(kernel), sizes, strict=True)), given, self._winograd
+        )
         self._loaded[f"c_{way.function}"](*passed)
         for array, moved in back:
             array[...] = moved.reshape(array.shape)

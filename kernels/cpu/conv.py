@@ -330,9 +330,7 @@ def _weight_sums(g, x, dz, stacked, way, beta, work, dw, db):
                 work)  # fmt: skip
 
 
-def conv2d_tangent(
-    x, w, y, tx, tw, tb, stride, padding, dilation, groups, act, slope, work, ty
-):
+def conv2d_tangent(x, w, y, tx, tw, tb, stride, padding, dilation, groups, act, slope, work, ty):
     move = stride, padding, dilation, groups
     _check("conv2d_tangent", work, (x.shape, w.shape, y.shape), move, x, w, y, tx, tw, ty)
     if tx is not None:

@@ -59,7 +59,7 @@ def _in_place(one, g):
     of a row of taps are one run."""
     if lanewise(g):
         return inside(g) and plain_lanes(one, g)
-    return inside(g) and (g.s == 1 or g.groups == 1 and g.tap_across == 1)
+    return inside(g) and (g.s == 1 or (g.groups == 1 and g.tap_across == 1))
 
 
 @serial

@@ -47,9 +47,7 @@ def _winograd(shape, steps, rows, columns):
     names = ("r", "s", "depth", "filters", "down", "across", "tap_down", "tap_across", "out_down",
              "out_across")  # fmt: skip
     given = dict(zip(names, (*shape, *steps.window, *steps.tap, *steps.result), strict=True))
-    return winograd_wins(
-        SimpleNamespace(**given, groups=steps.groups, rows=rows, columns=columns)
-    )
+    return winograd_wins(SimpleNamespace(**given, groups=steps.groups, rows=rows, columns=columns))
 
 
 def _extent(taps, places, stride, apart):
@@ -101,9 +99,7 @@ def conv2d_forward(x, w, b, stride, padding, dilation, groups, act, slope, work,
     y[...] = apply(act, slope, z if b is None else z + b)
 
 
-def conv2d_tangent(
-    x, w, y, tx, tw, tb, stride, padding, dilation, groups, act, slope, work, ty
-):
+def conv2d_tangent(x, w, y, tx, tw, tb, stride, padding, dilation, groups, act, slope, work, ty):
     """ty = f'(y) (z + tb), z the correlation of tx with w, which goes on with that of x with tw."""
     move = stride, padding, dilation, groups
     z = None if tx is None else _forward(tx, w, move, None, ty)

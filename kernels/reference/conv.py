@@ -101,9 +101,7 @@ def conv2d_weight_grad(x, dz, stride, padding, dilation, groups, beta, work, dw,
         db[...] = dz.sum(axis=(0, 1, 2)) + (beta * db if beta else 0)
 
 
-def conv2d_tangent(
-    x, w, y, tx, tw, tb, stride, padding, dilation, groups, act, slope, work, ty
-):
+def conv2d_tangent(x, w, y, tx, tw, tb, stride, padding, dilation, groups, act, slope, work, ty):
     """The Jacobian: ty = f'(y) (tx * w + x * tw + tb), (N, h, w, O).
 
     tx is None when the input does not move; tw and tb are None when the parameters do not. At

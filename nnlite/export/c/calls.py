@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ....kernels.c.conv_plan import plan
 from ....kernels.c.library import sizes_of
-from ....kernels.c.signature import Parameter, parameters
+from ....kernels.c.signature import Parameter, letters, parameters
 from ....kernels.c.sources import PREFIX
 from ....kernels.c.sources import kernels as in_c
 from ....kernels.errors import RecordingError
@@ -49,8 +50,8 @@ class Statements:
     """A program's calls in C.
 
     where: the C expression of a place that somebody else gives, by the place's name: a pointer to
-    its first element. weights: offset in theta -> (expression, its offset), where theta is no
-    single array.
+    its first element. weights: offset in theta -> expression, where theta is no single array.
+    winograd: False where convolutions go directly.
     """
 
     def __init__(
@@ -60,8 +61,10 @@ class Statements:
         constants: Constants,
         buffers: str,
         weights: Mapping[int, str] | None = None,
+        winograd: bool = True,
     ) -> None:
         self.program, self._where, self._constants = program, where, constants
+        self._winograd = winograd
         self._buffers, self._weights = buffers, weights or {}
         self.offsets = packed(program.spans, ALIGNMENT)
         self.functions: dict[str, None] = {}
@@ -79,6 +82,8 @@ class Statements:
         found = []
         for number_, offset in self.offsets.items():
             place = self.program.places[number_]
+            if not place.nbytes:
+                continue
             kind, shape = _kind(place), "x".join(map(str, place.shape))
             at = f"({kind} *)(void *)({self._buffers} + {offset})"
             found.append(f"{kind} *const {_local(place, number_)} = {at}; /* {shape} */")
@@ -94,8 +99,10 @@ class Statements:
         self.activations |= 1 << int(given.get("act", 0))  # type: ignore[arg-type]
         for parameter, argument in zip(parameters(kernel), (*given.values(), *sizes), strict=True):
             words += self._argument(parameter, argument)
-        self.functions[PREFIX + kernel] = None
-        return f"{PREFIX}{kernel}({', '.join(words)});"
+        known = dict(zip(letters(kernel), sizes, strict=True))
+        function = PREFIX + plan(kernel, known, given, self._winograd).function
+        self.functions[function] = None
+        return f"{function}({', '.join(words)});"
 
     def calls(self, first: int = 0, last: int | None = None) -> list[str]:
         """The calls from `first` to before `last`."""
@@ -106,15 +113,16 @@ class Statements:
             assert isinstance(argument, tuple)
             return [str(each) for each in argument]
         if parameter.kind == "array":
-            return ["NULL" if argument is None else self.view(argument)]
+            return [
+                self.view(argument) if isinstance(argument, View) and _size(argument) else "NULL"
+            ]
         if isinstance(argument, Counter):
             return [self._where[argument.name]]
         assert isinstance(argument, int | float)
         return [number(argument, parameter.type)]
 
-    def view(self, view: Argument) -> str:
+    def view(self, view: View) -> str:
         """The C expression of an array argument."""
-        assert isinstance(view, View)
         place = self.program.places[view.place]
         if place.kind == BUFFER:
             base = _local(place, view.place)
@@ -152,7 +160,12 @@ def _whole(view: View) -> bool:
         if length > 1 and stride != step:
             return False
         step *= length
-    return math.prod(view.shape) > 0
+    return True
+
+
+def _size(view: View) -> int:
+    """How many numbers a view has: scratch that nobody needs has none."""
+    return math.prod(view.shape)
 
 
 def _kind(place: Place) -> str:

@@ -43,7 +43,7 @@ class Learner:
         self.latents = math.prod(self.net.input_shape)
         self._regions()
         self.trunk = self._trunk()
-        self.forward = self._tail()
+        self.forward, self.known = self._tail(), self._known()
         self.step_program = self._statements(self._train())
         self.importance_program = self._importance()
         self.joined = None
@@ -111,6 +111,15 @@ class Learner:
         named = self.pointers(*self.touched(program))
         return Forward(self.unit, program, "tail", self._where(), None, named)
 
+    def _known(self) -> Forward | None:
+        """The tail with what an earlier task knew, which lies where the gradient does."""
+        if self.learning.method != "packnet":
+            return None
+        program = record(self.net, "forward", 1)
+        named = [each if each != "theta" else "grad" for each in self.touched(program)]
+        where = {**self._where(), "theta": "grad"}
+        return Forward(self.unit, program, "known", where, None, self.pointers(*named))
+
     def _train(self) -> Program:
         learning, streams = self.learning, []
         if learning.penalises:
@@ -153,6 +162,8 @@ def learn(unit: Unit, parts: Parts, learning: Learning, moving: Mapping[str, str
     if learner.trunk is not None:
         learner.trunk.write(at)
     learner.forward.write(at)
+    if learner.known is not None:
+        learner.known.write(at)
     unit.macro("BATCH", learning.batch, "samples in a learning step")
     unit.macro("PARAMETERS", learner.size, "that learn")
     _start(learner)
@@ -216,6 +227,15 @@ def _look(learner: Learner) -> None:
     unit, outputs = learner.unit, learner.net.num_outputs
     through = ["tail"] if learner.trunk is None else ["trunk", "tail"]
     write_predict(unit, learner.parts.inputs, outputs, through)
+    if learner.known is not None:
+        unit.use("ws_known")
+        mask = f"ws_known(theta, owner, task + 1, grad, {learner.size});"
+        unit.function(
+            "void", "predict_task", "void *arena, int task, const float *x, float *y",
+            _through(learner, 1, [mask, "{0}_known(memory, {1}, y);"],
+                     learner.pointers("theta", "owner", "grad")),
+            "PackNet: predict as task number `task` (from 0) knew to, without what later ones own.",
+        )  # fmt: skip
     unit.function(
         "const float *", "theta", "const void *arena",
         [f"return (const float *)((const unsigned char *)arena + "
@@ -248,7 +268,7 @@ def _step(learner: Learner, at: int) -> None:
     unit, statements, batch = learner.unit, learner.step_program, learner.learning.batch
     program = statements.program
     update = program.update
-    losses = statements.view(program.calls[update - 1].arguments[0])
+    losses = statements.view(next(program.calls[update - 1].views))
     unit.use("ws_mean")
     joining = (
         []

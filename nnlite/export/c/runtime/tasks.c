@@ -84,6 +84,14 @@ static void ws_let_move(const uint8_t *owner, uint8_t task, float *gain, int P) 
     }
 }
 
+/* known = theta without the weights that tasks after number `task` (from 1) own */
+static void ws_known(const float *theta, const uint8_t *owner, int task, float *known, int P) {
+    int p;
+    for (p = 0; p < P; ++p) {
+        known[p] = owner[p] > 0 && owner[p] <= task ? theta[p] : theta[p] * 0.0F;
+    }
+}
+
 /* signs of a binary context: +1 where the bit is set, -1 where not */
 static void ws_signs(const uint8_t *bits, float *context, int I) {
     int i;
