@@ -29,11 +29,12 @@ static float ws_one_row(const float *x, const float *w, float z, int I) {
 
 /* y (O) goes on with w (O, I) x */
 static void ws_rows(const float *x, const float *w, float *y, int I, int O) {
+    const int whole = O - O % 4;
     int o;
-    for (o = 0; o + 4 <= O; o += 4) {
+    for (o = 0; o < whole; o += 4) {
         ws_four_rows(x, w + o * I, y + o, I);
     }
-    for (; o < O; ++o) {
+    for (o = whole; o < O; ++o) {
         y[o] = ws_one_row(x, w + o * I, y[o], I);
     }
 }

@@ -22,11 +22,12 @@ static void ws_four_columns(const float *a, int step, const float *b, int width,
 
 /* y (width) goes on with the row a (K, `step` apart) times b (K, width) */
 static void ws_columns(const float *a, int step, const float *b, int width, float *y, int K) {
+    const int whole = width - width % 4; /* which the compiler sees through, where width is known */
     int j, k;
-    for (j = 0; j + 4 <= width; j += 4) {
+    for (j = 0; j < whole; j += 4) {
         ws_four_columns(a, step, b + j, width, y + j, K);
     }
-    for (; j < width; ++j) {
+    for (j = whole; j < width; ++j) {
         float z = y[j];
         for (k = 0; k < K; ++k) {
             z = WS_FMA(a[k * step], b[k * width + j], z);
