@@ -25,18 +25,34 @@
 #include <avr/pgmspace.h>
 #define WS_FLASH PROGMEM
 #define WS_BYTE(number) pgm_read_byte(&(number))
+#define WS_W8(number) ((int8_t)pgm_read_byte(&(number)))
+#define WS_W16(number) pgm_read_word(&(number))
+#define WS_W32(number) ((int32_t)pgm_read_dword(&(number)))
 #define WS_COPY(to, from, bytes) memcpy_P((to), (from), (bytes))
 #else
 #ifndef WS_FLASH
 #define WS_FLASH
 #endif
 #define WS_BYTE(number) (number)
+#define WS_W8(number) (number)
+#define WS_W16(number) (number)
+#define WS_W32(number) (number)
 #define WS_COPY(to, from, bytes) memcpy((to), (from), (bytes))
 #endif
 #if defined(__AVR__) && !defined(WS_LEARNS)
 #define WS_W(number) pgm_read_float(&(number))
 #else
 #define WS_W(number) (number) /* where all weights are learned they lie in memory */
+#endif
+
+/* Two products of int16 by one instruction (Cortex-M4, M7). Asked for elsewhere, they are the same in
+   plain C: sums of whole numbers have no order. */
+#if !defined(WS_SIMD32)
+#if defined(__ARM_FEATURE_SIMD32) && defined(__GNUC__)
+#define WS_SIMD32 1
+#else
+#define WS_SIMD32 0
+#endif
 #endif
 
 /* WS_APART: a function with the innermost loops of many. Inlined into the others it would lose its

@@ -1,0 +1,189 @@
+/* int8 networks: whole numbers between the two ends (docs/int8.md). A number is scale (q - zero); sums
+   are exact in int32, so that their order, and how many are taken at once, changes no bit. */
+
+/* floor(a m 2^-n + 1/2), rounded once, within int32. 1 <= n <= 62. */
+static int32_t ws_q_scaled(int32_t a, int32_t m, int n) {
+    const int64_t product = (int64_t)a * m;
+    int64_t wide;
+    (void)sizeof(char[(-1 >> 1) == -1 ? 1 : -1]); /* >> of a negative number must keep the sign */
+    if (n > 32) { /* what the low half adds is less than 1 of the high one, and falls off with it */
+        return ((int32_t)(product >> 32) + ((int32_t)1 << (n - 33))) >> (n - 32);
+    }
+    wide = (product + ((int64_t)1 << (n - 1))) >> n;
+    if (wide > INT32_MAX) {
+        return INT32_MAX;
+    }
+    return wide < INT32_MIN ? INT32_MIN : (int32_t)wide;
+}
+
+/* v + zero, not outside low..high */
+static int8_t ws_q_clamped(int32_t v, int zero, int low, int high) {
+    if (v > high - zero) {
+        return (int8_t)high;
+    }
+    return (int8_t)(v < low - zero ? low : v + zero);
+}
+
+/* A sum as the output's int8; bend, bendn: the slope of its negative side, bend 0 for none. */
+static int8_t ws_q_fit(int32_t sum, int32_t m, int n, int32_t bend, int bendn, int zero, int low,
+                       int high) {
+    if (bend && sum < 0) {
+        sum = ws_q_scaled(sum, bend, bendn);
+    }
+    return ws_q_clamped(ws_q_scaled(sum, m, n), zero, low, high);
+}
+
+/* four bytes, wherever they lie */
+static uint32_t ws_q_word(const int8_t *p) {
+    uint32_t word;
+    memcpy(&word, p, sizeof word);
+    return word;
+}
+
+/* bytes 0 and 2 of a word as two int16 */
+static uint32_t ws_q_even(uint32_t word) {
+#if defined(__ARM_FEATURE_SIMD32)
+    uint32_t pair;
+    __asm__("sxtb16 %0, %1" : "=r"(pair) : "r"(word));
+    return pair;
+#else
+    const uint32_t low = ((word & 0xffU) ^ 0x80U) - 0x80U;
+    const uint32_t high = (((word >> 16) & 0xffU) ^ 0x80U) - 0x80U;
+    return (low & 0xffffU) | (high << 16);
+#endif
+}
+
+/* bytes 1 and 3 of a word as two int16 */
+static uint32_t ws_q_odd(uint32_t word) {
+#if defined(__ARM_FEATURE_SIMD32)
+    uint32_t pair;
+    __asm__("sxtb16 %0, %1, ror #8" : "=r"(pair) : "r"(word));
+    return pair;
+#else
+    return ws_q_even(word >> 8);
+#endif
+}
+
+/* sum + both products of two pairs of int16 */
+static int32_t ws_q_smlad(uint32_t a, uint32_t b, int32_t sum) {
+#if defined(__ARM_FEATURE_SIMD32)
+    int32_t more;
+    __asm__("smlad %0, %1, %2, %3" : "=r"(more) : "r"(a), "r"(b), "r"(sum));
+    return more;
+#else
+    const int32_t a0 = (int32_t)((a & 0xffffU) ^ 0x8000U) - 0x8000;
+    const int32_t b0 = (int32_t)((b & 0xffffU) ^ 0x8000U) - 0x8000;
+    const int32_t a1 = (int32_t)((a >> 16) ^ 0x8000U) - 0x8000;
+    const int32_t b1 = (int32_t)((b >> 16) ^ 0x8000U) - 0x8000;
+    return sum + a0 * b0 + a1 * b1;
+#endif
+}
+
+/* sum[j] = b[j] + the sum over i of x_i w_ji, of four rows of w, which share each load of x. They lie
+   in blocks of four columns, (I / 4, 4 rows, 4), and then what is left of each row, so that one
+   pointer finds them all. */
+static void ws_q_four_rows(const int8_t *x, const int8_t *w, const int32_t *b, int32_t *sum, int I) {
+    int32_t s0 = WS_W32(b[0]), s1 = WS_W32(b[1]), s2 = WS_W32(b[2]), s3 = WS_W32(b[3]);
+    const int left = I % 4;
+    const int8_t *fours = x + (I - left);
+    int i, e;
+    for (; x < fours; x += 4, w += 16) {
+        if (WS_SIMD32) {
+            const uint32_t even = ws_q_even(ws_q_word(x)), odd = ws_q_odd(ws_q_word(x));
+            s0 = ws_q_smlad(even, ws_q_even(ws_q_word(w)), s0);
+            s1 = ws_q_smlad(even, ws_q_even(ws_q_word(w + 4)), s1);
+            s2 = ws_q_smlad(even, ws_q_even(ws_q_word(w + 8)), s2);
+            s3 = ws_q_smlad(even, ws_q_even(ws_q_word(w + 12)), s3);
+            s0 = ws_q_smlad(odd, ws_q_odd(ws_q_word(w)), s0);
+            s1 = ws_q_smlad(odd, ws_q_odd(ws_q_word(w + 4)), s1);
+            s2 = ws_q_smlad(odd, ws_q_odd(ws_q_word(w + 8)), s2);
+            s3 = ws_q_smlad(odd, ws_q_odd(ws_q_word(w + 12)), s3);
+        } else {
+            e = x[0];
+            s0 += e * WS_W8(w[0]);
+            s1 += e * WS_W8(w[4]);
+            s2 += e * WS_W8(w[8]);
+            s3 += e * WS_W8(w[12]);
+            e = x[1];
+            s0 += e * WS_W8(w[1]);
+            s1 += e * WS_W8(w[5]);
+            s2 += e * WS_W8(w[9]);
+            s3 += e * WS_W8(w[13]);
+            e = x[2];
+            s0 += e * WS_W8(w[2]);
+            s1 += e * WS_W8(w[6]);
+            s2 += e * WS_W8(w[10]);
+            s3 += e * WS_W8(w[14]);
+            e = x[3];
+            s0 += e * WS_W8(w[3]);
+            s1 += e * WS_W8(w[7]);
+            s2 += e * WS_W8(w[11]);
+            s3 += e * WS_W8(w[15]);
+        }
+    }
+    for (i = 0; i < left; ++i, ++w) {
+        e = x[i];
+        s0 += e * WS_W8(w[0]);
+        s1 += e * WS_W8(w[left]);
+        s2 += e * WS_W8(w[2 * left]);
+        s3 += e * WS_W8(w[3 * left]);
+    }
+    sum[0] = s0;
+    sum[1] = s1;
+    sum[2] = s2;
+    sum[3] = s3;
+}
+
+/* b + the sum over i of x_i w_i */
+static int32_t ws_q_one_row(const int8_t *x, const int8_t *w, int32_t b, int I) {
+    int i;
+    for (i = 0; i < I; ++i) {
+        b += x[i] * WS_W8(w[i]);
+    }
+    return b;
+}
+
+/* y (O) = f(x w^T + b) as int8: w (O, I), rows by fours as above and then one by one; the input's zero
+   point is in b; sums are scaled by m 2^-n, of each output its own. */
+static void ws_q_dense(const int8_t *x, const int8_t *w, const int32_t *b, const int32_t *m,
+                       const uint8_t *n, int32_t bend, int bendn, int zero, int low, int high,
+                       int8_t *y, int I, int O) {
+    int32_t sum[4];
+    int o, k;
+    for (o = 0; o + 4 <= O; o += 4, w += 4 * I) {
+        ws_q_four_rows(x, w, b + o, sum, I);
+        for (k = o; k < o + 4; ++k) {
+            y[k] = ws_q_fit(sum[k - o], WS_W32(m[k]), WS_BYTE(n[k]), bend, bendn, zero, low, high);
+        }
+    }
+    for (; o < O; ++o, w += I) {
+        sum[0] = ws_q_one_row(x, w, WS_W32(b[o]), I);
+        y[o] = ws_q_fit(sum[0], WS_W32(m[o]), WS_BYTE(n[o]), bend, bendn, zero, low, high);
+    }
+}
+
+/* q = zero + floor(x / scale + 1/2), clamped; inverse is 1 / scale. NaN is the least number. */
+static void ws_q_quantise(const float *x, float inverse, int zero, int8_t *q, int O) {
+    int i, whole;
+    for (i = 0; i < O; ++i) {
+        float t = x[i] * inverse;
+        t = t > -256.0F ? t : -256.0F;
+        t = t < 256.0F ? t : 256.0F;
+        whole = (int)t;
+        t -= (float)whole; /* exact: the fraction, of t's sign */
+        if (t >= 0.5F) {
+            ++whole;
+        } else if (t < -0.5F) {
+            --whole;
+        }
+        q[i] = ws_q_clamped(whole, zero, -128, 127);
+    }
+}
+
+/* y = scale (q - zero) */
+static void ws_q_dequantise(const int8_t *q, float scale, int zero, float *y, int O) {
+    int i;
+    for (i = 0; i < O; ++i) {
+        y[i] = scale * (float)(q[i] - zero);
+    }
+}
