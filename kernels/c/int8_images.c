@@ -146,9 +146,9 @@ static void ws_q_average_pool(const int8_t *x, const uint16_t *rows, const uint1
                               int8_t *y, int W, int C, int OH, int OW) {
     int i, j, c, r, s, at = 0;
     for (i = 0; i < OH; ++i) {
-        const int r0 = WS_W16(rows[2 * i]), r1 = WS_W16(rows[2 * i + 1]);
+        const int r0 = (int)WS_W16(rows[2 * i]), r1 = (int)WS_W16(rows[2 * i + 1]);
         for (j = 0; j < OW; ++j, y += C, at += step) {
-            const int s0 = WS_W16(columns[2 * j]), s1 = WS_W16(columns[2 * j + 1]);
+            const int s0 = (int)WS_W16(columns[2 * j]), s1 = (int)WS_W16(columns[2 * j + 1]);
             for (c = 0; c < C; ++c) {
                 int32_t sum = 0;
                 for (r = r0; r < r1; ++r) {

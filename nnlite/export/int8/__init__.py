@@ -1,7 +1,7 @@
 """int8: networks in whole numbers, by a scheme that is written down (docs/int8.md).
 
-`quantise` makes a `Quantised` of a network and samples to calibrate by: `rounding` has the rule that
-NumPy and C share to the bit, `calibrate` the ranges, `operations` what there is to compute,
+`quantise` makes a `Quantised` of a network and samples to calibrate by: `rounding` has the rule
+that NumPy and C share to the bit, `calibrate` the ranges, `operations` what there is to compute,
 `print_c` writes it as C. A new layer needs a line in `quantise.LOWERED`.
 """
 

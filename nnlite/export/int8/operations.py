@@ -67,7 +67,7 @@ class Ends:
 
 @dataclass(frozen=True, eq=False)
 class _Weighted(Operation):
-    """weight int8, bias int32 (O,) (with the input's zero point), multiplier int32 and shift uint8."""
+    """weight int8; of each output bias int32, with the input's zero point, multiplier and shift."""
 
     weight: np.ndarray
     bias: np.ndarray
@@ -94,7 +94,7 @@ class Dense(_Weighted):
 class Convolution(_Weighted):
     """y = f(x * W + b): weight (O, R, S, C / groups). image: (H, W, C); size: of the output.
 
-    padding is (top, left), of the input's zero point `xzero`; what is missing at the other ends too.
+    padding is (top, left), of the input's zero point `xzero`; what is missing below, too.
     """
 
     image: tuple[int, int, int]
@@ -210,7 +210,7 @@ class Add(Operation):
         sums: np.ndarray = sum(
             (each.astype(np.int64) - zero) * factor
             for each, zero, factor in zip(x, self.zeros, self.factors, strict=True)
-        )  # type: ignore[assignment]
+        )
         return self.ends.finished(scaled(self.ends.bent(sums), 1, self.shift))
 
 

@@ -36,8 +36,8 @@ def fixed(real: float) -> Fixed:
     """
     if not 0 < real < 2.0**30:
         raise SettingError(
-            f"a scale of one layer's numbers is {real!r} times another's; it must lie in (0, 2^30): "
-            "calibrate with samples like those that the network will see"
+            f"a scale of one layer's numbers is {real!r} times another's; it must lie in (0, 2^30)"
+            ": calibrate with samples like those that the network will see"
         )
     fraction, exponent = math.frexp(real)
     shift = 31 - exponent
