@@ -3,13 +3,13 @@
 
 /* floor(a m 2^-n + 1/2), rounded once, within int32. 1 <= n <= 62. */
 static int32_t ws_q_scaled(int32_t a, int32_t m, int n) {
-    const int64_t product = (int64_t)a * m;
     int64_t wide;
     (void)sizeof(char[(-1 >> 1) == -1 ? 1 : -1]); /* >> of a negative number must keep the sign */
     if (n > 32) { /* what the low half adds is less than 1 of the high one, and falls off with it */
-        return ((int32_t)(product >> 32) + ((int32_t)1 << (n - 33))) >> (n - 32);
+        const int32_t high = (int32_t)(((int64_t)a * m) >> 32);
+        return (high + ((int32_t)1 << (n - 33))) >> (n - 32);
     }
-    wide = (product + ((int64_t)1 << (n - 1))) >> n;
+    wide = ((int64_t)a * m + ((int64_t)1 << (n - 1))) >> n;
     if (wide > INT32_MAX) {
         return INT32_MAX;
     }
@@ -149,34 +149,43 @@ static void ws_q_dense(const int8_t *x, const int8_t *w, const int32_t *b, const
                        const uint8_t *n, int32_t bend, int bendn, int zero, int low, int high,
                        int8_t *y, int I, int O) {
     int32_t sum[4];
-    int o, k;
-    for (o = 0; o + 4 <= O; o += 4, w += 4 * I) {
-        ws_q_four_rows(x, w, b + o, sum, I);
-        for (k = o; k < o + 4; ++k) {
+    int o, k, rows;
+    for (o = 0; o < O; o += rows, w += rows * I) {
+        rows = O - o < 4 ? 1 : 4;
+        if (rows == 4) {
+            ws_q_four_rows(x, w, b + o, sum, I);
+        } else {
+            sum[0] = ws_q_one_row(x, w, WS_W32(b[o]), I);
+        }
+        for (k = o; k < o + rows; ++k) {
             y[k] = ws_q_fit(sum[k - o], WS_W32(m[k]), WS_BYTE(n[k]), bend, bendn, zero, low, high);
         }
     }
-    for (; o < O; ++o, w += I) {
-        sum[0] = ws_q_one_row(x, w, WS_W32(b[o]), I);
-        y[o] = ws_q_fit(sum[0], WS_W32(m[o]), WS_BYTE(n[o]), bend, bendn, zero, low, high);
-    }
 }
 
-/* q = zero + floor(x / scale + 1/2), clamped; inverse is 1 / scale. NaN is the least number. */
+/* floor(t + 1/2) by the bits of t, at least -256 and at most 256; NaN is -256. */
+static int ws_q_rounded(float t) {
+    const int32_t bits = ws_bits(t), size = bits & 0x7fffffff, negative = bits < 0;
+    const int below = 150 - (int)(size >> 23); /* bits of the fraction */
+    int32_t whole = (size & 0x7fffff) | 0x800000;
+    if (size > 0x7f800000) {
+        return -256;
+    }
+    if (below > 24) {
+        return 0;
+    }
+    if (below < 16) {
+        return negative ? -256 : 256;
+    }
+    whole = (whole + ((int32_t)1 << (below - 1)) - negative) >> below;
+    return (int)(negative ? -whole : whole);
+}
+
+/* q = zero + floor(x / scale + 1/2), clamped; inverse is 1 / scale. */
 static void ws_q_quantise(const float *x, float inverse, int zero, int8_t *q, int O) {
-    int i, whole;
+    int i;
     for (i = 0; i < O; ++i) {
-        float t = x[i] * inverse;
-        t = t > -256.0F ? t : -256.0F;
-        t = t < 256.0F ? t : 256.0F;
-        whole = (int)t;
-        t -= (float)whole; /* exact: the fraction, of t's sign */
-        if (t >= 0.5F) {
-            ++whole;
-        } else if (t < -0.5F) {
-            --whole;
-        }
-        q[i] = ws_q_clamped(whole, zero, -128, 127);
+        q[i] = ws_q_clamped(ws_q_rounded(x[i] * inverse), zero, -128, 127);
     }
 }
 
