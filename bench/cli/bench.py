@@ -214,6 +214,30 @@ def bench_training(
     _store("training", found, out, append)
 
 
+@app.command(name="int8")
+def bench_int8(
+    names: Annotated[
+        list[str] | None, typer.Argument(help="mnist-mlp, fashion-fip-cnn, ...; default all.")
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="How many, from 0.")] = 1,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Of all; default each its own.")] = None,
+    calibrate: Annotated[int, typer.Option(min=1, help="Training images to calibrate by.")] = 1000,
+    percentile: Annotated[float, typer.Option(help="Of ranges; 100: least and largest.")] = 100.0,
+    data_dir: Annotated[str | None, typer.Option("--data-dir")] = None,
+    out: Out = None,
+    append: Append = False,
+) -> None:
+    """Train networks, put them into int8, and count the points of accuracy that costs.
+
+    The exit status is 1 where it is more than 0.3, or where C and NumPy have other bits.
+    """
+    from ..speed import int8
+
+    rows = int8.run(names, seeds, epochs, calibrate, percentile, data_dir, console=console)
+    _store("int8", int8.as_records(rows), out, append)
+    raise typer.Exit(int8.exit_status(rows))
+
+
 @app.command(name="resources")
 def bench_resources(
     names: Annotated[
