@@ -56,8 +56,6 @@ def quantise(
     ShapeError or DtypeError for samples that do not fit, NonFiniteError.
     """
     samples = check_input(samples, net.input_shape, net.dtype, net.device)
-    if not len(samples):
-        raise SettingError("there are no samples to calibrate by: give a hundred or more")
     walk = _Walk(net, calibration or Calibration(), net.device.get(samples))
     last = walk.chain(folded(parts_of(net, count), contexts=True), walk.input)
     if not walk.operations:

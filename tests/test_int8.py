@@ -1,0 +1,256 @@
+"""int8 networks: NumPy and C have the same bits, and what they say is near to what floats say."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from blobs import make_blobs
+from exported import COMPILERS, Device
+from weightspace.kernels.errors import NonFiniteError, SettingError, ShapeError
+from weightspace.methods import Task, fit
+from weightspace.nnlite import (
+    Activation,
+    AdaptiveAvgPool2d,
+    AvgPool2d,
+    BatchNorm2d,
+    ContextConv2d,
+    ContextLinear,
+    Conv2d,
+    Dropout,
+    Flatten,
+    GlobalAvgPool,
+    Linear,
+    MaxPool2d,
+    Network,
+    Residual,
+    Rotation,
+    Sequential,
+    models,
+)
+from weightspace.nnlite.export.int8 import Calibration, Quantised, print_c, quantise
+from weightspace.nnlite.export.int8.operations import Dense
+from weightspace.nnlite.export.int8.rounding import Grid
+from weightspace.nnlite.export.int8.weights import weights_of
+
+SETTINGS = {"backend": "reference", "seed": 3}
+_BLOCK = Residual((Conv2d(6, 3, 1, 1, bias=False), BatchNorm2d(activation="relu")), ())
+_CHANGE = Residual(
+    (Conv2d(9, 3, 2, 1), BatchNorm2d()), (Conv2d(9, 1, 2),), activation="leaky_relu", slope=0.2
+)
+NETWORKS = {
+    "mlp": lambda: models.mlp((19, 11, 6, 5), **SETTINGS),
+    "one layer": lambda: models.mlp((5, 3), **SETTINGS),
+    "activations": lambda: Network(
+        [Linear(9, "tanh"), Linear(8, "sigmoid"), Linear(7, "leaky_relu", 0.2), Dropout(0.5),
+         Activation("relu"), Linear(6), Activation("tanh"), Linear(4, bias=False)], (6,),
+        **SETTINGS),
+    "steep": lambda: Network([Linear(9, "leaky_relu", 3.0), Linear(4)], (6,), **SETTINGS),
+    "strides": lambda: Network(
+        [Conv2d(5, (5, 3), (2, 1), (0, 2), activation="relu"), MaxPool2d((3, 2), (2, 1), 1),
+         Conv2d(4, 2, 2, activation="tanh"), Flatten(), Linear(3)], (13, 9, 2), **SETTINGS),
+    "1 x 1": lambda: Network(
+        [Conv2d(8, 1, activation="relu"), Conv2d(4, 1, 1, 1), Flatten()], (4, 5, 8), **SETTINGS),
+    "pools": lambda: Network(
+        [AvgPool2d((2, 3), (1, 2)), AdaptiveAvgPool2d(3, 2), Conv2d(5, 2), GlobalAvgPool(),
+         Linear(3)], (9, 8, 3), **SETTINGS),
+    "norms": lambda: Network(
+        [BatchNorm2d(), Sequential((Conv2d(6, 3, 1, 1), MaxPool2d(2))),
+         BatchNorm2d(activation="relu"), _BLOCK, Residual((Conv2d(6, 1),), (), "tanh"), _CHANGE,
+         GlobalAvgPool(), BatchNorm2d(affine=False), Linear(4)], (8, 8, 3), **SETTINGS),
+    "wide": lambda: Network(
+        [Linear(33, "relu"), Linear(7, "relu"), Linear(130)], (258,), **SETTINGS),
+    "lenet5": lambda: models.lenet5(**SETTINGS),
+}  # fmt: skip
+
+
+def moved(net: Network) -> Network:
+    """With statistics that are not those of the beginning, and some channels without weights."""
+    rng = np.random.default_rng(5)
+    for name in net.state:
+        net.state[name][...] = rng.uniform(0.5, 1.5, net.state[name].shape)
+    for name, view in net.layout.views(net.theta).items():
+        if name.endswith("weight") and view.ndim > 1 and len(view) > 6:
+            view[5] = 0
+    return net
+
+
+def samples(net: Network, count: int = 40, scale: float = 1.0) -> np.ndarray:
+    rng = np.random.default_rng(1)
+    return (scale * rng.normal(size=(count, *net.input_shape))).astype(np.float32)
+
+
+def small(name: str) -> tuple[Network, Quantised]:
+    net = moved(NETWORKS[name]())
+    return net, quantise(net, samples(net))
+
+
+@pytest.mark.parametrize("simd", [0, 1])
+@pytest.mark.parametrize("compiler", COMPILERS)
+@pytest.mark.parametrize("name", NETWORKS)
+def test_numpy_and_c_have_the_same_bits(name, compiler, simd, tmp_path):
+    """For samples like those before and for ones that saturate; four products at a time, and two
+    by an instruction, which is plain C here."""
+    net, made = small(name)
+    device = Device(print_c(made), tmp_path, compiler, flags=("-O2", f"-DWS_SIMD32={simd}"))
+    for scale in (1.0, 30.0, 1e30):
+        x = samples(net, 12, scale)
+        y = made.predict(x)
+        assert y.shape == (12, net.num_outputs)
+        assert device.outputs(x, net.num_outputs).tobytes() == y.tobytes()
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_integers_in_and_out(name, tmp_path):
+    """predict_int8 is predict without its ends."""
+    net, made = small(name)
+    device = Device(print_c(made), tmp_path)
+    q = np.random.default_rng(2).integers(-128, 128, (9, *net.input_shape)).astype(np.int8)
+    found = np.empty((9, net.num_outputs), np.int8)
+    for one, y in zip(q, found, strict=True):
+        device.predict_int8(one, y)
+    assert np.array_equal(found, made.predict_int8(q))
+    assert np.array_equal(found, made.latents(made.input_grid.real(q)))
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_int8_is_near_to_float(name):
+    """A hundredth of the outputs' spread; three for six layers one after another."""
+    net, made = small(name)
+    x = samples(net)
+    y = net.forward(x)
+    assert np.sqrt(np.mean((made.predict(x) - y) ** 2)) < 0.03 * y.std() + 1e-6
+
+
+def test_accuracy_stays():
+    train, test = make_blobs(0, 400), make_blobs(0, 400)
+    net = Network([Linear(16, "relu"), Linear(4)], train[0].shape[1:], **SETTINGS)
+    fit(net, Task.from_arrays("blobs", train, test), steps=200)
+    made = quantise(net, train[0][:100])
+    right = [(f(test[0]).argmax(axis=1) == test[1]).mean() for f in (net.forward, made.predict)]
+    assert right[0] > 0.9
+    assert right[1] > right[0] - 0.01
+
+
+# ---- zero points and ranges ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("ends", [(-3.0, 1.0), (0.0, 5.0), (-2.0, 0.0), (0.0, 0.0), (4.0, 9.0)])
+def test_zero_is_on_every_grid(ends):
+    grid = Grid.over(*ends)
+    assert grid.real(grid.quantised(np.zeros(1))) == 0
+    real = np.linspace(*ends, 100).astype(np.float32)
+    assert np.abs(grid.real(grid.quantised(real)) - real).max() <= grid.scale * 0.5001
+
+
+def test_a_layer_that_was_silent_stays_a_relu():
+    """It gave 0 for every sample of the calibration; another wakes it, and it clamps others."""
+    net = Network([Linear(3, "relu"), Linear(2)], (4,), **SETTINGS)
+    views = net.layout.views(net.theta)
+    views["0.weight"][...], views["0.bias"][...] = 0.5, -0.5
+    x = np.full((5, 4), -1.0, np.float32)
+    x[np.arange(4), np.arange(4)] = 1.0
+    made = quantise(net, x)
+    layer, hidden = made.operations[0], made.tensors[1].grid
+    assert isinstance(layer, Dense)
+    assert layer.ends.low == layer.ends.zero == hidden.zero == -128
+    for value, y in ((1.0, 1.5), (-1.0, 0.0)):
+        q = made.input_grid.quantised(np.full((1, 4), value))
+        assert np.allclose(hidden.real(layer.run(q)), y, atol=0.02)
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0, -1e-30, 1e30])
+def test_samples_that_are_all_alike(value):
+    net = moved(NETWORKS["mlp"]())
+    x = np.full((5, 19), value, np.float32)
+    made = quantise(net, x)
+    y = net.forward(x)
+    assert np.abs(made.predict(x) - y).max() <= 0.02 * np.abs(y).max()
+
+
+def test_layers_without_weights_give_their_biases():
+    net = Network([Linear(6, "relu"), Linear(4)], (5,), **SETTINGS)
+    for name, view in net.layout.views(net.theta).items():
+        view[...] = 0 if name.endswith("weight") else np.linspace(-3, 7, view.size)
+    made, x = quantise(net, samples(net)), samples(net, 5)
+    assert np.abs(made.predict(x) - net.forward(x)).max() <= made.output_grid.scale * 0.51
+
+
+def test_percentiles_clip():
+    net = NETWORKS["mlp"]()
+    x = samples(net, 500)
+    x[0] *= 100
+    whole, most = quantise(net, x), quantise(net, x, Calibration(99.0))
+    assert most.input_grid.scale < whole.input_grid.scale / 10
+    better = [np.abs(made.predict(x[1:]) - net.forward(x[1:])).mean() for made in (whole, most)]
+    assert better[1] < better[0] / 2
+
+
+# ---- trunks, contexts, refusals ------------------------------------------------------------------
+
+
+def test_a_trunk_gives_latents_for_a_float_tail():
+    net = moved(NETWORKS["norms"]())
+    trunk = quantise(net, samples(net), count=4)
+    x = samples(net, 8)
+    latents = trunk.latents(x)
+    (*_, before) = (y for _, y in zip(range(4), net.activations(x), strict=False))
+    assert latents.dtype == np.int8
+    assert latents.shape == before.shape
+    assert np.abs(trunk.output_grid.real(latents) - before).max() < 0.1 * np.abs(before).max()
+
+
+@pytest.mark.parametrize("kind", ["linear", "conv"])
+def test_binary_contexts_are_folded_into_weights(kind):
+    layers = {
+        "linear": ([ContextLinear(8, "relu"), ContextLinear(3)], (6,)),
+        "conv": ([ContextConv2d(4, 3), Flatten(), Linear(3)], (5, 5, 2)),
+    }
+    net = Network(*layers[kind], **SETTINGS)
+    rng = np.random.default_rng(4)
+    x = samples(net)
+    answers = []
+    for _ in range(2):
+        for name in net.state:
+            net.state[name] = rng.choice(np.float32([-1, 1]), net.state[name].shape)
+        answers.append((made := quantise(net, x)).predict(x))
+        assert np.abs(answers[-1] - net.forward(x)).max() < 6 * made.output_grid.scale
+    assert not np.allclose(*answers, atol=0.1)
+    net.state["0.context"][...] = 0.5
+    with pytest.raises(SettingError, match=f"{type(net.layers[0]).__name__}'s context is not"):
+        quantise(net, x)
+
+
+def test_what_has_no_int8_is_refused_by_name():
+    net = Network([Rotation(), Linear(3)], (4,), **SETTINGS)
+    with pytest.raises(SettingError, match="a Rotation has no int8 form"):
+        quantise(net, samples(net))
+    with pytest.raises(SettingError, match="nothing to put into int8"):
+        quantise(Network([Flatten()], (2, 2, 1), **SETTINGS), np.ones((3, 2, 2, 1), np.float32))
+    mlp = NETWORKS["mlp"]()
+    for wrong in (samples(mlp, 0), np.zeros((3, 4), np.float32)):
+        with pytest.raises(ShapeError):
+            quantise(mlp, wrong)
+    with pytest.raises(ShapeError, match="takes"):
+        quantise(mlp, samples(mlp)).predict(np.zeros((3, 4), np.float32))
+    with pytest.raises(SettingError, match="percentile"):
+        Calibration(20.0)
+    mlp.layout.view(mlp.theta, "1.bias")[0] = np.nan
+    with pytest.raises(NonFiniteError, match=r"1\.Linear"):
+        quantise(mlp, samples(mlp))
+
+
+def test_sums_that_int32_cannot_hold_are_refused():
+    grid = Grid(1.0, -128)
+    with pytest.raises(SettingError, match="int32"):
+        weights_of("wide", np.ones((1, 70_000)), np.zeros(1), grid, grid)
+    weights_of("fits", np.ones((1, 60_000)), np.zeros(1), grid, grid)
+    with pytest.raises(SettingError, match="int32"):
+        weights_of("steep", np.ones((1, 60_000)), np.zeros(1), grid, grid, steep=3.0)
+
+
+def test_a_quantised_network_does_not_change():
+    _, made = small("mlp")
+    for operation in made.operations:
+        for array in operation.arrays().values():
+            with pytest.raises(ValueError, match="read-only"):
+                array[...] = 0
