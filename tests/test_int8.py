@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from blobs import make_blobs
-from exported import COMPILERS, Device
+from exported import Device
 from weightspace.kernels.errors import NonFiniteError, SettingError, ShapeError
 from weightspace.methods import Task, fit
 from weightspace.nnlite import (
@@ -27,10 +29,18 @@ from weightspace.nnlite import (
     Sequential,
     models,
 )
-from weightspace.nnlite.export.int8 import Calibration, Quantised, print_c, quantise
+from weightspace.nnlite.export.c import Learning, export
+from weightspace.nnlite.export.int8 import (
+    Calibration,
+    Quantised,
+    export_int8,
+    print_c,
+    quantise,
+)
 from weightspace.nnlite.export.int8.operations import Dense
 from weightspace.nnlite.export.int8.rounding import Grid
 from weightspace.nnlite.export.int8.weights import weights_of
+from weightspace.nnlite.optim import SGD
 
 SETTINGS = {"backend": "reference", "seed": 3}
 _BLOCK = Residual((Conv2d(6, 3, 1, 1, bias=False), BatchNorm2d(activation="relu")), ())
@@ -57,6 +67,10 @@ NETWORKS = {
         [BatchNorm2d(), Sequential((Conv2d(6, 3, 1, 1), MaxPool2d(2))),
          BatchNorm2d(activation="relu"), _BLOCK, Residual((Conv2d(6, 1),), (), "tanh"), _CHANGE,
          GlobalAvgPool(), BatchNorm2d(affine=False), Linear(4)], (8, 8, 3), **SETTINGS),
+    "groups": lambda: Network(
+        [Conv2d(6, 3, 2, ((0, 1), (1, 0)), groups=2), Conv2d(6, 3, 1, 1, "relu", groups=6),
+         Conv2d(12, 3, padding="same", dilation=2, groups=3), Flatten(), Linear(3)], (9, 8, 4),
+        **SETTINGS),
     "wide": lambda: Network(
         [Linear(33, "relu"), Linear(7, "relu"), Linear(130)], (258,), **SETTINGS),
     "lenet5": lambda: models.lenet5(**SETTINGS),
@@ -85,13 +99,12 @@ def small(name: str) -> tuple[Network, Quantised]:
 
 
 @pytest.mark.parametrize("simd", [0, 1])
-@pytest.mark.parametrize("compiler", COMPILERS)
 @pytest.mark.parametrize("name", NETWORKS)
-def test_numpy_and_c_have_the_same_bits(name, compiler, simd, tmp_path):
+def test_numpy_and_c_have_the_same_bits(name, simd, c_compiler):
     """For samples like those before and for ones that saturate; four products at a time, and two
     by an instruction, which is plain C here."""
     net, made = small(name)
-    device = Device(print_c(made), tmp_path, compiler, flags=("-O2", f"-DWS_SIMD32={simd}"))
+    device = Device(print_c(made), ("-O2", f"-DWS_SIMD32={simd}"))
     for scale in (1.0, 30.0, 1e30):
         x = samples(net, 12, scale)
         y = made.predict(x)
@@ -100,10 +113,10 @@ def test_numpy_and_c_have_the_same_bits(name, compiler, simd, tmp_path):
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_integers_in_and_out(name, tmp_path):
+def test_integers_in_and_out(name, c_compiler):
     """predict_int8 is predict without its ends."""
     net, made = small(name)
-    device = Device(print_c(made), tmp_path)
+    device = Device(print_c(made))
     q = np.random.default_rng(2).integers(-128, 128, (9, *net.input_shape)).astype(np.int8)
     found = np.empty((9, net.num_outputs), np.int8)
     for one, y in zip(q, found, strict=True):
@@ -197,6 +210,44 @@ def test_a_trunk_gives_latents_for_a_float_tail():
     assert latents.dtype == np.int8
     assert latents.shape == before.shape
     assert np.abs(trunk.output_grid.real(latents) - before).max() < 0.1 * np.abs(before).max()
+
+
+@pytest.mark.parametrize("method", ["naive", "ewc", "replay"])
+def test_a_float_tail_learns_on_an_int8_trunk(method):
+    """As the tail alone learns from the latents; a memory of bytes loses nothing of these."""
+    layers = [Conv2d(4, 3), BatchNorm2d(activation="relu"), Flatten(), Linear(6, "relu"), Linear(4)]
+    net = moved(Network(layers, (5, 5, 2), **SETTINGS))
+    learning = Learning(2, 5, SGD(0.1), method, memories=8)
+    x, rng = samples(net, 30), np.random.default_rng(6)
+    y = rng.integers(0, 4, 30).astype(np.int32)
+    both = Device(export_int8(net, x, "net", learning))
+    trunk, tail = quantise(net, x, count=3), Network(layers[3:], (36,), **SETTINGS)
+    tail.theta[...] = net.theta[-tail.num_parameters :]
+    alone = Device(export(tail, "net", replace(learning, tail=None)))
+    latents = trunk.predict(x)
+    for device in (both, alone):
+        device.start()
+    for given in range(0, 30, 5):
+        rows = slice(given, given + 5)
+        if method == "replay":
+            for row in range(given, given + 5):
+                for device, a in ((both, x), (alone, latents)):
+                    device.remember(a[row], int(y[row]))
+        losses = both.learn_step(x[rows], y[rows]), alone.learn_step(latents[rows], y[rows])
+        assert losses[0] == losses[1]
+    assert (
+        both.parameters(tail.num_parameters).tobytes()
+        == alone.parameters(tail.num_parameters).tobytes()
+    )
+    assert both.outputs(x, 4).tobytes() == alone.outputs(latents, 4).tobytes()
+    assert not np.array_equal(both.parameters(tail.num_parameters), tail.theta)
+
+
+def test_what_learns_is_float():
+    mlp = NETWORKS["mlp"]()
+    for learning in (Learning(), Learning(3)):
+        with pytest.raises(SettingError, match="what learns is float"):
+            export_int8(mlp, samples(mlp), "net", learning)
 
 
 @pytest.mark.parametrize("kind", ["linear", "conv"])

@@ -114,11 +114,11 @@ def one(operation: Any, image: tuple[int, int, int], shape: tuple[int, int, int]
     return Quantised((Tensor(image, grid), Tensor(shape, grid)), (operation,), 1)
 
 
-def same_in_c(made: Quantised, folder: Any) -> np.ndarray:
+def same_in_c(made: Quantised) -> np.ndarray:
     """The outputs of some samples, which are the same in C."""
     q = np.random.default_rng(0).integers(-128, 128, (5, *made.input_shape)).astype(np.int8)
     y = made.predict_int8(q)
-    device, found = Device(print_c(made), folder), np.empty_like(y)
+    device, found = Device(print_c(made)), np.empty_like(y)
     for image, out in zip(q, found, strict=True):
         device.predict_int8(image, out)
     assert np.array_equal(found, y)
@@ -178,31 +178,31 @@ SHAPES = {
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_convolutions(shape, tmp_path):
+def test_convolutions(shape, c_compiler):
     made, image, out = convolution(*SHAPES[shape])
-    y = same_in_c(one(made, image, out), tmp_path)
+    y = same_in_c(one(made, image, out))
     q = np.random.default_rng(0).integers(-128, 128, (5, *image)).astype(np.int8)
     assert np.array_equal(by_hand(made, q[0]), y[0])
     assert len(np.unique(y)) > 20  # neither all clamped nor all alike
 
 
 @pytest.mark.parametrize("padding", [(0, 0), (2, 1)])
-def test_max_pools(padding, tmp_path):
+def test_max_pools(padding, c_compiler):
     pool = MaxPool("pool", (0,), 1, (7, 6, 3), (4, 3), (3, 2), (2, 2), padding)
-    y = same_in_c(one(pool, (7, 6, 3), (4, 3, 3)), tmp_path)
+    y = same_in_c(one(pool, (7, 6, 3), (4, 3, 3)))
     q = np.random.default_rng(0).integers(-128, 128, (5, 7, 6, 3)).astype(np.int8)
     top, left = 2 - padding[0], 4 - padding[1]
     assert y[2, 1, 2, 1] == q[2, max(top, 0) : top + 3, left : left + 2, 1].max()
 
 
-def test_average_pools_of_uneven_windows(tmp_path):
+def test_average_pools_of_uneven_windows(c_compiler):
     rows, columns = (np.array(b, np.uint16) for b in ([[0, 2], [1, 5]], [[0, 1], [1, 4], [3, 5]]))
     scales = [fixed(1 / int(area)) for area in np.outer([2, 4], [1, 3, 2]).ravel()]
     pool = AveragePool(
         "pool", (0,), 1, (5, 5, 2), rows, columns, np.array([m for m, _ in scales], np.int32),
         np.array([n for _, n in scales], np.uint8), 3, 3,
     )  # fmt: skip
-    y = same_in_c(one(pool, (5, 5, 2), (2, 3, 2)), tmp_path)
+    y = same_in_c(one(pool, (5, 5, 2), (2, 3, 2)))
     q = np.random.default_rng(0).integers(-128, 128, (5, 5, 5, 2)).astype(np.int8)
     mean = q[1, 1:5, 1:4, 0].astype(float).mean()
     assert y[1, 1, 1, 0] == np.floor(mean + 0.5)

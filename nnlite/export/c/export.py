@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from .contexts import Contexts, check_contexts, write_task
 from .learn import learn
 from .learning import Learning
 from .parts import Parts, cut, whole_network
-from .predict import frozen, write_predict
+from .predict import Printed, frozen, write_predict
 from .sparse import sparse
 from .text import check_prefix
 from .unit import Unit
@@ -52,10 +52,12 @@ def export(
     name: str = "net",
     learning: Learning | None = None,
     contexts: Contexts = (),
+    trunk: Callable[[Unit], Printed] | None = None,
 ) -> Exported:
     """`net` as C, its names beginning with `name`; learning: how it learns there.
 
     contexts: of each task, the state (of a superposed network) that the function `task` sets.
+    trunk: prints what is before the tail that learns, where that is not float (`int8`).
     Raises SettingError for a name that is none in C, for contexts that are not the network's, and
     for a sparse network that is to learn; DtypeError for float64, ModeError for networks
     that answer for batches only, RecordingError for layers that have no C, NonFiniteError.
@@ -67,7 +69,7 @@ def export(
         buffers, inputs, outputs = sparse(unit, net)
         layers, parameters = net.to_network().layers, net.nonzeros
     else:
-        buffers, inputs, outputs = _dense(unit, net, learning, contexts)
+        buffers, inputs, outputs = _dense(unit, net, learning, contexts, trunk)
         layers, parameters = net.layers, net.num_parameters
     if buffers:
         unit.arena.add("buffers", "uint8_t", buffers, "what lies between two calls")
@@ -84,8 +86,9 @@ def export(
 
 
 def _dense(
-    unit: Unit, net: Network, learning: Learning | None, contexts: Contexts
-) -> tuple[int, int, int]:
+    unit: Unit, net: Network, learning: Learning | None, contexts: Contexts,
+    trunk: Callable[[Unit], Printed] | None,
+) -> tuple[int, int, int]:  # fmt: skip
     """Print an ordinary network; returns the bytes of its buffers, inputs and outputs."""
     check_contexts(contexts, net.state)
     named = list(contexts[0]) if contexts else []
@@ -107,8 +110,8 @@ def _dense(
         write_predict(unit, parts.inputs, net.num_outputs, ["forward"])
         buffers = forward.nbytes
     else:
-        trunk = {name: where for name, where in regions.items() if where.startswith("context")}
-        buffers = learn(unit, parts, learning, trunk)
+        moving = {name: where for name, where in regions.items() if where.startswith("context")}
+        buffers = learn(unit, parts, learning, moving, trunk)
     if contexts:
         write_task(unit, contexts, regions)
     return buffers, parts.inputs, net.num_outputs

@@ -8,7 +8,7 @@ importances share one vector: no step is taken between the two.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from ...net import Network
 from ...program import record
@@ -19,6 +19,7 @@ from .parts import Parts
 from .predict import (
     MEMORY,
     Forward,
+    Printed,
     check_alone,
     frozen,
     frozen_state,
@@ -35,14 +36,15 @@ class Learner:
     """The tail of a network and all that it needs to learn, while they are printed."""
 
     def __init__(
-        self, unit: Unit, parts: Parts, learning: Learning, moving: Mapping[str, str]
-    ) -> None:
+        self, unit: Unit, parts: Parts, learning: Learning, moving: Mapping[str, str],
+        trunk: Callable[[Unit], Printed] | None = None,
+    ) -> None:  # fmt: skip
         self.unit, self.parts, self.learning, self.moving = unit, parts, learning, moving
         self.net: Network = parts.tail
         self.size = self.net.num_parameters
         self.latents = math.prod(self.net.input_shape)
         self._regions()
-        self.trunk = self._trunk()
+        self.trunk = self._trunk() if trunk is None else trunk(unit)
         self.forward, self.known = self._tail(), self._known()
         self.step_program = self._statements(self._train())
         self.importance_program = self._importance()
@@ -101,7 +103,7 @@ class Learner:
 
     # ---- programs ------------------------------------------------------------------------------
 
-    def _trunk(self) -> Forward | None:
+    def _trunk(self) -> Printed | None:
         trunk = self.parts.trunk
         return None if trunk is None else frozen(self.unit, trunk, "trunk", 0, self.moving)
 
@@ -152,12 +154,16 @@ class Learner:
         return [name for name in self.unit.arena.regions if name in there]
 
 
-def learn(unit: Unit, parts: Parts, learning: Learning, moving: Mapping[str, str]) -> int:
+def learn(
+    unit: Unit, parts: Parts, learning: Learning, moving: Mapping[str, str],
+    trunk: Callable[[Unit], Printed] | None = None,
+) -> int:  # fmt: skip
     """Print predict, learn_step, end_task and what goes with them; returns the buffers' bytes.
 
-    moving: the trunk's state that is in the arena, by name, and its region.
+    moving: the trunk's state that is in the arena, by name, and its region. trunk: prints it, where
+    it is not the float one.
     """
-    learner = Learner(unit, parts, learning, moving)
+    learner = Learner(unit, parts, learning, moving, trunk)
     at = unit.arena.nbytes
     if learner.trunk is not None:
         learner.trunk.write(at)

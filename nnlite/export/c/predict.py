@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Container, Mapping
+from typing import Protocol
 
 from ....kernels.errors import ModeError
 from ...net import Network
@@ -47,6 +48,14 @@ def check_alone(net: Network) -> None:
             "BatchNorm2d(statistics='batch') takes its statistics from the batch, and exported C "
             "sees one sample at a time: use statistics='running'"
         )
+
+
+class Printed(Protocol):
+    """A forward pass that is printed when the place of its buffers is known: `nbytes` of them."""
+
+    nbytes: int
+
+    def write(self, buffers: int) -> None: ...
 
 
 class Forward:

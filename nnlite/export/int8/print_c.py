@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ..c import Exported
+from ..c.export import Exported
+from ..c.predict import write_predict
 from ..c.text import check_prefix, number
 from ..c.unit import Unit
 from .operations import (
@@ -31,54 +32,63 @@ def print_c(quantised: Quantised, name: str = "net") -> Exported:
     Raises SettingError for a name that is none in C.
     """
     unit = Unit(check_prefix(name), learns=False)
-    _macros(unit, quantised)
-    printer = _Printer(unit, quantised)
-    lines = [printer.call(operation) for operation in quantised.operations]
-    given = "int8_t *memory, const int8_t *x, int8_t *y"
-    unused = [] if printer.touches_memory else ["(void)memory;"]
-    unit.function("static void", "run", given, [*unused, *lines], "forward, one sample in int8")
-    _predict(unit, quantised)
-    arena = quantised.arena_bytes
-    region = ("int8", arena, "inputs, outputs and what lies between two calls")
-    header = unit.header(_about(quantised, name))
-    source = unit.source(f"See {name}.h. Made by weightspace.")
-    return Exported(name, header, source, unit.constants.nbytes, arena, (region,))
-
-
-def _macros(unit: Unit, quantised: Quantised) -> None:
     inputs, outputs = quantised.tensors[0].size, quantised.tensors[quantised.output].size
+    forward = Int8Forward(unit, quantised, "forward")
+    forward.write(0)
+    write_predict(unit, inputs, outputs, ["forward"])
+    unit.function(
+        "void", "predict_int8", "void *arena, const int8_t *x, int8_t *y",
+        [f"{name}_forward_int8((int8_t *)arena, x, y);"],
+        "The same without floats: what the numbers of x and y stand for, the macros say.",
+    )  # fmt: skip
     unit.macro("INPUTS", inputs, "numbers in a sample, and in an answer")
     unit.macro("OUTPUTS", outputs)
     unit.macro("ARENA_ALIGN", 1, "the arena: all memory but the stack")
-    unit.macro("ARENA_BYTES", quantised.arena_bytes)
+    unit.macro("ARENA_BYTES", forward.nbytes)
     for side, grid in (("INPUT", quantised.input_grid), ("OUTPUT", quantised.output_grid)):
         says = f"an {side.lower()} in int8, q, stands for scale (q - zero)"
         unit.macro(f"{side}_SCALE", number(grid.scale), says)
         unit.macro(f"{side}_ZERO", f"({grid.zero})")
+    region = ("int8", forward.nbytes, "input, output and what lies between two calls")
+    header, source = unit.header(_about(quantised, name)), unit.source(f"See {name}.h.")
+    return Exported(name, header, source, unit.constants.nbytes, forward.nbytes, (region,))
 
 
-def _predict(unit: Unit, quantised: Quantised) -> None:
-    """predict and predict_int8."""
-    begin, end = quantised.tensors[0], quantised.tensors[quantised.output]
-    at, to = (quantised.offsets[each] for each in (0, quantised.output))
-    unit.use("ws_q_quantise", "ws_q_dequantise")
-    inverse = number(float(begin.grid.inverse))
-    unit.function(
-        "void", "predict", "void *arena, const float *x, float *y",
-        [
-            "int8_t *const memory = (int8_t *)arena;",
-            f"ws_q_quantise(x, {inverse}, {begin.grid.zero}, memory + {at}, {begin.size});",
-            f"{unit.prefix}_run(memory, memory + {at}, memory + {to});",
-            f"ws_q_dequantise(memory + {to}, {number(end.grid.scale)}, {end.grid.zero}, y, "
-            f"{end.size});",
-        ],
-        f"y ({end.size}) = the network's outputs for one sample x ({begin.size}).",
-    )  # fmt: skip
-    unit.function(
-        "void", "predict_int8", "void *arena, const int8_t *x, int8_t *y",
-        [f"{unit.prefix}_run((int8_t *)arena, x, y);"],
-        "The same without floats: what the numbers of x and y stand for, the macros say.",
-    )  # fmt: skip
+class Int8Forward:
+    """The static function `PREFIX_name(memory, x, y)`, floats in and out and int8 between them.
+
+    And `PREFIX_name_int8(memory, x, y)` without the ends. nbytes: what it needs of the arena.
+    """
+
+    def __init__(self, unit: Unit, quantised: Quantised, name: str) -> None:
+        self.unit, self.quantised, self.name = unit, quantised, name
+        self.nbytes = quantised.arena_bytes
+
+    def write(self, buffers: int) -> None:
+        """Print both, their buffers from this byte of the arena on."""
+        unit, quantised = self.unit, self.quantised
+        printer = _Printer(unit, quantised)
+        lines = [printer.call(operation) for operation in quantised.operations]
+        unused = [] if printer.touches_memory else ["(void)memory;"]
+        unit.function(
+            "static void", f"{self.name}_int8", "int8_t *memory, const int8_t *x, int8_t *y",
+            [*unused, *lines], "forward, one sample in int8",
+        )  # fmt: skip
+        begin, end = quantised.tensors[0], quantised.tensors[quantised.output]
+        at, to = (quantised.offsets[each] for each in (0, quantised.output))
+        unit.use("ws_q_quantise", "ws_q_dequantise")
+        inverse, zero = number(float(begin.grid.inverse)), begin.grid.zero
+        unit.function(
+            "static void", self.name, "unsigned char *memory, const float *x, float *y",
+            [
+                f"int8_t *const buffers = (int8_t *)(void *)(memory + {buffers});",
+                f"int8_t *const begin = buffers + {at}, *const end = buffers + {to};",
+                f"ws_q_quantise(x, {inverse}, {zero}, begin, {begin.size});",
+                f"{unit.prefix}_{self.name}_int8(buffers, begin, end);",
+                f"ws_q_dequantise(end, {number(end.grid.scale)}, {end.grid.zero}, y, {end.size});",
+            ],
+            "forward, one sample",
+        )  # fmt: skip
 
 
 def _about(quantised: Quantised, name: str) -> str:

@@ -28,6 +28,7 @@ from ...layers import (
     MaxPool2d,
     Residual,
 )
+from ...layers.shapes import sides
 from ...layout import Shape
 from ...net import Network
 from ..fold import Part, affine_of, folded, parts_of, write_arrays
@@ -177,13 +178,12 @@ def _convolution(walk: _Walk, part: Part, at: _Value) -> _Value:
     layer: Any = part.layer
     image: Any = at.shape
     size = layer.output_shape(image)[:2]
-    top, left = (side if isinstance(side, int) else side[0] for side in layer.padding)
-    dilation, groups = getattr(layer, "dilation", (1, 1)), getattr(layer, "groups", 1)
+    (top, _), (left, _) = sides(layer.padding)
 
     def make(name: str, to: int, weights: Weights, ends: Ends) -> Operation:
         return Convolution(
             name, (at.tensor,), to, *weights, ends, image, size, at.grid.zero, layer.stride,
-            (top, left), dilation, groups,
+            (top, left), layer.dilation, layer.groups,
         )  # fmt: skip
 
     return walk.weigh(part, at, *_floats(part), make)
