@@ -16,6 +16,7 @@ from .options import DataDir
 
 console = Console()
 TARGETS = ("c",)
+WEIGHTS = ("float", "int8")
 _TAIL = re.compile(r"tail:([1-9]\d*)")
 CHECKPOINT = "checkpoint.safetensors"
 
@@ -44,13 +45,31 @@ def export(
         str | None, typer.Option(help="Kind of a superposed network's contexts: binary, ...")
     ] = None,
     tasks: Annotated[int, typer.Option(min=1, help="How many contexts go along.")] = 10,
+    fold: Annotated[
+        bool, typer.Option("--fold", help="BatchNorm2d and activations into the layers before.")
+    ] = False,
+    weights: Annotated[
+        str, typer.Option(help="float, or int8: but for a tail that learns.")
+    ] = "float",
+    samples: Annotated[
+        Path | None, typer.Option(help="For int8: an .npz file with inputs x to calibrate by.")
+    ] = None,
+    percentile: Annotated[
+        float, typer.Option(help="For int8: of the samples' ranges; 100: least and largest.")
+    ] = 100.0,
     data_dir: DataDir = None,
 ) -> None:
     """Print a network as one C99 file and its header, which predicts and, if asked, learns."""
     check_name("target of an export", to, TARGETS)
+    check_name("kind of weights", weights, WEIGHTS)
     net = find(network, data_dir)
     learning = _learning(learn, batch, optimizer, lr, method, lam, memories)
-    _to_c(net, out, name, learning, _contexts(net, contexts, tasks))
+    told = _contexts(net, contexts, tasks)
+    if weights == "int8":
+        made = _int8(net, name, learning, told, samples, percentile)
+    else:
+        made = _float(net, name, learning, told, fold)
+    _show(made, out)
 
 
 def find(network: str, data_dir: Path | None) -> Any:
@@ -107,13 +126,47 @@ def _contexts(net: Any, kind: str | None, tasks: int) -> list[dict[str, Any]]:
     return [method.contexts(net, number) for number in range(tasks)]
 
 
-def _to_c(net: Any, out: Path, name: str, learning: Any, contexts: list[dict[str, Any]]) -> None:
+def _float(
+    net: Any, name: str, learning: Any, contexts: list[dict[str, Any]], fold: bool
+) -> Any:  # fmt: skip
+    from ...nnlite import Network
     from ...nnlite.export.c import export as to_c
+    from ...nnlite.export.fold import fold as folded
 
-    made = to_c(net, name, learning, contexts)
+    if fold:
+        if learning is not None or not isinstance(net, Network):
+            raise SettingError("--fold is for what only predicts: leave out --learn, or --fold")
+        net = folded(net)
+    return to_c(net, name, learning, contexts)
+
+
+def _int8(
+    net: Any, name: str, learning: Any, contexts: list[dict[str, Any]], samples: Path | None,
+    percentile: float,
+) -> Any:  # fmt: skip
+    from ...nnlite import Network
+    from ...nnlite.export.int8 import Calibration, export_int8
+    from ..explain import values
+
+    if not isinstance(net, Network) or contexts:
+        raise SettingError(
+            "--weights int8 is for ordinary networks; a sparse one, and contexts that change by "
+            "task, are exported in float"
+        )
+    if samples is None:
+        raise SettingError(
+            "--weights int8 needs samples to read ranges off: --samples FILE.npz with some hundred "
+            "inputs x, as the network gets them"
+        )
+    x = values.read(samples, net)["x"]
+    return export_int8(net, x, name, learning, Calibration(percentile))
+
+
+def _show(made: Any, out: Path) -> None:
+    """Write the files, and say what they take."""
     header, source = made.write(out)
     flash, ram = f"{made.weights_bytes:,}", f"{made.arena_bytes:,}"
-    console.print(f"[bold]{name}[/]: {flash} bytes of weights (flash), {ram} of arena (RAM)",
+    console.print(f"[bold]{made.name}[/]: {flash} bytes of weights (flash), {ram} of arena (RAM)",
                   highlight=False)  # fmt: skip
     table = Table(box=None)
     for column in ("of the arena", "bytes", ""):
