@@ -193,6 +193,7 @@ WINDOWS = {  # window, stride, padding
     "overlapping": ((3, 2), (1, 1), (0, 0)),
     "padded": ((3, 4), (2, 3), (1, 3)),
     "gaps": ((1, 2), (3, 4), (0, 1)),
+    "over the end": ((2, 3), (2, 3), (0, 0)),
 }
 
 
@@ -201,7 +202,8 @@ WINDOWS = {  # window, stride, padding
 def test_maxima_of_any_windows(ops, rng, where, channels):
     window, stride, padding = WINDOWS[where]
     x = rng.normal(size=(2, 7, 8, channels)).astype("f")
-    h, w = ((x.shape[1 + a] + 2 * padding[a] - window[a]) // stride[a] + 1 for a in (0, 1))
+    over = (1, 1) if where == "over the end" else padding
+    h, w = ((x.shape[1 + a] + padding[a] + over[a] - window[a]) // stride[a] + 1 for a in (0, 1))
     found, wanted = ((np.empty((2, h, w, channels), np.uint16), np.empty((2, h, w, channels), "f"))
                      for _ in "ab")  # fmt: skip
     ops.max_pool_forward(x, window, stride, padding, *found)
@@ -216,7 +218,8 @@ def test_maxima_of_any_windows(ops, rng, where, channels):
 
 def test_means_of_windows_in_any_order(ops, rng):
     """Adaptive windows overlap; the contract does not even say that they come in order."""
-    rows, columns = np.array([[2, 5], [0, 3], [4, 5]]), np.array([[1, 2], [0, 7], [5, 7], [3, 4]])
+    rows = np.array([[2, 5, 3], [0, 3, 4], [4, 5, 1]])
+    columns = np.array([[1, 2, 3], [0, 7, 7], [5, 7, 2], [3, 4, 1]])
     for channels in (3, 4):
         x, dy = rng.normal(size=(2, 6, 7, channels)), rng.normal(size=(4, 3, 4, channels))
         y, expected = np.empty((2, 3, 4, channels)), np.empty((2, 3, 4, channels))

@@ -45,6 +45,14 @@ def _activation(layer: Any, name: str, inplace: bool) -> nn.Module:
     return nn.ReLU(inplace) if name == "relu" else _ACTIVATIONS[name]()
 
 
+def _padding(layer: Any) -> Any:
+    """Of a pooling layer, if torch knows it."""
+    (rows, more_rows), (columns, more_columns) = sides(layer.padding)
+    if rows != more_rows or columns != more_columns:
+        raise SettingError(f"torch pools pad both sides alike; {layer} does not")
+    return rows, columns
+
+
 def _module(layer: Any, shape: Shape, inplace: bool) -> nn.Module:  # noqa: PLR0912  (a table of layers)
     """The torch module of one layer for samples of `shape`, without its activation."""
     match layer:
@@ -64,9 +72,13 @@ def _module(layer: Any, shape: Shape, inplace: bool) -> nn.Module:  # noqa: PLR0
             keeps = layer.statistics == "running"
             module = kind(shape[-1], layer.eps, layer.momentum, layer.affine, keeps)
         case layers.MaxPool2d():
-            module = nn.MaxPool2d(layer.size, layer.stride, layer.padding)
+            module = nn.MaxPool2d(
+                layer.size, layer.stride, _padding(layer), ceil_mode=layer.ceil_mode
+            )
         case layers.AvgPool2d():
-            module = nn.AvgPool2d(layer.size, layer.stride)
+            module = nn.AvgPool2d(
+                layer.size, layer.stride, _padding(layer), layer.ceil_mode, layer.count_padding
+            )
         case layers.AdaptiveAvgPool2d():
             module = nn.AdaptiveAvgPool2d((layer.rows, layer.columns))
         case layers.GlobalAvgPool():

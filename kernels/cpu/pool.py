@@ -80,7 +80,9 @@ def max_pool_backward(index, dy, window, stride, padding, dx):
     samples = index.shape[0]
     apart = window[0] == stride[0] and window[1] == stride[1]
     apart = apart and padding[0] == 0 and padding[1] == 0
-    whole = dy.shape[1] * stride[0] == dx.shape[1] and dy.shape[2] * stride[1] == dx.shape[2]
+    height, width = dy.shape[1] * stride[0], dy.shape[2] * stride[1]
+    apart = apart and height <= dx.shape[1] and width <= dx.shape[2]  # none hangs over the end
+    whole = height == dx.shape[1] and width == dx.shape[2]
     for n in prange(dy.shape[0]):
         if not (apart and whole):
             dx[n] = 0
@@ -105,14 +107,14 @@ def max_pool_tangent(index, tx, window, stride, padding, ty):
 
 
 @inner
-def _mean_of(image, top, bottom, left, right, y):
+def _mean_of(image, rows, columns, y):
     y[:] = 0
-    for row in range(top, bottom):
-        for column in range(left, right):
+    for row in range(rows[0], rows[1]):
+        for column in range(columns[0], columns[1]):
             pixel = image[row, column]
             for c in range(y.size):
                 y[c] += pixel[c]
-    share = y.dtype.type(1) / y.dtype.type((bottom - top) * (right - left))
+    share = y.dtype.type(1) / y.dtype.type(rows[2] * columns[2])
     for c in range(y.size):
         y[c] *= share
 
@@ -122,7 +124,7 @@ def average_pool_forward(x, rows, columns, y):
     for n in prange(x.shape[0]):
         for i in range(y.shape[1]):
             for j in range(y.shape[2]):
-                _mean_of(x[n], rows[i, 0], rows[i, 1], columns[j, 0], columns[j, 1], y[n, i, j])
+                _mean_of(x[n], rows[i], columns[j], y[n, i, j])
 
 
 @inner
@@ -141,7 +143,7 @@ def average_pool_backward(dy, rows, columns, dx):
             top, bottom = rows[i, 0], rows[i, 1]
             for j in range(dy.shape[2]):
                 left, right = columns[j, 0], columns[j, 1]
-                share = one / dx.dtype.type((bottom - top) * (right - left))
+                share = one / dx.dtype.type(rows[i, 2] * columns[j, 2])
                 for row in range(top, bottom):
                     for column in range(left, right):
                         _share_out(dy[n, i, j], share, image[row, column])

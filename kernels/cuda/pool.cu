@@ -147,22 +147,31 @@ max_pool_tangent(int rows, int places, int H, int W, int C, int h, int w, int si
     }
 }
 
-// y[i, j] = the mean over down[i, 0] to down[i, 1] and across[j, 0] to across[j, 1], the ends not
-// included.
+// One of `down` or `across`: the pixels from `first` to `end`, which is not included, and how many
+// of them the sum is divided by.
+struct Stretch {
+    long long first, end, count;
+
+    __device__ bool covers(int pixel) const { return int(first) <= pixel && pixel < int(end); }
+};
+
+// y[i, j] = the sum over down[i] and across[j], divided by the product of their counts.
 template <typename T, int PACK>
 __global__ void __launch_bounds__(256, 4)
 average_pool_forward(int rows, int places, int H, int W, int C, int h, int w,
-                     const long long* __restrict__ down, const long long* __restrict__ across,
+                     const Stretch* __restrict__ down, const Stretch* __restrict__ across,
                      const T* __restrict__ x, T* y)
 {
     for (int row = row_index(); row < rows; row += row_count()) {
         const Quotient image(row, h);
-        const int top = down[2 * image.rest], bottom = down[2 * image.rest + 1];
+        const Stretch tall = down[image.rest];
+        const int top = tall.first, bottom = tall.end;
         const T* pixels = x + (long long)image.whole * H * W * C;
         for (int place = place_index(); place < places; place += place_count()) {
             const Quotient spot(place, C / PACK);
             const int j = spot.whole, c = spot.rest * PACK;
-            const int left = across[2 * j], right = across[2 * j + 1];
+            const Stretch wide = across[j];
+            const int left = wide.first, right = wide.end;
             auto sum = zeros<T, PACK>();
             for (int r = top; r < bottom; ++r) {
 #pragma unroll 4
@@ -172,7 +181,7 @@ average_pool_forward(int rows, int places, int H, int W, int C, int h, int w,
                     for (int k = 0; k < PACK; ++k) sum.at[k] += value.at[k];
                 }
             }
-            const T share = T(1) / T((bottom - top) * (right - left));
+            const T share = T(1) / T(int(tall.count) * int(wide.count));
             for (T& value : sum.at) value *= share;
             store(y + ((long long)row * w + j) * C + c, sum);
         }
@@ -184,10 +193,10 @@ average_pool_forward(int rows, int places, int H, int W, int C, int h, int w,
 struct Cover {
     int first, last;
 
-    __device__ Cover(int pixel, const long long* windows, int count) : first(count), last(-1)
+    __device__ Cover(int pixel, const Stretch* windows, int count) : first(count), last(-1)
     {
         for (int i = 0; i < count; ++i) {
-            if (windows[2 * i] <= pixel && pixel < windows[2 * i + 1]) {
+            if (windows[i].covers(pixel)) {
                 last = i;
                 if (first == count) first = i;
             }
@@ -200,7 +209,7 @@ struct Cover {
 template <typename T, int PACK>
 __global__ void __launch_bounds__(256, 4)
 average_pool_backward(int rows, int places, int H, int W, int C, int h, int w,
-                      const long long* __restrict__ down, const long long* __restrict__ across,
+                      const Stretch* __restrict__ down, const Stretch* __restrict__ across,
                       const T* __restrict__ dy, T* dx)
 {
     extern __shared__ int covers[];  // (2, W): the first and the last window of each column
@@ -221,12 +230,12 @@ average_pool_backward(int rows, int places, int H, int W, int C, int h, int w,
             const int s = spot.whole, c = spot.rest * PACK;
             auto sum = zeros<T, PACK>();
             for (int i = cover.first; i <= cover.last; ++i) {
-                const int top = down[2 * i], bottom = down[2 * i + 1];
+                const Stretch tall = down[i];
                 for (int j = covers[s]; j <= covers[W + s]; ++j) {
-                    const int left = across[2 * j], right = across[2 * j + 1];
-                    if (r < top || r >= bottom || s < left || s >= right) continue;
+                    const Stretch wide = across[j];
+                    if (!tall.covers(r) || !wide.covers(s)) continue;
                     const auto d = load<PACK>(given + (i * w + j) * C + c);
-                    const T share = T(1) / T((bottom - top) * (right - left));
+                    const T share = T(1) / T(int(tall.count) * int(wide.count));
 #pragma unroll
                     for (int k = 0; k < PACK; ++k) sum.at[k] = fma(share, d.at[k], sum.at[k]);
                 }

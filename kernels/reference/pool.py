@@ -13,11 +13,15 @@ def max_pool_forward(x, window, stride, padding, index, y):
     """y = the largest value of each window; index (like y, uint16) = where in the window it stood.
 
     Positions in a window count row by row. The first of equal values wins, and NaN beats all.
-    Padding never wins: every window must hold a pixel (padding below the window's size).
+    padding: that above and on the left; below and on the right there is as much as the windows of y
+    reach over. It never wins: every window must hold a pixel (padding below the window's size).
     """
     (ph, pw), (sh, sw) = padding, stride
-    padded = np.pad(x, ((0, 0), (ph, ph), (pw, pw), (0, 0)), constant_values=-np.inf)
+    ends = ((y.shape[1 + a] - 1) * stride[a] - padding[a] + window[a] for a in (0, 1))
+    below, right = (max(end - x.shape[1 + a], 0) for a, end in enumerate(ends))
+    padded = np.pad(x, ((0, 0), (ph, below), (pw, right), (0, 0)), constant_values=-np.inf)
     windows = sliding_window_view(padded, window, axis=(1, 2))[:, ::sh, ::sw]
+    windows = windows[:, : y.shape[1], : y.shape[2]]
     flat = windows.reshape(*windows.shape[:4], -1)
     # a window that is -inf throughout must still answer with one of its pixels, not with padding
     rows = np.arange(y.shape[1]) * sh - ph
@@ -68,20 +72,21 @@ def max_pool_tangent(index, tx, window, stride, padding, ty):
 
 
 def average_pool_forward(x, rows, columns, y):
-    """y[:, i, j] = the mean of x over rows[i, 0] to rows[i, 1] and columns[j, 0] to columns[j, 1].
+    """y[:, i, j] = the sum of x over rows[i, 0] to rows[i, 1] and columns[j, 0] to columns[j, 1],
+    divided by the area rows[i, 2] columns[j, 2].
 
-    rows (h, 2), columns (w, 2): int64, the end not included, so that regular, adaptive and global
-    pooling are one kernel. Linear: the tangent is the same kernel.
+    rows (h, 3), columns (w, 3): int64, the end not included, so that regular, adaptive and global
+    pooling are one kernel. The area is that of the pixels, or larger: padding counts as zeros.
+    Linear: the tangent is the same kernel.
     """
-    for i, (top, bottom) in enumerate(rows):
-        for j, (left, right) in enumerate(columns):
-            y[:, i, j] = x[:, top:bottom, left:right].mean(axis=(1, 2))
+    for i, (top, bottom, down) in enumerate(rows):
+        for j, (left, right, across) in enumerate(columns):
+            y[:, i, j] = x[:, top:bottom, left:right].sum(axis=(1, 2)) / int(down * across)
 
 
 def average_pool_backward(dy, rows, columns, dx):
-    """dx = each dy shared out evenly over its window; overwritten."""
+    """dx = of each dy its part, 1 / area, for every pixel of its window; overwritten."""
     dx[...] = 0
-    for i, (top, bottom) in enumerate(rows):
-        for j, (left, right) in enumerate(columns):
-            area = (bottom - top) * (right - left)
-            dx[:, top:bottom, left:right] += (dy[:, i, j] / area)[:, None, None]
+    for i, (top, bottom, down) in enumerate(rows):
+        for j, (left, right, across) in enumerate(columns):
+            dx[:, top:bottom, left:right] += (dy[:, i, j] / (down * across))[:, None, None]

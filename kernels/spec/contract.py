@@ -46,6 +46,9 @@ def relative_error(found: np.ndarray, expected: np.ndarray) -> float:
     return float(difference / scale) if scale > 0 else float(difference)
 
 
+Together = Callable[[np.random.Generator, Sizes, Mapping[str, Any]], dict[str, np.ndarray]]
+
+
 class Traffic(NamedTuple):
     """Bytes a kernel must move, by how they move: machines charge them differently.
 
@@ -74,7 +77,8 @@ class Kernel:
     all. product: flops are a matrix product's.
     parts: compiled functions that the work goes through; each makes handles of the arrays.
     derive: sizes that follow from the others and from the scalars.
-    together: makes arguments that must fit each other, from all sizes; others are made alone.
+    together: makes arguments that must fit each other, from all sizes and from the scalars; others
+    are made alone.
     rooms: scratch whose size the backend says: (backend, the kernel's name, arguments) -> elements.
     """
 
@@ -93,7 +97,7 @@ class Kernel:
     product: bool = False
     parts: int = 1
     derive: Callable[[Sizes, Mapping[str, Any]], dict[str, int]] | None = None
-    together: Callable[[np.random.Generator, Sizes], dict[str, np.ndarray]] | None = None
+    together: Together | None = None
     rooms: dict[str, Callable[[Backend, str, dict[str, Any]], int]] = field(default_factory=dict)
 
     def shape(self, argument: str, sizes: Sizes) -> tuple[int, ...]:
@@ -128,7 +132,8 @@ class Kernel:
         changes, values = self.variants[variant], self.values(sizes, variant)
         sizes = self.all_sizes(sizes, variant)
         real = np.dtype(dtype).type
-        joint = self.together(rng, sizes) if self.together else {}
+        values = {**self.scalars, **changes}
+        joint = self.together(rng, sizes, values) if self.together else {}
         made: dict[str, Any] = {}
         for name, axes in self.axes.items():
             if name in joint:

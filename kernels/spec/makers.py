@@ -55,16 +55,6 @@ def moves(rng, shape, dtype):
     return rng.integers(-4, 5, shape)
 
 
-def taps(rng, shape, dtype):
-    """Places in a window of at least 2 x 2."""
-    return rng.integers(0, 4, shape).astype(np.uint16)
-
-
-def pairs(rng, shape, dtype):
-    """Windows of two, side by side."""
-    return 2 * np.arange(shape[0])[:, None] + np.array([0, 2])
-
-
 def no_places(rng, shape, dtype):
     return np.zeros(shape, np.uint16)
 

@@ -17,7 +17,9 @@ def _entries(sizes: Sizes, values: Mapping[str, Any]) -> dict[str, int]:
     return {"e": -(-sizes["O"] * sizes["I"] // SHARE), "s": sizes["O"] + 1}
 
 
-def _places(rng: np.random.Generator, sizes: Sizes) -> dict[str, np.ndarray]:
+def _places(
+    rng: np.random.Generator, sizes: Sizes, values: Mapping[str, Any]
+) -> dict[str, np.ndarray]:
     """Weights that live, drawn without regard to rows, so that rows are long, short and empty."""
     flat = np.sort(rng.choice(sizes["O"] * sizes["I"], sizes["e"], replace=False))
     starts = np.searchsorted(flat, sizes["I"] * np.arange(sizes["s"]))

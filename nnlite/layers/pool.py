@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ...kernels.errors import SettingError
 from ..checks import settle
 from ..layout import Shape
+from ..settings import flag
 from .base import Layer
-from .shapes import Pair, Places, image, pair, windows
+from .shapes import Padding, Pair, Places, Sides, around, image, pair, sides, windows
 
 _PLACES = np.iinfo(np.uint16).max  # places in a window that an index can name
 
@@ -24,38 +25,62 @@ class Saved(NamedTuple):
     places: np.ndarray | None = None  # MaxPool2d: (N, h, w, C), where each value came from
 
 
+class _Windows(Layer):
+    """Windows at regular steps over a padded image; every one of them holds a pixel."""
+
+    size: Pair
+    stride: Pair | None
+    padding: Padding
+    ceil_mode: bool
+
+    def __post_init__(self) -> None:
+        owner = type(self).__name__
+        size = pair(owner, "size", self.size, 1)
+        stride = size if self.stride is None else pair(owner, "stride", self.stride, 1)
+        padding = around(owner, self.padding)
+        if any(max(along) >= length for along, length in zip(sides(padding), size, strict=True)):
+            raise SettingError(
+                f"{owner} got padding={padding}; it must be less than the size, {size}"
+            )
+        ceil_mode = flag(f"{owner}'s ceil_mode", self.ceil_mode)
+        settle(self, size=size, stride=stride, padding=padding, ceil_mode=ceil_mode)
+
+    @property
+    def _sides(self) -> Sides:
+        return sides(self.padding)
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        steps: Any = self.size, self.stride, self.padding
+        rows, columns = windows(type(self).__name__, input_shape, *steps, ceil_mode=self.ceil_mode)
+        return rows, columns, input_shape[2]
+
+
 @dataclass(frozen=True)
-class MaxPool2d(Layer):
+class MaxPool2d(_Windows):
     """The largest value of each window; of equal ones the first, row by row, gets the gradient.
 
-    size, stride (None: size) and padding: whole numbers or pairs. Padding never wins, so it must be
-    less than the size. Raises SettingError.
+    size and stride (None: size): whole numbers or pairs. padding: likewise, or ((top, bottom),
+    (left, right)); it never wins, so it must be less than the size. ceil_mode: a last window may
+    hang over the end of the padded image, if it begins inside the image or the padding before it.
+    A window's pixels are neighbours: there is no dilation. Raises SettingError.
     """
 
     size: Pair = 2
     stride: Pair | None = None
-    padding: Pair = 0
+    padding: Padding = 0
+    ceil_mode: bool = False
 
     def __post_init__(self) -> None:
-        size = pair("MaxPool2d", "size", self.size, 1)
-        stride = size if self.stride is None else pair("MaxPool2d", "stride", self.stride, 1)
-        padding = pair("MaxPool2d", "padding", self.padding, 0)
-        if padding[0] >= size[0] or padding[1] >= size[1]:
-            raise SettingError(
-                f"MaxPool2d got padding={padding}; it must be less than the size, {size}"
-            )
-        if size[0] * size[1] > _PLACES:
+        super().__post_init__()
+        size = self.size
+        if size[0] * size[1] > _PLACES:  # type: ignore[index]
             raise SettingError(f"MaxPool2d got size={size}; a window holds at most {_PLACES:,}")
-        settle(self, size=size, stride=stride, padding=padding)
 
     @property
     def _window(self) -> tuple[Places, Places, Places]:
-        """Size, stride and padding, pairs since __post_init__."""
-        return self.size, self.stride, self.padding  # type: ignore[return-value]
-
-    def output_shape(self, input_shape: Shape) -> Shape:
-        rows, columns = windows("MaxPool2d", input_shape, *self._window)
-        return rows, columns, input_shape[2]
+        """Size, stride and where the first window begins, pairs since __post_init__."""
+        (top, _), (left, _) = self._sides
+        return self.size, self.stride, (top, left)  # type: ignore[return-value]
 
     def forward(self, k, p, x):
         shape = (len(x), *self.output_shape(x.shape[1:]))
@@ -82,7 +107,8 @@ class _Mean(Layer):
     """Means over rectangles; sub-classes say which."""
 
     def _rectangles(self, input_shape: Shape) -> tuple[np.ndarray, np.ndarray]:
-        """First and last (excluded) row and column of each output: int64 (h, 2) and (w, 2)."""
+        """Of each output the first and last (excluded) row and column, and how many of them its
+        sum is divided by: int64 (h, 3) and (w, 3)."""
         raise NotImplementedError
 
     def _places(self, k, input_shape: Shape) -> tuple[np.ndarray, np.ndarray]:
@@ -116,27 +142,30 @@ class _Mean(Layer):
 
 
 @dataclass(frozen=True)
-class AvgPool2d(_Mean):
-    """The mean of each window. size and stride (None: size): whole numbers or pairs."""
+class AvgPool2d(_Mean, _Windows):
+    """The mean of each window.
+
+    size, stride (None: size), padding and ceil_mode: as of `MaxPool2d`. count_padding: whether a
+    mean is over the pixels of its window and the padding's zeros (torch's and ONNX's
+    count_include_pad), or over its pixels alone. What of a window of ceil_mode lies beyond the
+    padding counts in neither, as in torch. Raises SettingError.
+    """
 
     size: Pair = 2
     stride: Pair | None = None
+    padding: Padding = 0
+    ceil_mode: bool = False
+    count_padding: bool = True
 
     def __post_init__(self) -> None:
-        size = pair("AvgPool2d", "size", self.size, 1)
-        stride = size if self.stride is None else pair("AvgPool2d", "stride", self.stride, 1)
-        settle(self, size=size, stride=stride)
-
-    def output_shape(self, input_shape: Shape) -> Shape:
-        rows, columns = windows("AvgPool2d", input_shape, self.size, self.stride, (0, 0))  # type: ignore[arg-type]
-        return rows, columns, input_shape[2]
+        super().__post_init__()
+        settle(self, count_padding=flag("AvgPool2d's count_padding", self.count_padding))
 
     def _rectangles(self, input_shape: Shape) -> tuple[np.ndarray, np.ndarray]:
-        rows, columns, _ = self.output_shape(input_shape)
-        return (
-            _regular(rows, self.size[0], self.stride[0]),  # type: ignore[index]
-            _regular(columns, self.size[1], self.stride[1]),  # type: ignore[index]
-        )
+        counts = self.output_shape(input_shape)[:2]
+        along = zip(counts, self.size, self.stride, self._sides, input_shape, strict=False)  # type: ignore[arg-type]
+        rows, columns = (_regular(*axis, self.count_padding) for axis in along)
+        return rows, columns
 
 
 @dataclass(frozen=True)
@@ -174,12 +203,19 @@ class GlobalAvgPool(_Mean):
 
 
 @lru_cache(maxsize=256)
-def _regular(count: int, size: int, stride: int) -> np.ndarray:
-    starts = np.arange(count) * stride
-    return np.stack([starts, starts + size], axis=1)
+def _regular(
+    count: int, size: int, stride: int, padding: Places, length: int, count_padding: bool
+) -> np.ndarray:
+    """Windows along one axis of `length` pixels, (count, 3)."""
+    before, after = padding
+    starts = np.arange(count) * stride - before
+    ends = np.minimum(starts + size, length + after)
+    first, last = np.maximum(starts, 0), np.minimum(ends, length)
+    return np.stack([first, last, ends - starts if count_padding else last - first], axis=1)
 
 
 @lru_cache(maxsize=256)
 def _even(count: int, length: int) -> np.ndarray:
     parts = np.arange(count)
-    return np.stack([parts * length // count, -((parts + 1) * -length // count)], axis=1)
+    first, last = parts * length // count, -((parts + 1) * -length // count)
+    return np.stack([first, last, last - first], axis=1)

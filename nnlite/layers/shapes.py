@@ -9,6 +9,7 @@ from ..settings import Limit, whole
 Places = tuple[int, int]  # of rows and columns
 Pair = int | Places  # as a layer may be given them
 Sides = tuple[Places, Places]  # (top, bottom), (left, right)
+Padding = Pair | Sides
 
 
 def pair(owner: str, what: str, given: Pair, least: int) -> tuple[int, int]:
@@ -23,7 +24,7 @@ def pair(owner: str, what: str, given: Pair, least: int) -> tuple[int, int]:
         ) from None
 
 
-def around(owner: str, given: Pair | Sides) -> Places | Sides:
+def around(owner: str, given: Padding) -> Places | Sides:
     """Zeros around an image, (rows, columns), or ((top, bottom), (left, right)) where these differ.
 
     Raises SettingError for anything but whole numbers >= 0.
@@ -59,12 +60,16 @@ def image(owner: str, input_shape: Shape) -> tuple[int, int, int]:
 
 def windows(
     owner: str, input_shape: Shape, size: Places, stride: Places, padding: Places | Sides,
-    dilation: Places = (1, 1),
+    dilation: Places = (1, 1), ceil_mode: bool = False,
 ) -> Places:  # fmt: skip
-    """Rows and columns of windows. Raises ShapeError where not one fits."""
+    """Rows and columns of windows. Raises ShapeError where not one fits.
+
+    ceil_mode: a last window may hang over the end, if it begins inside the image or the padding
+    before it.
+    """
     height, width, _ = image(owner, input_shape)
     rows, columns = (
-        (long + sum(side) - (taps - 1) * apart - 1) // step + 1
+        _count(long, (taps - 1) * apart + 1, step, side, ceil_mode)
         for long, side, taps, apart, step in zip(
             (height, width), sides(padding), size, dilation, stride, strict=True
         )
@@ -76,3 +81,12 @@ def windows(
             f"{size} does not fit into them once"
         )
     return rows, columns
+
+
+def _count(length: int, size: int, stride: int, padding: Places, ceil_mode: bool) -> int:
+    before, after = padding
+    room = before + length + after - size
+    if not ceil_mode:
+        return room // stride + 1
+    count = -(-room // stride) + 1
+    return count - 1 if (count - 1) * stride >= before + length else count
