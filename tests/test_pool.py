@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from weightspace.kernels.spec import relative_error, tolerance
 from weightspace.nnlite import AvgPool2d, Flatten, MaxPool2d, Network
+from weightspace.nnlite.checkpoint import describe_network
 
 POOLS = [  # size, stride, padding, length
     (2, 2, 0, 5),
@@ -85,3 +86,12 @@ def test_settings_of_pools_come_back_from_a_checkpoint(tmp_path):
     net = Network(layers, (9, 9, 1), "reference")
     net.save(tmp_path / "a")
     assert Network.load(tmp_path / "a", "reference").layers == net.layers
+
+
+def test_pools_as_they_were_are_described_as_they_were():
+    """A run that began under an earlier version goes on only with the same words."""
+    net = Network([MaxPool2d(2), AvgPool2d(3, 1), Flatten()], (9, 9, 1), "reference")
+    assert describe_network(net)["layers"][:2] == [
+        {"kind": "MaxPool2d", "size": [2, 2], "stride": [2, 2], "padding": [0, 0]},
+        {"kind": "AvgPool2d", "size": [3, 3], "stride": [1, 1]},
+    ]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from ..checks import settle
 from ..layout import Shape
 from ..settings import flag
 from .base import Layer
-from .shapes import Padding, Pair, Places, Sides, around, image, pair, sides, windows
+from .shapes import Pair, Places, Sides, around, image, pair, sides, windows
 
 _PLACES = np.iinfo(np.uint16).max  # places in a window that an index can name
 
@@ -30,7 +30,7 @@ class _Windows(Layer):
 
     size: Pair
     stride: Pair | None
-    padding: Padding
+    padding: Pair | Sides
     ceil_mode: bool
 
     def __post_init__(self) -> None:
@@ -38,7 +38,7 @@ class _Windows(Layer):
         size = pair(owner, "size", self.size, 1)
         stride = size if self.stride is None else pair(owner, "stride", self.stride, 1)
         padding = around(owner, self.padding)
-        if any(max(along) >= length for along, length in zip(sides(padding), size, strict=True)):
+        if any(max(side) >= length for side, length in zip(sides(padding), size, strict=True)):
             raise SettingError(
                 f"{owner} got padding={padding}; it must be less than the size, {size}"
             )
@@ -46,12 +46,15 @@ class _Windows(Layer):
         settle(self, size=size, stride=stride, padding=padding, ceil_mode=ceil_mode)
 
     @property
-    def _sides(self) -> Sides:
-        return sides(self.padding)
+    def _steps(self) -> tuple[Places, Places, Sides]:
+        """Size, stride and padding, pairs since __post_init__."""
+        return self.size, self.stride, sides(self.padding)  # type: ignore[arg-type, return-value]
 
     def output_shape(self, input_shape: Shape) -> Shape:
-        steps: Any = self.size, self.stride, self.padding
-        rows, columns = windows(type(self).__name__, input_shape, *steps, ceil_mode=self.ceil_mode)
+        size, stride, padding = self._steps
+        rows, columns = windows(
+            type(self).__name__, input_shape, size, stride, padding, ceil_mode=self.ceil_mode
+        )
         return rows, columns, input_shape[2]
 
 
@@ -67,20 +70,20 @@ class MaxPool2d(_Windows):
 
     size: Pair = 2
     stride: Pair | None = None
-    padding: Padding = 0
-    ceil_mode: bool = False
+    padding: Pair | Sides = 0
+    ceil_mode: bool = field(default=False, metadata={"usual": False})
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        size = self.size
-        if size[0] * size[1] > _PLACES:  # type: ignore[index]
+        size, *_ = self._steps
+        if size[0] * size[1] > _PLACES:
             raise SettingError(f"MaxPool2d got size={size}; a window holds at most {_PLACES:,}")
 
     @property
     def _window(self) -> tuple[Places, Places, Places]:
-        """Size, stride and where the first window begins, pairs since __post_init__."""
-        (top, _), (left, _) = self._sides
-        return self.size, self.stride, (top, left)  # type: ignore[return-value]
+        """Size, stride and how far the first window reaches over the top and the left."""
+        size, stride, ((top, _), (left, _)) = self._steps
+        return size, stride, (top, left)
 
     def forward(self, k, p, x):
         shape = (len(x), *self.output_shape(x.shape[1:]))
@@ -153,9 +156,9 @@ class AvgPool2d(_Mean, _Windows):
 
     size: Pair = 2
     stride: Pair | None = None
-    padding: Padding = 0
-    ceil_mode: bool = False
-    count_padding: bool = True
+    padding: Pair | Sides = field(default=0, metadata={"usual": (0, 0)})
+    ceil_mode: bool = field(default=False, metadata={"usual": False})
+    count_padding: bool = field(default=True, metadata={"usual": True})
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -163,7 +166,7 @@ class AvgPool2d(_Mean, _Windows):
 
     def _rectangles(self, input_shape: Shape) -> tuple[np.ndarray, np.ndarray]:
         counts = self.output_shape(input_shape)[:2]
-        along = zip(counts, self.size, self.stride, self._sides, input_shape, strict=False)  # type: ignore[arg-type]
+        along = zip(counts, *self._steps, input_shape[:2], strict=True)
         rows, columns = (_regular(*axis, self.count_padding) for axis in along)
         return rows, columns
 

@@ -9,7 +9,6 @@ from ..settings import Limit, whole
 Places = tuple[int, int]  # of rows and columns
 Pair = int | Places  # as a layer may be given them
 Sides = tuple[Places, Places]  # (top, bottom), (left, right)
-Padding = Pair | Sides
 
 
 def pair(owner: str, what: str, given: Pair, least: int) -> tuple[int, int]:
@@ -24,16 +23,16 @@ def pair(owner: str, what: str, given: Pair, least: int) -> tuple[int, int]:
         ) from None
 
 
-def around(owner: str, given: Padding) -> Places | Sides:
+def around(owner: str, given: Pair | Sides) -> Places | Sides:
     """Zeros around an image, (rows, columns), or ((top, bottom), (left, right)) where these differ.
 
     Raises SettingError for anything but whole numbers >= 0.
     """
     if not isinstance(given, tuple | list) or not any(isinstance(s, tuple | list) for s in given):
-        return pair(owner, "padding", given, 0)
+        return pair(owner, "padding", given, 0)  # type: ignore[arg-type]
     try:
-        rows, columns = (pair(owner, "padding", side, 0) for side in given)
-    except (SettingError, ValueError):
+        rows, columns = (pair(owner, "padding", (*side,), 0) for side in given)  # type: ignore[misc]
+    except (SettingError, TypeError, ValueError):
         raise SettingError(
             f"{owner} got padding={given!r:.80}; give a whole number of at least 0, a pair (rows, "
             "columns) of them, or two pairs ((top, bottom), (left, right))"
@@ -60,7 +59,7 @@ def image(owner: str, input_shape: Shape) -> tuple[int, int, int]:
 
 def windows(
     owner: str, input_shape: Shape, size: Places, stride: Places, padding: Places | Sides,
-    dilation: Places = (1, 1), ceil_mode: bool = False,
+    ceil_mode: bool = False,
 ) -> Places:  # fmt: skip
     """Rows and columns of windows. Raises ShapeError where not one fits.
 
