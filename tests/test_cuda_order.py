@@ -36,7 +36,8 @@ SAME = frozenset((
     "norm_backward", "norm_tangent", "activation_forward", "activation_backward", "add",
     "residual_forward", "residual_tangent", "copy", "fill", "scale", "dropout", "softmax",
     "softmax_backward",
-    "softmax_fisher_factor", "softmax_cross_entropy", "squared_error", "mean_loss", "sgd_update",
+    "softmax_fisher_factor", "softmax_cross_entropy", "squared_error", "mean_loss", "label_weights",
+    "weigh_losses", "weighted_mean", "divide", "sgd_update",
     "momentum_update", "adam_update", "rmsprop_update", "penalty_gradient",
 ))  # fmt: skip
 

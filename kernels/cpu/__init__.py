@@ -32,6 +32,7 @@ from .dense import (
 from .images import (
     add,
     copy,
+    divide,
     dropout,
     fill,
     gather_rows,
@@ -67,6 +68,7 @@ from .pool import (
 )
 from .sparse import sparse_dense_forward
 from .update import adam_update, momentum_update, penalty_gradient, rmsprop_update, sgd_update
+from .weighted import label_weights, weigh_losses, weighted_mean
 
 NAME = "cpu"
 device: Device = NUMPY

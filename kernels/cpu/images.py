@@ -62,6 +62,18 @@ def scale(x, factor, y):
     _scale(x.reshape(-1), y.dtype.type(factor), y.reshape(-1))
 
 
+@parallel
+def _divide(x, divisor, y):
+    share = y.dtype.type(1 / divisor[0] if divisor[0] != 0 else 0.0)
+    for b in prange(pieces(y.size, BLOCK)):
+        lo, hi = b * BLOCK, min((b + 1) * BLOCK, y.size)
+        _multiply(x[lo:hi], share, y[lo:hi])
+
+
+def divide(x, divisor, y):
+    _divide(x.reshape(-1), divisor, y.reshape(-1))
+
+
 def residual_forward(x, r, act, slope, y):
     _residual(x.reshape(-1), r.reshape(-1), act, slope, y.reshape(-1))
 

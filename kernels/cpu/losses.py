@@ -16,7 +16,7 @@ from .tiles import inner, parallel, pieces, rows_per_piece, serial
 
 LANES = 64  # rows worked on side by side: a few vectors of them
 NARROW = 64  # the most classes for which that is done
-SUMS = 8  # of `mean_loss`, side by side: one would wait for each of its additions
+SUMS = 8  # of `sum_in_eights`, side by side: one would wait for each of its additions
 stack = stack_of((NARROW + 2) * LANES)
 sums = stack_of(SUMS, np.float64)
 
@@ -233,17 +233,23 @@ def squared_error(outputs, targets, loss, doutputs):
             loss[n] = half * total
 
 
-@serial
-def mean_loss(loss, mean):
-    part = carray(sums(loss), SUMS)
+@inner
+def sum_in_eights(numbers):
+    """The sum in float64: eight sums side by side, they in order, then what is left of eight."""
+    part = carray(sums(numbers), SUMS)
     part[:] = 0
-    whole = loss.size // SUMS * SUMS
+    whole = numbers.size // SUMS * SUMS
     for i in range(0, whole, SUMS):
         for j in range(SUMS):
-            part[j] += loss[i + j]
+            part[j] += numbers[i + j]
     total = 0.0
     for j in range(SUMS):
         total += part[j]
-    for i in range(whole, loss.size):
-        total += loss[i]
-    mean[0] = total / loss.size
+    for i in range(whole, numbers.size):
+        total += numbers[i]
+    return total
+
+
+@serial
+def mean_loss(loss, mean):
+    mean[0] = sum_in_eights(loss) / loss.size

@@ -49,6 +49,18 @@ __global__ void scale(long long count, T factor, const T* x, T* y)
     });
 }
 
+// y = x times 1 / divisor, rounded; 0 of a divisor 0. y may be x.
+template <typename T>
+__global__ void divide(long long count, const double* divisor, const T* x, T* y)
+{
+    const T share = *divisor == 0 ? T(0) : T(1 / *divisor);
+    each_pack<T>(count, aligned(x, y), [=](auto size, long long i) {
+        auto z = load<decltype(size)::value>(x + i);
+        for (T& value : z.at) value *= share;
+        store(y + i, z);
+    });
+}
+
 // y = f(x + r); y may be x or r.
 template <typename T>
 __global__ void residual_forward(long long count, int act, T slope, const T* x, const T* r, T* y)

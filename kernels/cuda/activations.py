@@ -16,6 +16,7 @@ SOURCE = Source(
         "activation_backward": REAL,
         "fill": REAL,
         "scale": REAL,
+        "divide": REAL,
         "residual_forward": REAL,
         "residual_tangent": REAL,
         "dropout": REAL,
@@ -49,6 +50,10 @@ class Activations(Family):
     def scale(self, x: Any, factor: float, y: Any) -> None:
         contiguous(x, y)
         self.over("scale", x, x.size, y.dtype.type(factor), x, y, each=EACH)
+
+    def divide(self, x: Any, divisor: Any, y: Any) -> None:
+        contiguous(x, divisor, y)
+        self.over("divide", x, x.size, divisor, x, y, each=EACH)
 
     def residual_forward(self, x: Any, r: Any, act: int, slope: float, y: Any) -> None:
         contiguous(x, r, y)

@@ -310,17 +310,17 @@ squared_error_wide(long long N, int K, const T* outputs, const T* targets, T* lo
     }
 }
 
-// mean = the mean of loss (N,), added up in double by the one block there is: eight sums of every
-// eighth loss, then theirs, then what is left at the end.
+// The sum of `number` (N,) in double, in all threads of the one block there is: eight sums of every
+// eighth, then theirs, then what is left at the end.
 template <typename T>
-__global__ void __launch_bounds__(256) mean_loss(long long N, const T* loss, double* mean)
+__device__ double sum_in_eights(long long N, const T* number)
 {
     __shared__ double terms[256];
     const int thread = threadIdx.x;
     const long long whole = N / 8 * 8;
     double sum = 0;
     for (long long first = 0; first < whole; first += 256) {
-        if (first + thread < whole) terms[thread] = loss[first + thread];
+        if (first + thread < whole) terms[thread] = number[first + thread];
         __syncthreads();
         if (thread < 8)
             for (int i = thread; i < min(256ll, whole - first); i += 8) sum += terms[i];
@@ -328,10 +328,59 @@ __global__ void __launch_bounds__(256) mean_loss(long long N, const T* loss, dou
     }
     if (thread < 8) terms[thread] = sum;
     __syncthreads();
-    if (thread == 0) {
-        sum = 0;
-        for (int i = 0; i < 8; ++i) sum += terms[i];
-        for (long long i = whole; i < N; ++i) sum += loss[i];
-        *mean = sum / N;
+    sum = 0;
+    for (int i = 0; i < 8; ++i) sum += terms[i];
+    for (long long i = whole; i < N; ++i) sum += number[i];
+    return sum;
+}
+
+// mean = the mean of loss (N,).
+template <typename T>
+__global__ void __launch_bounds__(256) mean_loss(long long N, const T* loss, double* mean)
+{
+    const double sum = sum_in_eights(N, loss);
+    if (threadIdx.x == 0) *mean = sum / N;
+}
+
+// ---- samples that weigh unequally -----------------------------------------------------------
+
+// weight (N,) = weights (K,) of each label, 0 of one that is ignored, 1 of one that names no class
+// otherwise; known = the labels, 0 in place of ignored ones; total = the sum of weight. One block.
+template <typename T>
+__global__ void __launch_bounds__(256)
+label_weights(long long N, int K, const long long* labels, const T* weights, long long ignored,
+              long long* known, T* weight, double* total)
+{
+    for (long long n = threadIdx.x; n < N; n += 256) {
+        const long long label = labels[n];
+        const T given = label >= 0 && label < K ? weights[label] : T(1);
+        known[n] = label == ignored ? 0 : label;
+        weight[n] = label == ignored ? T(0) : given;
     }
+    __syncthreads();
+    const double sum = sum_in_eights(N, weight);
+    if (threadIdx.x == 0) *total = sum;
+}
+
+// loss (N,) and dlogits (N, K) times weight (N,); 0 of a weight of 0, whatever they were.
+template <typename T>
+__global__ void weigh_losses(int rows, int K, const T* __restrict__ weight, T* loss, T* dlogits)
+{
+    for (int row = row_index(); row < rows; row += row_count()) {
+        const T factor = weight[row];
+        for (int k = place_index(); k < K; k += place_count()) {
+            T& value = dlogits[(long long)row * K + k];
+            value = factor == 0 ? T(0) : factor * value;
+            if (k == 0) loss[row] = factor == 0 ? T(0) : factor * loss[row];
+        }
+    }
+}
+
+// mean = the sum of loss (N,) over total; 0 over 0.
+template <typename T>
+__global__ void __launch_bounds__(256)
+weighted_mean(long long N, const T* loss, const double* total, double* mean)
+{
+    const double sum = sum_in_eights(N, loss);
+    if (threadIdx.x == 0) *mean = *total == 0 ? 0 : sum / *total;
 }

@@ -23,7 +23,13 @@ SOURCE = Source(
         for kernel in ("softmax", "cross_entropy", "jacobian", "squared_error")
         for way in ("_narrow", "_wide")
     }
-    | {"softmax_fisher_factor": REAL, "mean_loss": REAL},
+    | {
+        "softmax_fisher_factor": REAL,
+        "mean_loss": REAL,
+        "label_weights": REAL,
+        "weigh_losses": REAL,
+        "weighted_mean": REAL,
+    },
 )
 
 
@@ -68,4 +74,27 @@ class Losses(Family):
 
     def mean_loss(self, loss: Any, mean: Any) -> None:
         contiguous(loss, mean)
-        self.launch(f"mean_loss<{c_type(loss)}>", (1,), (256,), np.int64(loss.size), loss, mean)
+        self._in_one_block("mean_loss", loss, np.int64(loss.size), loss, mean)
+
+    def label_weights(
+        self, labels: Any, weights: Any, ignored: int, known: Any, weight: Any, total: Any
+    ) -> None:
+        contiguous(labels, weights, known, weight, total)
+        sizes = np.int64(labels.size), np.int32(weights.size)
+        self._in_one_block(
+            "label_weights", weight, *sizes, labels, weights, np.int64(ignored), known, weight,
+            total,
+        )  # fmt: skip
+
+    def weigh_losses(self, weight: Any, loss: Any, dlogits: Any) -> None:
+        contiguous(weight, loss, dlogits)
+        name = f"weigh_losses<{c_type(loss)}>"
+        self.over_rows(name, *dlogits.shape, weight, loss, dlogits)
+
+    def weighted_mean(self, loss: Any, total: Any, mean: Any) -> None:
+        contiguous(loss, total, mean)
+        self._in_one_block("weighted_mean", loss, np.int64(loss.size), loss, total, mean)
+
+    def _in_one_block(self, kernel: str, array: Any, *args: Any) -> None:
+        """Launch a kernel of `array`'s type that sums over all samples."""
+        self.launch(f"{kernel}<{c_type(array)}>", (1,), (256,), *args)

@@ -15,6 +15,7 @@ from ..reference import (
     conv2d_workspace,
     copy,
     dense_sample_grads,
+    divide,
     dropout,
     fill,
     gather_rows,
@@ -23,6 +24,7 @@ from ..reference import (
     max_pool_tangent,
     scale,
     shift_flip,
+    weigh_losses,
 )
 from .activations import activation_backward, activation_forward
 from .context import complex_contract, complex_expand, context_gradient
@@ -69,6 +71,7 @@ from .norm import (
 from .pool import average_pool_backward, average_pool_forward
 from .sparse import sparse_dense_forward
 from .update import adam_update, momentum_update, penalty_gradient, rmsprop_update, sgd_update
+from .weighted import label_weights, weighted_mean
 
 NAME = "exact"
 device: Device = NUMPY

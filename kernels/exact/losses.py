@@ -7,7 +7,7 @@ import numpy as np
 from .exponential import exp, log
 from .fused import chain
 
-SUMS = 8  # of `mean_loss`, side by side
+SUMS = 8  # of `sum_in_eights`, side by side
 
 
 def _softmax(logits, active):
@@ -83,15 +83,20 @@ def squared_error(outputs, targets, loss, doutputs):
     loss[...] = outputs.dtype.type(0.5) * chain(doutputs.T, doutputs.T, np.zeros_like(loss))
 
 
-def mean_loss(loss, mean):
+def sum_in_eights(numbers):
     """Eight sums side by side in float64, sum j of the samples j, j + 8, ...; they in order, then
-    the samples that are left over; over N."""
-    wide = loss.astype(np.float64)
-    whole = loss.size // SUMS * SUMS
+    the samples that are left over."""
+    wide = numbers.astype(np.float64)
+    whole = numbers.size // SUMS * SUMS
     part = np.zeros(SUMS)
     for eight in wide[:whole].reshape(-1, SUMS):
         part = part + eight
     total = 0.0
     for number in (*part, *wide[whole:]):
         total += number
-    mean[0] = total / loss.size
+    return total
+
+
+def mean_loss(loss, mean):
+    """`sum_in_eights` over N."""
+    mean[0] = sum_in_eights(loss) / loss.size

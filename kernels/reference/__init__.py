@@ -31,6 +31,7 @@ from .dense import (
 from .images import (
     add,
     copy,
+    divide,
     dropout,
     fill,
     gather_rows,
@@ -66,6 +67,7 @@ from .pool import (
 )
 from .sparse import sparse_dense_forward
 from .update import adam_update, momentum_update, penalty_gradient, rmsprop_update, sgd_update
+from .weighted import label_weights, weigh_losses, weighted_mean
 
 NAME = "reference"
 device: Device = NUMPY

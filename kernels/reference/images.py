@@ -22,6 +22,12 @@ def scale(x, factor, y):
     np.multiply(x, x.dtype.type(factor), out=y)
 
 
+def divide(x, divisor, y):
+    """y = x times 1 / divisor (1,) float64, which is rounded to the type of x; 0 of a divisor 0."""
+    share = 1 / divisor[0] if divisor[0] else 0.0
+    y[...] = x * x.dtype.type(share)
+
+
 def add(a, b, y):
     """y = a + b, all of one shape; y may be a or b."""
     np.add(a, b, out=y)

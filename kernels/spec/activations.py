@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .common import ACT, ACTS, EXP, RELU
 from .contract import Kernel
-from .makers import unit
+from .makers import unit, wide_positive
 
 ACTIVATIONS = [
     Kernel(
@@ -50,6 +50,14 @@ ACTIVATIONS = [
         {"y": "="},
         lambda s: 1.0 * s["N"] * s["O"],
         {"factor": 1 / 3},
+        family="activation",
+    ),
+    Kernel(
+        "divide",
+        {"x": "N O", "divisor": "1", "y": "N O"},
+        {"y": "="},
+        lambda s: 1.0 * s["N"] * s["O"],
+        make={"divisor": wide_positive},
         family="activation",
     ),
     Kernel(

@@ -19,6 +19,18 @@ def wide(rng, shape, dtype):
     return rng.standard_normal(shape)
 
 
+def wide_positive(rng, shape, dtype):
+    """float64 above 1/2."""
+    return 0.5 + rng.random(shape)
+
+
+def some_zero(rng, shape, dtype):
+    """At least 0.1, but for a few that are 0, which a single one never is."""
+    made = positive(rng, shape, dtype)
+    made[rng.permutation(len(made))[: len(made) // 4]] = 0
+    return made
+
+
 def small(rng, shape, dtype):
     """Weights as a network has them: sums over a window stay where activations are not flat."""
     return (0.1 * rng.standard_normal(shape)).astype(dtype)
