@@ -68,7 +68,8 @@ def check_classifies(net: Network, what: str) -> None:
 def accuracy(
     net: Network, x: np.ndarray, y: np.ndarray, active: np.ndarray | None = None, batch: int = 1000
 ) -> float:
-    """The fraction of samples whose largest (active) output is the label's.
+    """The fraction of samples whose largest (active) output is the label's, of all whose label the
+    network's loss does not ignore.
 
     x (N, *input_shape), y (N,); see `outputs` for batch. Raises SettingError for a network
     that is no classifier, NonFiniteError where an output is not finite (the largest of them says
@@ -77,28 +78,43 @@ def accuracy(
     check_classifies(net, "accuracy")
     if not len(x):
         raise ShapeError("the accuracy on no samples is not defined; give at least one")
-    y = net.device.put(labels(net, len(x), y, active))
+    y = net.device.put(labels(net, len(x), y, active, ignored=True))
+    counted = int(counts(net, y).sum())
+    if not counted:
+        raise ShapeError(
+            f"the accuracy on no samples is not defined: the loss ignores all {len(x)} labels"
+        )
     right, ruined = 0, 0
     for part, scores in outputs(net, x, batch):
         ruined = ruined + (~np.isfinite(scores)).any(axis=1).sum()
         allowed = scores if active is None else np.where(net.mask(active), scores, -np.inf)
-        right = right + (allowed.argmax(axis=1) == y[part]).sum()
+        right = right + ((allowed.argmax(axis=1) == y[part]) & counts(net, y[part])).sum()
     if int(ruined):
         raise NonFiniteError(
             f"the network's outputs are NaN or infinite for {int(ruined)} of {len(x)} samples, "
             "which have no largest one: it has diverged, or was given such weights or inputs"
         )
-    return int(right) / len(x)
+    return int(right) / counted
 
 
-def labels(net: Network, n: int, y: Any, active: np.ndarray | None = None) -> np.ndarray:
+def counts(net: Network, y: np.ndarray) -> np.ndarray:
+    """Whether the loss of a classifier `net` does not ignore each of labels y (n,): (n,) bool."""
+    assert isinstance(net.loss, CrossEntropy)
+    return net.loss.counts(y)
+
+
+def labels(
+    net: Network, n: int, y: Any, active: np.ndarray | None = None, ignored: bool = False
+) -> np.ndarray:
     """`y` as labels (n,) int64 of the `active` (K,) classes; it may be whatever training takes.
 
-    Raises the loss's errors, and those of an `active` that is no mask.
+    ignored: labels that the loss ignores will do, too. Raises the loss's errors, and those of an
+    `active` that is no mask.
     """
     if active is not None:
         net.mask(active)
-    return net.loss.targets(y, (n, net.num_outputs), net.dtype, active)
+    loss = net.loss if ignored or not isinstance(net.loss, CrossEntropy) else CrossEntropy()
+    return loss.targets(y, (n, net.num_outputs), net.dtype, active)
 
 
 def finite(array: np.ndarray) -> bool:

@@ -108,12 +108,13 @@ def probabilities(net: Network, logits: np.ndarray, active: np.ndarray | None = 
 def label_cotangent(
     net: Network, logits: np.ndarray, labels: np.ndarray, active: np.ndarray | None = None
 ) -> np.ndarray:
-    """p - e_y (n, K), y the labels (n,): cross-entropy's cotangent at the logits, per sample."""
+    """p - e_y (n, K), y the labels (n,): cross-entropy's cotangent at the logits, per sample.
+
+    As the network's loss weighs it: times w_y, and 0 of a label that is ignored.
+    """
     check_classifies(net, "cross-entropy's cotangent")
-    labels = CrossEntropy().targets(labels, logits.shape, active=active)
-    loss, cotangent = net.device.empty((len(logits),), logits.dtype), np.empty_like(logits)
-    net.ops.softmax_cross_entropy(logits, net.device.put(labels), net.mask(active), loss, cotangent)
-    return cotangent
+    labels = net.loss.targets(labels, logits.shape, active=active)
+    return net._judge(logits, net.device.put(labels), net.mask(active)).cotangent.copy()
 
 
 def fisher_rows(net: Network, p: np.ndarray, others: int, room: int = ROOM) -> Iterator[np.ndarray]:
@@ -154,6 +155,8 @@ def fisher(
     kind "true": F_i = 1/N sum_n sum_c p_c (d log p_c / d theta_i)^2, exact in all K classes at
     once. "sampled": one label a sample, drawn from the model with Philox(seed): unbiased.
     "empirical": the true labels `y` (N,) int64; away from the optimum no estimate of the Fisher.
+    Its gradients are those of the network's own loss: w_y times, and 0 of a label that is ignored,
+    which is one of the N all the same. The other two ask the model alone.
     first: the number of x[0] among all samples, where x is a part of them: it has that one's draw.
 
     Raises SettingError when "empirical" gets no labels, for a network without a softmax (loss
@@ -179,13 +182,16 @@ def fisher(
             cumulative = p.astype(np.float64).cumsum(axis=1)
             # scaled by the row's own total, so rounding can not leave the last class short
             labels = (cumulative <= draws[lo:hi, None] * cumulative[:, -1:]).sum(axis=1)
-            return label_cotangent(net, logits, labels, active)
+            loss, u = net.device.empty((hi - lo,), logits.dtype), np.empty_like(logits)
+            drawn = net.device.put(labels)
+            net.ops.softmax_cross_entropy(logits, drawn, net.mask(active), loss, u)
+            return u
 
         return mean_power(net, x, of_drawn, 2, batch)
     if kind == "empirical":
         if y is None:
             raise SettingError("the empirical Fisher needs the labels y; give them, or kind='true'")
-        labels = CrossEntropy().targets(y, (len(x), net.num_outputs), active=active)
+        labels = net.loss.targets(y, (len(x), net.num_outputs), active=active)
         found = _replayed(net, x, batch, "fisher", "kind", kind, y=labels, active=active)
         if found is not None:
             return found

@@ -27,6 +27,7 @@ import numpy as np
 from ..kernels.errors import SettingError, ShapeError
 from ..nnlite import Network
 from ..nnlite.init import generator
+from ..nnlite.losses import CrossEntropy
 from ..nnlite.workspace import Mode
 from .base import TaskEnd
 from .evaluate import outputs
@@ -159,18 +160,19 @@ class Memory:
     ) -> None:
         """out (P,) = beta out + scale grad of the mean over `rows` of -log p(y | x).
 
-        Each sample's softmax runs over the classes of its own task. See `pull` for mode.
+        The mean is the loss's own, by its weights. Each sample's softmax runs over the classes of
+        its own task. See `pull` for mode.
         """
 
         def cotangent(outputs: np.ndarray, part: np.ndarray) -> np.ndarray:
             y, dz = self.take(net, "y", part), np.empty_like(outputs)
-            loss = net.device.empty((len(part),), net.dtype)
             for _, at, active in self.groups(part):
-                net.ops.softmax_cross_entropy(
-                    outputs[at], y[at], net.mask(active), loss[at], dz[at]
-                )
+                dz[at] = net._judge(outputs[at], y[at], net.mask(active)).cotangent
             return dz
 
+        if net.loss != CrossEntropy():
+            y = net.device.get(self.take(net, "y", rows))
+            scale *= len(y) / (net.loss.total(y) or 1.0)  # where nothing counts, all of it is 0
         self.pull(net, rows, cotangent, out, beta, scale, mode)
 
     def pull(

@@ -76,7 +76,7 @@ class Superposition(Method):
         """
         layers = self._kind.layers(self.first, self.learned).all(net.layers)
         made = Network(
-            layers, net.input_shape, net.backend, str(net.dtype), net.seed, net.init, net.loss_name
+            layers, net.input_shape, net.backend, str(net.dtype), net.seed, net.init, net.loss
         )
         if not self._kind.complex:
             for theirs, ours in _pairs(made, net):

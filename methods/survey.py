@@ -36,7 +36,7 @@ def checked(task: Task, part: str, arrays: Any, net: Network) -> Arrays:
             f"what {net.dtype} cannot hold (first: row {rows[0]})"
         )
     try:
-        y = labels(net, len(x), y, task.active)
+        y = labels(net, len(x), y, task.active, ignored=True)
     except WeightspaceError as wrong:
         raise type(wrong)(f"task '{task.name}', {part}: {wrong}") from None
     return x, y

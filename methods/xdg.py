@@ -52,7 +52,7 @@ class XdG(SI):
         if dense < 2:
             raise SettingError(f"xdg needs at least two dense layers; this network has {dense}")
         made = Network(
-            layers, net.input_shape, net.backend, str(net.dtype), net.seed, net.init, net.loss_name
+            layers, net.input_shape, net.backend, str(net.dtype), net.seed, net.init, net.loss
         )
         made.theta[...] = net.theta  # gates are no parameters: the order is the same
         made.state.update(net.state)  # and gates come on top, under names of their own

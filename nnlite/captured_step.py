@@ -115,7 +115,7 @@ class CapturedStep:
             found.bind({"x": x, "y": y, "loss": self._mean})
             found.run({"step": self._clocks[:1], "draw": self._clocks[1:]})
         else:
-            loss = net.gradient(x, y, self._grad, self._mask, draw=self._clocks[1:])
-            ops.mean_loss(loss, self._mean)  # before `adjust` may use the losses' buffer
+            # the mean at once, before `adjust` may use the losses' buffer
+            net.gradient(x, y, self._grad, self._mask, self._clocks[1:], self._mean)
             update(self._clocks[:1])
         ops.advance(self._clocks)

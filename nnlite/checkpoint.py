@@ -176,7 +176,7 @@ def describe_network(net: FlatLayers) -> dict[str, Any]:
         "dtype": str(net.dtype),
         "seed": net.seed,
         "init": net.init,
-        "loss": net.loss_name,
+        "loss": net.loss.describe(),
     }
 
 
@@ -211,6 +211,7 @@ def described(about: Any, source: Path) -> tuple[Sequential, Shape, np.dtype]:
     try:
         found: dict[str, Any] = {name: look(about[name]) for name, look in _SETTINGS.items()}
         chain, shape = architecture(found["layers"], found["input_shape"])
+        found["loss"].check_outputs(*chain.output_shape(shape))
     except (WeightspaceError, KeyError, TypeError) as wrong:
         why = f"it does not say its {wrong}" if type(wrong) is KeyError else wrong
         raise CheckpointError(

@@ -23,7 +23,7 @@ from .init import generator, get_initialiser
 from .layers import Layer, Sequential
 from .layers.base import layers_of
 from .layout import Layout, Shape
-from .losses import get_loss
+from .losses import Loss, get_loss
 from .program.answers import Programs
 from .settings import ANY, NOT_NEGATIVE, whole
 from .state import State, nested
@@ -43,7 +43,7 @@ class FlatLayers:
         dtype: str = "float32",
         seed: int = 0,
         init: str = "uniform_fan_in",
-        loss: str = "cross_entropy",
+        loss: str | Loss = "cross_entropy",
     ) -> None:
         self.chain, self.input_shape = architecture(layers, input_shape)
         self.layers = self.chain.layers
@@ -55,6 +55,7 @@ class FlatLayers:
         self.loss_name = self.loss.name
 
         (self.num_outputs,) = self.chain.output_shape(self.input_shape)
+        self.loss.check_outputs(self.num_outputs)
         self.layout = Layout(self.chain.parameters(self.input_shape))
         # where each parameter lies: looked up once, since every step splits a gradient
         self._parts = [
@@ -63,7 +64,7 @@ class FlatLayers:
             for lo, shape in ((self.layout.offset(name), self.layout.shape(name)),)
         ]
         drawn = self.seed if self.chain.moded() else None  # units fall by the seed
-        alike = self.chain, self.input_shape, backend, self.dtype, self.loss_name, drawn
+        alike = self.chain, self.input_shape, backend, self.dtype, self.loss, drawn
         self.programs = Programs(alike)
         starts = self.chain.state(self.input_shape)
         size = self.layout.size + sum(math.prod(shape) for shape, _ in starts.values())
@@ -101,7 +102,7 @@ class FlatLayers:
         get = self.device.get
         made = (
             self.layers, self.input_shape, self.backend, str(self.dtype), self.seed, self.init,
-            self.loss_name,
+            self.loss,
         )  # fmt: skip
         state = {name: get(array) for name, array in self.state.items()}
         return _made_again, (type(self), made, get(self.theta), state, self.draws)

@@ -28,6 +28,7 @@ from .checkpoint import (
 )
 from .checks import explain_non_finite
 from .layout import Shape
+from .losses import Judged
 from .passes import Passes, Saved, check_mode
 from .program.answers import Replays
 from .program.program import Program
@@ -44,7 +45,8 @@ class Network(Passes):
 
     layers: `nnlite.layers` objects, first to last. input_shape: of one sample. backend: a name that
     `kernels.available()` lists. dtype: "float32" or "float64". seed and init decide theta's first
-    value. loss: "cross_entropy" (whole numbers as labels) or "squared_error".
+    value. loss: "cross_entropy" (whole numbers as labels), "squared_error", or one of
+    `nnlite.losses` with settings: CrossEntropy(ignore_index=-100, class_weights=(1, 1, 5)).
 
     theta (P,) is an ordinary array: write into it to move the network. `net.theta = v` copies v
     into it. state holds what persists beside it, by name, and behaves likewise: BatchNorm2d's
@@ -98,6 +100,9 @@ class Network(Passes):
     ) -> tuple[float, np.ndarray]:
         """Mean loss over the N samples and its gradient (P,), written into `out` if given.
 
+        Of a loss that weighs samples, the mean by their weights: 0, with a gradient of 0, where
+        none counts.
+
         active (K,) bool: the classes in play; None means all. mode: must be given if the network
         has layers that train and evaluate differently.
         Raises ModeError where mode is missing, LabelError, ShapeError, DtypeError, and
@@ -113,13 +118,12 @@ class Network(Passes):
         x, y, mask = self._check_batch(x, y, active)
         grad = self._roomy(len(x), self._out, out, "the gradient")
         found = self._replay("gradient", len(x), "mode", mode)
+        told = self.device.empty((1,), np.float64)
         if found is None:
-            loss = self._gradient_of(x, y, mask, mode, grad)
-            mean = float(loss.sum(dtype=np.float64)) / len(loss)
+            self._gradient_of(x, y, mask, mode, grad, told)
         else:
-            told = self.device.empty((1,), np.float64)
             self._run(found, mode, {"x": x, "y": y, "active": mask, "grad": grad, "loss": told})
-            mean = float(self.device.get(told)[0])
+        mean = float(self.device.get(told)[0])
         if not math.isfinite(mean):
             explain_non_finite(self.device.get(x))
         return mean, grad
@@ -131,17 +135,18 @@ class Network(Passes):
         out: np.ndarray,
         active: np.ndarray | None = None,
         draw: np.ndarray | None = None,
+        mean: np.ndarray | None = None,
     ) -> np.ndarray:
         """`loss_and_grad` in mode "train" for who must not wait: returns each sample's loss (N,).
 
         The losses are a buffer on the device. draw (1,) int64 there: the number of this pass, by
-        which random layers draw, in place of `draws`.
+        which random layers draw, in place of `draws`. mean (1,) float64 there: gets the mean loss.
         """
         run = self._each.mine.run
         run.clock = draw
         try:
             x, y, mask = self._check_batch(x, y, active)
-            return self._gradient_of(x, y, mask, "train", self._out(out, "the gradient"))
+            return self._gradient_of(x, y, mask, "train", self._out(out, "the gradient"), mean)
         finally:
             run.clock = None
 
@@ -150,7 +155,7 @@ class Network(Passes):
         x, y, mask = self._check_batch(x, y, active)
         found = self._replay("losses", len(x), "mode", "eval")
         if found is None:
-            return self._loss_of(x, y, mask, "eval")[1].copy()
+            return self._loss_of(x, y, mask, "eval")[1].loss.copy()
         out = self._fresh(len(x), (len(x),))
         self._run(found, "eval", {"x": x, "y": y, "active": mask, "losses": out})
         return out
@@ -184,16 +189,16 @@ class Network(Passes):
         self, x: np.ndarray, y: np.ndarray, active: np.ndarray | None = None
     ) -> np.ndarray:
         """The gradient of each sample's own loss, (N, P): for small N."""
-        saved, _, cotangent = self._loss(x, y, active)
+        saved, judged = self._loss(x, y, active)
         self._check_per_sample(saved, "sample_grads")
-        return self.pull_each(saved, cotangent)
+        return self.pull_each(saved, judged.cotangent)
 
     def input_grad(
         self, x: np.ndarray, y: np.ndarray, active: np.ndarray | None = None
     ) -> np.ndarray:
         """The gradient of each sample's loss by its own input, shaped like x."""
-        saved, _, cotangent = self._loss(x, y, active)
-        return self.pull_input(saved, cotangent).copy()
+        saved, judged = self._loss(x, y, active)
+        return self.pull_input(saved, judged.cotangent).copy()
 
     # ---- programs ----------------------------------------------------------------------------
 
@@ -277,16 +282,32 @@ class Network(Passes):
 
     # What programs are recorded of: nothing is checked, nothing is waited for.
 
-    def _loss_of(self, x, y, mask, mode: Mode) -> tuple[Saved, np.ndarray, np.ndarray]:
-        """A pass, each sample's loss (N,) and its cotangent (N, K), buffers both."""
+    def _loss_of(self, x, y, mask, mode: Mode) -> tuple[Saved, Judged]:
+        """A pass, and what the loss says of it, in buffers."""
         saved = self._trace(x, mode)
-        return saved, *self.loss.value_and_cotangent(saved.frame.loss, saved.outputs, y, mask)
+        return saved, self._judge(saved.outputs, y, mask)
 
-    def _gradient_of(self, x, y, mask, mode: Mode, out: np.ndarray) -> np.ndarray:
-        """out (P,) = the gradient of the mean loss; returns each sample's loss (N,), a buffer."""
-        saved, loss, cotangent = self._loss_of(x, y, mask, mode)
-        self.ops.scale(cotangent, 1 / saved.n, cotangent)  # the one place where the mean is taken
+    def _judge(self, outputs, y, mask) -> Judged:
+        """What the loss says of outputs of this thread's last pass, in buffers."""
+        return self.loss.value_and_cotangent(self._each.mine.loss, outputs, y, mask)
+
+    def _gradient_of(
+        self, x, y, mask, mode: Mode, out: np.ndarray, mean: np.ndarray | None = None
+    ) -> np.ndarray:
+        """out (P,) = the gradient of the mean loss, and mean (1,) float64 = that itself, if it is
+        given; returns each sample's loss (N,), a buffer."""
+        saved, (loss, cotangent, total) = self._loss_of(x, y, mask, mode)
+        if total is None:  # here the mean is taken, and nowhere else
+            self.ops.scale(cotangent, 1 / saved.n, cotangent)
+        else:
+            self.ops.divide(cotangent, total, cotangent)
         self._backward(saved, cotangent, self._split(out), 0.0, want_dx=False)
+        if mean is None:
+            return loss
+        if total is None:
+            self.ops.mean_loss(loss, mean)
+        else:
+            self.ops.weighted_mean(loss, total, mean)
         return loss
 
     def _jvp_of(self, x, v, mode: Mode) -> np.ndarray:

@@ -101,7 +101,8 @@ class Program:
     @cached_property
     def update(self) -> int:
         """The number of the call after the mean of the losses, in a program of verb "train"."""
-        return 1 + [call.kernel for call in self.calls].index("mean_loss")
+        means = "mean_loss", "weighted_mean"
+        return next(n for n, call in enumerate(self.calls, 1) if call.kernel in means)
 
     @cached_property
     def counters(self) -> tuple[str, ...]:

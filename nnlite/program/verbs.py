@@ -80,7 +80,8 @@ def forward(twin: Twin, mode: Mode = "eval") -> None:
 
 def losses(twin: Twin, mode: Mode = "eval") -> None:
     """x, y, active -> losses."""
-    twin.tape.as_output(twin.net._loss_of(twin.inputs, twin.labels, twin.mask, mode)[1], "losses")
+    _, judged = twin.net._loss_of(twin.inputs, twin.labels, twin.mask, mode)
+    twin.tape.as_output(judged.loss, "losses")
 
 
 def gradient(twin: Twin, mode: Mode = "eval") -> None:
@@ -91,8 +92,8 @@ def gradient(twin: Twin, mode: Mode = "eval") -> None:
 def _mean_gradient(twin: Twin, x: Recorded, y: Recorded, mode: Mode) -> Recorded:
     """ "loss" = the mean loss over x, y; returns its gradient "grad"."""
     grad = twin.vector("grad")
-    loss = twin.net._gradient_of(x, y, twin.mask, mode, grad)
-    twin.net.ops.mean_loss(loss, twin.given("loss", 1, dtype=np.float64))
+    mean = twin.given("loss", 1, dtype=np.float64)
+    twin.net._gradient_of(x, y, twin.mask, mode, grad, mean)
     return grad
 
 
@@ -184,8 +185,7 @@ def fisher(twin: Twin, kind: str = "true") -> None:
         u = net.device.empty((classes, n, classes), net.dtype)
         net.ops.softmax_fisher_factor(_softmax(twin, saved.outputs), u)
     else:
-        loss, u = (net.device.empty(s, net.dtype) for s in ((twin.batch,), saved.outputs.shape))
-        net.ops.softmax_cross_entropy(saved.outputs, twin.labels, twin.mask, loss, u)
+        u = net._judge(saved.outputs, twin.labels, twin.mask).cotangent
     net.accumulate(saved, u, twin.vector("total"), 2)
 
 
