@@ -23,23 +23,27 @@ conv2d_forward(GEOMETRY, const typename P::Real* __restrict__ x,
 
 // With strides, a pixel of x meets only some taps: those whose row is (pixel's row + top) modulo
 // `down`, and columns likewise. Pixels that agree in this are a `phase`, a product of its own.
-// Along one axis:
+// Along one axis, taps of the filter lying `dilation` pixels apart:
 struct Phase {
-    int tap, taps;      // the first tap, and how many there are, `stride` apart
-    int pixel, pixels;  // the same of pixels
-    int first;          // the position where the first pixel meets the first tap
+    int tap, taps, step;  // the first tap, how many there are, and from one to the next
+    int pixel, pixels;    // the first pixel, and how many, `stride` apart
+    int first, apart;     // where the first pixel meets the first tap; positions from tap to tap
 
-    __device__ Phase(int number, int stride, int padding, int kernel, int size)
+    __device__ Phase(int number, int stride, int padding, int dilation, int kernel, int size)
     {
-        tap = number;
-        taps = kernel > tap ? (kernel - tap + stride - 1) / stride : 0;
-        pixel = (tap - padding % stride + stride) % stride;
+        int common = stride;
+        while (stride % common || dilation % common) --common;
+        step = stride / common;
+        apart = dilation / common;
+        for (tap = 0; tap < step && (number - tap * dilation) % stride; ++tap) {}
+        taps = tap < step && kernel > tap ? (kernel - tap + step - 1) / step : 0;
+        pixel = (number - padding % stride + stride) % stride;
         pixels = size > pixel ? (size - pixel + stride - 1) / stride : 0;
-        first = (pixel + padding - tap) / stride;
+        first = (pixel + padding - tap * dilation) / stride;
     }
 };
 
-// dz as the pixels of a phase see it: the u-th tap of a pixel t is met at position first + t - u.
+// dz as the pixels of a phase see it: pixel t meets its u-th tap at position first + t - u apart.
 // Steps run over taps and filters, filters innermost; the last tap comes first, so that positions
 // ascend.
 template <class P>
@@ -72,8 +76,8 @@ struct ByPixel {
     __device__ Step step(int k) const
     {
         const int pixel = by_O.divide(k), line = by_taps.divide(pixel);
-        const int o = k - pixel * O, u = vertical.taps - 1 - line;
-        const int v = by_taps.by - 1 - (pixel - line * by_taps.by);
+        const int o = k - pixel * O, u = (vertical.taps - 1 - line) * vertical.apart;
+        const int v = (by_taps.by - 1 - (pixel - line * by_taps.by)) * horizontal.apart;
         return {o - (u * columns + v) * O, u, v};
     }
 
@@ -95,7 +99,7 @@ struct ByChannel {
     typedef int Row;  // negative beyond the last channel
     typedef const T* Step;
     const T* w;
-    int R, S, C, down, across, O;
+    int R, S, C, O;
     Phase vertical, horizontal;
     Divisor by_O, by_taps;
 
@@ -105,7 +109,7 @@ struct ByChannel {
         const int pixel = by_O.divide(k), line = by_taps.divide(pixel);
         const int o = k - pixel * O, u = vertical.taps - 1 - line;
         const int v = by_taps.by - 1 - (pixel - line * by_taps.by);
-        const int r = vertical.tap + u * down, s = horizontal.tap + v * across;
+        const int r = vertical.tap + u * vertical.step, s = horizontal.tap + v * horizontal.step;
         return w + ((long long)(o * R + r) * S + s) * C;
     }
     __device__ void read(T (&to)[PIECE], Row c, Step at, bool inside) const
@@ -124,15 +128,14 @@ conv2d_input_grad(GEOMETRY, const typename P::Real* __restrict__ dz,
     typedef typename P::Real T;
     __shared__ typename P::Stage stage;
     const int m0 = blockIdx.x * P::BM, n0 = blockIdx.y * P::BN;
-    const Phase vertical(blockIdx.z / across, down, top, R, H);
-    const Phase horizontal(blockIdx.z % across, across, left, S, W);
+    const Phase vertical(blockIdx.z / across, down, top, tap_down, R, H);
+    const Phase horizontal(blockIdx.z % across, across, left, tap_across, S, W);
     const int pixels = N * vertical.pixels * horizontal.pixels;
     if (m0 >= pixels) return;  // the grid covers the largest phase
     const Divisor by_filters(O, by_O), by_taps(horizontal.taps);
     const ByPixel<P> cotangents{dz,       N,          rows,       columns, O,
                                           vertical, horizontal, by_filters, by_taps};
-    const ByChannel<P> filters{w, R,        S,          C,          down,   across,
-                                         O, vertical, horizontal, by_filters, by_taps};
+    const ByChannel<P> filters{w, R, S, C, O, vertical, horizontal, by_filters, by_taps};
     P product;
     product.clear();
     product.add(stage, cotangents, filters, m0, n0, 0, vertical.taps * horizontal.taps * O);

@@ -29,7 +29,7 @@ struct Divisor {
 
 // What every kernel is told of the sizes, GEOMETRY, is a macro of conv.py.
 #define WINDOWS(images)                                                                            \
-    {images, H, W, C, N * rows * columns, R * S * C, down, across, top, left,                      \
+    {images, H, W, C, N * rows * columns, R * S * C, down, across, top, left, tap_down, tap_across, \
      {C, by_C}, {S, by_S}, {rows, by_rows}, {columns, by_columns}}
 
 enum { OUTSIDE = -(1 << 30) };  // a row that lies in no image, whatever a tap adds to it
@@ -38,7 +38,7 @@ enum { OUTSIDE = -(1 << 30) };  // a row that lies in no image, whatever a tap a
 template <typename T>
 struct Windows {
     const T* images;
-    int H, W, C, positions, taps, down, across, top, left;
+    int H, W, C, positions, taps, down, across, top, left, tap_down, tap_across;
     Divisor by_C, by_S, by_rows, by_columns;
 
     struct Position {
@@ -46,7 +46,7 @@ struct Windows {
         int i, j;         // the corner's row and column
     };
     struct Tap {
-        int offset, r, s;  // from the corner
+        int offset, i, j;  // from the corner
     };
 
     __device__ Position position(int p) const
@@ -62,14 +62,15 @@ struct Windows {
     {
         const int pixel = by_C.divide(k), r = by_S.divide(pixel);
         const int c = k - pixel * C, s = pixel - r * by_S.by;
-        return {(r * W + s) * C + c, r, s};
+        const int i = r * tap_down, j = s * tap_across;
+        return {(i * W + j) * C + c, i, j};
     }
 
     // `to` stays where the tap falls outside of the image.
     template <int PIECE>
     __device__ void look(T (&to)[PIECE], const Position& at, const Tap& tap, bool wanted) const
     {
-        const int i = at.i + tap.r, j = at.j + tap.s;
+        const int i = at.i + tap.i, j = at.j + tap.j;
         const bool inside = unsigned(i) < unsigned(H) && unsigned(j) < unsigned(W);
         load_if(to, wanted && inside, at.corner + tap.offset);
     }

@@ -48,7 +48,8 @@ conv2d_signal(GEOMETRY, int x_groups, int y_groups, const T* __restrict__ x,
                 for (int g = 0; g < y_groups; ++g)
                     share += y[((long long)g * rows * columns + p) * O + c];
             } else {
-                const int i = p / columns * down - top + r, j = p % columns * across - left + s;
+                const int i = p / columns * down - top + r * tap_down;
+                const int j = p % columns * across - left + s * tap_across;
                 if (unsigned(i) < unsigned(H) && unsigned(j) < unsigned(W))
                     for (int g = 0; g < x_groups; ++g)
                         share += x[(((long long)g * H + i) * W + j) * C + c];
@@ -61,8 +62,9 @@ conv2d_signal(GEOMETRY, int x_groups, int y_groups, const T* __restrict__ x,
     if (bias) {
         if (c < O && threadIdx.y == 0) db[c] += total;
     } else if (c < C) {
-        for (int o = threadIdx.y; o < O; o += blockDim.y) {
-            const long long at = ((long long)o * R * S + pixel) * C + c;
+        const int each = C / groups, filters = O / groups, first = c / each * filters;
+        for (int o = first + threadIdx.y; o < first + filters; o += blockDim.y) {
+            const long long at = ((long long)o * R * S + pixel) * each + c % each;
             dw[at] = fma(fabs(w[at]), total, dw[at]);
         }
     }
