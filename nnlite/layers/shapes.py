@@ -59,7 +59,7 @@ def image(owner: str, input_shape: Shape) -> tuple[int, int, int]:
 
 def windows(
     owner: str, input_shape: Shape, size: Places, stride: Places, padding: Places | Sides,
-    ceil_mode: bool = False,
+    dilation: Places = (1, 1), ceil_mode: bool = False,
 ) -> Places:  # fmt: skip
     """Rows and columns of windows. Raises ShapeError where not one fits.
 
