@@ -14,12 +14,12 @@ from typing import Any, NamedTuple
 from ..conv_order import winograd_wins
 
 FAMILY = "conv2d_"
-# A block of Winograd's way is so many tiles by so many filters, of which one channel at a time is
-# transformed; of a weight gradient it is channels by filters, one tile at a time, and the sums of
+# A block of Winograd's way is so many tiles by so many filters, of which two channels at a time are
+# transformed; of a weight gradient it is channels by filters, two tiles at a time, and the sums of
 # one group of tiles beside those of all.
 BLOCK, FREQUENCIES = 4, 36
-CORRELATION = FREQUENCIES * (BLOCK * BLOCK + 2 * BLOCK)
-WEIGHTS = FREQUENCIES * (2 * BLOCK * BLOCK + 2 * BLOCK)
+CORRELATION = FREQUENCIES * (BLOCK * BLOCK + 4 * BLOCK)
+WEIGHTS = CORRELATION + FREQUENCIES * BLOCK * BLOCK
 GATHERING = ("conv2d_forward", "conv2d_tangent")  # kernels that copy the windows of two outputs
 DIRECT, WINOGRAD, DEPTHWISE = "", "_winograd", "_depthwise"
 # The ways that there are of each kernel, besides the direct one.

@@ -1,11 +1,11 @@
 /* 3 x 3 convolutions with stride 1 by Winograd's F(4x4, 3x3): 4 x 4 outputs from 6 x 6 pixels by 36
-   products. Transforms go along the rows first and then along the columns, in place in 6 x 6 numbers.
-   A block of 4 tiles and 4 filters is summed channel by channel, so that scratch is bounded. */
+   products. Transforms go along the rows first and then along the columns. A block of 4 tiles and 4
+   filters is summed two channels at a time, so that scratch is bounded. */
 
-/* B' d: six to six, `step` apart */
-static void ws_winograd_of_input(float *t, int step) {
-    const float d0 = t[0], d1 = t[step], d2 = t[2 * step], d3 = t[3 * step], d4 = t[4 * step];
-    const float d5 = t[5 * step], p = WS_FMA(-4.0F, d2, d4), q = WS_FMA(-4.0F, d1, d3);
+/* B' d: six numbers, `apart`, to six, `step` apart. Both may be the same. */
+static WS_APART void ws_winograd_of_input(const float *d, int apart, float *t, int step) {
+    const float d0 = d[0], d1 = d[apart], d2 = d[2 * apart], d3 = d[3 * apart], d4 = d[4 * apart];
+    const float d5 = d[5 * apart], p = WS_FMA(-4.0F, d2, d4), q = WS_FMA(-4.0F, d1, d3);
     const float r = d4 - d2, s = d3 - d1;
     t[0] = WS_FMA(4.0F, d0, WS_FMA(-5.0F, d2, d4));
     t[step] = p + q;
@@ -15,9 +15,9 @@ static void ws_winograd_of_input(float *t, int step) {
     t[5 * step] = WS_FMA(4.0F, d1, WS_FMA(-5.0F, d3, d5));
 }
 
-/* G g: three to six */
-static void ws_winograd_of_filter(float *t, int step) {
-    const float g0 = t[0], g1 = t[step], g2 = t[2 * step];
+/* G g: three, `apart`, to six */
+static WS_APART void ws_winograd_of_filter(const float *g, int apart, float *t, int step) {
+    const float g0 = g[0], g1 = g[apart], g2 = g[2 * apart];
     const float p = -1.0F / 6.0F * (g0 + g2), q = 1.0F / 6.0F * g1;
     const float r = WS_FMA(1.0F / 24.0F, g0, 1.0F / 6.0F * g2), s = 1.0F / 12.0F * g1;
     t[0] = 0.25F * g0;
@@ -28,122 +28,143 @@ static void ws_winograd_of_filter(float *t, int step) {
     t[5 * step] = g2;
 }
 
-/* A' m: six to four */
-static void ws_winograd_to_output(float *t, int step) {
-    const float m0 = t[0], m1 = t[step], m2 = t[2 * step], m3 = t[3 * step], m4 = t[4 * step];
-    const float p = m1 + m2, q = m1 - m2, r = m3 + m4, s = m3 - m4;
+/* A' m: six, `apart`, to four */
+static WS_APART void ws_winograd_to_output(const float *m, int apart, float *t, int step) {
+    const float m0 = m[0], m1 = m[apart], m2 = m[2 * apart], m3 = m[3 * apart], m4 = m[4 * apart];
+    const float m5 = m[5 * apart], p = m1 + m2, q = m1 - m2, r = m3 + m4, s = m3 - m4;
     t[0] = m0 + p + r;
     t[step] = WS_FMA(2.0F, s, q);
     t[2 * step] = WS_FMA(4.0F, r, p);
-    t[3 * step] = WS_FMA(8.0F, s, q) + t[5 * step];
+    t[3 * step] = WS_FMA(8.0F, s, q) + m5;
 }
 
-/* t (6, 6) = the pixels of one channel, from (top, left) of an image, which may lie outside */
-static void ws_winograd_pixels(const float *x, int top, int left, int height, int width, int depth,
-                               float *t) {
+/* The pixels (6, 6) of one channel from (top, left) of an image on, which may lie outside: their first,
+   in the image, or in t, and in `apart` how far it is to the next one of a row and of a column */
+static const float *ws_winograd_pixels(const float *x, int top, int left, int height, int width,
+                                       int depth, float *t, int *apart) {
+    float *next = t;
     int i, j;
+    if (top >= 0 && top + 6 <= height && left >= 0 && left + 6 <= width) {
+        apart[0] = depth;
+        apart[1] = width * depth;
+        return x + (top * width + left) * depth;
+    }
     for (i = top; i < top + 6; ++i) {
         for (j = left; j < left + 6; ++j) {
             const int inside = i >= 0 && i < height && j >= 0 && j < width;
-            *t++ = inside ? x[(i * width + j) * depth] : 0.0F;
+            *next++ = inside ? x[(i * width + j) * depth] : 0.0F;
         }
     }
+    apart[0] = 1;
+    apart[1] = 6;
+    return t;
 }
 
-/* v (36), `apart`: a tile's pixels at all frequencies */
+/* v (36), 4 apart: a tile's pixels at all frequencies */
 static void ws_winograd_input(const float *x, int top, int left, int height, int width, int depth,
-                              float *v, int apart) {
+                              float *v) {
     float t[36];
-    int i;
-    ws_winograd_pixels(x, top, left, height, width, depth, t);
+    int i, apart[2];
+    const float *d = ws_winograd_pixels(x, top, left, height, width, depth, t, apart);
     for (i = 0; i < 6; ++i) {
-        ws_winograd_of_input(t + i, 6);
+        ws_winograd_of_input(d + i * apart[0], apart[1], t + i, 6);
     }
     for (i = 0; i < 6; ++i) {
-        ws_winograd_of_input(t + 6 * i, 1);
-    }
-    for (i = 0; i < 36; ++i) {
-        v[i * apart] = t[i];
+        ws_winograd_of_input(t + 6 * i, 1, v + 24 * i, 4);
     }
 }
 
-/* u (36), `apart`: nine taps, `step` from one to the next, at all frequencies */
-static void ws_winograd_filter(const float *w, int step, float *u, int apart) {
+/* u (36), 4 apart: nine taps, `step` from one to the next, at all frequencies */
+static void ws_winograd_filter(const float *w, int step, float *u) {
     float t[36];
     int i;
     for (i = 0; i < 9; ++i) {
-        t[i / 3 * 6 + i % 3] = WS_W(w[i * step]);
+        t[i + 27] = WS_W(w[i * step]);
     }
     for (i = 0; i < 3; ++i) {
-        ws_winograd_of_filter(t + i, 6);
+        ws_winograd_of_filter(t + 27 + i, 3, t + i, 3);
     }
     for (i = 0; i < 6; ++i) {
-        ws_winograd_of_filter(t + 6 * i, 1);
-    }
-    for (i = 0; i < 36; ++i) {
-        u[i * apart] = t[i];
+        ws_winograd_of_filter(t + 3 * i, 1, u + 24 * i, 4);
     }
 }
 
-/* m (36, 4, 4) goes on: at each frequency the products of four v with four u (36, 4) */
-static void ws_winograd_products(const float *v, const float *u, float *m) {
+/* m (36, 4, 4) goes on: at each frequency the products of four v with four u (36, 4), of `count` steps
+   that lie 288 numbers apart */
+static WS_APART void ws_winograd_products(const float *v, int count, float *m) {
     int k, i;
     for (k = 0; k < 36; ++k) {
-        const float u0 = u[0], u1 = u[1], u2 = u[2], u3 = u[3];
-        for (i = 0; i < 4; ++i) {
-            const float e = *v++;
-            m[0] = WS_FMA(e, u0, m[0]);
-            m[1] = WS_FMA(e, u1, m[1]);
-            m[2] = WS_FMA(e, u2, m[2]);
-            m[3] = WS_FMA(e, u3, m[3]);
-            m += 4;
+        const float *p = v;
+        float z[16];
+        memcpy(z, m, sizeof z);
+        for (i = count; i > 0; --i) {
+            const float a = p[0], b = p[1], c = p[2], d = p[3];
+            float e = p[144];
+            z[0] = WS_FMA(a, e, z[0]);
+            z[4] = WS_FMA(b, e, z[4]);
+            z[8] = WS_FMA(c, e, z[8]);
+            z[12] = WS_FMA(d, e, z[12]);
+            e = p[145];
+            z[1] = WS_FMA(a, e, z[1]);
+            z[5] = WS_FMA(b, e, z[5]);
+            z[9] = WS_FMA(c, e, z[9]);
+            z[13] = WS_FMA(d, e, z[13]);
+            e = p[146];
+            z[2] = WS_FMA(a, e, z[2]);
+            z[6] = WS_FMA(b, e, z[6]);
+            z[10] = WS_FMA(c, e, z[10]);
+            z[14] = WS_FMA(d, e, z[14]);
+            e = p[147];
+            z[3] = WS_FMA(a, e, z[3]);
+            z[7] = WS_FMA(b, e, z[7]);
+            z[11] = WS_FMA(c, e, z[11]);
+            z[15] = WS_FMA(d, e, z[15]);
+            p += 288;
         }
-        u += 4;
+        memcpy(m, z, sizeof z);
+        m += 16;
+        v += 4;
     }
 }
 
-/* The larger one; NaN if one is. */
-static float ws_winograd_larger(float a, float b) {
-    return a != a || a > b ? a : b;
-}
-
-/* The largest magnitude; NaN if one is. */
-static float ws_winograd_largest(const float *x, int count) {
-    float most = 0.0F;
-    int i;
-    for (i = 0; i < count; ++i) {
-        most = ws_winograd_larger(ws_abs(x[i]), most);
-    }
-    return most;
+/* The bits of a number without its sign: larger ones are of larger numbers, the largest of NaN. */
+static int32_t ws_winograd_size(float x) {
+    return ws_bits(x) & 0x7fffffff;
 }
 
 /* The outputs of a tile, a bit each, that are summed directly: all if one of its pixels is NaN, infinite
    or so large that the transforms might overflow, else those that see nothing as large as 1/64 of the
    tile's largest magnitude. */
 static unsigned ws_winograd_odd(const float *x, int top, int left, int height, int width, int depth) {
-    float seen[36], t[36], most = 0.0F;
+    const int32_t large = ws_bits(1152921504606846976.0F); /* 2^60 */
+    int32_t seen[36], most = 0, floor_;
     unsigned found = 0;
-    int i, j, k;
-    for (i = 0; i < 36; ++i) {
-        seen[i] = 0.0F;
-    }
+    float t[36];
+    int i, j, k, apart[2];
+    memset(seen, 0, sizeof seen);
     for (k = 0; k < depth; ++k) {
-        ws_winograd_pixels(x + k, top, left, height, width, depth, t);
-        for (i = 0; i < 36; ++i) {
-            seen[i] = ws_winograd_larger(ws_abs(t[i]), seen[i]);
+        const float *d = ws_winograd_pixels(x + k, top, left, height, width, depth, t, apart);
+        for (i = 0; i < 6; ++i) {
+            for (j = 0; j < 6; ++j) {
+                const int32_t size = ws_winograd_size(d[i * apart[1] + j * apart[0]]);
+                seen[6 * i + j] = size > seen[6 * i + j] ? size : seen[6 * i + j];
+            }
         }
     }
     for (i = 0; i < 36; ++i) {
-        most = ws_winograd_larger(seen[i], most);
+        most = seen[i] > most ? seen[i] : most;
     }
+    if (most >= large) {
+        return 0xffffU;
+    }
+    floor_ = ws_bits(ws_float(most) * 0.015625F);
     for (i = 0; i < 16; ++i) {
-        float here = 0.0F;
+        int32_t here = 0;
         for (j = 0; j < 9; ++j) {
-            here = ws_winograd_larger(seen[(i / 4 + j / 3) * 6 + i % 4 + j % 3], here);
+            const int32_t size = seen[(i / 4 + j / 3) * 6 + i % 4 + j % 3];
+            here = size > here ? size : here;
         }
-        if (!(most < 1152921504606846976.0F) || here < most * 0.015625F) {
-            found |= 1U << i;
-        }
+        found |= here < floor_ ? 1U << i : 0U;
     }
     return found;
 }
@@ -166,26 +187,29 @@ static float ws_winograd_direct(const float *x, int top, int left, int height, i
 }
 
 /* m (36, 4, 4): all frequencies of up to four tiles from `first` on and up to four filters from w on,
-   whose nine taps are `step` apart, channels `across`, filters `along`; scratch: 288 numbers */
+   whose nine taps are `step` apart, channels `across`, filters `along`; scratch: 576 numbers, v and u
+   of two channels */
 static void ws_winograd_block(const float *x, const float *w, int step, int across, int along, int top,
                               int left, int first, int tiles, int filters, float *scratch, float *m,
                               int height, int width, int depth, int rows, int columns) {
     const int wide = (columns + 3) / 4, count = (rows + 3) / 4 * wide;
-    float *v = scratch, *u = scratch + 144;
     int i, k;
-    memset(scratch, 0, 288 * sizeof(float)); /* what is beyond the tiles and filters that there are */
+    memset(scratch, 0, 576 * sizeof(float)); /* what is beyond the tiles and filters that there are */
     memset(m, 0, 576 * sizeof(float));
     for (k = 0; k < depth; ++k) {
+        float *v = scratch + (k & 1) * 288;
         for (i = 0; i < tiles; ++i) {
             const int tile = first + i;
             ws_winograd_input(x + tile / count * height * width * depth + k,
                               top + tile % count / wide * 4, left + tile % wide * 4, height, width,
-                              depth, v + i, 4);
+                              depth, v + i);
         }
         for (i = 0; i < filters; ++i) {
-            ws_winograd_filter(w + i * along + k * across, step, u + i, 4);
+            ws_winograd_filter(w + i * along + k * across, step, v + 144 + i);
         }
-        ws_winograd_products(v, u, m);
+        if ((k & 1) || k + 1 == depth) {
+            ws_winograd_products(scratch, (k & 1) + 1, m);
+        }
     }
 }
 
@@ -195,14 +219,11 @@ static void ws_winograd_put(const float *m, unsigned odd, int add, float *y, int
                             int width, int filters) {
     float t[36];
     int i, j;
-    for (i = 0; i < 36; ++i) {
-        t[i] = m[16 * i];
-    }
     for (i = 0; i < 6; ++i) {
-        ws_winograd_to_output(t + i, 6);
+        ws_winograd_to_output(m + 16 * i, 96, t + i, 6);
     }
     for (i = 0; i < 4; ++i) {
-        ws_winograd_to_output(t + 6 * i, 1);
+        ws_winograd_to_output(t + 6 * i, 1, t + 6 * i, 1);
     }
     for (i = 0; i < 4 && i < rows; ++i) {
         for (j = 0; j < 4 && j < columns; ++j) {
@@ -235,7 +256,7 @@ static void ws_winograd_put_odd(const float *x, const float *w, int step, int ac
 
 /* y (N, rows, columns, filters), or what is added to it: the correlation of images x (N, height, width,
    depth) from (top, left) on with filters whose taps, channels and selves are `step`, `across` and
-   `along` apart; scratch: 864 numbers */
+   `along` apart; scratch: 1152 numbers */
 static void ws_winograd_correlate(const float *x, const float *w, int large, int step, int across,
                                   int along, int top, int left, int add, float *scratch, float *y,
                                   int N, int height, int width, int depth, int rows, int columns,
@@ -253,12 +274,12 @@ static void ws_winograd_correlate(const float *x, const float *w, int large, int
         for (o = 0; o < filters; o += 4) {
             const int some = filters - o < 4 ? filters - o : 4;
             ws_winograd_block(x, w + o * along, step, across, along, top, left, first, tiles, some,
-                              scratch, scratch + 288, height, width, depth, rows, columns);
+                              scratch, scratch + 576, height, width, depth, rows, columns);
             for (i = 0; i < tiles; ++i) {
                 const int n = (first + i) / count, row = (first + i) % count / wide * 4;
                 const int column = (first + i) % wide * 4;
                 for (f = 0; f < some; ++f) {
-                    ws_winograd_put(scratch + 288 + 4 * i + f, odd[i], add,
+                    ws_winograd_put(scratch + 576 + 4 * i + f, odd[i], add,
                                     y + ((n * rows + row) * columns + column) * filters + o + f,
                                     rows - row, columns - column, columns, filters);
                 }
