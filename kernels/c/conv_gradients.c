@@ -11,7 +11,7 @@ static int ws_conv_tap_before(int tap, int phase, int stride, int dilation) {
 /* xa and xb (c), at (i, ja) and (i, jb) of a padded image, in the same phase (a, b) of the strides: a
    chain each over the taps that meet them, the last first, so that dz's rows and columns rise, and over
    the group's filters. Four channels share each load of dz, both places each of a weight. */
-static void ws_conv_turned(const float *dz, const float *w, int i, int ja, int jb, int stride0,
+static WS_APART void ws_conv_turned(const float *dz, const float *w, int i, int ja, int jb, int stride0,
                            int stride1, int dilation0, int dilation1, float *xa, float *xb,
                            int filters, int O, int R, int S, int c, int OH, int OW) {
     const float zero = 0.0F;
@@ -110,7 +110,7 @@ static int ws_conv_past(int at, int stride, int size, int outputs) {
 /* found[4 f + e] = the chain over samples, rows and columns of dz_f x_e, of four filters and four
    channels at the tap whose pixel of output (0, 0) is (top, left); x and dz begin at the first of
    them. */
-static void ws_conv_four(const float *x, const float *dz, int stride0, int stride1, int top, int left,
+static WS_APART void ws_conv_four(const float *x, const float *dz, int stride0, int stride1, int top, int left,
                          float *found, int C, int H, int N, int O, int W, int OH, int OW) {
     const float zeros[4] = {0.0F, 0.0F, 0.0F, 0.0F};
     const int first = ws_conv_first(left, stride1), past = ws_conv_past(left, stride1, W, OW);
@@ -156,30 +156,53 @@ static void ws_conv_four(const float *x, const float *dz, int stride0, int strid
     memcpy(found, z, sizeof z);
 }
 
-/* The same of `filters`, one or four, and one channel: found[4 f] */
-static void ws_conv_column(const float *x, const float *dz, int stride0, int stride1, int top,
-                           int left, int filters, float *found, int C, int H, int N, int O, int W,
-                           int OH, int OW) {
+/* The same of four filters and one channel: found[4 f] */
+static WS_APART void ws_conv_column(const float *x, const float *dz, int stride0, int stride1, int top,
+                           int left, float *found, int C, int H, int N, int O, int W, int OH, int OW) {
+    const float zero = 0.0F;
     const int first = ws_conv_first(left, stride1), past = ws_conv_past(left, stride1, W, OW);
     float z0 = 0.0F, z1 = 0.0F, z2 = 0.0F, z3 = 0.0F;
+    int n, i, j;
+    for (n = 0; n < N; ++n) {
+        for (i = 0; i < OH; ++i) {
+            const int row = top + i * stride0, some = row >= 0 && row < H && first < past;
+            for (j = 0; j < OW;) {
+                const int here = some && j >= first && j < past;
+                const int end = here ? past : (some && j < first ? first : OW);
+                const int step = here ? stride1 * C : 0;
+                const float *p = here ? x + ((n * H + row) * W + left + j * stride1) * C : &zero;
+                for (; j < end; ++j) {
+                    const float e = *p;
+                    z0 = WS_FMA(dz[0], e, z0);
+                    z1 = WS_FMA(dz[1], e, z1);
+                    z2 = WS_FMA(dz[2], e, z2);
+                    z3 = WS_FMA(dz[3], e, z3);
+                    p += step;
+                    dz += O;
+                }
+            }
+        }
+    }
+    found[0] = z0, found[4] = z1, found[8] = z2, found[12] = z3;
+}
+
+/* The same of one filter and one channel: found[0] */
+static WS_APART void ws_conv_entry(const float *x, const float *dz, int stride0, int stride1, int top, int left,
+                          float *found, int C, int H, int N, int O, int W, int OH, int OW) {
+    const int first = ws_conv_first(left, stride1), past = ws_conv_past(left, stride1, W, OW);
+    float z = 0.0F;
     int n, i, j;
     for (n = 0; n < N; ++n) {
         for (i = 0; i < OH; ++i) {
             const int row = top + i * stride0, some = row >= 0 && row < H;
             for (j = 0; j < OW; ++j) {
                 const int here = some && j >= first && j < past;
-                const float e = here ? x[((n * H + row) * W + left + j * stride1) * C] : 0.0F;
-                z0 = WS_FMA(dz[0], e, z0);
-                if (filters == 4) {
-                    z1 = WS_FMA(dz[1], e, z1);
-                    z2 = WS_FMA(dz[2], e, z2);
-                    z3 = WS_FMA(dz[3], e, z3);
-                }
+                z = WS_FMA(*dz, here ? x[((n * H + row) * W + left + j * stride1) * C] : 0.0F, z);
                 dz += O;
             }
         }
     }
-    found[0] = z0, found[4] = z1, found[8] = z2, found[12] = z3;
+    found[0] = z;
 }
 
 /* found[4 f + e]: the chains over N samples of a block of filters and channels at a tap, 4 x 4, 4 x 1
@@ -189,8 +212,10 @@ static void ws_conv_block(const float *x, const float *dz, int stride0, int stri
                           int OH, int OW) {
     if (channels == 4) {
         ws_conv_four(x, dz, stride0, stride1, top, left, found, C, H, N, O, W, OH, OW);
+    } else if (filters == 4) {
+        ws_conv_column(x, dz, stride0, stride1, top, left, found, C, H, N, O, W, OH, OW);
     } else {
-        ws_conv_column(x, dz, stride0, stride1, top, left, filters, found, C, H, N, O, W, OH, OW);
+        ws_conv_entry(x, dz, stride0, stride1, top, left, found, C, H, N, O, W, OH, OW);
     }
 }
 
@@ -226,7 +251,7 @@ static void ws_conv_group(const float *x, const float *dz, int stride0, int stri
         for (v = 0; v < V; ++v) {
             ws_conv_block(x + n * H * W * C, dz + (v * N + n) * OH * OW * O, stride0, stride1, top, left,
                           filters, channels, found, C, H, 1, O, W, OH, OW);
-            for (f = 0; f < 16; f += channels == 4 ? 1 : 4) {
+            for (f = 0; f < 4 * filters; f += channels == 4 ? 1 : 4) {
                 sums[f] = ws_conv_raised(power, found[f], sums[f]);
             }
         }

@@ -14,12 +14,12 @@ from typing import Any, NamedTuple
 from ..conv_order import winograd_wins
 
 FAMILY = "conv2d_"
-# A block of Winograd's way is so many tiles by so many filters, of which two channels at a time are
-# transformed; of a weight gradient it is channels by filters, two tiles at a time, and the sums of
-# one group of tiles beside those of all.
-BLOCK, FREQUENCIES = 4, 36
-CORRELATION = FREQUENCIES * (BLOCK * BLOCK + 4 * BLOCK)
-WEIGHTS = CORRELATION + FREQUENCIES * BLOCK * BLOCK
+# Winograd's way sums a block of 4 tiles and 8 filters, two channels at a time: what is transformed of
+# these, and the sums. A weight gradient: 4 channels and 4 filters, two tiles at a time, and the sums
+# of one group of tiles beside those of all.
+FREQUENCIES = 36
+CORRELATION = FREQUENCIES * (2 * (4 + 8) + 4 * 8)
+WEIGHTS = FREQUENCIES * (2 * (4 + 4) + 2 * 4 * 4)
 GATHERING = ("conv2d_forward", "conv2d_tangent")  # kernels that copy the windows of two outputs
 DIRECT, WINOGRAD, DEPTHWISE = "", "_winograd", "_depthwise"
 # The ways that there are of each kernel, besides the direct one.

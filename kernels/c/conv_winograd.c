@@ -1,5 +1,5 @@
 /* 3 x 3 convolutions with stride 1 by Winograd's F(4x4, 3x3): 4 x 4 outputs from 6 x 6 pixels by 36
-   products. Transforms go along the rows first and then along the columns. A block of 4 tiles and 4
+   products. Transforms go along the rows first and then along the columns. A block of 4 tiles and 8
    filters is summed two channels at a time, so that scratch is bounded. */
 
 /* B' d: six numbers, `apart`, to six, `step` apart. Both may be the same. */
@@ -50,9 +50,12 @@ static const float *ws_winograd_pixels(const float *x, int top, int left, int he
         return x + (top * width + left) * depth;
     }
     for (i = top; i < top + 6; ++i) {
-        for (j = left; j < left + 6; ++j) {
-            const int inside = i >= 0 && i < height && j >= 0 && j < width;
-            *next++ = inside ? x[(i * width + j) * depth] : 0.0F;
+        const int first = left < 0 ? -left : 0, inside = i >= 0 && i < height;
+        const int past = inside ? (width - left < 6 ? width - left : 6) : 0;
+        int at = (i * width + left) * depth;
+        for (j = 0; j < 6; ++j) {
+            *next++ = j >= first && j < past ? x[at] : 0.0F;
+            at += depth;
         }
     }
     apart[0] = 1;
@@ -89,41 +92,49 @@ static void ws_winograd_filter(const float *w, int step, float *u) {
     }
 }
 
-/* m (36, 4, 4) goes on: at each frequency the products of four v with four u (36, 4), of `count` steps
-   that lie 288 numbers apart */
-static WS_APART void ws_winograd_products(const float *v, int count, float *m) {
+/* m (36, 4, 4) goes on: at each frequency the products of four v with four u (36, 4), of one step or
+   two */
+static WS_APART void ws_winograd_products(const float *v, const float *u, int count, float *m) {
     int k, i;
     for (k = 0; k < 36; ++k) {
-        const float *p = v;
+        const float *p = v, *q = u;
         float z[16];
-        memcpy(z, m, sizeof z);
+        z[0] = m[0], z[1] = m[1], z[2] = m[2], z[3] = m[3];
+        z[4] = m[4], z[5] = m[5], z[6] = m[6], z[7] = m[7];
+        z[8] = m[8], z[9] = m[9], z[10] = m[10], z[11] = m[11];
+        z[12] = m[12], z[13] = m[13], z[14] = m[14], z[15] = m[15];
         for (i = count; i > 0; --i) {
             const float a = p[0], b = p[1], c = p[2], d = p[3];
-            float e = p[144];
+            float e = q[0];
             z[0] = WS_FMA(a, e, z[0]);
             z[4] = WS_FMA(b, e, z[4]);
             z[8] = WS_FMA(c, e, z[8]);
             z[12] = WS_FMA(d, e, z[12]);
-            e = p[145];
+            e = q[1];
             z[1] = WS_FMA(a, e, z[1]);
             z[5] = WS_FMA(b, e, z[5]);
             z[9] = WS_FMA(c, e, z[9]);
             z[13] = WS_FMA(d, e, z[13]);
-            e = p[146];
+            e = q[2];
             z[2] = WS_FMA(a, e, z[2]);
             z[6] = WS_FMA(b, e, z[6]);
             z[10] = WS_FMA(c, e, z[10]);
             z[14] = WS_FMA(d, e, z[14]);
-            e = p[147];
+            e = q[3];
             z[3] = WS_FMA(a, e, z[3]);
             z[7] = WS_FMA(b, e, z[7]);
             z[11] = WS_FMA(c, e, z[11]);
             z[15] = WS_FMA(d, e, z[15]);
-            p += 288;
+            p += 144;
+            q += 144;
         }
-        memcpy(m, z, sizeof z);
+        m[0] = z[0], m[1] = z[1], m[2] = z[2], m[3] = z[3];
+        m[4] = z[4], m[5] = z[5], m[6] = z[6], m[7] = z[7];
+        m[8] = z[8], m[9] = z[9], m[10] = z[10], m[11] = z[11];
+        m[12] = z[12], m[13] = z[13], m[14] = z[14], m[15] = z[15];
         m += 16;
         v += 4;
+        u += 4;
     }
 }
 
@@ -186,29 +197,30 @@ static float ws_winograd_direct(const float *x, int top, int left, int height, i
     return z;
 }
 
-/* m (36, 4, 4): all frequencies of up to four tiles from `first` on and up to four filters from w on,
-   whose nine taps are `step` apart, channels `across`, filters `along`; scratch: 576 numbers, v and u
-   of two channels */
+/* m (2, 36, 4, 4): all frequencies of up to four tiles from `first` on and up to eight filters from w on,
+   whose nine taps are `step` apart, channels `across`, filters `along`; scratch: v of two channels and
+   twice u of two, 864 numbers */
 static void ws_winograd_block(const float *x, const float *w, int step, int across, int along, int top,
                               int left, int first, int tiles, int filters, float *scratch, float *m,
                               int height, int width, int depth, int rows, int columns) {
     const int wide = (columns + 3) / 4, count = (rows + 3) / 4 * wide;
+    float *u = scratch + 288;
     int i, k;
-    memset(scratch, 0, 576 * sizeof(float)); /* what is beyond the tiles and filters that there are */
-    memset(m, 0, 576 * sizeof(float));
+    memset(scratch, 0, 864 * sizeof(float)); /* what is beyond the tiles and filters that there are */
+    memset(m, 0, 1152 * sizeof(float));
     for (k = 0; k < depth; ++k) {
-        float *v = scratch + (k & 1) * 288;
+        const int second = k & 1;
         for (i = 0; i < tiles; ++i) {
             const int tile = first + i;
             ws_winograd_input(x + tile / count * height * width * depth + k,
                               top + tile % count / wide * 4, left + tile % wide * 4, height, width,
-                              depth, v + i);
+                              depth, scratch + 144 * second + i);
         }
         for (i = 0; i < filters; ++i) {
-            ws_winograd_filter(w + i * along + k * across, step, v + 144 + i);
+            ws_winograd_filter(w + i * along + k * across, step, u + i / 4 * 288 + 144 * second + i % 4);
         }
-        if ((k & 1) || k + 1 == depth) {
-            ws_winograd_products(scratch, (k & 1) + 1, m);
+        for (i = 0; i < filters && (second || k + 1 == depth); i += 4) {
+            ws_winograd_products(scratch, u + i / 4 * 288, second + 1, m + i / 4 * 576);
         }
     }
 }
@@ -256,7 +268,7 @@ static void ws_winograd_put_odd(const float *x, const float *w, int step, int ac
 
 /* y (N, rows, columns, filters), or what is added to it: the correlation of images x (N, height, width,
    depth) from (top, left) on with filters whose taps, channels and selves are `step`, `across` and
-   `along` apart; scratch: 1152 numbers */
+   `along` apart; scratch: 2016 numbers */
 static void ws_winograd_correlate(const float *x, const float *w, int large, int step, int across,
                                   int along, int top, int left, int add, float *scratch, float *y,
                                   int N, int height, int width, int depth, int rows, int columns,
@@ -271,15 +283,15 @@ static void ws_winograd_correlate(const float *x, const float *w, int large, int
                                      top + (first + i) % count / wide * 4,
                                      left + (first + i) % wide * 4, height, width, depth);
         }
-        for (o = 0; o < filters; o += 4) {
-            const int some = filters - o < 4 ? filters - o : 4;
+        for (o = 0; o < filters; o += 8) {
+            const int some = filters - o < 8 ? filters - o : 8;
             ws_winograd_block(x, w + o * along, step, across, along, top, left, first, tiles, some,
-                              scratch, scratch + 576, height, width, depth, rows, columns);
+                              scratch, scratch + 864, height, width, depth, rows, columns);
             for (i = 0; i < tiles; ++i) {
                 const int n = (first + i) / count, row = (first + i) % count / wide * 4;
                 const int column = (first + i) % wide * 4;
                 for (f = 0; f < some; ++f) {
-                    ws_winograd_put(scratch + 576 + 4 * i + f, odd[i], add,
+                    ws_winograd_put(scratch + 864 + f / 4 * 576 + 4 * i + f % 4, odd[i], add,
                                     y + ((n * rows + row) * columns + column) * filters + o + f,
                                     rows - row, columns - column, columns, filters);
                 }

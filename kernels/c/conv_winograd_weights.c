@@ -52,16 +52,16 @@ static void ws_winograd_tiles(const float *x, const float *dz, int padding0, int
     for (tile = begin; tile < end; ++tile) {
         const int n = tile / count, row = tile % count / wide * 4, column = tile % wide * 4;
         const int second = (tile - begin) & 1;
-        float *v = scratch + second * 288;
+        float *v = scratch + second * 144, *m = v + 288;
         for (i = 0; i < channels; ++i) {
             ws_winograd_input(x + n * H * W * C + i, row - padding0, column - padding1, H, W, C, v + i);
         }
         for (i = 0; i < some; ++i) {
             ws_winograd_output(dz + ((n * OH + row) * OW + column) * O + i, OH - row, OW - column, OW, O,
-                               v + 144 + i);
+                               m + i);
         }
         if (second || tile + 1 == end) {
-            ws_winograd_products(scratch, second + 1, sums);
+            ws_winograd_products(scratch, scratch + 288, second + 1, sums);
         }
     }
 }
