@@ -37,16 +37,29 @@ class Batches:
         )
 
     def rows(self, step: int, count: int = 1) -> np.ndarray:
-        """The numbers (n,) of the samples of `count` steps, one after another; of one epoch."""
+        """The numbers (n,) of the samples of `count` steps, one after another."""
         epoch, position = divmod(step, self.per_epoch)
+        end = position + count
+        parts = [self._order_of(epoch)[position * self.size : end * self.size]]
+        while end > self.per_epoch:
+            epoch, end = epoch + 1, end - self.per_epoch
+            parts.append(self._order_of(epoch)[: end * self.size])
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def sizes(self, step: int, count: int) -> np.ndarray:
+        """How many samples each of these steps takes, (count,) int64."""
+        found = np.full(count, self.size, np.int64)
+        found[self.per_epoch - 1 - step % self.per_epoch :: self.per_epoch] = (
+            self.total - (self.per_epoch - 1) * self.size
+        )
+        return found
+
+    def _order_of(self, epoch: int) -> np.ndarray:
+        """The samples' numbers (total,) in the order of an epoch."""
         if epoch != self._epoch:
             order = generator(self.seed, self.key, 1 + epoch).permutation(self.total)
             self._order, self._epoch = self.ops.device.put(order), epoch
-        return self._order[position * self.size : (position + count) * self.size]
-
-    def whole_from(self, step: int) -> int:
-        """How many steps from `step` on are of its epoch, with batches that are whole."""
-        return max(self.total // self.size - step % self.per_epoch, 0)
+        return self._order
 
     def __getitem__(self, step: int) -> Arrays:
         rows = self.rows(step)

@@ -212,14 +212,14 @@ class _Trainer:
         """The next step, or as many as nobody asks anything of between; returns the last inputs."""
         free = self.method.free_steps(now.task, now.step)
         due = self._due_in(now, now.step + 1) + 1
-        count = min(free, due, batches.whole_from(now.step), self._pace.steps)
+        count = min(free, due, self._pace.steps)
         if self.augment is None and count > 1 and step.many:
             with self._pace.timed(count):
-                rows = batches.rows(now.step, count)
+                rows, sizes = batches.rows(now.step, count), batches.sizes(now.step, count)
                 x, y = batches.arrays
-                step.queue_many(x, y, rows, batches.size, now.count + 1)
+                step.queue_many(x, y, rows, sizes, now.count + 1)
             now.step, now.count = now.step + count, now.count + count
-            return x[rows[-batches.size :]]
+            return x[rows[-sizes[-1] :]]
         x, y = batches[now.step]
         if self.augment is not None:
             x = self.augment(x, (self.seed, now.task, now.step))

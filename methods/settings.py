@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields
+from functools import lru_cache
 from types import MappingProxyType, NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -55,10 +56,11 @@ def check_settings(owner: Any, name: str) -> None:
     name that a Literal does not list.
     """
     limits: dict[str, Limit] = {}
-    for cls in reversed(type(owner).__mro__):
-        limits |= vars(cls).get("limits", {})
+    for base in reversed(type(owner).__mro__):
+        limits |= vars(base).get("limits", {})
+    cls: Any = type(owner)
     try:
-        kinds = get_type_hints(type(owner))
+        kinds = _kinds(cls)
     except NameError:  # a class of somebody's own, with types that are not at hand here
         return
     for field in fields(owner):
@@ -66,6 +68,12 @@ def check_settings(owner: Any, name: str) -> None:
             value, kind = getattr(owner, field.name), kinds[field.name]
             made = _plain(f"{name}.{field.name}", value, kind, limits.get(field.name, ANY))
             object.__setattr__(owner, field.name, made)
+
+
+@lru_cache(maxsize=256)
+def _kinds(cls: type) -> dict[str, Any]:
+    """The types of a class's fields. Raises NameError for one that is not at hand."""
+    return get_type_hints(cls)
 
 
 def _plain(name: str, value: Any, kind: Any, limit: Limit) -> Any:

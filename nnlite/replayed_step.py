@@ -8,13 +8,14 @@ are known beforehand, are one call of it, and Python is entered again when the l
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Callable
+from typing import Any, cast
 
 import numpy as np
 
 from .checks import explain_non_finite
 from .net import Network
-from .program.replay import Replay
+from .program.replay import Counts, MachineReplay, learn_many
 from .step_program import StepProgram, Update
 
 
@@ -55,8 +56,7 @@ class ReplayedStep(EagerStep):
     @property
     def many(self) -> bool:
         """Whether many steps are one call."""
-        found = self._program.ready(2, 2)
-        return found is not None and found.many
+        return self._program.many
 
     def queue(self, x: np.ndarray, y: np.ndarray, count: int, update: Update) -> None:
         found = self._program.ready(len(x))
@@ -64,31 +64,45 @@ class ReplayedStep(EagerStep):
             super().queue(x, y, count, update)
             return
         x, y, _ = self._net._check_batch(x, y, self._active)
-        found.bind({"x": x, "y": y})
-        self._learn(found, 1, None, count)
+        found.bind({"x": x, "y": y, "loss": self._loss})
+        self._learn(self._loss, count, found.learn)
         if not math.isfinite(self._waiting[-1]):
             explain_non_finite(x)
 
     def queue_many(
-        self, x: np.ndarray, y: np.ndarray, rows: np.ndarray, size: int, count: int
+        self, x: np.ndarray, y: np.ndarray, rows: np.ndarray, sizes: np.ndarray, count: int
     ) -> None:
         """See `TrainingStep.queue_many`."""
-        found = self._program.ready(size, len(x))
-        assert found is not None  # or `many` would have said so
         if self._checked is None or self._checked[0] is not x or self._checked[1] is not y:
             x, y, _ = self._net._check_batch(x, y, self._active)
             self._checked = x, y
-        found.bind({"all x": x, "all y": y})
-        steps = self._learn(found, len(rows) // size, rows, count)
-        if not math.isfinite(self._waiting[-1]):
-            explain_non_finite(x[rows[(steps - 1) * size : steps * size]])
+        kinds = np.flatnonzero(np.bincount(sizes))[::-1]
+        turns = np.searchsorted(-kinds, -sizes)
+        replays = self._of_sizes(kinds.tolist(), len(x))
+        for each in replays:
+            each.bind({"all x": x, "all y": y})
 
-    def _learn(self, found: Replay, steps: int, rows: np.ndarray | None, count: int) -> int:
-        """Take steps, and keep their losses; returns how many were begun."""
-        net, loss = self._net, self._loss if rows is None else np.empty(steps)
+        def learn(counts: Counts) -> int:
+            return learn_many(replays, turns, loss, rows, counts)
+
+        loss = np.empty(len(sizes))
+        begun = self._learn(loss, count, learn)
+        if not math.isfinite(self._waiting[-1]):
+            end = sizes[:begun].sum()
+            explain_non_finite(x[rows[end - sizes[begun - 1] : end]])
+
+    def _of_sizes(self, sizes: list[int], samples: int) -> list[MachineReplay]:
+        """Replays for batches of these sizes, the largest first, whose memory does for all."""
+        found = [self._program.ready(size, samples) for size in sizes]
+        assert all(isinstance(each, MachineReplay) for each in found)  # or `many` had said so
+        return cast("list[MachineReplay]", found)
+
+    def _learn(self, loss: np.ndarray, count: int, learn: Callable[[Counts], int]) -> int:
+        """Take steps from number `count` on, and keep their losses; returns how many were begun."""
+        net = self._net
         with net._turn:  # as passes in mode "train" do
-            done = found.learn(loss, rows, {"step": count - 1, "draw": net._draws})
-            begun = min(done + 1, steps)
+            done = learn({"step": count - 1, "draw": net._draws})
+            begun = min(int(done) + 1, len(loss))
             net._draws += begun
         self._waiting += loss[:begun].tolist()
         return begun

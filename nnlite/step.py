@@ -70,12 +70,13 @@ class TrainingStep:
         return isinstance(self._way, ReplayedStep) and self._way.many
 
     def queue_many(
-        self, x: np.ndarray, y: np.ndarray, rows: np.ndarray, size: int, count: int
+        self, x: np.ndarray, y: np.ndarray, rows: np.ndarray, sizes: np.ndarray, count: int
     ) -> None:
-        """Steps from number `count` on, on batches of `size` samples: rows (steps * size,) of all
-        samples x (M, *input_shape), y (M,). None is taken after a loss that is not finite."""
+        """Steps from number `count` on, in one call, on rows of all samples x (M, *input_shape),
+        y (M,). sizes (steps,) int64: of their batches; rows int64: those of the first, then those
+        of the second, ... None is taken after a loss that is not finite."""
         assert isinstance(self._way, ReplayedStep)
-        self._way.queue_many(x, y, rows, size, count)
+        self._way.queue_many(x, y, rows, sizes, count)
 
     def read(self) -> list[float]:
         """The losses of the steps since the last call, in order; waits for them."""

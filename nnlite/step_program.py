@@ -9,7 +9,7 @@ import numpy as np
 
 from .net import Network
 from .optim import Optimizer, Streams
-from .program.replay import Replay
+from .program.replay import Replay, by_machine
 from .program.verbs import STREAMS
 
 Update = Callable[[Any], None]  # of the step's number: the optimizer's step along the gradient
@@ -35,6 +35,13 @@ class StepProgram:
         self._net = net
         self._options = "optimizer", optimizer, "streams", tuple(given), "lam", float(streams.lam)
         self._bound = {**moments, **given, "grad": grad, "active": mask}
+
+    @property
+    def many(self) -> bool:
+        """Whether many steps are one call; the program of a small batch is like that of any."""
+        net = self._net
+        found = net.programs.get(net, "train", 2, *self._options, "samples", 2)
+        return found is not None and by_machine(found, net.ops)
 
     def ready(self, batch: int, samples: int = 0) -> Replay | None:
         """Its replay for batches of this size; None where no program can hold the network.

@@ -119,6 +119,9 @@ def test_epochs_visit_every_sample_once(blob_tasks):
         assert [len(part) for part in seen] == [4, 4, 2]
         assert sorted(np.concatenate(seen)) == list(range(10))
     assert not np.array_equal(batches[0][1].copy(), batches[3][1].copy())
+    one_by_one = [batches.rows(step) for step in range(1, 8)]
+    assert np.array_equal(batches.rows(1, 7), np.concatenate(one_by_one))
+    assert batches.sizes(1, 7).tolist() == [len(rows) for rows in one_by_one]
 
 
 def test_joint_batches_mix_all_tasks():

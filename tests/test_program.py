@@ -118,12 +118,11 @@ def test_many_steps_in_one_call_are_those_steps(backend, name, optimizer):
         rows = rng.permutation(40)
         losses = []
         if step.many and way == "many":
-            step.queue_many(x, y, rows[:24], 8, 1)
-            step.queue_many(x, y, rows[24:], 8, 4)
+            step.queue_many(x, y, rows[:24], np.array([8, 8, 8]), 1)
+            step.queue_many(x, y, rows[24:], np.array([8, 5, 3]), 4)
             losses = step.read()
         else:
-            for i in range(5):
-                part = rows[8 * i : 8 * (i + 1)]
+            for i, part in enumerate(np.split(rows, [8, 16, 24, 32, 37])):
                 step.queue(x[part], y[part], i + 1)
                 losses += step.read()
         kept = [*net.state.values(), *moments.values(), np.zeros(1)]
@@ -151,9 +150,40 @@ def test_steps_end_where_a_loss_is_not_finite(backend):
     assert np.isfinite(net.theta).all()  # the third update was left out
 
 
+def test_a_small_batch_takes_its_turn(backend):
+    """Its machine counts on and takes its rows where the other's end, and so the other way."""
+    found = []
+    for way in ("many", "one by one"):
+        net = made("norms", backend, "float32")
+        x, y = batch(net, 19)
+        adam = optim.Adam()
+        moments = adam.state(net.num_parameters, net.dtype)
+        step = TrainingStep(net, adam, moments)
+        rows = np.concatenate([np.random.default_rng(n).permutation(19) for n in range(3)])
+        sizes = np.array(3 * [8, 8, 3])
+        if step.many and way == "many":
+            step.queue_many(x, y, rows, sizes, 1)
+        else:
+            for i, part in enumerate(np.split(rows, np.cumsum(sizes)[:-1])):
+                step.queue(x[part], y[part], i + 1)
+        found.append((net.theta.tobytes(), moments["v"].tobytes(), net.draws, step.read()))
+    assert found[0] == found[1] and len(found[0][3]) == 9
+
+
+def test_the_batch_whose_inputs_are_not_finite_is_named():
+    net = Network([Linear(3)], (4,), "cpu")
+    x, y = batch(net, 19)
+    x[17] = np.nan
+    adam = optim.Adam()
+    step = TrainingStep(net, adam, adam.state(net.num_parameters, net.dtype))
+    with pytest.raises(errors.NonFiniteError, match=r"1 of 3 inputs .* row 1\)"):
+        step.queue_many(x, y, np.arange(19), np.array([8, 8, 3]), 1)
+    assert len(step.read()) == 3
+
+
 def _queue_five(step, x, y):
     if step.many:
-        step.queue_many(x, y, np.arange(40), 8, 1)
+        step.queue_many(x, y, np.arange(40), np.full(5, 8), 1)
     else:
         for i in range(3):
             step.queue(x[8 * i : 8 * i + 8], y[8 * i : 8 * i + 8], i + 1)

@@ -42,7 +42,7 @@ def _fit(net: Network, x: np.ndarray, y: np.ndarray) -> None:
     """Steps as `fit` takes them, many in a call, and answers."""
     adam = Adam()
     step = TrainingStep(net, adam, adam.state(net.num_parameters, net.dtype))
-    step.queue_many(x, y, np.arange(len(x)), len(x), 1)
+    step.queue_many(x, y, np.arange(len(x)), np.array([len(x)]), 1)
     step.read()
     net.forward(x)
     net.losses(x, y)

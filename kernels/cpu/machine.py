@@ -87,7 +87,7 @@ def _invoke(typing, address, slots):
 
 
 @inner
-def _run_calls(calls, slots, lo, hi, threads):
+def run_calls(calls, slots, lo, hi, threads):
     """Run calls lo to hi; the number of the first that fails, or -1."""
     base = slots.ctypes.data
     for c in range(lo, hi):
@@ -99,29 +99,27 @@ def _run_calls(calls, slots, lo, hi, threads):
 
 
 @inner
-def _at(address):
+def at_address(address):
     """The float64 at an address."""
     return carray(memory(1.0, address), 1)[0]
 
 
 @kernel(nogil=True)
-def _run(calls, slots, at, by, steps, watched, cut, threads):
-    """Run `calls` (C, 3) `steps` times; returns how many runs were whole, or -1 - c if c failed.
+def _run(calls, slots, times, watched, cut, threads):
+    """Run `calls` (C, 3) so many times; returns how many runs were whole, or -1 - c if c failed.
 
-    After each, slots[at] += by. watched: the slot with the address of a float64; where it becomes
-    NaN or infinite, calls from number `cut` on are left out and nothing more is begun; -1: none.
+    watched: the slot with the address of a float64; where it becomes NaN or infinite, calls from
+    number `cut` on are left out and nothing more is begun; -1: none.
     """
-    for done in range(steps):
-        failed = _run_calls(calls, slots, 0, cut, threads)
-        if failed < 0 and watched >= 0 and not np.isfinite(_at(slots[watched])):
+    for done in range(times):
+        failed = run_calls(calls, slots, 0, cut, threads)
+        if failed < 0 and watched >= 0 and not np.isfinite(at_address(slots[watched])):
             return done
         if failed < 0:
-            failed = _run_calls(calls, slots, cut, calls.shape[0], threads)
+            failed = run_calls(calls, slots, cut, calls.shape[0], threads)
         if failed >= 0:
             return -1 - failed
-        for i in range(at.size):
-            slots[at[i]] += by[i]
-    return steps
+    return times
 
 
 @kernel(nogil=True)
@@ -131,7 +129,7 @@ def _answer(calls, slots, x, x_at, x_by, y, y_at, y_by, threads):
         slots[x_at[i]] = x.ctypes.data + x_by[i]
     for i in range(y_at.size):
         slots[y_at[i]] = y.ctypes.data + y_by[i]
-    return _run_calls(calls, slots, 0, calls.shape[0], threads)
+    return run_calls(calls, slots, 0, calls.shape[0], threads)
 
 
 class Spots(NamedTuple):
@@ -139,9 +137,6 @@ class Spots(NamedTuple):
 
     at: np.ndarray
     by: np.ndarray
-
-
-NOTHING = Spots(np.zeros(0, np.int64), np.zeros(0, np.int64))
 
 
 @dataclass(frozen=True)
@@ -231,7 +226,6 @@ class Machine:
         self.code = code
         self.slots = code.slots.copy()
         self._held: dict[Any, np.ndarray] = {}  # what the addresses are of
-        self._growth: dict[Any, Spots] = {}
         self._counters = {
             name: [
                 (at, int(code.slots[at]), by)
@@ -261,46 +255,25 @@ class Machine:
             for slot, first, by in places:
                 self.slots[slot] = first + counters[name] * by
 
-    def advance(self, places: Mapping[Any, int]) -> Spots:
-        """What grows from step to step: all counters, and places' addresses, by so many bytes."""
-        key = tuple(places.items())
-        if key not in self._growth:
-            self._growth[key] = self._growth_of(places)
-        return self._growth[key]
-
-    def _growth_of(self, places: Mapping[Any, int]) -> Spots:
-        grown = [*self.code.counters.values()]
-        for place, nbytes in places.items():
-            at = self.code.places[place].at
-            grown.append(Spots(at, np.full(at.size, nbytes)))
-        if not grown:
-            return NOTHING
-        return Spots(*(np.concatenate(column) for column in zip(*grown, strict=True)))
-
-    def run(
-        self, steps: int = 1, growth: Spots = NOTHING, watched: Any = None, cut: int = 0
-    ) -> int:
-        """Run `steps` times, `growth` after each; returns how many runs were whole.
+    def run(self, watched: Any = None, cut: int = 0) -> bool:
+        """Run; whether it was whole.
 
         watched: a place of one float64; a run that finds it not finite before machine call number
-        `cut` ends there, and is the last.
+        `cut` ends there.
         """
-        code = self.code
-        slot = -1 if watched is None else int(code.places[watched].at[0])
-        done = _run(
-            code.calls, self.slots, growth.at, growth.by, steps, slot, cut,
-            1 if self.alone else get_num_threads(),
-        )  # fmt: skip
-        if done < 0:
-            raise RuntimeError(f"machine call {-1 - done} of a program failed")
-        return done
+        slot = -1 if watched is None else int(self.code.places[watched].at[0])
+        return self._done(self.code.calls, 1, slot, cut) == 1
 
     def repeat(self, lo: int, hi: int, times: int) -> None:
         """Run machine calls lo to hi so many times, to see how long they take."""
-        some = self.code.calls[lo:hi]
+        self._done(self.code.calls[lo:hi], times, -1, 0)
+
+    def _done(self, calls: np.ndarray, times: int, slot: int, cut: int) -> int:
         threads = 1 if self.alone else get_num_threads()
-        if _run(some, self.slots, *NOTHING, times, -1, 0, threads) < 0:
-            raise RuntimeError("a machine call of a program failed")
+        done = _run(calls, self.slots, times, slot, cut, threads)
+        if done < 0:
+            raise RuntimeError(f"machine call {-1 - done} of a program failed")
+        return done
 
     def answer(self, x_place: Any, y_place: Any, x: np.ndarray, y: np.ndarray) -> None:
         """Run once with these two places on x and y: what is asked often and takes microseconds."""

@@ -8,7 +8,7 @@ NumPy, its calls are made one after another from here. The bits are those of the
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -27,11 +27,10 @@ _FIRST: Counts = {}
 class Replay(Protocol):
     """A program over arrays. One thread at a time may run it.
 
-    many: whether `learn` is one call. bound: what was bound last, for who binds the same anew.
+    bound: what was bound last, for who binds the same anew.
     """
 
     program: Program
-    many: bool
     bound: Any
 
     def bind(self, arrays: Mapping[str, Any]) -> None:
@@ -50,21 +49,22 @@ class Replay(Protocol):
         """Do it on the inputs x, without counters: a program of verb "forward"."""
         ...
 
-    def learn(self, loss: np.ndarray, rows: np.ndarray | None, counts: Counts) -> int:
-        """Training steps one after another, as many as losses, until a loss is not finite.
+    def learn(self, counts: Counts) -> bool:
+        """A training step on the x and y that are bound, of a program of verb "train".
 
-        A program of verb "train". loss (steps,) float64: gets them; rows (steps * batch,) int64:
-        the samples of all steps, or None for one step on the x and y that are bound. Returns
-        how many were whole: where a loss is not finite, its update is left out.
+        Whether it was whole: where the loss is not finite, the update is left out.
         """
         ...
 
 
 def replay(program: Program, ops: Backend) -> Replay:
     """A replay of a program of backend `ops`; it works in no arena yet."""
-    if ops.NAME == "cpu" and all("." not in call.kernel for call in program.calls):
-        return MachineReplay(program, ops)
-    return PlainReplay(program, ops)
+    return MachineReplay(program, ops) if by_machine(program, ops) else PlainReplay(program, ops)
+
+
+def by_machine(program: Program, ops: Backend) -> bool:
+    """Whether its replay is one of machine calls, which `learn_many` takes."""
+    return ops.NAME == "cpu" and all("." not in call.kernel for call in program.calls)
 
 
 def empty_arena(ops: Backend, nbytes: int) -> Any:
@@ -142,8 +142,6 @@ class _Bound:
 class PlainReplay(_Bound):
     """Calls one after another, from Python."""
 
-    many = False
-
     def __init__(self, program: Program, ops: Backend) -> None:
         super().__init__(program)
         constants = _constants(program).items()
@@ -182,18 +180,13 @@ class PlainReplay(_Bound):
                 self._ready[number] = ready
         self._functions[number](*ready)
 
-    def learn(self, loss: np.ndarray, rows: np.ndarray | None, counts: Counts) -> int:
-        update, batch = self.program.update, self.program.batch
-        for step in range(len(loss)):
-            self.bind({"loss": loss[step : step + 1]})
-            if rows is not None:
-                self.bind({"rows": rows[step * batch : (step + 1) * batch]})
-            now = {name: counts[name] + step for name in self.program.counters}
-            for number in range(len(self._functions)):
-                if number == update and not np.isfinite(loss[step]):
-                    return step
-                self.call(number, now)
-        return len(loss)
+    def learn(self, counts: Counts) -> bool:
+        loss = self._memory[self.program.numbers["loss"]]
+        for number in range(len(self._functions)):
+            if number == self.program.update and not np.isfinite(loss[0]):
+                return False
+            self.call(number, counts)
+        return True
 
 
 def _function(ops: Backend, name: str) -> Any:
@@ -211,8 +204,6 @@ def _function(ops: Backend, name: str) -> Any:
 
 class MachineReplay(_Bound):
     """Machine calls of the cpu, one after another without Python."""
-
-    many = True
 
     def __init__(self, program: Program, ops: Backend) -> None:
         from ...kernels.cpu.machine import Machine  # noqa: PLC0415  (imports Numba)
@@ -236,18 +227,45 @@ class MachineReplay(_Bound):
     def answer(self, x: Any, outputs: Any) -> None:
         self.machine.answer(*self._ends, x, outputs)
 
-    def learn(self, loss: np.ndarray, rows: np.ndarray | None, counts: Counts) -> int:
-        machine, place = self.machine, self.program.numbers["loss"]
-        machine.bind(place, loss)
+    def learn(self, counts: Counts) -> bool:
+        self.machine.count(counts)
+        return self.machine.run(self.program.numbers["loss"], self._update)
+
+    @cached_property
+    def steps(self) -> Any:
+        """It as one of those that take turns in `learn_many`."""
+        from ...kernels.cpu.turns import Steps  # noqa: PLC0415
+
+        numbers, batch = self.program.numbers, self.program.batch
+        loss, rows = numbers["loss"], numbers["rows"]
+        return Steps(self.machine, loss, self._update, batch, {loss: 8}, {rows: 8})
+
+    def begin(self, loss: np.ndarray, rows: np.ndarray, counts: Counts) -> None:
+        """Let the next steps put their losses and take their rows from here on."""
+        machine, numbers = self.machine, self.program.numbers
+        machine.forget((numbers["loss"], numbers["rows"]))  # steps have moved their addresses
+        self.bind({"loss": loss, "rows": rows})
         machine.count(counts)
-        if rows is None:
-            return machine.run(1, watched=place, cut=self._update)
-        grown = {place: loss.itemsize}
-        grown[self.program.numbers["rows"]] = self.program.batch * rows.itemsize
-        machine.bind(self.program.numbers["rows"], rows)
-        done = machine.run(len(loss), machine.advance(grown), place, self._update)
-        machine.forget(grown)  # their addresses have moved on
-        return done
+
+
+def learn_many(
+    replays: Sequence[MachineReplay],
+    turns: np.ndarray,
+    loss: np.ndarray,
+    rows: np.ndarray,
+    counts: Counts,
+) -> int:
+    """Training steps one after another in one call, until a loss is not finite.
+
+    replays: of verb "train", for each size of batch; turns (steps,) int64: whose each step is.
+    loss (steps,) float64: gets their losses; rows int64: the samples of all steps, one step after
+    another. Returns how many were whole: where a loss is not finite, its update is left out.
+    """
+    from ...kernels.cpu.turns import take_turns  # noqa: PLC0415
+
+    for each in replays:
+        each.begin(loss, rows, counts)
+    return take_turns([each.steps for each in replays], turns)
 
 
 # By the program's hash: lowered once for all networks that share it.

@@ -138,12 +138,12 @@ def _train_many(problem: Problem) -> Operation:
     x, y = problem.arrays["x"], problem.arrays["y"]
     state = optimizer.state(net.num_parameters, net.dtype)
     step = TrainingStep(net, optimizer, state)
-    rows = np.tile(np.arange(problem.batch), MANY)
+    rows, sizes = np.tile(np.arange(problem.batch), MANY), np.full(MANY, problem.batch)
     count = 0
 
     def call(steps: int = MANY) -> None:
         nonlocal count
-        step.queue_many(x, y, rows[: steps * problem.batch], problem.batch, count + 1)
+        step.queue_many(x, y, rows[: steps * problem.batch], sizes[:steps], count + 1)
         step.read()
         count += steps
 
