@@ -72,16 +72,14 @@ class Network(Passes):
 
     def forward(self, x: np.ndarray, mode: Mode = "eval") -> np.ndarray:
         """The outputs (N, K) for x (N, *input_shape): logits, for a classifier."""
-        x = self._check_input(x)
-        found = self._replay("forward", len(x), "mode", check_mode(mode))
-        if found is None:
-            return self._trace(x, mode).outputs.copy()
-        out = self._fresh(len(x), (len(x), self.num_outputs))
-        if mode == "eval":
-            found.answer(x, out)
-        else:
-            self._run(found, mode, {"x": x, "outputs": out})
-        return out
+        if mode == "eval" and type(x) is np.ndarray and x.dtype is self.dtype and x.flags.carray:
+            known = self._each.mine.answers.get(x.shape)
+            if known is not None:
+                answer, shape = known
+                out = np.empty(shape, self.dtype)
+                answer(x, out)
+                return out
+        return self._forward(x, mode)
 
     def activations(self, x: np.ndarray) -> Iterator[np.ndarray]:
         """The output (N, ...) of each of `layers` in turn, first to last, in mode "eval".
@@ -249,11 +247,27 @@ class Network(Passes):
         finally:
             self._spare.append(frame)
 
+    def _forward(self, given: np.ndarray, mode: Mode) -> np.ndarray:
+        """`forward` of what it has not been asked in this shape, or has to look at."""
+        x = self._check_input(given)
+        found = self._replay("forward", len(x), "mode", check_mode(mode))
+        if found is None:
+            return self._trace(x, mode).outputs.copy()
+        out = self._fresh(len(x), (len(x), self.num_outputs))
+        if mode == "train":
+            self._run(found, mode, {"x": x, "outputs": out})
+            return out
+        answer = found.answering()
+        answer(x, out)
+        if x is given and x.flags.carray:  # so `forward` will give any other such array as it is
+            self._each.mine.answers[x.shape] = answer, out.shape
+        return out
+
     def _replay(self, verb: str, batch: int, *options: Any) -> Replay | None:
         """This thread's replay of a verb; None for layers that no program can hold."""
         frame = self._each.mine
         if frame.replays is None:
-            frame.replays = Replays()
+            frame.replays = Replays(frame.answers)
         return self._roomy(batch, frame.replays.get, self, verb, batch, options)
 
     def _fresh(self, batch: int, shape: Shape) -> np.ndarray:

@@ -145,13 +145,16 @@ class Frame:
 
     state: the network's persistent arrays, nested as its layers are. They and theta are shared by
     all frames; nothing else is. replays: of the network's programs, in buffers of their own.
+    answers: by the shape of x, what computes its outputs in mode "eval" and their shape, for arrays
+    that need no other look.
     """
 
-    __slots__ = ("_made_of", "loss", "replays", "run", "scope", "workspace")
+    __slots__ = ("_made_of", "answers", "loss", "replays", "run", "scope", "workspace")
 
     def __init__(self, ops: Backend, dtype: np.dtype, state: Mapping[str, Any], seed: int) -> None:
         self.run = Run(seed=seed)
         self.replays: Any = None
+        self.answers: dict[tuple[int, ...], tuple[Callable[..., None], tuple[int, ...]]] = {}
         self._made_of = ops, state
         self.use(Workspace(dtype, ops.device))
 

@@ -14,8 +14,9 @@ machine is code with slots of its own.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import accumulate
 from typing import Any, NamedTuple
 
@@ -32,6 +33,7 @@ from .simd import intrinsic, memory
 
 _WORD, _STATUS = ir.IntType(64), ir.IntType(32)
 _set_threads: Any = types.ExternalFunction("set_num_threads", types.void(types.intp))
+_get_threads: Any = types.ExternalFunction("get_num_threads", types.intp())
 _engines: list[Any] = []  # thunks live as long as the process
 _thunks: dict[str, int] = {}
 
@@ -99,6 +101,12 @@ def run_calls(calls, slots, lo, hi, threads):
 
 
 @inner
+def words(address, count):
+    """So many words of 64 bits at an address."""
+    return carray(memory(address, address), count)
+
+
+@inner
 def at_address(address):
     """The float64 at an address."""
     return carray(memory(1.0, address), 1)[0]
@@ -123,13 +131,17 @@ def _run(calls, slots, times, watched, cut, threads):
 
 
 @kernel(nogil=True)
-def _answer(calls, slots, x, x_at, x_by, y, y_at, y_by, threads):
-    """Run `calls` once on x and y: their addresses and x_by, y_by bytes more go to their slots."""
-    for i in range(x_at.size):
-        slots[x_at[i]] = x.ctypes.data + x_by[i]
-    for i in range(y_at.size):
-        slots[y_at[i]] = y.ctypes.data + y_by[i]
-    return run_calls(calls, slots, 0, calls.shape[0], threads)
+def _answer(row, x, y):
+    """Run a machine once on x and y. row: what `Machine.answering` makes."""
+    slots = words(row[2], row[3])
+    for address, first in ((x.ctypes.data, 4), (y.ctypes.data, 7)):
+        at, by = words(row[first], row[first + 2]), words(row[first + 1], row[first + 2])
+        for i in range(at.size):
+            slots[at[i]] = address + by[i]
+    threads = 1 if row[10] else _get_threads()
+    calls = carray(memory(row[0], row[0]), (row[1], 3))
+    if run_calls(calls, slots, 0, row[1], threads) >= 0:
+        raise RuntimeError("a machine call of a program failed")
 
 
 class Spots(NamedTuple):
@@ -275,11 +287,17 @@ class Machine:
             raise RuntimeError(f"machine call {-1 - done} of a program failed")
         return done
 
-    def answer(self, x_place: Any, y_place: Any, x: np.ndarray, y: np.ndarray) -> None:
-        """Run once with these two places on x and y: what is asked often and takes microseconds."""
-        code = self.code
-        at, by = code.places[x_place]
-        y_at, y_by = code.places[y_place]
-        threads = 1 if self.alone else get_num_threads()
-        if _answer(code.calls, self.slots, x, at, by, y, y_at, y_by, threads) >= 0:
-            raise RuntimeError("a machine call of a program failed")
+    def answering(self, x_place: Any, y_place: Any) -> Callable[[np.ndarray, np.ndarray], None]:
+        """A function of x and y that runs it once with these two places on them.
+
+        For what is asked often and takes microseconds. x and y are contiguous, and as large.
+        """
+        code, ends = self.code, [*self.code.places[x_place], *self.code.places[y_place]]
+        row = [
+            code.calls.ctypes.data, len(code.calls), self.slots.ctypes.data, self.slots.size,
+            ends[0].ctypes.data, ends[1].ctypes.data, ends[0].size,
+            ends[2].ctypes.data, ends[3].ctypes.data, ends[2].size, self.alone,
+        ]  # fmt: skip
+        made = partial(_answer, np.array(row, np.int64))
+        vars(made)["machine"] = self  # keeps what the addresses are of
+        return made

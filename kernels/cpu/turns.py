@@ -14,17 +14,11 @@ from numba import get_num_threads
 from numba.np.numpy_support import carray
 
 from .jit import inner, kernel
-from .machine import Machine, at_address, run_calls
+from .machine import Machine, at_address, run_calls, words
 from .simd import memory
 
 # The columns of the table that `_take_turns` reads, a machine a row: addresses and counts.
 CALLS, COUNT, CUT, SLOTS, WATCHED, AT, BY, EACH, MOVED, SAMPLES, THREADS = range(11)
-
-
-@inner
-def _words(address, count):
-    """So many words of 64 bits at an address."""
-    return carray(memory(address, address), count)
 
 
 @inner
@@ -34,11 +28,11 @@ def _step(row):
     COUNT (no call's number) where the loss was not finite, and the update was left out.
     """
     calls = carray(memory(row[CALLS], row[CALLS]), (row[COUNT], 3))
-    slots = _words(row[SLOTS], 1)  # whose beginning is all that is asked for
+    slots = words(row[SLOTS], 1)  # whose beginning is all that is asked for
     failed = run_calls(calls, slots, 0, row[CUT], row[THREADS])
     if failed >= 0:
         return failed
-    loss = _words(row[SLOTS], row[WATCHED] + 1)[row[WATCHED]]
+    loss = words(row[SLOTS], row[WATCHED] + 1)[row[WATCHED]]
     if not np.isfinite(at_address(loss)):
         return row[COUNT]
     return run_calls(calls, slots, row[CUT], row[COUNT], row[THREADS])
@@ -60,9 +54,9 @@ def _take_turns(table, turns):
             return -1 - failed
         for m in range(table.shape[0]):
             moved = table[m]
-            at, by = _words(moved[AT], moved[MOVED]), _words(moved[BY], moved[MOVED])
-            each = _words(moved[EACH], moved[MOVED])
-            slots = _words(moved[SLOTS], 1)
+            at, by = words(moved[AT], moved[MOVED]), words(moved[BY], moved[MOVED])
+            each = words(moved[EACH], moved[MOVED])
+            slots = words(moved[SLOTS], 1)
             for i in range(at.size):
                 slots[at[i]] += by[i] + row[SAMPLES] * each[i]
     return turns.size

@@ -73,9 +73,13 @@ class Programs:
 
 
 class Replays:
-    """A network's replays in one thread. What one leaves in its buffers, the next overwrites."""
+    """A network's replays in one thread. What one leaves in its buffers, the next overwrites.
 
-    def __init__(self) -> None:
+    answers: emptied where a replay goes, or its buffers move (see `Frame.answers`).
+    """
+
+    def __init__(self, answers: dict[Any, Any]) -> None:
+        self._answers = answers
         self.moves = 0  # how often the arena became another
         self._made: OrderedDict[Any, Replay | None] = OrderedDict()
         self._arena: Any = None
@@ -98,6 +102,7 @@ class Replays:
             if len(self._made) > MOST:
                 old, _ = self._made.popitem(last=False)
                 self._placed.pop(old, None)
+                self._answers.clear()
         found = self._made[key]
         if found is not None:
             self._place(net, found)
@@ -114,5 +119,6 @@ class Replays:
         if self._arena is None or self._arena.nbytes < needed:
             self._arena = empty_arena(net.ops, needed)
             self._placed.clear()
+            self._answers.clear()
             self.moves += 1
         found.work_in(self._arena)

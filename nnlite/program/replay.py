@@ -45,8 +45,8 @@ class Replay(Protocol):
         """Do it. counts: of each counter that the program has."""
         ...
 
-    def answer(self, x: Any, outputs: Any) -> None:
-        """Do it on the inputs x, without counters: a program of verb "forward"."""
+    def answering(self) -> Callable[[Any, Any], None]:
+        """A function of x and outputs that does it, without counters: of verb "forward"."""
         ...
 
     def learn(self, counts: Counts) -> bool:
@@ -163,7 +163,10 @@ class PlainReplay(_Bound):
         for number in range(len(self._functions)):
             self.call(number, counts)
 
-    def answer(self, x: Any, outputs: Any) -> None:
+    def answering(self) -> Callable[[Any, Any], None]:
+        return self._answer
+
+    def _answer(self, x: Any, outputs: Any) -> None:
         self.bind({"x": x, "outputs": outputs})
         self.run({"draw": 0})
 
@@ -211,7 +214,6 @@ class MachineReplay(_Bound):
         super().__init__(program)
         self.machine = Machine(_code(program, ops))
         self._put = self.machine.bind  # no method between: a step binds several
-        self._ends = program.numbers.get("x"), program.numbers.get("outputs")
         for place, values in _constants(program).items():
             self._put(place, values)
 
@@ -224,8 +226,9 @@ class MachineReplay(_Bound):
         self.machine.count(counts)
         self.machine.run()
 
-    def answer(self, x: Any, outputs: Any) -> None:
-        self.machine.answer(*self._ends, x, outputs)
+    def answering(self) -> Callable[[Any, Any], None]:
+        numbers = self.program.numbers
+        return self.machine.answering(numbers["x"], numbers["outputs"])
 
     def learn(self, counts: Counts) -> bool:
         self.machine.count(counts)
