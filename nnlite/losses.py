@@ -137,7 +137,7 @@ class CrossEntropy(Loss):
         if self.ignore_index is not None:
             y = y[self.counts(y)]
         # seen unsigned, a negative label is a huge one: one pass finds both ends
-        if int(y.view(np.uint64).max(initial=0)) >= classes:
+        if np.maximum.reduce(y.view(np.uint64), initial=0) >= classes:
             or_else = "" if self.ignore_index is None else f", or be {self.ignore_index}, ignored"
             raise LabelError(
                 f"labels run from {y.min()} to {y.max()}; this network has {classes} outputs, "

@@ -34,6 +34,7 @@ class StepProgram:
         given = {name: array for name in STREAMS if (array := getattr(streams, name)) is not None}
         self._net = net
         self._options = "optimizer", optimizer, "streams", tuple(given), "lam", float(streams.lam)
+        self._last: tuple[Any, Replay | None] = None, None  # what `ready` found last, and its key
         self._bound = {**moments, **given, "grad": grad, "active": mask}
 
     @property
@@ -48,8 +49,17 @@ class StepProgram:
 
         samples: how many there are in "all x", of which "rows" numbers a batch; 0: x, y are given.
         """
+        key, found = self._last
+        if found is not None and found.bound is self._bound and key == self._key(batch, samples):
+            return found
         found = self._net._replay("train", batch, *self._options, "samples", samples)
         if found is not None and found.bound is not self._bound:  # another's, or nobody's
             found.bind(self._bound)
             found.bound = self._bound
+        self._last = self._key(batch, samples), found
         return found
+
+    def _key(self, batch: int, samples: int) -> Any:
+        """What a replay is good for: a size of batch, and this thread's buffers where they lie."""
+        replays = self._net._each.mine.replays
+        return replays, replays and replays.moves, batch, samples

@@ -15,7 +15,7 @@ from weightspace.bench.cli.app import app
 from weightspace.bench.explain import arena, lines, sources, subject, table, timing, values
 from weightspace.kernels import errors
 from weightspace.kernels.spec import KERNELS
-from weightspace.nnlite import models, optim
+from weightspace.nnlite import Linear, Network, models, optim
 from weightspace.nnlite.program import cost, record
 
 ROOT = Path(__file__).parents[1]
@@ -245,6 +245,18 @@ def test_the_command_prints_and_writes_a_page(tmp_path):
     assert re.search(r'href="https://a\.b/c/kernels/cpu/dense\.py#L\d+"', text)
 
 
+def test_a_fisher_by_its_kind_and_sums_by_their_power(tmp_path):
+    page = tmp_path / "p.html"
+    fisher = ("6-3", *PLAIN, "--verb", "fisher", "--out", page)
+    assert "softmax_fisher_factor" in run(*fisher).output
+    assert "softmax_cross_entropy" in run(*fisher, "--kind", "empirical").output
+    assert "explain 6-3 --verb fisher --kind empirical --backend" in page.read_text()
+    sums = ("6-3", *PLAIN, "--verb", "accumulate", "--out", page)
+    assert "dense_accumulate power 2" in run(*sums).output
+    assert "dense_accumulate power 1" in run(*sums, "--power", 1).output
+    assert "explain 6-3 --verb accumulate --power 1 --backend" in page.read_text()
+
+
 def test_links_of_a_page_lead_from_it_to_the_sources(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert run("8-6-3", *PLAIN, "--html").exit_code == 0
@@ -287,6 +299,12 @@ def test_a_saved_network_can_be_asked(net, tmp_path):
     assert np.array_equal(found.net.theta, net.theta)
 
 
+def test_a_fisher_is_of_a_classifier():
+    net = Network([Linear(3)], (4,), "reference", loss="squared_error")
+    with pytest.raises(errors.SettingError, match="squared_error"):
+        record(net, "fisher", 5, kind="empirical")
+
+
 @pytest.mark.parametrize(("arguments", "said"), [
     (("lenet6",), "lenet5"),
     (("4-3", "--verb", "trane"), "train"),
@@ -299,6 +317,10 @@ def test_a_saved_network_can_be_asked(net, tmp_path):
     (("4-3", "--verb", "jvp", "--mode", "evil"), "eval"),
     (("4-3", "--verb", "jvp", "--optimizer", "sgd"), "it is for train"),
     (("4-3", "--directions", "2"), "it is for accumulate"),
+    (("4-3", "--verb", "fisher", "--power", "2"), "--power is not for verb 'fisher'"),
+    (("4-3", "--verb", "mas", "--kind", "true"), "it is for fisher"),
+    (("4-3", "--verb", "fisher", "--kind", "empiric"), "Did you mean 'empirical'"),
+    (("4-3", "--verb", "accumulate", "--power", "3"), "1 and 2 are defined"),
     (("784",), "Known"),
 ])  # fmt: skip
 def test_what_cannot_be_explained_is_said(arguments, said):

@@ -26,7 +26,13 @@ def explain(
     optimizer: Annotated[
         str | None, typer.Option(help="sgd, adam or rmsprop, for train (the preset's, or adam).")
     ] = None,
-    directions: Annotated[int, typer.Option(min=1, help="Cotangents, for accumulate.")] = 1,
+    directions: Annotated[
+        int | None, typer.Option(min=1, help="Cotangents, for accumulate (1).")
+    ] = None,
+    power: Annotated[
+        int | None, typer.Option(help="1 or 2, of the gradients that accumulate sums (2).")
+    ] = None,
+    kind: Annotated[str | None, typer.Option(help="true or empirical, for fisher (true).")] = None,
     mode: Annotated[str | None, typer.Option(help="train or eval, where a verb has both.")] = None,
     dtype: Annotated[str | None, typer.Option(help="float32 or float64.")] = None,
     backend: Annotated[
@@ -55,13 +61,15 @@ def explain(
     found = subject.find(network, backend, method, data_dir, dtype)
     given: dict[str, Any] = {} if values is None else numbers.read(values, found.net)
     count = len(given["x"]) if given else batch
-    options = _options(verb, optimizer, directions, mode, found)
+    asked = {"mode": mode, "optimizer": optimizer, "directions": directions, "power": power,
+             "kind": kind}  # fmt: skip
+    options = _options(verb, asked, found)
     program = record(found.net, verb, count, **options)
     shown = _show(found, program, given, times, values, links)
     if page or out is not None:
         command = _command(
-            network, times, verb=verb, batch=count, method=method, optimizer=optimizer, mode=mode,
-            directions=directions, dtype=dtype, backend=backend, values=values and values.name,
+            network, times, verb=verb, batch=count, method=method, **asked,
+            dtype=dtype, backend=backend, values=values and values.name,
         )  # fmt: skip
         _write_page(out or Path("runs") / "explain" / f"{Path(network).stem}.html", command, shown)
 
@@ -96,37 +104,29 @@ def _show(
 
 def _command(network: str, times: bool, **options: Any) -> str:
     """The command that says the same again, without what is as ever."""
-    usual = {"verb": "train", "batch": 64, "directions": 1, "backend": "cpu"}
+    usual = {"verb": "train", "batch": 64, "backend": "cpu"}
     given = {k: v for k, v in options.items() if v is not None and v != usual.get(k)}
     words = [part for name, value in given.items() for part in (f"--{name}", str(value))]
     return shlex.join(["weightspace", "explain", network, *words, *([] if times else UNTIMED)])
 
 
-def _options(
-    verb: str, optimizer: str | None, directions: int, mode: str | None, found: Any
-) -> dict[str, Any]:
+def _options(verb: str, asked: dict[str, Any], found: Any) -> dict[str, Any]:
     """What the verb takes beside a batch. Raises SettingError for what it does not take."""
     from ...nnlite.optim import Adam, get_optimizer
     from ...nnlite.program import VERBS
 
     check_name("verb", verb, VERBS)
     takes = inspect.signature(VERBS[verb]).parameters
-    for option, given, name in (
-        ("mode", mode is not None, "mode"), ("optimizer", optimizer is not None, "optimizer"),
-        ("directions", directions != 1, "directions"),
-    ):  # fmt: skip
-        if given and name not in takes:
-            able = ", ".join(v for v, f in VERBS.items() if name in inspect.signature(f).parameters)
-            raise SettingError(f"--{option} is not for verb '{verb}'; it is for {able}")
-    options: dict[str, Any] = {}
-    if mode is not None:
-        check_name("mode", mode, ("train", "eval"))
-        options["mode"] = mode
-    if "optimizer" in takes:
-        own = found.optimizer or Adam()
-        options["optimizer"] = own if optimizer is None else get_optimizer(optimizer)
-    if "directions" in takes:
-        options["directions"] = directions
+    options = {name: given for name, given in asked.items() if given is not None}
+    for name in options.keys() - takes.keys():
+        able = ", ".join(v for v, f in VERBS.items() if name in inspect.signature(f).parameters)
+        raise SettingError(f"--{name} is not for verb '{verb}'; it is for {able}")
+    if "mode" in options:
+        check_name("mode", options["mode"], ("train", "eval"))
+    if "optimizer" in options:
+        options["optimizer"] = get_optimizer(options["optimizer"])
+    elif "optimizer" in takes:
+        options["optimizer"] = found.optimizer or Adam()
     return options
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ...kernels.errors import check_name
+from ...kernels.errors import SettingError, check_name
 from ..optim import Optimizer, Streams
 from ..state import State, nested
 from ..workspace import Frame, Mode
@@ -178,7 +178,10 @@ def fisher(twin: Twin, kind: str = "true") -> None:
 
     kind "true": over all classes, by their probability. "empirical": of the labels y.
     """
+    check_name("kind", kind, ("true", "empirical"))
     net = twin.net
+    if net.loss_name != "cross_entropy":
+        raise SettingError(f"fisher takes outputs for logits; this network's loss: {net.loss_name}")
     saved = net._trace(twin.inputs, "eval")
     if kind == "true":
         n, classes = saved.outputs.shape
