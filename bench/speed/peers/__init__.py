@@ -3,11 +3,12 @@
 `REGISTRY` names them; `worker` is the process, `client` its handle on this side, `problem`, `kinds`
 and `sizes` what they are all given, `selection` which of it, and `truth` what they must answer. A
 peer's module has `settings()` (how the peer runs: device, threads, versions, flags) and a table for
-each kind of network: OPERATIONS for MLPs, CONVOLUTIONS for single convolutions, NETWORKS for
-convolutional networks, PRODUCTS for dense products. A table goes from an operation's name to its
-variants, each a label and a function of a `Problem`; one that is missing has no operations, and a
-sentence in the place of one says why. Where a peer's calls only queue their work, its module has
-`wait()`. It is imported in the worker only, and computes where `place` says.
+each kind of network: OPERATIONS for MLPs, REGRESSIONS for those on squared error, CONVOLUTIONS for
+single convolutions, NETWORKS for convolutional networks, PRODUCTS for dense products. A table goes
+from an operation's name to its variants, each a label and a function of a `Problem`; one that is
+missing has no operations, and a sentence in the place of one says why. Where a peer's
+calls only queue their work, its module has `wait()`. It is imported in the worker only, and
+computes where `place` says.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from .jax_conv import CONVOLUTIONS
-from .kinds import Mlp
+from .kinds import Mlp, Regression
 from .problem import (
     BETA1,
     BETA2,
@@ -31,7 +31,7 @@ from .problem import (
 )
 from .products import offered, views
 
-__all__ = ["CONVOLUTIONS", "NETWORKS", "OPERATIONS", "PRODUCTS", "settings"]
+__all__ = ["CONVOLUTIONS", "NETWORKS", "OPERATIONS", "PRODUCTS", "REGRESSIONS", "settings"]
 
 Theta = list[tuple[jax.Array, jax.Array]]
 
@@ -47,6 +47,7 @@ class _Model:
     def __init__(self, problem: Problem, transposed: bool) -> None:
         assert isinstance(problem.network, Mlp)
         self.problem, self.network, self.transposed = problem, problem.network, transposed
+        self.activate = {"relu": jax.nn.relu, "tanh": jnp.tanh}[self.network.activation]
         arrays = problem.arrays
         self.x, self.y, self.u = (jnp.asarray(arrays[name]) for name in ("x", "y", "u"))
 
@@ -68,14 +69,16 @@ class _Model:
         for index, (w, b) in enumerate(theta):
             x = x @ (w if self.transposed else w.T) + b
             if index < len(theta) - 1:
-                x = jax.nn.relu(x)
+                x = self.activate(x)
         return x
 
     def log_p(self, theta: Theta, x: jax.Array) -> jax.Array:
         return jax.nn.log_softmax(self.logits(theta, x))
 
     def loss(self, theta: Theta, x: jax.Array, y: jax.Array) -> jax.Array:
-        """Mean cross-entropy."""
+        """Mean cross-entropy, or half the squared error."""
+        if self.network.loss == "squared_error":
+            return jnp.square(self.logits(theta, x) - y).sum(axis=1).mean() / 2
         return -jnp.take_along_axis(self.log_p(theta, x), y[:, None], axis=1).mean()
 
 
@@ -315,4 +318,5 @@ OPERATIONS: dict[str, Variants] = {
     "gram": _both(_gram),
     "si-step": _both(_si_step),
 }
+REGRESSIONS = {name: OPERATIONS[name] for name in Regression.operations}
 PRODUCTS = offered("jit", _multiply)

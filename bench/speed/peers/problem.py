@@ -4,7 +4,7 @@ Networks and their arrays: `networks`. Per-sample quantities are means over the 
 
 | operation on a network | result |
 |---|---|
-| train-step-adam, train-step-sgd | change of theta (P,) after `CHECK_STEPS` steps on mean CE |
+| train-step-adam, train-step-sgd | change of theta (P,) after `CHECK_STEPS` steps on mean loss |
 | train-100-adam | the same of train-step-adam, timed as 100 steps in one call |
 | si-step | as train-step-adam with lam omega (theta - anchor) added to the gradient; and the path |
 | forward-N | logits (N, K) |

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from . import torch_net
+from .kinds import Regression
 from .problem import NotRunError, Operation, Problem, Variants
 
 settings, wait = torch_net.settings, torch_net.wait
@@ -58,6 +59,7 @@ OPERATIONS: dict[str, Variants] = {
     "forward-32": _FORWARD,
     "forward-256": _FORWARD,
 }
+REGRESSIONS = {name: OPERATIONS[name] for name in Regression.operations if name in OPERATIONS}
 NETWORKS: dict[str, Variants] = {
     "train-step-sgd": _ways(_train, "fused optimizer", make=torch_net.momentum),
     **{name: OPERATIONS[name] for name in ("forward-1", "forward-32", "forward-256")},

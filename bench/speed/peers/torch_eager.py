@@ -10,6 +10,7 @@ import torch
 from torch.nn import functional
 
 from . import place, torch_graphs, torch_net
+from .kinds import Regression
 from .problem import CHECK_STEPS, LAM, MANY, Operation, Problem, Variants, repeated
 from .products import offered, views
 from .torch_conv import EAGER as CONVOLUTIONS
@@ -18,7 +19,16 @@ from .torch_superposed import EAGER as SUPERPOSED
 
 foreach: Any = torch  # whose functions over lists have no public names
 
-__all__ = ["CONVOLUTIONS", "NETWORKS", "OPERATIONS", "PRODUCTS", "SUPERPOSED", "settings", "wait"]
+__all__ = [
+    "CONVOLUTIONS",
+    "NETWORKS",
+    "OPERATIONS",
+    "PRODUCTS",
+    "REGRESSIONS",
+    "SUPERPOSED",
+    "settings",
+    "wait",
+]
 
 settings, wait = torch_net.settings, torch_net.wait
 
@@ -145,4 +155,5 @@ NETWORKS: dict[str, Variants] = {
     "forward-32": _IMAGES_FORWARD,
     "forward-256": _IMAGES_FORWARD,
 }
+REGRESSIONS = {name: OPERATIONS[name] for name in Regression.operations}
 PRODUCTS = offered("mm", _multiply, torch_net.to_numpy)

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.nn import functional
 
 from . import torch_net
 from .problem import CHECK_STEPS, Operation, Problem
@@ -39,11 +38,11 @@ def train(
     net = torch_net.network(problem, layout, inplace=True).train()
     x, y = torch_net.tensor(problem, "x", layout), torch_net.tensor(problem, "y")
     parameters = list(net.parameters())
-    optimizer = make(parameters)
+    optimizer, loss = make(parameters), torch_net.loss_of(problem)
 
     def step() -> None:
         optimizer.zero_grad(set_to_none=True)
-        functional.cross_entropy(net(x), y).backward()
+        loss(net(x), y).backward()
         optimizer.step()
 
     graph, _ = _captured(step)

@@ -33,6 +33,8 @@ from .problem import (
 
 OptimizerMaker = Callable[[list[nn.Parameter]], torch.optim.Optimizer]
 
+_ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh}
+
 ON_GPU = place.torch_device() == "cuda"
 if ON_GPU:
     if not torch.cuda.is_available():
@@ -68,19 +70,27 @@ def network(
 ) -> nn.Sequential:
     """The network in mode "eval", holding a copy of the problem's theta.
 
-    An MLP is Linear, ReLU, Linear, ...; layout and inplace (of its ReLUs) are a convolutional
-    network's.
+    An MLP is Linear, ReLU or tanh, Linear, ...; layout and inplace (of its ReLUs) are those of a
+    convolutional network.
     """
     if isinstance(problem.network, Mlp):
         modules: list[nn.Module] = []
         for i, o in problem.network.layers():
-            modules += [nn.Linear(i, o), nn.ReLU()]
+            modules += [nn.Linear(i, o), _ACTIVATIONS[problem.network.activation]()]
         net = nn.Sequential(*modules[:-1]).eval()
     else:
         net = torch_images.network(problem, layout, inplace)
     net = net.to(place.torch_device())
     restore(net, problem)
     return net
+
+
+def loss_of(problem: Problem) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
+    """The mean loss of outputs (N, K) and y, as a function."""
+    if isinstance(problem.network, Mlp) and problem.network.loss == "squared_error":
+        half = problem.network.outputs / 2  # mse_loss is a mean over the outputs, too
+        return lambda outputs, y: half * functional.mse_loss(outputs, y)
+    return functional.cross_entropy
 
 
 def tensor(
@@ -127,11 +137,12 @@ def train(
     wrap: Callable[[Callable], Callable] = lambda f: f,
     layout: torch.memory_format = torch.channels_last,
 ) -> Operation:
-    """Forward, mean cross-entropy, backward and one optimizer step; `wrap` may compile the loss."""
+    """Forward, mean loss, backward and one optimizer step; `wrap` may compile the loss."""
     net = network(problem, layout, inplace=True).train()
     x, y = tensor(problem, "x", layout), tensor(problem, "y")
     parameters = list(net.parameters())
-    loss = wrap(lambda a, b: functional.cross_entropy(net(a), b))
+    loss_of_outputs = loss_of(problem)
+    loss = wrap(lambda a, b: loss_of_outputs(net(a), b))
     optimizer = make(parameters)
 
     def call() -> None:

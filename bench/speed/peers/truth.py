@@ -15,6 +15,11 @@ from .problem import BETA1, BETA2, CHECK_STEPS, EPS, LAM, LR_ADAM, LR_SGD, Probl
 from .products import Product
 from .superposed import Superposed
 
+# An activation, and its derivative as a function of its value.
+_ACTIVATIONS: Mapping[str, tuple[Callable, Callable]] = {
+    "relu": (lambda z: np.maximum(z, 0.0), lambda y: y > 0.0),
+    "tanh": (np.tanh, lambda y: 1.0 - y * y),
+}
 Layers = list[tuple[np.ndarray, np.ndarray]]
 
 # Largest relative error (2-norm, of each weight and bias apart) in float32. A training step is
@@ -50,33 +55,41 @@ def tolerance(problem: Problem) -> float:
     return KINK_TOLERANCE if jumps else TOLERANCE
 
 
-def forward(layers: Layers, x: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:
+def forward(
+    layers: Layers, x: np.ndarray, act: str = "relu"
+) -> tuple[np.ndarray, list[np.ndarray]]:
     """Logits (N, K), and the input of each layer."""
-    inputs = []
+    inputs, (activate, _) = [], _ACTIVATIONS[act]
     for index, (weight, bias) in enumerate(layers):
         inputs.append(x)
         x = x @ weight.T + bias
         if index < len(layers) - 1:
-            x = np.maximum(x, 0.0)
+            x = activate(x)
     return x, inputs
 
 
-def cotangents(layers: Layers, inputs: list[np.ndarray], du: np.ndarray) -> list[np.ndarray]:
+def cotangents(
+    layers: Layers, inputs: list[np.ndarray], du: np.ndarray, act: str = "relu"
+) -> list[np.ndarray]:
     """The cotangent (N, out) of each layer's pre-activation, from `du` (N, K) of the logits."""
-    found = [du]
+    found, (_, derivative) = [du], _ACTIVATIONS[act]
     for (weight, _), x in zip(layers[:0:-1], inputs[:0:-1], strict=True):
-        found.insert(0, (found[0] @ weight) * (x > 0.0))
+        found.insert(0, (found[0] @ weight) * derivative(x))
     return found
 
 
 def pull(
-    layers: Layers, x: np.ndarray, du: np.ndarray, power: Callable = lambda a: a
+    layers: Layers,
+    x: np.ndarray,
+    du: np.ndarray,
+    power: Callable = lambda a: a,
+    act: str = "relu",
 ) -> np.ndarray:
     """sum_n power(gradient of sample n), flat (P,); a layer's is an outer product, so `power`
     (identity, square, absolute value) may act on its two factors."""
-    _, inputs = forward(layers, x)
+    _, inputs = forward(layers, x, act)
     parts = []
-    for dy, a in zip(cotangents(layers, inputs, du), inputs, strict=True):
+    for dy, a in zip(cotangents(layers, inputs, du, act), inputs, strict=True):
         parts += [(power(dy).T @ power(a)).ravel(), power(dy).sum(axis=0)]
     return np.concatenate(parts)
 
@@ -99,14 +112,20 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     return shifted / shifted.sum(axis=1, keepdims=True)
 
 
+def _loss_cotangent(net: Mlp, outputs: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """The cotangent (N, K) of each sample's loss at the outputs."""
+    if net.loss == "squared_error":
+        return outputs - y
+    return softmax(outputs) - np.eye(net.outputs)[y.astype(int)]
+
+
 def _train(problem: Problem, net: Mlp, a: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     theta = a["theta"].copy()
     m, v, path = (np.zeros_like(theta) for _ in range(3))
-    hot = np.eye(net.outputs)[a["y"].astype(int)]
     for step in range(1, CHECK_STEPS + 1):
         layers = net.split(theta)
-        du = (softmax(forward(layers, a["x"])[0]) - hot) / problem.batch
-        plain = grad = pull(layers, a["x"], du)
+        du = _loss_cotangent(net, forward(layers, a["x"], net.activation)[0], a["y"])
+        plain = grad = pull(layers, a["x"], du / problem.batch, act=net.activation)
         if problem.operation == "si-step":
             grad = plain + LAM * a["omega"] * (theta - a["anchor"])
         if problem.operation == "train-step-sgd":
@@ -155,7 +174,7 @@ def _mlp(problem: Problem, net: Mlp, a: Mapping[str, np.ndarray]) -> dict[str, n
         case "fisher-empirical" | "fisher-true":
             found = {"fisher": _fisher(problem, layers, x, a["y"].astype(int))}
         case _:
-            found = {"logits": forward(layers, x)[0]}
+            found = {"logits": forward(layers, x, net.activation)[0]}
     return found
 
 

@@ -17,7 +17,7 @@ from ....nnlite.step import TrainingStep
 from ..timing_cuda import device_name
 from . import place
 from .conv_kernels import CONVOLUTIONS
-from .kinds import Arrays, ConvNet, Mlp
+from .kinds import Arrays, ConvNet, Mlp, Regression
 from .problem import (
     BETA1,
     BETA2,
@@ -37,7 +37,16 @@ from .problem import (
 from .products import offered
 from .superposed import Superposed
 
-__all__ = ["CONVOLUTIONS", "NETWORKS", "OPERATIONS", "PRODUCTS", "SUPERPOSED", "settings", "wait"]
+__all__ = [
+    "CONVOLUTIONS",
+    "NETWORKS",
+    "OPERATIONS",
+    "PRODUCTS",
+    "REGRESSIONS",
+    "SUPERPOSED",
+    "settings",
+    "wait",
+]
 
 BACKEND, wait = place.backend(), place.wait
 get_backend(BACKEND)  # says what is missing before anything is asked
@@ -66,7 +75,9 @@ def network(problem: Problem) -> Network:
     if isinstance(kind, Superposed):
         return _superposed(kind, a)
     assert isinstance(kind, Mlp)
-    net = models.mlp(kind.widths, activation="relu", backend=BACKEND, dtype="float32")
+    net = models.mlp(
+        kind.widths, activation=kind.activation, loss=kind.loss, backend=BACKEND, dtype="float32"
+    )
     net.theta[:] = place.put(a["theta"])
     return net
 
@@ -230,6 +241,7 @@ OPERATIONS: dict[str, Variants] = {
     "vjp": _asking("vjp", lambda net, a: net.vjp(a["x"], a["u"])),
     "gram": _asking("gram", _gram),
 }
+REGRESSIONS = {name: OPERATIONS[name] for name in Regression.operations}
 SUPERPOSED: dict[str, Variants] = {"train-step-adam": {BACKEND: _train_adam}}
 _SAME = ("forward-1", "forward-32", "forward-256", "fisher-empirical", "jvp", "gram")
 NETWORKS: dict[str, Variants] = {
