@@ -101,6 +101,14 @@ class MissingCompilerError(WeightspaceError, OSError):
     """There is no compiler on this machine to make kernels with."""
 
 
+class MissingToolError(WeightspaceError, OSError):
+    """A program that is needed is not installed; the message names the package that brings it."""
+
+
+class EmulatorError(WeightspaceError, RuntimeError):
+    """A program did not run to its end on the machine it was built for."""
+
+
 class MissingExtraError(WeightspaceError, ImportError):
     """An optional package is absent; the message names the extra that brings it."""
 
