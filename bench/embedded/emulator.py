@@ -32,8 +32,8 @@ def run(elf: Elf, given: bytes, seconds: float = 600) -> bytes:
             )
         except subprocess.TimeoutExpired:
             raise EmulatorError(
-                f"{target.says}: {elf.path.name} did not end in {seconds:.0f} s; give it less to do "
-                "or more time"
+                f"{target.says}: {elf.path.name} did not end in {seconds:.0f} s; give it less to "
+                "do, or more time"
             ) from None
         said = (done.stdout + done.stderr).decode(errors="replace")
         if target.text:

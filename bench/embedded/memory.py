@@ -1,10 +1,10 @@
-"""What a program takes of its target: flash and static memory by section, and what it asks others for."""
+"""What a program takes of its target: flash and static memory, and whom it asks for more."""
 
 from __future__ import annotations
 
 import re
 import subprocess
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,13 +12,14 @@ from ...kernels.errors import CompileError
 from .targets import Target
 from .toolchain import BOARD, Elf, build
 
-# What must not be asked for by exported C: double arithmetic in software, and C libraries but memcpy
+# What exported C must not ask for: doubles in software, and of C libraries all but memcpy, memset
 _DOUBLE = re.compile(r"__aeabi_(d\w+|\w+2d)|__\w*(df[23]|df|sfdf2|dfsf2)")
-_LIBRARY = frozenset(
-    """exp expf log logf log1p log1pf tanh tanhf sqrt sqrtf pow powf fmax fmaxf fmin fminf floor floorf
-    rint rintf lrintf round roundf fabs fma fmaf malloc calloc realloc free printf puts fprintf
-    snprintf memmove strlen __assert_func abort exit""".split()
-)
+_MATHS = ("exp", "log", "log1p", "tanh", "sqrt", "pow", "fmax", "fmin", "floor", "rint", "lrint",
+          "round", "fabs", "fma")  # fmt: skip
+_LIBRARY = frozenset({
+    *_MATHS, *(f"{name}f" for name in _MATHS), "malloc", "calloc", "realloc", "free", "printf",
+    "puts", "fprintf", "snprintf", "memmove", "strlen", "abort", "exit",
+})  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -45,19 +46,24 @@ def sections(elf: Elf) -> Sizes:
     return Sizes(flash, ram)
 
 
-def of_network(target: Target, sources: Sequence[Path], folder: Path, strict: bool = True) -> Sizes:
+def of_network(
+    target: Target,
+    sources: Sequence[Path],
+    folder: Path,
+    defines: Mapping[str, str] | None = None,
+    strict: bool = True,
+) -> Sizes:
     """What a network adds to a program: with all that it calls, without its arena.
 
     Two programs are linked, that call it and that do not; what is in both is start-up.
     """
-    board = ("cortex_m.c",) if target.script == "cortex_m.ld" else ()
-    board = ("riscv.c",) if target.script == "riscv.ld" else board
-    both = []
-    for name, defines in (("with", {"WS_WITH": ""}), ("without", {})):
-        files = [*(sources if defines else ()), BOARD / "alone.c"]
-        beside = [f"-I{place}" for place in dict.fromkeys(source.parent for source in sources)]
-        elf = build(target, files, folder / name, defines, board, beside, strict)
-        both.append(sections(elf))
+    board = {"cortex_m.ld": ("cortex_m.c",), "riscv.ld": ("riscv.c",)}.get(target.script, ())
+    beside = [f"-I{place}" for place in dict.fromkeys(source.parent for source in sources)]
+    files = [*sources, BOARD / "alone.c"]
+    defined = {**(defines or {}), "WS_WITH": ""}
+    whole = build(target, files, folder / "with", defined, board, beside, strict)
+    empty = build(target, files[-1:], folder / "without", defines, board, beside, strict)
+    both = sections(whole), sections(empty)
     return Sizes(both[0].flash - both[1].flash, both[0].ram - both[1].ram)
 
 

@@ -66,7 +66,7 @@ class Script:
         return self._add("a", 1, b"", ("arena", "two", 1))
 
     def learn(self, x: np.ndarray, y: np.ndarray) -> Script:
-        """`losses` (steps,) of steps on x (steps, batch, inputs), y (steps, batch), `work` of one."""
+        """`losses` (steps,) on x (steps, batch, inputs), y (steps, batch); `work` of one."""
         letter, _ = _samples("l", x)
         sent = b"".join(
             _samples("l", rows)[1] + labels.astype("<i4").tobytes()

@@ -69,19 +69,25 @@ def _read(one: Function, name: str, word: str, operands: str) -> str:
         one.frame += 4 * registers
     elif word == "rcall" and not target:
         one.frame += 2  # AVR makes room by calling the next instruction
-    elif taken := re.match(r"sub(?:w|\.w)?$", word) and re.match(r"(?:sp, )?sp, #(\d+)", operands):
-        one.frame += int(taken[1])
-    elif taken := re.match(r"(?:c\.)?addi?(?:16sp)?$", word) and re.search(
-        r"sp,(?:sp,)?-(\d+)", operands
-    ):
-        one.frame += int(taken[1])
-    elif taken := re.match(r"str(?:d|\.w)?$", word) and re.search(r"\[sp, #-(\d+)\]!", operands):
-        one.frame += int(taken[1])
+    elif taken := _subtracted(word, operands):
+        one.frame += taken
     if word in _INDIRECT:
         one.indirect = True
     if word == "pop" and "pc" not in operands and "{" in operands:
         return "pop (not the end)"
     return "ret" if word.startswith("ldmia") and "pc" in operands else word
+
+
+def _subtracted(word: str, operands: str) -> int:
+    """Bytes that an instruction moves the stack pointer down, as Arm and RISC-V write it."""
+    for instruction, moved in (
+        (r"sub(w|\.w)?", r"(?:sp, )?sp, #(\d+)"),
+        (r"strd?(\.w)?", r".*\[sp, #-(\d+)\]!"),
+        (r"(c\.)?addi?(16sp)?", r"sp,(?:sp,)?-(\d+)"),
+    ):
+        if re.fullmatch(instruction, word) and (found := re.match(moved, operands)):
+            return int(found[1])
+    return 0
 
 
 def _said_frames(elf: Elf) -> dict[str, int]:

@@ -30,8 +30,8 @@ class Target:
     """A machine.
 
     compiler: the command, of the Debian package `package`; flags: the processor's. board: files of
-    board/ that start it and talk for it. script: the linker's, with `memory`. emulator: the command,
-    of `emulator_package`, {elf} in the place of the program; empty where the program itself runs.
+    board/ that start it and talk for it. script: the linker's, with `memory`. emulator: the
+    command, of `emulator_package`, {elf} in the place of the program; empty where that runs here.
     tools: the prefix of size, nm and objdump. text: whether it answers in hex digits.
     """
 

@@ -1,4 +1,4 @@
-"""Building programs for a target: `build`, and `missing`, which says what cannot be built or run."""
+"""Building programs for a target: `build`, and `missing`, which says what is not installed."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ def build(
 ) -> Elf:
     """Compile and link `sources` with the target's start-up, in `folder`.
 
-    Headers are found beside each source. board: files of board/ in the place of the target's. strict:
-    with all warnings, as errors; other people's C is compiled without.
+    Headers are found beside each source. board: files of board/ in the place of the target's.
+    strict: with all warnings, as errors; other people's C is compiled without.
     Raises MissingToolError, and CompileError with what the compiler said.
     """
     if reason := absent(target):
