@@ -33,9 +33,11 @@ class Row:
     """What was measured of a model, made into C by `maker`, on a target.
 
     operation: "predict" or "learn HOW". status: "measured"; "absent" (a tool, a kernel), "too
-    large" (for the target) or "failed", with a reason. Sizes are in bytes: weights, flash (with weights and
-    all that is called), statics (memory beside the arena), arena and stack as they were predicted, and as far as they were touched. work: instructions or cycles (`counts`) of an answer or a step.
-    agreement: with the engine, over so many samples or steps; difference: the largest.
+    large" (for the target) or "failed", with a reason. Sizes are in bytes: weights; flash, with
+    weights and all that is called; statics, memory beside the arena; arena and stack as they were
+    predicted, and as far as they were touched. work: instructions or cycles (`counts`) of an answer
+    or a step. agreement: with the engine, over so many samples or steps; difference: the largest.
+    asks: what the C file asks of others, by name.
     """
 
     model: str
