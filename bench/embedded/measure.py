@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ...kernels.errors import CompileError, EmulatorError, RecordingError
+from ...kernels.errors import CompileError, EmulatorError, MissingToolError, RecordingError
 from ...nnlite import Network
 from ...nnlite.export.c import Learning, export
 from ...nnlite.export.c.parts import cut
@@ -94,7 +94,7 @@ def guarded(row: Row, fill: Any, target: Target) -> Row:
         return row
     try:
         fill(row)
-    except RecordingError as error:
+    except (RecordingError, MissingToolError) as error:
         row.status, row.reason = "absent", str(error)
     except CompileError as error:
         large = _why(str(error))

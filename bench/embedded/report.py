@@ -1,0 +1,127 @@
+"""What was measured on small machines, as records, as a table and as a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from rich.markup import escape
+from rich.table import Table
+
+from ..show.style import COLOURS, INK, close, pyplot
+from ..speed import machine, records
+from .measure import OWN, Row
+from .targets import TARGETS
+
+Record = Mapping[str, Any]
+
+
+def as_records(rows: Iterable[Row], tools: Mapping[str, str]) -> list[dict[str, Any]]:
+    """A record a row, of kind "embedded"; tools: versions of compilers, emulators and peers."""
+    here = machine.describe()
+    return [
+        records.record(
+            "embedded", here, **asdict(row), overhead=row.overhead, each=row.each, tools=dict(tools)
+        )
+        for row in rows
+    ]
+
+
+# ---- the table ----------------------------------------------------------------------------------
+
+_COLUMNS = ("target", "C by", "flash", "beside weights", "arena", "stack", "a call", "per MAC",
+            "agrees", "right")  # fmt: skip
+
+
+def tables(rows: Sequence[Row]) -> list[Table]:
+    """One of each model and operation. Predicted bytes come first; touched ones follow where they
+    are others."""
+    made = []
+    for (model, operation), group in groupby(rows, lambda row: (row.model, row.operation)):
+        found = list(group)
+        macs = found[0].multiply_adds
+        table = Table(title=f"{model}, {operation}: {macs:,} multiply-adds", title_justify="left")
+        for name in _COLUMNS:
+            left = name in ("target", "C by", "agrees")
+            table.add_column(name, justify="left" if left else "right", no_wrap=name == "target")
+        for row in found:
+            table.add_row(*_cells(row))
+        made.append(table)
+    return made
+
+
+def _cells(row: Row) -> list[str]:
+    head = [row.target, row.maker]
+    if row.status != "measured":
+        return [*head, *[""] * 6, escape(f"{row.status}: {row.reason}"), ""]
+    unit = {"instructions": "", "cycles": " cycles", "nothing": ""}[row.counts]
+    return [
+        *head, _number(row.flash), _number(row.overhead), _both(row.arena, row.arena_touched),
+        _both(row.stack, row.stack_touched),
+        "" if row.work is None else f"{row.work:,.0f}{unit}",
+        "" if row.each is None else f"{row.each:.2f}",
+        _agrees(row), "" if row.accuracy is None else f"{row.accuracy:.2%}",
+    ]  # fmt: skip
+
+
+def _number(value: int | None) -> str:
+    return "" if value is None else f"{value:,}"
+
+
+def _both(predicted: int | None, touched: int | None) -> str:
+    """The prediction, and what was touched where that is not as much."""
+    if touched is None or predicted is None:
+        return _number(predicted if touched is None else touched)
+    return _number(predicted) if touched == predicted else f"{predicted:,} ({touched:,})"
+
+
+def _agrees(row: Row) -> str:
+    if row.agreement in ("bits", ""):
+        return f"{row.agreement} of {row.samples:,}" if row.samples else ""
+    return f"{row.agreement} of {row.samples:,}: {row.difference:.1e}"
+
+
+# ---- the picture --------------------------------------------------------------------------------
+
+
+def picture(found: Sequence[Record], path: Path) -> Path:
+    """What an answer takes per multiply-add, and flash beside weights: a group of bars a target,
+    a bar a maker. Written as PNG or SVG. Raises MissingExtraError without matplotlib."""
+    plt = pyplot()
+    shown = [one for one in found if one["operation"] == "predict" and one["status"] == "measured"]
+    models = list(dict.fromkeys(one["model"] for one in shown))
+    makers = sorted({one["maker"] for one in shown}, key=lambda name: (name != OWN, name))
+    figure, axes = plt.subplots(
+        len(models), 2, figsize=(11, 2.9 * max(len(models), 1)), squeeze=False
+    )
+    for row, model in zip(axes, models, strict=True):
+        mine = [one for one in shown if one["model"] == model]
+        counted = [one for one in mine if one["each"] is not None]
+        _bars(row[0], counted, makers, "each", "{:.2f}")
+        row[0].set(yscale="log", title=f"{model}: instructions (ATmega: cycles) per multiply-add")
+        bare = [one for one in mine if TARGETS[one["target"]].bare]
+        _bars(row[1], bare, makers, "overhead", "{:,.0f}")
+        row[1].set_title("bytes of flash beside the weights")
+    if len(makers) > 1 and len(models):
+        axes[0][0].legend(fontsize=8)
+    figure.tight_layout()
+    return close(plt, figure, path)
+
+
+def _bars(axis: Any, found: Sequence[Record], makers: Sequence[str], key: str, text: str) -> None:
+    """Bars of `key`, their value above each."""
+    names = [name for name in TARGETS if any(one["target"] == name for one in found)]
+    width = 0.8 / max(len(makers), 1)
+    for number, maker in enumerate(makers):
+        values = {one["target"]: one[key] for one in found if one["maker"] == maker}
+        places = [place for place, name in enumerate(names) if name in values]
+        heights = [values[names[place]] for place in places]
+        middles = [place + (number - (len(makers) - 1) / 2) * width for place in places]
+        axis.bar(middles, heights, width, color=COLOURS[number], label=maker)
+        for x, y in zip(middles, heights, strict=True):
+            axis.text(x, y, text.format(y), ha="center", va="bottom", fontsize=6.5, color=INK)
+    axis.set_xticks(range(len(names)), names, fontsize=8)
+    axis.grid(visible=False, axis="x")
