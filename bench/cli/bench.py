@@ -238,6 +238,50 @@ def bench_int8(
     raise typer.Exit(int8.exit_status(rows))
 
 
+@app.command(name="embedded")
+def bench_embedded(
+    model: Annotated[
+        list[str] | None, typer.Option(help="784-64-10, cnn-8-16, ...; repeatable, default all.")
+    ] = None,
+    target: Annotated[
+        list[str] | None,
+        typer.Option("--target", "-t", help="m4f, rv32imac, atmega, gcc, ...; repeatable."),
+    ] = None,
+    peer: Annotated[
+        list[str] | None,
+        typer.Option("--peer", "-p", help="emx, emlearn, bakenn-int8; repeatable; or none."),
+    ] = None,
+    images: Annotated[
+        int | None, typer.Option(min=1, help="Test images a target (1,000; m4f: 10,000).")
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Learning steps a target (200; soft float: 20).")
+    ] = None,
+    picture: Annotated[Path | None, typer.Option(help="Where it goes, as PNG or SVG.")] = None,
+    data_dir: Annotated[str | None, typer.Option("--data-dir")] = None,
+    quick: Quick = False,
+    out: Out = None,
+    append: Append = False,
+) -> None:
+    """Build exported networks for emulated small machines, run and weigh them, beside peers.
+
+    What is not installed is named. The exit status is 1 where an answer is wrong.
+    """
+    from ..embedded import measure, report
+    from ..embedded import run as embedded
+
+    rows, tools = embedded.run(
+        model, target, peer, embedded.amounts(quick, images, steps), data_dir, console
+    )
+    path = _store("embedded", report.as_records(rows, tools), out, append)
+    if picture is not None:
+        from ..speed import records
+
+        report.picture(records.read(path), picture)
+        console.print(f"[dim]picture in {picture}[/]", highlight=False, soft_wrap=True)
+    raise typer.Exit(measure.worst(rows))
+
+
 @app.command(name="resources")
 def bench_resources(
     names: Annotated[

@@ -36,7 +36,7 @@ class Row:
     large" (for the target) or "failed", with a reason. Sizes are in bytes: weights; flash, with
     weights and all that is called; statics, memory beside the arena; arena and stack as they were
     predicted, and as far as they were touched. work: instructions or cycles (`counts`) of an answer
-    or a step. agreement: with the engine, over so many samples or steps; difference: the largest.
+    or a step of `batch` samples. agreement: with the engine, over so many samples or steps; difference: the largest.
     asks: what the C file asks of others, by name.
     """
 
@@ -57,6 +57,7 @@ class Row:
     stack_touched: int | None = None
     counts: str = "nothing"
     work: float | None = None
+    batch: int = 1
     samples: int = 0
     agreement: str = ""
     difference: float | None = None
@@ -70,8 +71,8 @@ class Row:
 
     @property
     def each(self) -> float | None:
-        """Instructions or cycles per multiply-add of an answer."""
-        return None if self.work is None else self.work / self.multiply_adds
+        """Instructions or cycles per multiply-add of an answer, for each sample of a step."""
+        return None if self.work is None else self.work / (self.batch * self.multiply_adds)
 
 
 def begin(trained: Trained, target: Target, maker: str, operation: str) -> Row:
@@ -171,7 +172,8 @@ def _weigh(row: Row, program: Program, deep: int, touched: tuple[int, int], func
     sizes = memory.of_network(
         target, program.sources, program.folder / "alone", program.defines, program.strict
     )
-    row.flash, row.statics = sizes.flash, sizes.ram
+    row.flash = sizes.flash
+    row.statics = sizes.ram if target.bare else None  # with an operating system, gaps come in
     row.asks = tuple(memory.asked_for(program.elf))
 
 
@@ -200,7 +202,7 @@ def _of_learning(
     script.learn(images, labels).theta().save_and_restore().theta()
     script.learn_stack(as_floats(images[0]), labels[0]).arena()
     learned, theta, saved, again, deep, touched = program.ask(script)
-    row.samples, row.work = steps, learned["work"]
+    row.samples, row.work, row.batch = steps, learned["work"], learning.batch
     row.agreement, row.difference = agreement(theta["theta"], wanted, program.target)
     if not saved["done"] or not np.array_equal(theta["theta"], again["theta"]):
         raise EmulatorError(f"{row.model} on {row.target} does not restore what it saved")

@@ -1,8 +1,8 @@
 """Other makers of C, each in a virtual environment of its own that is made when it is first asked.
 
-Their C is compiled with the target's flags and -O2, as ours, without our warnings, and answers the same
-images; a program of `makers` gives it our interface. Memory that they have beside an arena counts as
-statics or stack.
+Their C is compiled with the target's flags and -O2, as ours, without our warnings, and answers the
+same images; a program of `makers` gives it our interface. Memory that they have beside an arena
+counts as statics or stack.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from ...kernels.errors import CompileError, MissingToolError, check_name
+from ...kernels.errors import MissingToolError, check_name
 from ...kernels.places import places
 from ...nnlite import Network
 from ...nnlite.layers import Conv2d, Flatten, Linear, MaxPool2d
@@ -105,11 +105,14 @@ def python_of(peer: Peer) -> Path:
 def measure_peer(
     peer: Peer, trained: Trained, target: Target, folder: Path, most: int
 ) -> measure.Row:
-    """As `measure.predict`, of the peer's C. One that cannot make the network is absent."""
+    """As `measure.predict`, of the peer's C, which lies in `folder` for all targets alike.
+
+    One that cannot make the network is absent.
+    """
 
     def fill(row: measure.Row) -> None:
         source = _made(peer, trained, folder)
-        program = Program(target, [source], folder / "harness", strict=False)
+        program = Program(target, [source], folder / target.name, strict=False)
         row.weights = _weights(trained.net, 4 if peer.exact else 1)
         measure.of_predict(row, trained, program, most)
         if not peer.exact and row.agreement == "wrong":
@@ -128,7 +131,10 @@ def _weights(net: Network, size: int) -> int:
 
 
 def _made(peer: Peer, trained: Trained, folder: Path) -> Path:
-    """The peer's net.c. Raises MissingToolError where it cannot be asked, or has no way to do it."""
+    """The peer's net.c, made once. Raises MissingToolError where it cannot be asked, or make it."""
+    source = folder / "net.c"
+    if source.exists():
+        return source
     python = python_of(peer)
     describe(trained, folder)
     words = [str(python), str(MAKERS / peer.program), str(folder)]
@@ -136,9 +142,6 @@ def _made(peer: Peer, trained: Trained, folder: Path) -> Path:
     if done.returncode:
         said = (done.stderr.strip().splitlines() or ["nothing"])[-1]
         raise MissingToolError(f"{peer.name} {peer.version} made no C of this network: {said}")
-    source = folder / "net.c"
-    if not source.exists():
-        raise CompileError(f"{peer.name} wrote no net.c")
     return source
 
 

@@ -105,7 +105,7 @@ def picture(found: Sequence[Record], path: Path) -> Path:
         bare = [one for one in mine if TARGETS[one["target"]].bare]
         _bars(row[1], bare, makers, "overhead", "{:,.0f}")
         row[1].set_title("bytes of flash beside the weights")
-    if len(makers) > 1 and len(models):
+    if models:
         axes[0][0].legend(fontsize=8)
     figure.tight_layout()
     return close(plt, figure, path)

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
@@ -37,38 +37,46 @@ class Amounts:
 QUICK = Amounts(100, 50, 10, 3)
 
 
+def amounts(quick: bool, images: int | None, steps: int | None) -> Amounts:
+    """Those of a quick run or a whole one, with other numbers of images or steps everywhere."""
+    made = QUICK if quick else Amounts()
+    if images is not None:
+        made = replace(made, all_images=images, images=images)
+    return made if steps is None else replace(made, steps=steps, slow_steps=steps)
+
+
 def run(
     model: Iterable[str] | None = None,
     target: Iterable[str] | None = None,
     peer: Iterable[str] | None = None,
-    amounts: Amounts | None = None,
+    asked: Amounts | None = None,
     data_dir: str | None = None,
     console: Console | None = None,
-) -> list[measure.Row]:
-    """Measure and print everything; returns the rows, model by model, operation by operation.
+) -> tuple[list[measure.Row], dict[str, str]]:
+    """Measure and print everything; returns the rows, by model and operation, and the versions of
+    the tools that were there.
 
     None: all there are. Raises UnknownNameError; what is not installed is in a row, by name.
     """
-    console, amounts = console or Console(), amounts or Amounts()
+    console, asked = console or Console(), asked or Amounts()
     chosen, targets, makers = models.find(model), find(target), peers.find(peer)
     rows: list[measure.Row] = []
     with tempfile.TemporaryDirectory(prefix="weightspace-embedded-") as inside:
         for one in chosen:
             with console.status(f"training {one.name}"):
                 trained = models.train(one, data_dir)
-            found: list[measure.Row] = []
-            for row in _of_model(trained, targets, makers, amounts, Path(inside, one.name)):
+            found = []
+            for row in _of_model(trained, targets, makers, asked, Path(inside, one.name)):
                 console.print(
                     f"[dim]{one.name}, {row.operation} on {row.target} by {row.maker}: "
                     f"{row.status}[/]",
                     highlight=False,
                 )
                 found.append(row)
-            found.sort(key=lambda row: row.operation != "predict")  # the others as they came
             rows += _together(found)
     for table in report.tables(rows):
         console.print(table)
-    return rows
+    return rows, versions(targets, makers)
 
 
 def _together(rows: Sequence[measure.Row]) -> list[measure.Row]:
@@ -81,18 +89,18 @@ def _of_model(
     trained: models.Trained,
     targets: Sequence[Target],
     makers: Sequence[peers.Peer],
-    amounts: Amounts,
+    asked: Amounts,
     folder: Path,
 ) -> Iterator[measure.Row]:
     for target in targets:
-        images, steps = amounts.of(target)
+        images, steps = asked.of(target)
         place = folder / target.name
         yield measure.predict(trained, target, place / "own", images)
         for how in trained.model.learnings:
             name = re.sub(r"\W", "", how)
             yield measure.learn(trained, target, place / name, how, steps)
         for maker in makers:
-            yield peers.measure_peer(maker, trained, target, place / maker.name, images)
+            yield peers.measure_peer(maker, trained, target, folder / maker.name, images)
 
 
 def versions(targets: Iterable[Target], makers: Iterable[peers.Peer]) -> dict[str, str]:
