@@ -276,8 +276,10 @@ def bench_embedded(
     path = _store("embedded", report.as_records(rows, tools), out, append)
     if picture is not None:
         from ..speed import records
+        from ..speed.record_kinds import KINDS
 
-        report.picture(records.read(path), picture)
+        found = [one for one in records.read(path, KINDS) if one["kind"] == "embedded"]
+        report.picture(found, picture)
         console.print(f"[dim]picture in {picture}[/]", highlight=False, soft_wrap=True)
     raise typer.Exit(measure.worst(rows))
 

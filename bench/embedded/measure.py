@@ -22,7 +22,9 @@ from .toolchain import missing
 OWN = "weightspace"
 # Results without fma: the largest difference over the largest number that was expected.
 ROUNDING = 1e-5
-_TOO_LARGE = ("overflowed", "will not fit", "is too large")
+_TOO_LARGE = (
+    "overflowed", "will not fit", "is too large", "objects too large", "implicitly truncated",
+)  # fmt: skip
 _LARGE = 200  # samples at a time where what is given lies in flash
 
 Agreement = Literal["bits", "rounding", "other arithmetic", "wrong"]
@@ -36,7 +38,8 @@ class Row:
     large" (for the target) or "failed", with a reason. Sizes are in bytes: weights; flash, with
     weights and all that is called; statics, memory beside the arena; arena and stack as they were
     predicted, and as far as they were touched. work: instructions or cycles (`counts`) of an answer
-    or a step of `batch` samples. agreement: with the engine, over so many samples or steps; difference: the largest.
+    or a step of `batch` samples. agreement: with the engine, over so many samples or steps;
+    difference: the largest.
     asks: what the C file asks of others, by name.
     """
 
@@ -101,7 +104,8 @@ def guarded(row: Row, fill: Any, target: Target) -> Row:
         large = _why(str(error))
         row.status = "too large" if large else "failed"
         said = str(error).splitlines()
-        row.reason = next((line for line in said if large and _why(line)), str(error)[-300:])
+        told = [line for line in said if _why(line) or "rror:" in line or "undefined" in line]
+        row.reason = (told or said[-1:])[0]
     except EmulatorError as error:
         row.status, row.reason = "failed", str(error)
     return row

@@ -13,7 +13,7 @@ from .targets import Target
 from .toolchain import BOARD, Elf, build
 
 # What exported C must not ask for: doubles in software, and of C libraries all but memcpy, memset
-_DOUBLE = re.compile(r"__aeabi_(d\w+|\w+2d)|__\w*(df[23]|df|sfdf2|dfsf2)")
+_DOUBLE = re.compile(r"__aeabi_(d\w+|\w+2d)|__\w*df(si|di|sf)?\d?")
 _MATHS = ("exp", "log", "log1p", "tanh", "sqrt", "pow", "fmax", "fmin", "floor", "rint", "lrint",
           "round", "fabs", "fma")  # fmt: skip
 _LIBRARY = frozenset({

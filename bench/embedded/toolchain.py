@@ -44,7 +44,7 @@ def build(
     """Compile and link `sources` with the target's start-up, in `folder`.
 
     Headers are found beside each source. board: files of board/ in the place of the target's.
-    strict: with all warnings, as errors; other people's C is compiled without.
+    strict: with all warnings, as errors, and no maths library; other people's C has neither.
     Raises MissingToolError, and CompileError with what the compiler said.
     """
     if reason := absent(target):
@@ -64,17 +64,17 @@ def build(
         )  # fmt: skip
         objects.append(made)
     path = folder / "program.elf"
-    _link(target, objects, path)
+    _link(target, objects, path, () if strict else ("-lm",))
     return Elf(target, path, tuple(objects))
 
 
-def _link(target: Target, objects: Sequence[Path], path: Path) -> None:
+def _link(target: Target, objects: Sequence[Path], path: Path, more: Sequence[str]) -> None:
     words = [target.compiler, *target.flags, "-O2", "-Wl,--gc-sections"]
     if target.script:
         assert target.memory is not None
         (path.parent / "memory.ld").write_text(_regions(target))
         words += ["-nostartfiles", f"-L{path.parent}", "-T", str(BOARD / target.script)]
-    _run([*words, *map(str, objects), *target.link, "-o", str(path)], path.parent)
+    _run([*words, *map(str, objects), *target.link, *more, "-o", str(path)], path.parent)
 
 
 def _regions(target: Target) -> str:

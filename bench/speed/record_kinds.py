@@ -158,6 +158,33 @@ class Start(_Record):
     bytes: int | None
 
 
+class Embedded(_Record):
+    """A network on a small machine: `embedded.measure.Row`, with what follows from it."""
+
+    kind: Literal["embedded"]
+    model: str
+    target: str
+    maker: str
+    operation: str
+    status: Literal["measured", "absent", "too large", "failed"]
+    reason: str
+    multiply_adds: int
+    weights: int
+    flash: int | None
+    statics: int | None
+    arena: int | None
+    arena_touched: int | None
+    stack: int | None
+    stack_touched: int | None
+    counts: Literal["instructions", "cycles", "nothing"]
+    work: float | None
+    agreement: str
+    accuracy: float | None
+    overhead: int | None
+    each: float | None
+    tools: dict[str, str]
+
+
 KINDS: Mapping[str, Any] = {
     "machine": Peaks,
     "kernel": TimedKernel | OtherKernel,
@@ -165,4 +192,5 @@ KINDS: Mapping[str, Any] = {
     "product": TimedProduct | OtherProduct,
     "scaling": Law,
     "startup": Start,
+    "embedded": Embedded,
 }

@@ -79,7 +79,6 @@ def main(folder: Path) -> None:
         shaped = images.reshape(-1, 1, rows, columns, channels).transpose(0, 1, 4, 2, 3)
         samples = [torch.from_numpy(np.ascontiguousarray(each)) for each in shaped]
         made = bakenn.compile_torch_ptq(module, samples[0], samples, folder / "peer", name="peer")
-    report = json.loads(Path(made.artifacts.memory_report_json).read_text())
     parts = ("peer_weights.c", "peer_kernels.c", "peer.c")
     include = "".join(f'#include "peer/bknn_{part}"\n' for part in parts)
     state = "static int8_t bytes_in[NET_INPUTS], bytes_out[NET_OUTPUTS];\n"
@@ -94,7 +93,9 @@ def main(folder: Path) -> None:
         "        y[i] = BKNN_PEER_OUTPUT_SCALE *\n"
         "               (float)(bytes_out[i] - BKNN_PEER_OUTPUT_ZERO_POINT);\n    }\n"
     )
-    write_interface(folder, include + state, call, report["arena_bytes"], prepare)
+    write_interface(
+        folder, include + state, call, made.artifacts.memory_report.arena_bytes, prepare
+    )
 
 
 if __name__ == "__main__":
