@@ -16,9 +16,11 @@ import pytest
 from weightspace.kernels import Backend, available, get_backend
 from weightspace.kernels.device import NUMPY
 from weightspace.kernels.errors import DeviceError, MissingExtraError
+from weightspace.kernels.spec import KERNELS, PLANNERS
 
 ON_NUMPY = ("reference", "cpu")  # those that compute on NumPy's arrays
-BACKENDS = (*ON_NUMPY, "cuda-host", "cuda")
+OF_NETWORKS = (*ON_NUMPY, "cuda-host", "cuda")
+BACKENDS = (*OF_NETWORKS, "c")  # "c" has the kernels in float32 alone
 CHECKED = "cuda-host-check"  # the host launcher again, which watches every access to memory
 GPU = os.environ.get("WEIGHTSPACE_TEST_CUDA", "cuda")
 REQUIRED = os.environ.get("WEIGHTSPACE_REQUIRE_CUDA") == "1"
@@ -40,6 +42,8 @@ def find(name: str) -> Backend:
         pytest.skip("needs a C++ compiler: apt install g++")
     try:
         found = checked() if name == CHECKED else get_backend(name)
+        if name == "c":
+            return InFloat32(found) if name in there else pytest.skip("needs a C compiler: gcc")
         if name == "cpu" and name not in there:
             pytest.skip("the cpu backend needs Numba's compiler: unset NUMBA_DISABLE_JIT")
         return found
@@ -47,6 +51,28 @@ def find(name: str) -> Backend:
         if REQUIRED and name == "cuda":
             pytest.fail(f"WEIGHTSPACE_REQUIRE_CUDA is 1, and there is none: {wrong}", pytrace=False)
         pytest.skip(str(wrong))
+
+
+class InFloat32:
+    """The backend "c": a test that gives it float64 skips."""
+
+    def __init__(self, ops: Backend) -> None:
+        self._ops = ops
+        self.NAME, self.device = ops.NAME, ops.device
+
+    def __getattr__(self, name: str) -> Any:
+        kernel = getattr(self._ops, name)
+        if name in PLANNERS:
+            return kernel
+        own = [axis == "mean" and name == "mean_loss" for axis in KERNELS[name].axes]
+
+        def call(*arguments: Any) -> None:
+            for given, wide in zip(arguments, own, strict=True):
+                if isinstance(given, np.ndarray) and given.dtype == np.float64 and not wide:
+                    pytest.skip("the C kernels are those of float32")
+            kernel(*arguments)
+
+        return call
 
 
 class OnHost:

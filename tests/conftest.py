@@ -34,9 +34,9 @@ def backend(request) -> str:
     return request.param
 
 
-@pytest.fixture(params=backends.BACKENDS)
+@pytest.fixture(params=backends.OF_NETWORKS)
 def every_backend(request) -> str:
-    """Every backend by name, of which the device has arrays of its own kind."""
+    """Every backend of networks by name, of which the device has arrays of its own kind."""
     backends.find(request.param)
     return request.param
 

@@ -78,7 +78,7 @@ def test_a_kernel_is_held_against_the_stream_that_moves_as_it_does(mix, stream):
 def test_traffic_tells_updates_from_fresh_stores():
     adam = spec.KERNELS["adam_update"].traffic({"P": 10}, "float32")
     assert adam == spec.Traffic(read=160, updated=120, fresh=0)
-    sizes = {"N": 2, "I": 3, "O": 5}
+    sizes = {"N": 2, "I": 3, "O": 5, "V": 1}
     backward = spec.KERNELS["dense_backward"]
     assert backward.traffic(sizes, "float32").updated == 0
     assert backward.traffic(sizes, "float32", "adding").updated == 4 * (15 + 5)

@@ -12,7 +12,7 @@ from weightspace.kernels.cuda.launch import Family
 from weightspace.kernels.cuda.update import HELPERS
 
 # CUDA's kernels are held to the contract everywhere: to ask for their names takes no compiler.
-EVERY = sorted({*available(), "cuda-host", "exact"})
+EVERY = sorted({*available(), "c", "cuda-host", "exact"})
 
 
 def signature(kernel) -> list[str]:

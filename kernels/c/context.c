@@ -23,6 +23,11 @@ static void ws_context_gradient(const float *x, const float *dy, float beta, flo
     }
 }
 
+/* -x, by its bits: of -fma(a, b, c) gcc makes one instruction, -(a b) - c, which gives +0 for -0 */
+static float ws_minus(float x) {
+    return ws_float(ws_bits(x) ^ INT32_MIN);
+}
+
 /* z (N, q, 2 I) = c x of numbers a + b i, x (N, p, I): p is 1 where they are real, q where only real
    parts are asked for. z_n0 = (Re, -Im), z_n1 = (Im, Re). */
 static void ws_complex_expand(const float *x, const float *c, float *z, int I, int N, int j, int p,
@@ -39,7 +44,7 @@ static void ws_complex_expand(const float *x, const float *c, float *z, int I, i
                 a = re;
             }
             to[i] = a;
-            to[I + i] = -b;
+            to[I + i] = ws_minus(b);
             if (q == 2) {
                 to[j + i] = b;
                 to[j + I + i] = a;

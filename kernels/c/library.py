@@ -8,19 +8,22 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
+import inspect
 import os
 import platform
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..errors import CompileError, DtypeError, MissingCompilerError
+from ..backend import Pair
+from ..device import NUMPY, Device
+from ..errors import CompileError, DtypeError, MissingCompilerError, ShapeError
 from ..places import places, say_where
 from ..spec import KERNELS
 from . import conv_plan
@@ -56,9 +59,13 @@ def compiler() -> str:
     )
 
 
+@cache
 def machine_flags() -> tuple[str, ...]:
-    """What lets the compiler use this processor's fma."""
-    return ("-mfma",) if platform.machine() in ("x86_64", "AMD64") else ()
+    """What lets the compiler use this processor's fma, if it has one."""
+    if platform.machine() not in ("x86_64", "AMD64"):
+        return ()
+    told = Path("/proc/cpuinfo")
+    return ("-mfma",) if not told.exists() or " fma " in told.read_text() else ()
 
 
 def source(names: Sequence[str]) -> str:
@@ -162,32 +169,62 @@ def _pointer(
     return moved.ctypes.data_as(ctypes.c_void_p)
 
 
+def _whole_words(array: np.ndarray) -> np.ndarray:
+    """Whole numbers of 4 or 8 bytes as float32 of the same bits: for rows that are only copied.
+
+    Shorter ones become float32, which holds all of them. Raises ShapeError for strided rows.
+    """
+    if array.dtype.kind not in "iu" or array.dtype.itemsize < 4:
+        return array
+    if not array.flags.c_contiguous:
+        raise ShapeError(
+            "gather_rows got whole numbers that do not lie in one piece, and the C kernel copies "
+            "rows that do: give it a contiguous array"
+        )
+    return array.reshape(len(array), -1).view(np.float32)
+
+
+def _method(name: str) -> Callable[..., None]:
+    """The kernel `name` as a method, with the arguments of the contract."""
+
+    def call(self: Ops, *arguments: Any) -> None:
+        if name == "gather_rows":
+            x, rows, out = arguments
+            arguments = _whole_words(x), rows, _whole_words(out)
+        _all_kernels(self.winograd).call(name, *arguments)
+
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    given = [inspect.Parameter(each, kind) for each in ("self", *KERNELS[name].axes)]
+    call.__signature__ = inspect.Signature(given)  # type: ignore[attr-defined]
+    call.__name__ = name
+    return call
+
+
 class Ops:
     """The backend: a function a kernel, compiled together when the first is called.
 
-    winograd: False lets every convolution go directly, which takes no scratch and has bits of its
-    own where the engine goes by Winograd's way.
+    Kernels raise DtypeError for arrays in float64. winograd: False lets every convolution go
+    directly, which takes no scratch and has bits of its own where the engine goes by Winograd's way.
     """
 
     NAME = "c"
+    device: Device = NUMPY
 
     def __init__(self, winograd: bool = True) -> None:
-        from ..device import NUMPY  # noqa: PLC0415
+        self.winograd = winograd
 
-        self.device, self.winograd = NUMPY, winograd
-
-    @property
-    def _library(self) -> Library:
-        return _all_kernels(self.winograd)
-
-    def conv2d_workspace(self, kernel: str, *given: Any) -> int:
+    def conv2d_workspace(
+        self, kernel: str, x_shape: Sequence[int], w_shape: Sequence[int], y_shape: Sequence[int],
+        stride: Pair, padding: Pair, dilation: Pair, groups: int,
+    ) -> int:  # fmt: skip
         """Elements of `work`: `conv_plan.conv2d_workspace`."""
-        return conv_plan.conv2d_workspace(kernel, *given, winograd=self.winograd)
+        return conv_plan.conv2d_workspace(
+            kernel, x_shape, w_shape, y_shape, stride, padding, dilation, groups, self.winograd
+        )
 
-    def __getattr__(self, name: str) -> Any:
-        if name in KERNELS and name in kernels():
-            return lambda *arguments: self._library.call(name, *arguments)
-        raise AttributeError(f"the backend 'c' has no '{name}'")
+
+for _name in kernels():
+    setattr(Ops, _name, _method(_name))
 
 
 @cache

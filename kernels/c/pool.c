@@ -1,5 +1,6 @@
-/* Pooling of images (N, H, W, C) over windows: the largest value, or the mean. Outputs (N, OH, OW, C)
-   say how many windows there are: padding at the bottom and on the right is what that needs. */
+/* Pooling of images (N, H, W, C) over windows: the largest value, or the mean. Outputs, of the
+   shape (N, OH, OW, C), say how many windows there are: padding at the bottom and on the right is
+   what that needs. */
 
 /* the pixel of image n's channel c, as an index */
 static int ws_pixel(int n, int row, int column, int c, int H, int W, int C) {

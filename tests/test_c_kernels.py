@@ -1,0 +1,195 @@
+"""The kernels in C: the bits of `exact` from every compiler, and no access that is not theirs.
+
+What they mean is tested with all backends (tests/test_kernels.py and others, "c" among them).
+"""
+
+from __future__ import annotations
+
+import platform
+import shutil
+import subprocess
+from pathlib import Path
+
+import c_driver
+import numpy as np
+import pytest
+from backends import find
+from kernel_sizes import STACKING
+from test_exact import SIZES, assert_same_bits, planted
+from weightspace.kernels import available, get_backend
+from weightspace.kernels.c import library
+from weightspace.kernels.c.signature import prototype
+from weightspace.kernels.c.sources import FOLDER, WITHOUT_C, functions, kernels, needed
+from weightspace.kernels.errors import DtypeError, ShapeError
+from weightspace.kernels.spec import KERNELS
+from weightspace.nnlite import models, optim
+
+STACKED = {**SIZES[3], "V": 3}
+# The compiler, its flags, and what runs what it makes.
+WAYS = {
+    "gcc-O0": (["gcc", "-O0"], []),
+    "gcc-O3": (["gcc", "-O3"], []),
+    "clang-O0": (["clang", "-O0"], []),
+    "clang-O3": (["clang", "-O3"], []),
+    "32 bits": (["gcc", "-O2", "-m32", "-msse2", "-mfpmath=sse"], []),
+    "arm64": (["aarch64-linux-gnu-gcc", "-O2", "-static"], ["qemu-aarch64"]),
+    "sanitizers": (
+        ["gcc", "-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"], [],
+    ),
+}  # fmt: skip
+
+
+# What stacked cotangents have no sums of.
+ALONE = {
+    "dense_backward": {"dw": None, "db": None},
+    "superposed_backward": {"dw": None, "db": None},
+    "norm_backward": {"dgamma": None, "dshift": None, "batch": False},
+}
+WHERE_FMA = pytest.mark.skipif(
+    not library.machine_flags() and platform.machine() not in ("aarch64", "arm64"),
+    reason="this processor has no fma: there results agree to rounding",
+)
+
+
+def cases(sizes, special=False, names=kernels()):
+    """Kernels in every variant; special: some of the numbers are infinite, NaN, tiny or zeros."""
+    found = []
+    for name in names:
+        kernel, rng = KERNELS[name], np.random.default_rng(2)
+        for variant in kernel.variants if sizes["V"] == 1 or name in (*STACKING, *ALONE) else ():
+            made = kernel.arguments(rng, sizes, "float32", variant)
+            if sizes["V"] > 1:
+                made |= ALONE.get(name, {})
+            for array in made.values() if special else ():
+                if isinstance(array, np.ndarray) and array.dtype == np.float32:
+                    planted(rng, array)
+            found.append(c_driver.Case(name, made))
+    return found
+
+
+def of_exact(case):
+    with np.errstate(all="ignore"):
+        return KERNELS[case.kernel].run(get_backend("exact"), case.arguments)
+
+
+@WHERE_FMA
+@pytest.mark.parametrize("name", kernels())
+def test_c_gives_the_bits(name):
+    """Those of `exact`, of all sizes, stacked cotangents and special numbers."""
+    ops = find("c")
+    for sizes in (*SIZES, STACKED):
+        for case in (*cases(sizes, False, [name]), *cases(sizes, True, [name])):
+            found = KERNELS[name].run(ops, case.arguments)
+            assert_same_bits(found, of_exact(case), (name, sizes))
+
+
+@WHERE_FMA
+def test_c_gives_the_bits_of_adam_after_a_long_time():
+    """Its powers and its root are of doubles, and nobody's but ours."""
+    made = KERNELS["adam_update"].arguments(np.random.default_rng(7), SIZES[3], "float32")
+    for step in (1, 2, 999, 65_537, 10**7):
+        for beta2 in (0.5, 0.999, 0.9999999):
+            case = c_driver.Case("adam_update", {**made, "step": step, "beta2": beta2})
+            found = KERNELS["adam_update"].run(find("c"), case.arguments)
+            assert_same_bits(found, of_exact(case), (step, beta2))
+
+
+@WHERE_FMA
+@pytest.mark.parametrize("way", WAYS)
+def test_every_compiler_gives_the_bits(way, tmp_path):
+    """And memory of exactly the arrays' sizes is enough, as the sanitizers see it."""
+    (compiler, *flags), launcher = WAYS[way]
+    for program in (compiler, *launcher):
+        if shutil.which(program) is None:
+            pytest.skip(f"needs {program}")
+    trial = tmp_path / "trial.c"
+    trial.write_text("#include <stdio.h>\nint main(void) { return 0; }\n")
+    command = [compiler, *flags, *(() if launcher else library.machine_flags())]
+    tried = subprocess.run([*command, str(trial), "-o", str(tmp_path / "trial")], check=False)
+    if tried.returncode:
+        pytest.skip(f"{way}: {compiler} has no libraries for it here")
+    wanted = [case for sizes in (SIZES[1], SIZES[3], STACKED)
+              for special in (False, True) for case in cases(sizes, special)]  # fmt: skip
+    found = c_driver.run(wanted, command, tmp_path, launcher)
+    for case, wrote in zip(wanted, found, strict=True):
+        assert_same_bits(wrote, of_exact(case), (way, case.kernel))
+
+
+def test_every_function_alone_compiles_strictly(c_compiler):
+    """With what it calls and nothing else, as an export prints it; and it asks for no library."""
+    for name in kernels():
+        built = library.build(library.source([name]), (*library.STRICT, "-O2"))
+        told = subprocess.run(["nm", "-u", str(built)], capture_output=True, text=True, check=True)
+        asked = {line.split()[-1].split("@")[0] for line in told.stdout.splitlines()}
+        foreign = {each for each in asked if not each.startswith("_")}
+        assert foreign <= {"memcpy", "memset", "memmove"}, (name, foreign)
+
+
+def test_the_contract_says_how_each_is_called():
+    """The compiler would take sizes in another order without a word."""
+    for name in kernels():
+        text = functions()[f"ws_{name}"].text
+        head = text[text.index("static") : text.index(" {\n")]
+        assert " ".join(head.split()) == prototype(name)
+
+
+def test_there_is_c_for_all_but_the_families_that_say_so():
+    absent = {name for name, kernel in KERNELS.items() if kernel.family in WITHOUT_C}
+    assert set(kernels()) == KERNELS.keys() - absent
+
+
+def test_every_function_is_a_kernel_or_is_called():
+    used = {each.name for each in needed([f"ws_{name}" for name in kernels()])}
+    assert used == functions().keys()
+
+
+def test_sources_keep_what_all_files_are_held_to():
+    for path in FOLDER.glob("*.c"):
+        lines = path.read_text().splitlines()
+        assert len(lines) <= 450 and max(map(len, lines)) <= 100, path
+        assert not any(word in line for line in lines for word in ("malloc", "#include <math"))
+    for function in functions().values():
+        assert function.text.count("\n") < 60, function.name
+
+
+def test_float64_is_refused():
+    ops, x = get_backend("c"), np.ones((2, 3))
+    with pytest.raises(DtypeError, match="add got a in float64; the C kernels take float32"):
+        ops.add(x, x, x)
+
+
+def test_whole_numbers_are_gathered_as_they_are():
+    """Beyond what a float holds; strided ones are refused."""
+    ops = get_backend("c")
+    x = np.array([2**40 + 1, -(2**53) - 1, 5])
+    out = np.zeros(2, np.int64)
+    ops.gather_rows(x, np.array([1, 0]), out)
+    assert out.tolist() == [-(2**53) - 1, 2**40 + 1]
+    with pytest.raises(ShapeError, match="in one piece"):
+        ops.gather_rows(np.zeros((4, 4), np.int64)[:, :2], np.array([1, 0]), out)
+
+
+def test_it_is_for_study():
+    assert "c" not in available()
+    assert ("c" in available(study=True)) == any(map(shutil.which, ("gcc", "clang", "cc")))
+
+
+# ---- networks -----------------------------------------------------------------------------------
+
+
+def small(backend):
+    return models.mlp((33, 17, 9, 4), "tanh", backend=backend, seed=1)
+
+
+@WHERE_FMA
+def test_networks_answer_the_same_bits():
+    find("c")
+    found = []
+    for backend in ("c", "exact"):
+        net, rng = small(backend), np.random.default_rng(3)
+        x = rng.normal(size=(7, 33)).astype("f")
+        y = rng.integers(0, 4, 7)
+        loss, grad = net.loss_and_grad(x, y)
+        fisher = importance.fisher(net, x, y)
+        found.append({"outputs": net.forward(x), "loss": np.array(loss), "grad": grad.copy()})
+    assert_same_bits(found[0], found[1], "an MLP")
