@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 from ..conv_order import winograd_wins
 
 FAMILY = "conv2d_"
-# Winograd's way sums a block of 4 tiles and 8 filters, two channels at a time: what is transformed of
-# these, and the sums. A weight gradient: 4 channels and 4 filters, two tiles at a time, and the sums
-# of one group of tiles beside those of all.
+# Winograd's way sums a block of 4 tiles and 8 filters, two channels at a time: what is transformed
+# of these, and the sums. A weight gradient: 4 channels and 4 filters, two tiles at a time, and the
+# sums of one group of tiles beside those of all.
 FREQUENCIES = 36
 CORRELATION = FREQUENCIES * (2 * (4 + 8) + 4 * 8)
 WEIGHTS = FREQUENCIES * (2 * (4 + 4) + 2 * 4 * 4)
@@ -52,7 +52,8 @@ def plan(
     """The plan of a call of `kernel`.
 
     sizes: of the contract's axes, by letter; given: the contract's scalars by name, of which a
-    convolution's stride, padding, dilation and groups count. winograd: False where its layers go directly.
+    convolution's stride, padding, dilation and groups count. winograd: False where its layers go
+    directly.
     """
     if not kernel.startswith(FAMILY):
         return Plan(kernel, 0)

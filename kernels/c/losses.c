@@ -120,19 +120,24 @@ static void ws_squared_error(const float *outputs, const float *targets, float *
     }
 }
 
-/* mean (1) of N losses in double: eight sums side by side, they in order, what is left of eight */
-static void ws_mean_loss(const float *loss, double *mean, int N) {
+/* the sum: eight sums side by side, they in order, then the samples that are left over */
+static double ws_sum_in_eights(const float *x, int N) {
     double total = 0.0, part;
     int j, n;
     for (j = 0; j < 8; ++j) {
         part = 0.0;
         for (n = j; n < N - N % 8; n += 8) {
-            part = part + (double)loss[n];
+            part = part + (double)x[n];
         }
         total = total + part;
     }
     for (n = N - N % 8; n < N; ++n) {
-        total = total + (double)loss[n];
+        total = total + (double)x[n];
     }
-    mean[0] = total / (double)N;
+    return total;
+}
+
+/* mean = the mean of the losses, in double as everywhere */
+static void ws_mean_loss(const float *loss, double *mean, int N) {
+    mean[0] = ws_sum_in_eights(loss, N) / (double)N;
 }

@@ -92,8 +92,7 @@ static void ws_max_pool_tangent(const uint16_t *index, const float *tx, int wind
 
 /* 1 / the pixels of window (i, j): rows_i0 to rows_i1, columns_j0 to columns_j1 */
 static float ws_share(const int32_t *rows, const int32_t *columns, int i, int j) {
-    const int32_t high = rows[2 * i + 1] - rows[2 * i], wide = columns[2 * j + 1] - columns[2 * j];
-    return 1.0F / (float)(high * wide);
+    return 1.0F / (float)(rows[3 * i + 2] * columns[3 * j + 2]);
 }
 
 /* y = the mean of each window, pixels row by row */
@@ -107,8 +106,8 @@ static void ws_average_pool_forward(const float *x, const int32_t *rows, const i
                 const float share = ws_share(rows, columns, i, j);
                 for (c = 0; c < C; ++c) {
                     float sum = 0.0F;
-                    for (r = rows[2 * i]; r < rows[2 * i + 1]; ++r) {
-                        for (s = columns[2 * j]; s < columns[2 * j + 1]; ++s) {
+                    for (r = rows[3 * i]; r < rows[3 * i + 1]; ++r) {
+                        for (s = columns[3 * j]; s < columns[3 * j + 1]; ++s) {
                             sum = sum + x[ws_pixel(n, (int)r, (int)s, c, H, W, C)];
                         }
                     }
@@ -129,8 +128,8 @@ static void ws_average_pool_backward(const float *dy, const int32_t *rows, const
         for (i = 0; i < OH; ++i) {
             for (j = 0; j < OW; ++j) {
                 const float share = ws_share(rows, columns, i, j);
-                for (r = rows[2 * i]; r < rows[2 * i + 1]; ++r) {
-                    for (s = columns[2 * j]; s < columns[2 * j + 1]; ++s) {
+                for (r = rows[3 * i]; r < rows[3 * i + 1]; ++r) {
+                    for (s = columns[3 * j]; s < columns[3 * j + 1]; ++s) {
                         for (c = 0; c < C; ++c) {
                             const int to = ws_pixel(n, (int)r, (int)s, c, H, W, C);
                             const float from = dy[ws_pixel(n, i, j, c, OH, OW, C)];

@@ -1,8 +1,8 @@
 """What a correlation reads and writes, in whole numbers, and windows of an image copied aside.
 
 Groups are products beside one another, each of the channels and filters of one group. Where every
-filter, or every channel, is a group of its own (a depthwise convolution, its gradient), there is one
-product instead whose factors go lane by lane: column l of its panels is filter l, and meets the
+filter, or every channel, is a group of its own (a depthwise convolution, its gradient), there is
+one product instead whose factors go lane by lane: column l of its panels is filter l, and meets the
 numbers of its own group (`lanewise`).
 """
 

@@ -214,9 +214,7 @@ class Conv(Products):
         padding: Pair, dilation: Pair, groups: int,
     ) -> int:  # fmt: skip
         """Elements of scratch that `kernel` wants."""
-        return workspace(
-            kernel, Move(x_shape, w_shape, y_shape, stride, padding, dilation, groups)
-        )
+        return workspace(kernel, Move(x_shape, w_shape, y_shape, stride, padding, dilation, groups))
 
     def _plan(self, kernel: str, move: Move, bias: bool, *factors: Any) -> Plan:
         """The plan for a convolution where `factors` are what is multiplied."""
@@ -270,9 +268,7 @@ class Conv(Products):
         contiguous(x, w, y, tx, tw, tb, ty)
         move = Move(x.shape, w.shape, y.shape, stride, padding, dilation, groups)
         p = self._plan("conv2d_tangent", move, False, x, w, tx, tw)
-        self.launch(
-            *p.where, *p.first, x, w, y, tx, tw, tb, np.int32(act), x.dtype.type(slope), ty
-        )
+        self.launch(*p.where, *p.first, x, w, y, tx, tw, tb, np.int32(act), x.dtype.type(slope), ty)
 
     def conv2d_sample_grads(
         self, x: Any, dz: Any, stride: Pair, padding: Pair, dilation: Pair, groups: int, work: Any,

@@ -274,8 +274,12 @@ def _step(learner: Learner, at: int) -> None:
     unit, statements, batch = learner.unit, learner.step_program, learner.learning.batch
     program = statements.program
     update = program.update
-    losses = statements.view(next(program.calls[update - 1].views))
-    unit.use("ws_mean")
+    mean = program.calls[update - 1]
+    losses, *total = [statements.view(each) for each in list(mean.views)[:-1]]
+    averaged = f"ws_mean({', '.join([losses, *total, str(batch)])})"
+    if total:
+        averaged = averaged.replace("ws_mean", "ws_mean_of_weighted")
+    unit.use(averaged.partition("(")[0])
     joining = (
         []
         if learner.joined is None
@@ -285,7 +289,7 @@ def _step(learner: Learner, at: int) -> None:
         *declarations(learner, at, statements),
         "float mean;",
         *statements.calls(0, update - 1),
-        f"mean = ws_mean({losses}, {batch});",
+        f"mean = {averaged};",
         *joining,
         "++counts[1];",
         "counts[3] = 0; /* an importance that was begun is lost: the gradient lies there */",

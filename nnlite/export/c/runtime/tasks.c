@@ -10,6 +10,11 @@ static float ws_mean(const float *loss, int N) {
     return sum / (float)N;
 }
 
+/* the sum of N weighted losses over the sum of their weights, or 0 */
+static float ws_mean_of_weighted(const float *loss, const double *total, int N) {
+    return total[0] > 0.0 ? ws_mean(loss, N) * (float)N / (float)total[0] : 0.0F;
+}
+
 /* omega += total / samples, or = of the first task; the anchor is theta */
 static void ws_add_importance(const float *theta, const float *total, uint32_t samples, int first,
                               float *omega, float *anchor, int P) {
