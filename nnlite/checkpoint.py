@@ -157,14 +157,14 @@ def _describe_layer(layer: Layer) -> dict[str, Any]:
     for field in fields(layer):  # type: ignore[arg-type]
         value = getattr(layer, field.name)
         if "usual" not in field.metadata or value != field.metadata["usual"]:
-            about[field.name] = _as_json(value)
+            about[field.name] = _describe_setting(value)
     return about
 
 
-def _as_json(value: Any) -> Any:
+def _describe_setting(value: Any) -> Any:
     """A setting as JSON has it: lists for tuples, a description for a layer."""
     if isinstance(value, tuple):
-        return [_as_json(part) for part in value]
+        return [_describe_setting(part) for part in value]
     return _describe_layer(value) if isinstance(value, Layer) else value
 
 

@@ -20,8 +20,13 @@ SEED = "0x3e30U"  # of the choice; it is the same on every device
 def joined(net: Network, batch: int, share: float) -> Program:
     """grad = (1 - share) grad + share times the gradient of the mean loss over x, y of a memory."""
     twin = Twin(net, batch)
-    saved, _, cotangent = twin.net._loss_of(twin.inputs, twin.labels, twin.mask, "train")
-    twin.net.ops.scale(cotangent, share / batch, cotangent)
+    saved, judged = twin.net._loss_of(twin.inputs, twin.labels, twin.mask, "train")
+    cotangent = judged.cotangent
+    if judged.total is None:
+        twin.net.ops.scale(cotangent, share / batch, cotangent)
+    else:
+        twin.net.ops.divide(cotangent, judged.total, cotangent)
+        twin.net.ops.scale(cotangent, share, cotangent)
     views = twin.net._split(twin.vector("grad"))
     twin.net._backward(saved, cotangent, views, 1.0 - share, want_dx=False)
     return twin.tape.program("joined", batch, net.ops.NAME, str(net.dtype))
