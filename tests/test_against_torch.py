@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from weightspace.kernels.spec import relative_error, tolerance
 from weightspace.methods import importance
-from weightspace.nnlite import models, optim
+from weightspace.nnlite import Conv2d, Flatten, Linear, Network, models, optim
 
 torch = pytest.importorskip("torch", reason="torch is not installed: pip install torch")
 
@@ -110,3 +110,40 @@ def test_optimizers_walk_the_same_path(backend, ours_, theirs_):
         tensor.grad = torch.from_numpy(grad)
         optimizer.step()
     assert relative_error(theta, tensor.detach().numpy()) <= tolerance("float64", 20)
+
+
+CONVOLUTIONS = {
+    "grouped": Conv2d(6, 3, 1, 1, "tanh", groups=2),
+    "depthwise": Conv2d(4, 3, 2, 1, "tanh", groups=4),
+    "two filters a channel": Conv2d(8, (3, 2), (1, 2), "same", groups=4),
+    "dilated": Conv2d(5, 3, (2, 1), 2, "tanh", dilation=(3, 2)),
+    "asymmetric": Conv2d(5, 3, 2, ((0, 1), (2, 0)), "tanh"),
+    "asymmetric, depthwise, dilated": Conv2d(4, 3, 1, ((2, 1), (0, 3)), dilation=2, groups=4),
+    "same, even": Conv2d(5, (2, 4), 1, "same", "tanh", dilation=(1, 3)),
+}
+
+
+@pytest.mark.parametrize("name", CONVOLUTIONS)
+def test_convolutions_in_groups_dilated_and_of_any_padding(name, backend):
+    """Outputs, gradients of parameters and of each sample, and a Jacobian, in float64."""
+    from weightspace.bench.speed.torch_twin import flat as turned
+    from weightspace.bench.speed.torch_twin import to_torch, twin
+
+    ours = Network([CONVOLUTIONS[name], Flatten(), Linear(3)], (9, 8, 4), backend, "float64")
+    theirs, rng = twin(ours), np.random.default_rng(6)
+    x, y = rng.normal(size=(5, 9, 8, 4)), rng.integers(0, 3, 5)
+    images, labels, close = to_torch(x), torch.from_numpy(y), tolerance("float64", 1000)
+    assert relative_error(ours.forward(x), theirs(images).detach().numpy()) <= close
+    for found, rows in ((ours.loss_and_grad(x, y)[1], slice(None)), *(
+        (g, slice(n, n + 1)) for n, g in enumerate(ours.sample_grads(x, y))
+    )):  # fmt: skip
+        loss = torch.nn.functional.cross_entropy(theirs(images[rows]), labels[rows])
+        expected = turned(torch.autograd.grad(loss, list(theirs.parameters())))
+        assert relative_error(found, expected) <= close
+    v = rng.normal(size=ours.num_parameters)
+    step = 1e-6
+    ahead, behind = (ours.like() for _ in range(2))
+    ahead.theta += step * v
+    behind.theta -= step * v
+    numeric = (twin(ahead)(images) - twin(behind)(images)).detach().numpy() / (2 * step)
+    assert relative_error(ours.jvp(x, v), numeric) <= 1e-7

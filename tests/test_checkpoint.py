@@ -190,6 +190,29 @@ def test_a_description_that_fits_nothing_is_refused_in_a_line(net, tmp_path, pat
     assert len(str(refused.value)) < 500 and "\n" not in str(refused.value)
 
 
+def test_convolutions_come_back_with_all_their_settings(tmp_path, rng):
+    """And what needs none of the later ones is described as it was before there were any."""
+    layers = [
+        Conv2d(4, 3, 2, ((0, 1), (2, 1)), groups=2, dilation=(1, 2)), Conv2d(3, padding=1),
+        Flatten(), Linear(2),
+    ]  # fmt: skip
+    net = Network(layers, (8, 9, 2), "reference")
+    net.save(tmp_path / "net")
+    SparseNetwork(net).save(tmp_path / "sparse")
+    x = rng.normal(size=(3, 8, 9, 2)).astype("f")
+    for back in (
+        Network.load(tmp_path / "net", "reference"),
+        SparseNetwork.load(tmp_path / "sparse", "reference").to_network(),
+    ):
+        assert back.layers == net.layers
+        assert np.array_equal(back.forward(x), net.forward(x))
+    first, second = describe_network(net)["layers"][:2]
+    assert first["padding"] == [[0, 1], [2, 1]] and first["groups"] == 2
+    assert list(second) == [
+        "kind", "filters", "size", "stride", "padding", "activation", "slope", "bias",
+    ]  # fmt: skip
+
+
 def test_a_sparse_file_of_next_to_nothing_is_refused(tmp_path):
     net = Network([Linear(2)], (3,), "reference")
     SparseNetwork(net).save(tmp_path / "sparse")

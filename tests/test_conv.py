@@ -124,6 +124,46 @@ def test_nan_reaches_every_output_that_sees_it(device_ops, rng):
     assert np.isnan(y).sum() == 9 * 16
 
 
+def test_depthwise_sees_its_own_channel_alone(ops, rng):
+    """Written out: each channel by itself, taps two rows and three columns apart."""
+    x, w = rng.normal(size=(2, 9, 10, 5)), rng.normal(size=(5, 2, 2, 1))
+    y = np.empty((2, 5, 4, 5))
+    move = (1, 2), (0, 1), (2, 3), 5
+    size = ops.conv2d_workspace("conv2d_forward", x.shape, w.shape, y.shape, *move)
+    ops.conv2d_forward(x, w, None, *move, 0, 0.0, np.empty(size), y)
+    padded = np.pad(x, ((0, 0), (0, 0), (1, 1), (0, 0)))
+    expected = sum(
+        w[:, r, s, 0] * padded[:, 2 * r : 2 * r + 5, 3 * s : 3 * s + 7 : 2]
+        for r in range(2)
+        for s in range(2)
+    )
+    assert relative_error(y, expected) <= tolerance("float64", 4)
+
+
+def test_zeros_above_are_not_those_below(ops, rng):
+    """(top, left) is given; what lies below and to the right follows from y."""
+    x, w = rng.normal(size=(1, 4, 4, 3)), rng.normal(size=(4, 3, 3, 3))
+    even, move = convolve(ops, x, w, (1, 1), (2, 2)), ((1, 1), (2, 1), (1, 1), 1)
+    y = np.empty((1, 5, 3, 4))
+    size = ops.conv2d_workspace("conv2d_forward", x.shape, w.shape, y.shape, *move)
+    ops.conv2d_forward(x, w, None, *move, 0, 0.0, np.empty(size), y)
+    assert relative_error(y, even[:, :5, 1:4]) <= tolerance("float64", 27)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("backend", BACKENDS[1:])
+def test_channels_that_are_not_of_the_groups_are_refused(backend, name, rng):
+    """They would be read out of bounds, without a word."""
+    ops, kernel = find(backend), KERNELS[name]
+    arguments = kernel.arguments(rng, sizes(2, (8, 8), 16, 16, (3, 3)), np.float64, "grouped")
+    given = {
+        key: ops.device.put(value) if isinstance(value, np.ndarray) else value
+        for key, value in kernel.complete(ops, arguments).items()
+    }
+    with pytest.raises(ValueError, match="groups"):
+        getattr(ops, name)(*{**given, "groups": 1}.values())
+
+
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("backend", BACKENDS[1:])
 def test_too_little_scratch_and_strided_images_are_refused(backend, name, rng):

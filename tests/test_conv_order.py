@@ -17,6 +17,7 @@ import pytest
 from backends import find
 from kernel_sizes import moved, sizes
 from weightspace.kernels import conv_order
+from weightspace.kernels.spec import KERNELS
 
 # (sizes, stride, padding): filters of whole vectors and not, few and many positions
 LAYERS = [
@@ -144,6 +145,8 @@ def test_an_input_gradient_is_one_chain(cpu, rng, layer):
     assert np.array_equal(kernel.run(cpu, given)["dx"], expected)
 
 
+GROUPED = [name for name in KERNELS["conv2d_forward"].variants if "groups" in
+           KERNELS["conv2d_forward"].variants[name]]  # fmt: skip
 STILL = (
     "work", "w", "b", "tw", "tb", "stride", "padding", "dilation", "groups", "act", "slope",
 )  # fmt: skip
@@ -153,13 +156,8 @@ EACH = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("layer", [*LAYERS, *((each, (1, 1), (1, 1)) for each in WINOGRAD)])
-@pytest.mark.parametrize("name", EACH)
-def test_a_sample_has_the_bits_it_has_alone(cpu, rng, name, layer, dtype):
-    """At any place in any batch: blocks of positions and tiles hold several images."""
-    kernel, given = prepare(rng, name, layer, dtype)
-    together = kernel.run(cpu, given)
+def alone_as_among_others(cpu, kernel, given):
+    name, together = kernel.name, kernel.run(cpu, given)
     for begin, end in ((0, 1), (1, 2), (len(together[EACH[name][0]]) - 1, None), (1, None)):
         part = {
             key: value if key in STILL or value is None else value[begin:end]
@@ -168,6 +166,37 @@ def test_a_sample_has_the_bits_it_has_alone(cpu, rng, name, layer, dtype):
         alone = kernel.run(cpu, part)
         for written in EACH[name]:
             assert np.array_equal(alone[written], together[written][begin:end])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("layer", [*LAYERS, *((each, (1, 1), (1, 1)) for each in WINOGRAD)])
+@pytest.mark.parametrize("name", EACH)
+def test_a_sample_has_the_bits_it_has_alone(cpu, rng, name, layer, dtype):
+    """At any place in any batch: blocks of positions and tiles hold several images."""
+    alone_as_among_others(cpu, *prepare(rng, name, layer, dtype))
+
+
+@pytest.mark.parametrize("variant", GROUPED)
+@pytest.mark.parametrize("name", EACH)
+def test_a_sample_has_the_bits_it_has_alone_in_groups(cpu, rng, name, variant):
+    for where in (sizes(4, (6, 7), 5, 10, (3, 2)), sizes(3, (9, 8), 48, 33, (3, 3))):
+        kernel = KERNELS[name]
+        alone_as_among_others(cpu, kernel, kernel.arguments(rng, where, np.float32, variant))
+
+
+@pytest.mark.parametrize("variant", GROUPED)
+def test_a_group_is_a_convolution_of_its_own(cpu, rng, variant):
+    """To the bit: the same chains as where the group's channels and filters are all there are."""
+    kernel = KERNELS["conv2d_forward"]
+    given = kernel.arguments(rng, sizes(2, (9, 8), 12, 24, (3, 3)), np.float32, variant)
+    whole, groups, each = kernel.run(cpu, given)["y"], given["groups"], given["w"].shape[3]
+    filters = len(given["w"]) // groups
+    for group in range(groups):
+        c, o = (slice(group * k, (group + 1) * k) for k in (each, filters))
+        own = {"x": given["x"][..., c].copy(), "w": given["w"][o], "b": given["b"][o]}
+        own |= {"y": np.empty_like(whole[..., o]), "groups": 1}
+        found = kernel.run(cpu, {**given, **own})["y"]
+        assert np.array_equal(found, whole[..., o])
 
 
 def test_groups_follow_from_sizes_alone():
@@ -185,7 +214,15 @@ sys.path.insert(0, "tests")
 import numpy as np
 from kernel_sizes import moved, sizes
 from weightspace.kernels import get_backend
+from weightspace.kernels.spec import KERNELS
 ops, total = get_backend("cpu"), hashlib.sha256()
+for variant in ("asymmetric", "dilated, strided", "grouped, dilated", "depthwise", "depthwise, dilated"):
+    for where in (sizes(19, (6, 7), 5, 10, (3, 2)), sizes(3, (9, 6), 48, 40, (3, 3))):
+        for name in ("forward", "tangent", "input_grad", "weight_grad", "accumulate"):
+            kernel = KERNELS[f"conv2d_{name}"]
+            given = kernel.arguments(np.random.default_rng(1), where, np.float32, variant)
+            for written, array in sorted(kernel.run(ops, given).items()):
+                total.update(array.tobytes())
 for where, *steps in (
     (sizes(19, (6, 7), 5, 10, (3, 2)), (2, 1), (1, 1)),  # not of whole vectors
     (sizes(3, (9, 6), 24, 40, (3, 3)), (1, 1), (1, 1)),  # Winograd's way, tiles in groups

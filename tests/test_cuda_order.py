@@ -69,7 +69,8 @@ def winograd(where: Sizes, arguments: dict[str, object]) -> bool:
     """Whether the cpu takes Winograd's way; the CUDA kernels never do."""
     return (
         where["R"] == where["S"] == 3 and min(where["C"], where["O"]) >= 8
-        and arguments["stride"] == (1, 1)
+        and arguments.get("groups", 1) == 1
+        and all(arguments.get(name, (1, 1)) == (1, 1) for name in ("stride", "dilation"))
     )  # fmt: skip
 
 

@@ -114,6 +114,18 @@ def test_cpu_gives_the_bits_of_special_pixels_and_weights(name):
                 compare(kernel, {**made, axis: given}, (sizes, axis))
 
 
+@pytest.mark.parametrize("variant", ["dilated, strided", "grouped", "depthwise", "depthwise, strided"])
+@pytest.mark.parametrize("name", [n for n, k in KERNELS.items() if k.family == "conv"])
+def test_cpu_gives_the_bits_of_special_numbers_in_groups(name, variant):
+    kernel, rng = KERNELS[name], np.random.default_rng(6)
+    made = kernel.arguments(rng, {**CONV[3], "N": 5, "O": 34}, "float32", variant)
+    for axis in ("x", "tx", "dz", "w"):
+        if axis in made:
+            given = made[axis].copy()
+            planted(rng, given)
+            compare(kernel, {**made, axis: given}, axis)
+
+
 @pytest.mark.parametrize("name", [n for n, k in KERNELS.items() if k.family != "conv"])
 def test_cpu_gives_the_bits_of_special_numbers(name):
     kernel, rng = KERNELS[name], np.random.default_rng(5)

@@ -10,7 +10,7 @@ from test_activations import small_cnn
 from weightspace.kernels import errors
 from weightspace.methods.activations import moments, unit_layers
 from weightspace.methods.matching import bipartite_matching, permute, semi_matching
-from weightspace.nnlite import models
+from weightspace.nnlite import Conv2d, Flatten, Linear, Network, models
 
 
 def moved(net, seed=3):
@@ -78,6 +78,22 @@ def test_bipartite_matching_recovers_the_permutation(net, x):
     np.testing.assert_array_equal(again.theta, net.theta)
     for name, array in again.state.items():
         np.testing.assert_array_equal(array, net.state[name])
+
+
+def test_a_depthwise_convolution_moves_along(rng):
+    layers = [
+        Conv2d(6, 3, activation="relu"), Conv2d(6, 3, padding="same", groups=6, activation="tanh"),
+        Conv2d(4, 1, groups=2), Flatten(), Linear(3),
+    ]  # fmt: skip
+    net, order = Network(layers[:2] + layers[3:], (6, 5, 2), "reference"), rng.permutation(6)
+    x = rng.normal(size=(7, 6, 5, 2)).astype("f")
+    other = permute(net, {0: order})
+    assert not np.array_equal(other.theta, net.theta)
+    np.testing.assert_allclose(other.forward(x), net.forward(x), rtol=1e-5, atol=1e-6)
+    with pytest.raises(errors.SettingError, match="its own group"):
+        permute(net, {1: order})
+    with pytest.raises(errors.SettingError, match="layer 2, a Conv2d, ties them"):
+        permute(Network(layers, (6, 5, 2), "reference"), {0: order})
 
 
 def test_units_that_cannot_be_moved():

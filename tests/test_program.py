@@ -44,6 +44,8 @@ NETS = {
     "norms": ([Conv2d(4, 3), BatchNorm2d(activation="relu"), Dropout(0.3), Flatten(), Linear(4)],
               IMAGE),
     "of the batch": ([BatchNorm2d(statistics="batch"), Flatten(), Linear(3)], IMAGE),
+    "separable": ([Conv2d(4, 3, 2, ((0, 1), (1, 0)), "relu"), Conv2d(4, 3, 1, "same", groups=4),
+                   Conv2d(6, 1, groups=2), Conv2d(4, 2, dilation=2), Flatten(), Linear(3)], IMAGE),
     "residual": ([Residual((Conv2d(4, 3, padding="same"), BatchNorm2d()), (Conv2d(4, 1),)),
                   Residual((Conv2d(4, 3, padding="same"),)), Flatten(), Linear(3)], IMAGE),
     "superposed": ([ContextLinear(9, "relu"), Rotation(), Context(), Linear(3)], (7,)),
