@@ -216,7 +216,9 @@ from kernel_sizes import moved, sizes
 from weightspace.kernels import get_backend
 from weightspace.kernels.spec import KERNELS
 ops, total = get_backend("cpu"), hashlib.sha256()
-for variant in ("asymmetric", "dilated, strided", "grouped, dilated", "depthwise", "depthwise, dilated"):
+for variant in (
+    "asymmetric", "dilated, strided", "grouped, dilated", "depthwise", "depthwise, dilated",
+):
     for where in (sizes(19, (6, 7), 5, 10, (3, 2)), sizes(3, (9, 6), 48, 40, (3, 3))):
         for name in ("forward", "tangent", "input_grad", "weight_grad", "accumulate"):
             kernel = KERNELS[f"conv2d_{name}"]

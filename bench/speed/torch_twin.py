@@ -57,7 +57,7 @@ def _module(layer: Any, shape: Shape, inplace: bool) -> nn.Module:  # noqa: PLR0
     """The torch module of one layer for samples of `shape`, without its activation."""
     match layer:
         case layers.Conv2d():
-            (top, bottom), (left, right) = sides(layer.padding)
+            (top, bottom), (left, right) = sides(layer.padding)  # type: ignore[arg-type]
             even = top == bottom and left == right
             module: nn.Module = nn.Conv2d(
                 shape[-1], layer.filters, layer.size, layer.stride, (top, left) if even else 0,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -23,6 +23,9 @@ from .activation import Activated, slope_of
 from .base import Layer, Start, Views, own
 from .conv import Conv2d
 from .linear import Linear, Saved
+
+# Stride, padding, dilation and groups of a 1 x 1 convolution.
+_POINTS: Any = ((1, 1), (0, 0), (1, 1), 1)
 
 
 @dataclass(frozen=True)
@@ -264,13 +267,13 @@ class ComplexLinear(Activated):
 
     def _work(self, k: Scope, kernel: str, saved: ComplexSaved) -> np.ndarray:
         x, w = (len(saved.z), 1, *saved.z.shape[1:]), (self.units, 1, 1, saved.z.shape[2])
-        return k.work(k.ops.conv2d_workspace(kernel, x, w, (1, 1), (0, 0)))
+        return k.work(k.ops.conv2d_workspace(kernel, x, w, (*x[:3], self.units), *_POINTS))
 
     def sample_grads(self, k, p, saved, dy, out) -> None:
         dz = self._pulled(k, saved.y, dy.reshape(saved.y.shape))
         each = (len(dy), self.units, 1, 1, saved.z.shape[2])
         k.ops.conv2d_sample_grads(
-            self._picture(saved.z), self._picture(dz), (1, 1), (0, 0),
+            self._picture(saved.z), self._picture(dz), *_POINTS,
             self._work(k, "conv2d_sample_grads", saved), out["weight"].reshape(each), None,
         )  # fmt: skip
 
@@ -279,13 +282,13 @@ class ComplexLinear(Activated):
         dz = self._picture(self._pulled(k, saved.y, dy.reshape(rows)))
         stacked = dz.reshape(-1, len(saved.z), *dz.shape[1:])
         k.ops.conv2d_accumulate(
-            self._picture(saved.z), stacked, (1, 1), (0, 0), power,
+            self._picture(saved.z), stacked, *_POINTS, power,
             self._work(k, "conv2d_accumulate", saved), _filters(out), None,
         )  # fmt: skip
 
     def signal(self, k, p, saved, out) -> None:
         k.ops.conv2d_signal(
-            self._picture(saved.z), self._picture(saved.y), _filters(p), (1, 1), (0, 0),
+            self._picture(saved.z), self._picture(saved.y), _filters(p), *_POINTS,
             self._work(k, "conv2d_signal", saved), _filters(out), None,
         )  # fmt: skip
 

@@ -15,7 +15,7 @@ from ....kernels.codes import IDENTITY
 from . import place
 from .problem import Operation, Problem, Variants
 
-_MOVE = (1, 1), (1, 1), (1, 1), 1  # stride, padding, dilation, groups
+_MOVE: Any = ((1, 1), (1, 1), (1, 1), 1)  # stride, padding, dilation, groups
 
 
 class _Buffers:
