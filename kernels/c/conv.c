@@ -25,10 +25,10 @@ static void ws_conv_zeros(float *y, int count) {
     }
 }
 
-/* to (R, S, c) = what a window sees of an image x from (top, left) on, which may lie outside: taps that
-   lie together and are all inside, or all outside, at once */
-static void ws_conv_gather(const float *x, int top, int left, int dilation0, int dilation1, float *to,
-                           int C, int H, int R, int S, int W, int c) {
+/* to (R, S, c) = what a window sees of an image x from (top, left) on, which may lie outside: taps
+   that lie together and are all inside, or all outside, at once */
+static void ws_conv_gather(const float *x, int top, int left, int dilation0, int dilation1,
+                           float *to, int C, int H, int R, int S, int W, int c) {
     const int together = dilation1 == 1 && c == C;
     int r, s, run;
     for (r = 0; r < R; ++r) {
@@ -48,8 +48,8 @@ static void ws_conv_gather(const float *x, int top, int left, int dilation0, int
     }
 }
 
-/* Where a window's rows lie, each in one piece: in the image x itself, if all of the window does and
-   its taps are side by side, else in `to`. */
+/* Where a window's rows lie, each in one piece: in the image x itself, if all of the window does
+   and its taps are side by side, else in `to`. */
 static const float *ws_conv_window(const float *x, int top, int left, int dilation0, int dilation1,
                                    float *to, int C, int H, int R, int S, int W, int c) {
     if (top >= 0 && top + (R - 1) * dilation0 < H && left >= 0 && left + S <= W &&
@@ -60,11 +60,12 @@ static const float *ws_conv_window(const float *x, int top, int left, int dilati
     return to;
 }
 
-/* The chains of O filters over what two windows see, R rows of `run` numbers each, `astep` and `bstep`
-   apart, to ya and yb (O), from which they go on if `more`. Four filters share each load of a pixel, and both windows each
-   of a weight. ya and yb may be the same. */
-static WS_APART void ws_conv_pair(const float *a, int astep, const float *b, int bstep, const float *w,
-                                  int more, float *ya, float *yb, int R, int run, int O) {
+/* The chains of O filters over what two windows see, R rows of `run` numbers each, `astep` and
+   `bstep` apart, to ya and yb (O), from which they go on if `more`. Four filters share each load of
+   a pixel, and both windows each of a weight. ya and yb may be the same. */
+static WS_APART void ws_conv_pair(const float *a, int astep, const float *b, int bstep,
+                                  const float *w, int more, float *ya, float *yb, int R, int run,
+                                  int O) {
     int o, r, k;
     for (o = 0; o + 4 <= O; o += 4) {
         const float *w0 = w, *w1 = w0 + R * run, *w2 = w1 + R * run, *w3 = w2 + R * run;
@@ -113,24 +114,23 @@ static WS_APART void ws_conv_pair(const float *a, int astep, const float *b, int
 /* y (N, OH, OW, O) = the correlation of x and w, whose chains go on from y if `more`; work: 2 R S c
    numbers */
 static void ws_conv_sums(const float *x, const float *w, int stride0, int stride1, int padding0,
-                         int padding1, int dilation0, int dilation1, int groups, int more, float *work,
-                         float *y, int C, int H, int N, int O, int R, int S, int W, int c, int OH, int OW) {
+                         int padding1, int dilation0, int dilation1, int groups, int more,
+                         float *work, float *y, int C, int H, int N, int O, int R, int S, int W,
+                         int c, int OH, int OW) {
     const int filters = O / groups, image = H * W * C, K = R * S * c, step = dilation0 * W * C;
     int p, g;
     for (p = 0; p < N * OH * OW; p += 2) {
         const int q = p + 1 < N * OH * OW ? p + 1 : p;
         for (g = 0; g < groups; ++g) {
-            const float *a = ws_conv_window(x + p / (OH * OW) * image + g * c,
-                                            p / OW % OH * stride0 - padding0,
-                                            p % OW * stride1 - padding1, dilation0, dilation1, work,
-                                            C, H, R, S, W, c);
-            const float *b = ws_conv_window(x + q / (OH * OW) * image + g * c,
-                                            q / OW % OH * stride0 - padding0,
-                                            q % OW * stride1 - padding1, dilation0, dilation1,
-                                            work + K, C, H, R, S, W, c);
+            const float *a = ws_conv_window(
+                x + p / (OH * OW) * image + g * c, p / OW % OH * stride0 - padding0,
+                p % OW * stride1 - padding1, dilation0, dilation1, work, C, H, R, S, W, c);
+            const float *b = ws_conv_window(
+                x + q / (OH * OW) * image + g * c, q / OW % OH * stride0 - padding0,
+                q % OW * stride1 - padding1, dilation0, dilation1, work + K, C, H, R, S, W, c);
             ws_conv_pair(a, a == work ? S * c : step, b, b == work + K ? S * c : step,
-                         w + g * filters * K, more, y + p * O + g * filters, y + q * O + g * filters, R,
-                         S * c, filters);
+                         w + g * filters * K, more, y + p * O + g * filters,
+                         y + q * O + g * filters, R, S * c, filters);
         }
     }
 }
@@ -147,8 +147,8 @@ static void ws_conv_activate(const float *b, int act, float slope, float *y, int
 }
 
 /* ty (count, O) = f'(y) (ty + tb) */
-static void ws_conv_pull(const float *y, const float *tb, int act, float slope, float *ty, int count,
-                         int O) {
+static void ws_conv_pull(const float *y, const float *tb, int act, float slope, float *ty,
+                         int count, int O) {
     int p, o;
     for (p = 0; p < count; ++p) {
         for (o = 0; o < O; ++o) {
@@ -159,28 +159,28 @@ static void ws_conv_pull(const float *y, const float *tb, int act, float slope, 
 }
 
 /* y (N, OH, OW, O) = f(x * w + b) */
-static void ws_conv2d_forward(const float *x, const float *w, const float *b, int stride0, int stride1,
-                              int padding0, int padding1, int dilation0, int dilation1, int groups,
-                              int act, float slope, float *work, float *y, int C, int H, int N, int O,
-                              int R, int S, int W, int c, int OH, int OW) {
-    ws_conv_sums(x, w, stride0, stride1, padding0, padding1, dilation0, dilation1, groups, 0, work, y, C,
-                 H, N, O, R, S, W, c, OH, OW);
+static void ws_conv2d_forward(const float *x, const float *w, const float *b, int stride0,
+                              int stride1, int padding0, int padding1, int dilation0, int dilation1,
+                              int groups, int act, float slope, float *work, float *y, int C, int H,
+                              int N, int O, int R, int S, int W, int c, int OH, int OW) {
+    ws_conv_sums(x, w, stride0, stride1, padding0, padding1, dilation0, dilation1, groups, 0, work,
+                 y, C, H, N, O, R, S, W, c, OH, OW);
     ws_conv_activate(b, act, slope, y, N * OH * OW, O);
 }
 
 /* ty = f'(y) (tx * w + x * tw + tb), the second product's chains going on from the first's */
 static void ws_conv2d_tangent(const float *x, const float *w, const float *y, const float *tx,
-                              const float *tw, const float *tb, int stride0, int stride1, int padding0,
-                              int padding1, int dilation0, int dilation1, int groups, int act,
-                              float slope, float *work, float *ty, int C, int H, int N, int O, int R,
-                              int S, int W, int c, int OH, int OW) {
+                              const float *tw, const float *tb, int stride0, int stride1,
+                              int padding0, int padding1, int dilation0, int dilation1, int groups,
+                              int act, float slope, float *work, float *ty, int C, int H, int N,
+                              int O, int R, int S, int W, int c, int OH, int OW) {
     if (tx) {
-        ws_conv_sums(tx, w, stride0, stride1, padding0, padding1, dilation0, dilation1, groups, 0, work, ty,
-                     C, H, N, O, R, S, W, c, OH, OW);
+        ws_conv_sums(tx, w, stride0, stride1, padding0, padding1, dilation0, dilation1, groups, 0,
+                     work, ty, C, H, N, O, R, S, W, c, OH, OW);
     }
     if (tw) {
-        ws_conv_sums(x, tw, stride0, stride1, padding0, padding1, dilation0, dilation1, groups, tx != NULL, work, ty,
-                     C, H, N, O, R, S, W, c, OH, OW);
+        ws_conv_sums(x, tw, stride0, stride1, padding0, padding1, dilation0, dilation1, groups,
+                     tx != NULL, work, ty, C, H, N, O, R, S, W, c, OH, OW);
     }
     ws_conv_pull(y, tb, act, slope, ty, N * OH * OW, O);
 }

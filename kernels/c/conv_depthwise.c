@@ -1,10 +1,10 @@
-/* Depthwise convolutions, a filter a channel: w (C, R, S, 1). Channels lie together, so four of them
-   are four chains side by side. */
+/* Depthwise convolutions, a filter a channel: w (C, R, S, 1). Channels lie together, so four of
+   them are four chains side by side. */
 
-/* The chain of one filter over what it sees of one channel of an image x from (top, left) on, which may
-   lie outside */
-static float ws_conv_one(const float *x, int top, int left, const float *w, int dilation0, int dilation1,
-                         int C, int H, int R, int S, int W) {
+/* The chain of one filter over what it sees of one channel of an image x from (top, left) on, which
+   may lie outside */
+static float ws_conv_one(const float *x, int top, int left, const float *w, int dilation0,
+                         int dilation1, int C, int H, int R, int S, int W) {
     float z = 0.0F;
     int r, s;
     for (r = 0; r < R; ++r) {
@@ -19,8 +19,9 @@ static float ws_conv_one(const float *x, int top, int left, const float *w, int 
 }
 
 /* y (C) = what C filters see, each of its own channel, from (top, left) of an image x on */
-static WS_APART void ws_conv_channels(const float *x, int top, int left, const float *w, int dilation0,
-                                      int dilation1, float *y, int C, int H, int R, int S, int W) {
+static WS_APART void ws_conv_channels(const float *x, int top, int left, const float *w,
+                                      int dilation0, int dilation1, float *y, int C, int H, int R,
+                                      int S, int W) {
     const float zeros[4] = {0.0F, 0.0F, 0.0F, 0.0F};
     const int whole = left >= 0 && left + (S - 1) * dilation1 < W;
     int o, r, s;
@@ -28,7 +29,8 @@ static WS_APART void ws_conv_channels(const float *x, int top, int left, const f
         const float *w0 = w + o * R * S, *w1 = w0 + R * S, *w2 = w1 + R * S, *w3 = w2 + R * S;
         float z0 = 0.0F, z1 = 0.0F, z2 = 0.0F, z3 = 0.0F;
         for (r = 0; r < R; ++r) {
-            const int row = top + r * dilation0, inside = row >= 0 && row < H, plain = inside && whole;
+            const int row = top + r * dilation0, inside = row >= 0 && row < H,
+                      plain = inside && whole;
             const float *next = x + (plain ? (row * W + left) * C + o : 0);
             for (s = 0; s < S; ++s) {
                 const int column = left + s * dilation1;
@@ -36,7 +38,8 @@ static WS_APART void ws_conv_channels(const float *x, int top, int left, const f
                 if (plain) {
                     next += dilation1 * C;
                 } else {
-                    e = inside && column >= 0 && column < W ? x + (row * W + column) * C + o : zeros;
+                    e = inside && column >= 0 && column < W ? x + (row * W + column) * C + o
+                                                            : zeros;
                 }
                 z0 = WS_FMA(e[0], WS_W(*w0++), z0);
                 z1 = WS_FMA(e[1], WS_W(*w1++), z1);
@@ -54,14 +57,15 @@ static WS_APART void ws_conv_channels(const float *x, int top, int left, const f
 /* y (N, OH, OW, C) = f(x * w + b), groups = C = O */
 static void ws_conv2d_forward_depthwise(const float *x, const float *w, const float *b, int stride0,
                                         int stride1, int padding0, int padding1, int dilation0,
-                                        int dilation1, int groups, int act, float slope, float *work,
-                                        float *y, int C, int H, int N, int O, int R, int S, int W,
-                                        int c, int OH, int OW) {
+                                        int dilation1, int groups, int act, float slope,
+                                        float *work, float *y, int C, int H, int N, int O, int R,
+                                        int S, int W, int c, int OH, int OW) {
     int p;
     (void)work, (void)groups, (void)O, (void)c;
     for (p = 0; p < N * OH * OW; ++p) {
         ws_conv_channels(x + p / (OH * OW) * H * W * C, p / OW % OH * stride0 - padding0,
-                         p % OW * stride1 - padding1, w, dilation0, dilation1, y + p * C, C, H, R, S, W);
+                         p % OW * stride1 - padding1, w, dilation0, dilation1, y + p * C, C, H, R,
+                         S, W);
     }
     ws_conv_activate(b, act, slope, y, N * OH * OW, C);
 }

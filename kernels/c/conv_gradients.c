@@ -1,19 +1,22 @@
 /* Gradients of convolutions, directly: chains of fma in the order of docs/convolutions.md, kept in
    registers from the first to the last of their terms. */
 
-/* The last tap before `tap` that meets the inputs of this phase of the stride; -1 if there is none. */
+/* The last tap before `tap` that meets the inputs of this phase of the stride; -1 if there is none.
+ */
 static int ws_conv_tap_before(int tap, int phase, int stride, int dilation) {
     for (--tap; tap >= 0 && (tap * dilation - phase) % stride != 0; --tap) {
     }
     return tap;
 }
 
-/* xa and xb (c), at (i, ja) and (i, jb) of a padded image, in the same phase (a, b) of the strides: a
-   chain each over the taps that meet them, the last first, so that dz's rows and columns rise, and over
-   the group's filters. Four channels share each load of dz, both places each of a weight. */
-static WS_APART void ws_conv_turned(const float *dz, const float *w, int i, int ja, int jb, int stride0,
-                           int stride1, int dilation0, int dilation1, float *xa, float *xb,
-                           int filters, int O, int R, int S, int c, int OH, int OW) {
+/* xa and xb (c), at (i, ja) and (i, jb) of a padded image, in the same phase (a, b) of the strides:
+   a chain each over the taps that meet them, the last first, so that dz's rows and columns rise,
+   and over the group's filters. Four channels share each load of dz, both places each of a weight.
+ */
+static WS_APART void ws_conv_turned(const float *dz, const float *w, int i, int ja, int jb,
+                                    int stride0, int stride1, int dilation0, int dilation1,
+                                    float *xa, float *xb, int filters, int O, int R, int S, int c,
+                                    int OH, int OW) {
     const float zero = 0.0F;
     const int a = i % stride0, b = ja % stride1;
     int e, r, s, k;
@@ -26,7 +29,8 @@ static WS_APART void ws_conv_turned(const float *dz, const float *w, int i, int 
             const int row = (i - r * dilation0) / stride0;
             for (s = ws_conv_tap_before(S, b, stride1, dilation1); s >= 0;
                  s = ws_conv_tap_before(s, b, stride1, dilation1)) {
-                const int from = (ja - s * dilation1) / stride1, to = (jb - s * dilation1) / stride1;
+                const int from = (ja - s * dilation1) / stride1,
+                          to = (jb - s * dilation1) / stride1;
                 const int p_in = row >= 0 && row < OH && from >= 0 && from < OW;
                 const int q_in = row >= 0 && row < OH && to >= 0 && to < OW;
                 const float *p = p_in ? dz + (row * OW + from) * O : &zero;
@@ -72,9 +76,9 @@ static WS_APART void ws_conv_turned(const float *dz, const float *w, int i, int 
 
 /* dx (N, H, W, C), overwritten: the transpose of the convolution, of dz (N, OH, OW, O) */
 static void ws_conv2d_input_grad(const float *dz, const float *w, int stride0, int stride1,
-                                 int padding0, int padding1, int dilation0, int dilation1, int groups,
-                                 float *work, float *dx, int C, int H, int N, int O, int R, int S,
-                                 int W, int c, int OH, int OW) {
+                                 int padding0, int padding1, int dilation0, int dilation1,
+                                 int groups, float *work, float *dx, int C, int H, int N, int O,
+                                 int R, int S, int W, int c, int OH, int OW) {
     const int filters = O / groups;
     int n, i, b, j, g;
     (void)work;
@@ -85,10 +89,11 @@ static void ws_conv2d_input_grad(const float *dz, const float *w, int stride0, i
                 for (j = b; j < W; j += 2 * stride1) {
                     const int other = j + stride1 < W ? j + stride1 : j;
                     for (g = 0; g < groups; ++g) {
-                        ws_conv_turned(dz + n * OH * OW * O + g * filters, w + g * filters * R * S * c,
-                                       i + padding0, j + padding1, other + padding1, stride0, stride1,
-                                       dilation0, dilation1, row + j * C + g * c, row + other * C + g * c,
-                                       filters, O, R, S, c, OH, OW);
+                        ws_conv_turned(dz + n * OH * OW * O + g * filters,
+                                       w + g * filters * R * S * c, i + padding0, j + padding1,
+                                       other + padding1, stride0, stride1, dilation0, dilation1,
+                                       row + j * C + g * c, row + other * C + g * c, filters, O, R,
+                                       S, c, OH, OW);
                     }
                 }
             }
@@ -110,8 +115,9 @@ static int ws_conv_past(int at, int stride, int size, int outputs) {
 /* found[4 f + e] = the chain over samples, rows and columns of dz_f x_e, of four filters and four
    channels at the tap whose pixel of output (0, 0) is (top, left); x and dz begin at the first of
    them. */
-static WS_APART void ws_conv_four(const float *x, const float *dz, int stride0, int stride1, int top, int left,
-                         float *found, int C, int H, int N, int O, int W, int OH, int OW) {
+static WS_APART void ws_conv_four(const float *x, const float *dz, int stride0, int stride1,
+                                  int top, int left, float *found, int C, int H, int N, int O,
+                                  int W, int OH, int OW) {
     const float zeros[4] = {0.0F, 0.0F, 0.0F, 0.0F};
     const int first = ws_conv_first(left, stride1), past = ws_conv_past(left, stride1, W, OW);
     float z[16] = {0.0F, 0.0F, 0.0F, 0.0F, 0.0F, 0.0F, 0.0F, 0.0F,
@@ -157,8 +163,9 @@ static WS_APART void ws_conv_four(const float *x, const float *dz, int stride0, 
 }
 
 /* The same of four filters and one channel: found[4 f] */
-static WS_APART void ws_conv_column(const float *x, const float *dz, int stride0, int stride1, int top,
-                           int left, float *found, int C, int H, int N, int O, int W, int OH, int OW) {
+static WS_APART void ws_conv_column(const float *x, const float *dz, int stride0, int stride1,
+                                    int top, int left, float *found, int C, int H, int N, int O,
+                                    int W, int OH, int OW) {
     const float zero = 0.0F;
     const int first = ws_conv_first(left, stride1), past = ws_conv_past(left, stride1, W, OW);
     float z0 = 0.0F, z1 = 0.0F, z2 = 0.0F, z3 = 0.0F;
@@ -187,8 +194,9 @@ static WS_APART void ws_conv_column(const float *x, const float *dz, int stride0
 }
 
 /* The same of one filter and one channel: found[0] */
-static WS_APART void ws_conv_entry(const float *x, const float *dz, int stride0, int stride1, int top, int left,
-                          float *found, int C, int H, int N, int O, int W, int OH, int OW) {
+static WS_APART void ws_conv_entry(const float *x, const float *dz, int stride0, int stride1,
+                                   int top, int left, float *found, int C, int H, int N, int O,
+                                   int W, int OH, int OW) {
     const int first = ws_conv_first(left, stride1), past = ws_conv_past(left, stride1, W, OW);
     float z = 0.0F;
     int n, i, j;
@@ -205,11 +213,11 @@ static WS_APART void ws_conv_entry(const float *x, const float *dz, int stride0,
     found[0] = z;
 }
 
-/* found[4 f + e]: the chains over N samples of a block of filters and channels at a tap, 4 x 4, 4 x 1
-   or 1 x 1 */
-static void ws_conv_block(const float *x, const float *dz, int stride0, int stride1, int top, int left,
-                          int filters, int channels, float *found, int C, int H, int N, int O, int W,
-                          int OH, int OW) {
+/* found[4 f + e]: the chains over N samples of a block of filters and channels at a tap, 4 x 4, 4 x
+   1 or 1 x 1 */
+static void ws_conv_block(const float *x, const float *dz, int stride0, int stride1, int top,
+                          int left, int filters, int channels, float *found, int C, int H, int N,
+                          int O, int W, int OH, int OW) {
     if (channels == 4) {
         ws_conv_four(x, dz, stride0, stride1, top, left, found, C, H, N, O, W, OH, OW);
     } else if (filters == 4) {
@@ -232,11 +240,11 @@ static float ws_conv_raised(int power, float a, float z) {
 }
 
 /* sums[4 f + e] of samples begin to end, of a block of filters and channels at a tap. power 0: one
-   chain over all of them; 1 or 2: of every sample and each of V cotangents the power of its chain is
-   added up. dz of all N samples and cotangents. */
-static void ws_conv_group(const float *x, const float *dz, int stride0, int stride1, int top, int left,
-                          int power, int begin, int end, int filters, int channels, float *sums, int C,
-                          int H, int N, int O, int V, int W, int OH, int OW) {
+   chain over all of them; 1 or 2: of every sample and each of V cotangents the power of its chain
+   is added up. dz of all N samples and cotangents. */
+static void ws_conv_group(const float *x, const float *dz, int stride0, int stride1, int top,
+                          int left, int power, int begin, int end, int filters, int channels,
+                          float *sums, int C, int H, int N, int O, int V, int W, int OH, int OW) {
     float found[16];
     int n, v, f;
     if (power == 0) {
@@ -249,8 +257,8 @@ static void ws_conv_group(const float *x, const float *dz, int stride0, int stri
     }
     for (n = begin; n < end; ++n) {
         for (v = 0; v < V; ++v) {
-            ws_conv_block(x + n * H * W * C, dz + (v * N + n) * OH * OW * O, stride0, stride1, top, left,
-                          filters, channels, found, C, H, 1, O, W, OH, OW);
+            ws_conv_block(x + n * H * W * C, dz + (v * N + n) * OH * OW * O, stride0, stride1, top,
+                          left, filters, channels, found, C, H, 1, O, W, OH, OW);
             for (f = 0; f < 4 * filters; f += channels == 4 ? 1 : 4) {
                 sums[f] = ws_conv_raised(power, found[f], sums[f]);
             }
@@ -259,10 +267,10 @@ static void ws_conv_group(const float *x, const float *dz, int stride0, int stri
 }
 
 /* dw (O, R, S, c) = beta dw + the sums of groups of samples, one by one */
-static void ws_conv_gradient(const float *x, const float *dz, int stride0, int stride1, int padding0,
-                             int padding1, int dilation0, int dilation1, int groups, int power,
-                             float beta, float *dw, int C, int H, int N, int O, int R, int S, int V,
-                             int W, int c, int OH, int OW) {
+static void ws_conv_gradient(const float *x, const float *dz, int stride0, int stride1,
+                             int padding0, int padding1, int dilation0, int dilation1, int groups,
+                             int power, float beta, float *dw, int C, int H, int N, int O, int R,
+                             int S, int V, int W, int c, int OH, int OW) {
     const int each = O / groups, cuts = ws_conv_groups(N, R * S * c, O);
     float sums[16];
     int o, k, e, cut, f, filters, channels;
@@ -288,7 +296,8 @@ static void ws_conv_gradient(const float *x, const float *dz, int stride0, int s
     }
 }
 
-/* db (O) = beta db + the groups' sums of dz, or of the powers of every sample's and cotangent's sum */
+/* db (O) = beta db + the groups' sums of dz, or of the powers of every sample's and cotangent's sum
+ */
 static void ws_conv_bias(const float *dz, int power, float beta, float *db, int N, int O, int V,
                          int places, int cuts) {
     int o, cut, n, v, p;
@@ -314,12 +323,12 @@ static void ws_conv_bias(const float *dz, int power, float beta, float *db, int 
 
 /* dw = beta dw + the sum over samples and places of dz x, db likewise of dz */
 static void ws_conv2d_weight_grad(const float *x, const float *dz, int stride0, int stride1,
-                                  int padding0, int padding1, int dilation0, int dilation1, int groups,
-                                  float beta, float *work, float *dw, float *db, int C, int H, int N,
-                                  int O, int R, int S, int W, int c, int OH, int OW) {
+                                  int padding0, int padding1, int dilation0, int dilation1,
+                                  int groups, float beta, float *work, float *dw, float *db, int C,
+                                  int H, int N, int O, int R, int S, int W, int c, int OH, int OW) {
     (void)work;
-    ws_conv_gradient(x, dz, stride0, stride1, padding0, padding1, dilation0, dilation1, groups, 0, beta,
-                     dw, C, H, N, O, R, S, 1, W, c, OH, OW);
+    ws_conv_gradient(x, dz, stride0, stride1, padding0, padding1, dilation0, dilation1, groups, 0,
+                     beta, dw, C, H, N, O, R, S, 1, W, c, OH, OW);
     if (db) {
         ws_conv_bias(dz, 0, beta, db, N, O, 1, OH * OW, ws_conv_groups(N, R * S * c, O));
     }
@@ -328,37 +337,39 @@ static void ws_conv2d_weight_grad(const float *x, const float *dz, int stride0, 
 /* dw (N, O, R, S, c) and db (N, O): each sample's own */
 static void ws_conv2d_sample_grads(const float *x, const float *dz, int stride0, int stride1,
                                    int padding0, int padding1, int dilation0, int dilation1,
-                                   int groups, float *work, float *dw, float *db, int C, int H, int N,
-                                   int O, int R, int S, int W, int c, int OH, int OW) {
+                                   int groups, float *work, float *dw, float *db, int C, int H,
+                                   int N, int O, int R, int S, int W, int c, int OH, int OW) {
     int n;
     (void)work;
     for (n = 0; n < N; ++n) {
         const float *d = dz + n * OH * OW * O;
         ws_conv_gradient(x + n * H * W * C, d, stride0, stride1, padding0, padding1, dilation0,
-                         dilation1, groups, 0, 0.0F, dw + n * O * R * S * c, C, H, 1, O, R, S, 1, W, c,
-                         OH, OW);
+                         dilation1, groups, 0, 0.0F, dw + n * O * R * S * c, C, H, 1, O, R, S, 1, W,
+                         c, OH, OW);
         if (db) {
             ws_conv_bias(d, 0, 0.0F, db + n * O, 1, O, 1, OH * OW, 1);
         }
     }
 }
 
-/* dw and db += |g|^power of every sample's and each of V cotangents' gradient g; dz (V, N, OH, OW, O) */
+/* dw and db += |g|^power of every sample's and each of V cotangents' gradient g; dz (V, N, OH, OW,
+ * O) */
 static void ws_conv2d_accumulate(const float *x, const float *dz, int stride0, int stride1,
-                                 int padding0, int padding1, int dilation0, int dilation1, int groups,
-                                 int power, float *work, float *dw, float *db, int C, int H, int N,
-                                 int O, int R, int S, int V, int W, int c, int OH, int OW) {
+                                 int padding0, int padding1, int dilation0, int dilation1,
+                                 int groups, int power, float *work, float *dw, float *db, int C,
+                                 int H, int N, int O, int R, int S, int V, int W, int c, int OH,
+                                 int OW) {
     (void)work;
-    ws_conv_gradient(x, dz, stride0, stride1, padding0, padding1, dilation0, dilation1, groups, power,
-                     1.0F, dw, C, H, N, O, R, S, V, W, c, OH, OW);
+    ws_conv_gradient(x, dz, stride0, stride1, padding0, padding1, dilation0, dilation1, groups,
+                     power, 1.0F, dw, C, H, N, O, R, S, V, W, c, OH, OW);
     if (db) {
         ws_conv_bias(dz, power, 1.0F, db, N, O, V, OH * OW, ws_conv_groups(N, R * S * c, O));
     }
 }
 
 /* The magnitudes that a tap sees of one channel: those of a sample in order, then the samples. */
-static float ws_conv_traffic(const float *x, int stride0, int stride1, int top, int left, int C, int H,
-                             int N, int W, int OH, int OW) {
+static float ws_conv_traffic(const float *x, int stride0, int stride1, int top, int left, int C,
+                             int H, int N, int W, int OH, int OW) {
     const int first = ws_conv_first(left, stride1), past = ws_conv_past(left, stride1, W, OW);
     float total = 0.0F;
     int n, i, j;
@@ -376,17 +387,18 @@ static float ws_conv_traffic(const float *x, int stride0, int stride1, int top, 
 }
 
 /* dw += |w| times what its tap sees; db += |y| */
-static void ws_conv2d_signal(const float *x, const float *y, const float *w, int stride0, int stride1,
-                             int padding0, int padding1, int dilation0, int dilation1, int groups,
-                             float *work, float *dw, float *db, int C, int H, int N, int O, int R,
-                             int S, int W, int c, int OH, int OW) {
+static void ws_conv2d_signal(const float *x, const float *y, const float *w, int stride0,
+                             int stride1, int padding0, int padding1, int dilation0, int dilation1,
+                             int groups, float *work, float *dw, float *db, int C, int H, int N,
+                             int O, int R, int S, int W, int c, int OH, int OW) {
     const int each = O / groups, K = R * S * c;
     int e, k, o, p;
     (void)work;
     for (e = 0; e < C; ++e) {
         for (k = 0; k < R * S; ++k) {
             const int top = k / S * dilation0 - padding0, left = k % S * dilation1 - padding1;
-            const float seen = ws_conv_traffic(x + e, stride0, stride1, top, left, C, H, N, W, OH, OW);
+            const float seen =
+                ws_conv_traffic(x + e, stride0, stride1, top, left, C, H, N, W, OH, OW);
             for (o = e / c * each; o < (e / c + 1) * each; ++o) {
                 const int at = o * K + k * c + e % c;
                 dw[at] = WS_FMA(ws_abs(WS_W(w[at])), seen, dw[at]);

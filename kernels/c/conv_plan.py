@@ -52,8 +52,8 @@ def plan(
     """The plan of a call of `kernel`.
 
     sizes: of the contract's axes, by letter; given: the contract's scalars by name, of which a
-    convolution's stride, padding, dilation and groups count. winograd: False where its layers go
-    directly.
+    convolution's stride, padding, dilation and groups count. winograd: False where layers that the
+    engine does by Winograd's way go directly.
     """
     if not kernel.startswith(FAMILY):
         return Plan(kernel, 0)
@@ -66,14 +66,15 @@ def plan(
 
 
 def _windows(s: Mapping[str, int], given: Mapping[str, Any]) -> int:
-    """Floats of two windows, unless every window is a pixel of the image."""
-    (down, across), padding = given["stride"], given["padding"]
-    if (
-        s["R"] == s["S"] == given["groups"] == 1 and padding == (0, 0)
-        and (s["h"] - 1) * down < s["H"] and (s["w"] - 1) * across < s["W"]
-    ):  # fmt: skip
-        return 0
-    return 2 * s["R"] * s["S"] * s["c"]
+    """Floats of two windows, unless all windows lie in the image, their rows in one piece each."""
+    inside = all(
+        before == 0 and (s[places] - 1) * step + (s[taps] - 1) * apart < s[size]
+        for size, taps, places, before, step, apart in zip(
+            "HW", "RS", "hw", given["padding"], given["stride"], given["dilation"], strict=True
+        )
+    )
+    together = s["S"] == 1 or (given["dilation"][1] == 1 and given["groups"] == 1)
+    return 0 if inside and together else 2 * s["R"] * s["S"] * s["c"]
 
 
 def _wins(kernel: str, s: Mapping[str, int], given: Mapping[str, Any]) -> bool:

@@ -38,8 +38,9 @@ static WS_APART void ws_winograd_to_output(const float *m, int apart, float *t, 
     t[3 * step] = WS_FMA(8.0F, s, q) + m5;
 }
 
-/* The pixels (6, 6) of one channel from (top, left) of an image on, which may lie outside: their first,
-   in the image, or in t, and in `apart` how far it is to the next one of a row and of a column */
+/* The pixels (6, 6) of one channel from (top, left) of an image on, which may lie outside: their
+   first, in the image, or in t, and in `apart` how far it is to the next one of a row and of a
+   column */
 static const float *ws_winograd_pixels(const float *x, int top, int left, int height, int width,
                                        int depth, float *t, int *apart) {
     float *next = t;
@@ -92,8 +93,8 @@ static void ws_winograd_filter(const float *w, int step, float *u) {
     }
 }
 
-/* m (36, 4, 4) goes on: at each frequency the products of four v with four u (36, 4), of one step or
-   two */
+/* m (36, 4, 4) goes on: at each frequency the products of four v with four u (36, 4), of one step
+   or two */
 static WS_APART void ws_winograd_products(const float *v, const float *u, int count, float *m) {
     int k, i;
     for (k = 0; k < 36; ++k) {
@@ -143,10 +144,11 @@ static int32_t ws_winograd_size(float x) {
     return ws_bits(x) & 0x7fffffff;
 }
 
-/* The outputs of a tile, a bit each, that are summed directly: all if one of its pixels is NaN, infinite
-   or so large that the transforms might overflow, else those that see nothing as large as 1/64 of the
-   tile's largest magnitude. */
-static unsigned ws_winograd_odd(const float *x, int top, int left, int height, int width, int depth) {
+/* The outputs of a tile, a bit each, that are summed directly: all if one of its pixels is NaN,
+   infinite or so large that the transforms might overflow, else those that see nothing as large as
+   1/64 of the tile's largest magnitude. */
+static unsigned ws_winograd_odd(const float *x, int top, int left, int height, int width,
+                                int depth) {
     const int32_t large = ws_bits(1152921504606846976.0F); /* 2^60 */
     int32_t seen[36], most = 0, floor_;
     unsigned found = 0;
@@ -180,8 +182,8 @@ static unsigned ws_winograd_odd(const float *x, int top, int left, int height, i
     return found;
 }
 
-/* One output directly: the chain over nine taps, `step` from one to the next, and over `depth` channels,
-   `across` from one to the next. */
+/* One output directly: the chain over nine taps, `step` from one to the next, and over `depth`
+   channels, `across` from one to the next. */
 static float ws_winograd_direct(const float *x, int top, int left, int height, int width, int depth,
                                 const float *w, int step, int across) {
     float z = 0.0F;
@@ -197,16 +199,17 @@ static float ws_winograd_direct(const float *x, int top, int left, int height, i
     return z;
 }
 
-/* m (2, 36, 4, 4): all frequencies of up to four tiles from `first` on and up to eight filters from w on,
-   whose nine taps are `step` apart, channels `across`, filters `along`; scratch: v of two channels and
-   twice u of two, 864 numbers */
-static void ws_winograd_block(const float *x, const float *w, int step, int across, int along, int top,
-                              int left, int first, int tiles, int filters, float *scratch, float *m,
-                              int height, int width, int depth, int rows, int columns) {
+/* m (2, 36, 4, 4): all frequencies of up to four tiles from `first` on and up to eight filters from
+   w on, whose nine taps are `step` apart, channels `across`, filters `along`; scratch: v of two
+   channels and twice u of two, 864 numbers */
+static void ws_winograd_block(const float *x, const float *w, int step, int across, int along,
+                              int top, int left, int first, int tiles, int filters, float *scratch,
+                              float *m, int height, int width, int depth, int rows, int columns) {
     const int wide = (columns + 3) / 4, count = (rows + 3) / 4 * wide;
     float *u = scratch + 288;
     int i, k;
-    memset(scratch, 0, 864 * sizeof(float)); /* what is beyond the tiles and filters that there are */
+    memset(scratch, 0,
+           864 * sizeof(float)); /* what is beyond the tiles and filters that there are */
     memset(m, 0, 1152 * sizeof(float));
     for (k = 0; k < depth; ++k) {
         const int second = k & 1;
@@ -217,7 +220,8 @@ static void ws_winograd_block(const float *x, const float *w, int step, int acro
                               depth, scratch + 144 * second + i);
         }
         for (i = 0; i < filters; ++i) {
-            ws_winograd_filter(w + i * along + k * across, step, u + i / 4 * 288 + 144 * second + i % 4);
+            ws_winograd_filter(w + i * along + k * across, step,
+                               u + i / 4 * 288 + 144 * second + i % 4);
         }
         for (i = 0; i < filters && (second || k + 1 == depth); i += 4) {
             ws_winograd_products(scratch, u + i / 4 * 288, second + 1, m + i / 4 * 576);
@@ -225,8 +229,8 @@ static void ws_winograd_block(const float *x, const float *w, int step, int acro
     }
 }
 
-/* The outputs y of a tile and a filter from its frequencies m, 16 apart, but for those in `odd`; y is
-   that of its first output, of so many rows and columns that there are */
+/* The outputs y of a tile and a filter from its frequencies m, 16 apart, but for those in `odd`; y
+   is that of its first output, of so many rows and columns that there are */
 static void ws_winograd_put(const float *m, unsigned odd, int add, float *y, int rows, int columns,
                             int width, int filters) {
     float t[36];
@@ -248,9 +252,9 @@ static void ws_winograd_put(const float *m, unsigned odd, int add, float *y, int
 }
 
 /* The outputs y of a tile that are in `odd`, directly; x: its image, (top, left) its first pixel */
-static void ws_winograd_put_odd(const float *x, const float *w, int step, int across, int along, int top,
-                                int left, unsigned odd, int add, float *y, int height, int width,
-                                int depth, int rows, int columns, int row, int filters) {
+static void ws_winograd_put_odd(const float *x, const float *w, int step, int across, int along,
+                                int top, int left, unsigned odd, int add, float *y, int height,
+                                int width, int depth, int rows, int columns, int row, int filters) {
     int i, j, o;
     for (i = 0; i < 4 && i < rows; ++i) {
         for (j = 0; j < 4 && j < columns; ++j) {
@@ -266,14 +270,15 @@ static void ws_winograd_put_odd(const float *x, const float *w, int step, int ac
     }
 }
 
-/* y (N, rows, columns, filters), or what is added to it: the correlation of images x (N, height, width,
-   depth) from (top, left) on with filters whose taps, channels and selves are `step`, `across` and
-   `along` apart; scratch: 2016 numbers */
+/* y (N, rows, columns, filters), or what is added to it: the correlation of images x (N, height,
+   width, depth) from (top, left) on with filters whose taps, channels and selves are `step`,
+   `across` and `along` apart; scratch: 2016 numbers */
 static void ws_winograd_correlate(const float *x, const float *w, int large, int step, int across,
                                   int along, int top, int left, int add, float *scratch, float *y,
                                   int N, int height, int width, int depth, int rows, int columns,
                                   int filters) {
-    const int wide = (columns + 3) / 4, count = (rows + 3) / 4 * wide, image = height * width * depth;
+    const int wide = (columns + 3) / 4, count = (rows + 3) / 4 * wide,
+              image = height * width * depth;
     unsigned odd[4] = {0xffffU, 0xffffU, 0xffffU, 0xffffU};
     int first, i, o, f;
     for (first = 0; first < N * count; first += 4) {
@@ -300,9 +305,10 @@ static void ws_winograd_correlate(const float *x, const float *w, int large, int
         for (i = 0; i < tiles; ++i) {
             const int n = (first + i) / count, row = (first + i) % count / wide * 4;
             const int column = (first + i) % wide * 4;
-            ws_winograd_put_odd(x + n * image, w, step, across, along, top + row, left + column, odd[i],
-                                add, y + ((n * rows + row) * columns + column) * filters, height,
-                                width, depth, rows - row, columns - column, columns, filters);
+            ws_winograd_put_odd(x + n * image, w, step, across, along, top + row, left + column,
+                                odd[i], add, y + ((n * rows + row) * columns + column) * filters,
+                                height, width, depth, rows - row, columns - column, columns,
+                                filters);
         }
     }
 }
@@ -329,30 +335,32 @@ static void ws_conv2d_forward_winograd(const float *x, const float *w, const flo
 }
 
 /* ty = f'(y) (tx * w + x * tw + tb) by Winograd's way: two sums, the second plus the first */
-static void ws_conv2d_tangent_winograd(const float *x, const float *w, const float *y, const float *tx,
-                                       const float *tw, const float *tb, int stride0, int stride1,
-                                       int padding0, int padding1, int dilation0, int dilation1,
-                                       int groups, int act, float slope, float *work, float *ty, int C,
-                                       int H, int N, int O, int R, int S, int W, int c, int OH,
-                                       int OW) {
+static void ws_conv2d_tangent_winograd(const float *x, const float *w, const float *y,
+                                       const float *tx, const float *tw, const float *tb,
+                                       int stride0, int stride1, int padding0, int padding1,
+                                       int dilation0, int dilation1, int groups, int act,
+                                       float slope, float *work, float *ty, int C, int H, int N,
+                                       int O, int R, int S, int W, int c, int OH, int OW) {
     (void)stride0, (void)stride1, (void)dilation0, (void)dilation1, (void)groups, (void)c;
     if (tx) {
-        ws_winograd_correlate(tx, w, ws_winograd_large(w, O * R * S * C), C, 1, R * S * C, -padding0,
-                              -padding1, 0, work, ty, N, H, W, C, OH, OW, O);
+        ws_winograd_correlate(tx, w, ws_winograd_large(w, O * R * S * C), C, 1, R * S * C,
+                              -padding0, -padding1, 0, work, ty, N, H, W, C, OH, OW, O);
     }
     if (tw) {
-        ws_winograd_correlate(x, tw, ws_winograd_large(tw, O * R * S * C), C, 1, R * S * C, -padding0,
-                              -padding1, tx != NULL, work, ty, N, H, W, C, OH, OW, O);
+        ws_winograd_correlate(x, tw, ws_winograd_large(tw, O * R * S * C), C, 1, R * S * C,
+                              -padding0, -padding1, tx != NULL, work, ty, N, H, W, C, OH, OW, O);
     }
     ws_conv_pull(y, tb, act, slope, ty, N * OH * OW, O);
 }
 
-/* dx (N, H, W, C), overwritten, by Winograd's way: the correlation of dz with the taps turned round */
+/* dx (N, H, W, C), overwritten, by Winograd's way: the correlation of dz with the taps turned round
+ */
 static void ws_conv2d_input_grad_winograd(const float *dz, const float *w, int stride0, int stride1,
                                           int padding0, int padding1, int dilation0, int dilation1,
                                           int groups, float *work, float *dx, int C, int H, int N,
                                           int O, int R, int S, int W, int c, int OH, int OW) {
     (void)stride0, (void)stride1, (void)dilation0, (void)dilation1, (void)groups, (void)c;
-    ws_winograd_correlate(dz, w + (R * S - 1) * C, ws_winograd_large(w, O * R * S * C), -C, R * S * C, 1,
-                          padding0 - R + 1, padding1 - S + 1, 0, work, dx, N, OH, OW, O, H, W, C);
+    ws_winograd_correlate(dz, w + (R * S - 1) * C, ws_winograd_large(w, O * R * S * C), -C,
+                          R * S * C, 1, padding0 - R + 1, padding1 - S + 1, 0, work, dx, N, OH, OW,
+                          O, H, W, C);
 }

@@ -124,8 +124,17 @@ class Library:
         names = list(KERNELS[kernel].axes)
         arrays = {n: a for n, a in zip(names, arguments, strict=True) if isinstance(a, np.ndarray)}
         sizes = sizes_of(kernel, {name: array.shape for name, array in arrays.items()})
+        by_name = dict(zip(names, arguments, strict=True))
+        plan = conv_plan.plan(
+            kernel, dict(zip(letters(kernel), sizes, strict=True)), by_name, self._winograd
+        )
+        room = getattr(by_name.get("work"), "size", 0)
+        if room < plan.work:
+            raise ValueError(
+                f"{kernel} got scratch of {room} elements; it needs {plan.work}: ask "
+                "conv2d_workspace"
+            )
         passed: list[Any] = []
-        given: Any
         back: list[tuple[np.ndarray, np.ndarray]] = []
         for parameter, given in zip(declared, (*arguments, *sizes), strict=True):
             if parameter.kind == "array":
@@ -134,11 +143,7 @@ class Library:
                 passed += [ctypes.c_int(int(each)) for each in given]
             else:
                 passed.append(_CTYPES[parameter.type](given))
-        given = dict(zip(names, arguments, strict=True))
-        way = conv_plan.plan(
-            kernel, dict(zip(letters(kernel), sizes, strict=True)), given, self._winograd
-        )
-        self._loaded[f"c_{way.function}"](*passed)
+        self._loaded[f"c_{plan.function}"](*passed)
         for array, moved in back:
             array[...] = moved.reshape(array.shape)
 
