@@ -44,7 +44,7 @@ _DEPTH = 50  # of layers within layers: no network is built so, and each is a ca
 _FOREIGN = {"BF16": "bfloat16", "F8_E4M3": "float8", "F8_E5M2": "float8", "F8_E8M0": "float8"}
 
 
-def _digest(arrays: dict[str, np.ndarray], about: dict[str, Any]) -> str:
+def digest(arrays: dict[str, np.ndarray], about: dict[str, Any]) -> str:
     """SHA-256 over the description, and names, dtypes, shapes and bytes in order of the names."""
     total = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
     for name in sorted(arrays):
@@ -59,7 +59,7 @@ def pack_arrays(arrays: dict[str, np.ndarray], about: dict[str, Any]) -> bytes:
     from safetensors.numpy import save  # noqa: PLC0415  (keeps the import of nnlite light)
 
     plain = {name: _plain(name, array) for name, array in arrays.items()}
-    record = {"format": FORMAT, "sha256": _digest(plain, about), "about": about}
+    record = {"format": FORMAT, "sha256": digest(plain, about), "about": about}
     return save(plain, {KEY: json.dumps(record, sort_keys=True)})
 
 
@@ -99,7 +99,7 @@ def unpack_arrays(data: bytes, source: Path) -> tuple[dict[str, np.ndarray], dic
     try:
         record = _json(metadata[KEY])
         fits = isinstance(record["about"], dict)
-        fits = fits and record["sha256"] == _digest(arrays, record["about"])
+        fits = fits and record["sha256"] == digest(arrays, record["about"])
     except (ValueError, KeyError, TypeError):
         record, fits = {}, False
     if record.get("format", FORMAT) != FORMAT:
