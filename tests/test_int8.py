@@ -72,7 +72,7 @@ NETWORKS = {
          Conv2d(12, 3, padding="same", dilation=2, groups=3), Flatten(), Linear(3)], (9, 8, 4),
         **SETTINGS),
     "wide": lambda: Network(
-        [Linear(33, "relu"), Linear(7, "relu"), Linear(130)], (258,), **SETTINGS),
+        [Linear(37, "relu"), Linear(7, "relu"), Linear(130)], (258,), **SETTINGS),
     "lenet5": lambda: models.lenet5(**SETTINGS),
 }  # fmt: skip
 

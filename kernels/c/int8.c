@@ -79,10 +79,99 @@ static int32_t ws_q_smlad(uint32_t a, uint32_t b, int32_t sum) {
 #endif
 }
 
-/* sum[j] = b[j] + the sum over i of x_i w_ji, of four rows of w, which share each load of x. They lie
-   in blocks of four columns, (I / 4, 4 rows, 4), and then what is left of each row, so that one
+/* sum[j] = b[j] + the sum over i of x_i w_ji, of eight rows of w, which share each load of x. They lie
+   in blocks of four columns, (I / 4, 8 rows, 4), and then what is left of each row, so that one
    pointer finds them all. */
-static void ws_q_four_rows(const int8_t *x, const int8_t *w, const int32_t *b, int32_t *sum, int I) {
+static WS_APART WS_IN_ORDER void ws_q_eight_rows(const int8_t *x, const int8_t *w, const int32_t *b,
+                                                 int32_t *sum, int I) {
+    int32_t s0 = WS_W32(b[0]), s1 = WS_W32(b[1]), s2 = WS_W32(b[2]), s3 = WS_W32(b[3]);
+    int32_t s4 = WS_W32(b[4]), s5 = WS_W32(b[5]), s6 = WS_W32(b[6]), s7 = WS_W32(b[7]);
+    const int left = I % 4;
+    const int8_t *fours = x + (I - left);
+    int i, e;
+    for (; x < fours; x += 4, w += 32) {
+        if (WS_SIMD32) {
+            const uint32_t even = ws_q_even(ws_q_word(x)), odd = ws_q_odd(ws_q_word(x));
+            uint32_t four;
+            four = ws_q_word(w);
+            s0 = ws_q_smlad(odd, ws_q_odd(four), ws_q_smlad(even, ws_q_even(four), s0));
+            four = ws_q_word(w + 4);
+            s1 = ws_q_smlad(odd, ws_q_odd(four), ws_q_smlad(even, ws_q_even(four), s1));
+            four = ws_q_word(w + 8);
+            s2 = ws_q_smlad(odd, ws_q_odd(four), ws_q_smlad(even, ws_q_even(four), s2));
+            four = ws_q_word(w + 12);
+            s3 = ws_q_smlad(odd, ws_q_odd(four), ws_q_smlad(even, ws_q_even(four), s3));
+            four = ws_q_word(w + 16);
+            s4 = ws_q_smlad(odd, ws_q_odd(four), ws_q_smlad(even, ws_q_even(four), s4));
+            four = ws_q_word(w + 20);
+            s5 = ws_q_smlad(odd, ws_q_odd(four), ws_q_smlad(even, ws_q_even(four), s5));
+            four = ws_q_word(w + 24);
+            s6 = ws_q_smlad(odd, ws_q_odd(four), ws_q_smlad(even, ws_q_even(four), s6));
+            four = ws_q_word(w + 28);
+            s7 = ws_q_smlad(odd, ws_q_odd(four), ws_q_smlad(even, ws_q_even(four), s7));
+        } else {
+            e = x[0];
+            s0 += e * WS_W8(w[0]);
+            s1 += e * WS_W8(w[4]);
+            s2 += e * WS_W8(w[8]);
+            s3 += e * WS_W8(w[12]);
+            s4 += e * WS_W8(w[16]);
+            s5 += e * WS_W8(w[20]);
+            s6 += e * WS_W8(w[24]);
+            s7 += e * WS_W8(w[28]);
+            e = x[1];
+            s0 += e * WS_W8(w[1]);
+            s1 += e * WS_W8(w[5]);
+            s2 += e * WS_W8(w[9]);
+            s3 += e * WS_W8(w[13]);
+            s4 += e * WS_W8(w[17]);
+            s5 += e * WS_W8(w[21]);
+            s6 += e * WS_W8(w[25]);
+            s7 += e * WS_W8(w[29]);
+            e = x[2];
+            s0 += e * WS_W8(w[2]);
+            s1 += e * WS_W8(w[6]);
+            s2 += e * WS_W8(w[10]);
+            s3 += e * WS_W8(w[14]);
+            s4 += e * WS_W8(w[18]);
+            s5 += e * WS_W8(w[22]);
+            s6 += e * WS_W8(w[26]);
+            s7 += e * WS_W8(w[30]);
+            e = x[3];
+            s0 += e * WS_W8(w[3]);
+            s1 += e * WS_W8(w[7]);
+            s2 += e * WS_W8(w[11]);
+            s3 += e * WS_W8(w[15]);
+            s4 += e * WS_W8(w[19]);
+            s5 += e * WS_W8(w[23]);
+            s6 += e * WS_W8(w[27]);
+            s7 += e * WS_W8(w[31]);
+        }
+    }
+    for (i = 0; i < left; ++i, ++w) {
+        e = x[i];
+        s0 += e * WS_W8(w[0]);
+        s1 += e * WS_W8(w[left]);
+        s2 += e * WS_W8(w[2 * left]);
+        s3 += e * WS_W8(w[3 * left]);
+        s4 += e * WS_W8(w[4 * left]);
+        s5 += e * WS_W8(w[5 * left]);
+        s6 += e * WS_W8(w[6 * left]);
+        s7 += e * WS_W8(w[7 * left]);
+    }
+    sum[0] = s0;
+    sum[1] = s1;
+    sum[2] = s2;
+    sum[3] = s3;
+    sum[4] = s4;
+    sum[5] = s5;
+    sum[6] = s6;
+    sum[7] = s7;
+}
+
+/* The same of four rows. */
+static WS_APART void ws_q_four_rows(const int8_t *x, const int8_t *w, const int32_t *b, int32_t *sum,
+                                    int I) {
     int32_t s0 = WS_W32(b[0]), s1 = WS_W32(b[1]), s2 = WS_W32(b[2]), s3 = WS_W32(b[3]);
     const int left = I % 4;
     const int8_t *fours = x + (I - left);
@@ -143,16 +232,18 @@ static int32_t ws_q_one_row(const int8_t *x, const int8_t *w, int32_t b, int I) 
     return b;
 }
 
-/* y (O) = f(x w^T + b) as int8: w (O, I), rows by fours as above and then one by one; the input's zero
-   point is in b; sums are scaled by m 2^-n, of each output its own. */
+/* y (O) = f(x w^T + b) as int8: w (O, I), rows by eights as above, then four, then one by one; the
+   input's zero point is in b; sums are scaled by m 2^-n, of each output its own. */
 static void ws_q_dense(const int8_t *x, const int8_t *w, const int32_t *b, const int32_t *m,
                        const uint8_t *n, int32_t bend, int bendn, int zero, int low, int high,
                        int8_t *y, int I, int O) {
-    int32_t sum[4];
+    int32_t sum[8];
     int o, k, rows;
     for (o = 0; o < O; o += rows, w += rows * I) {
-        rows = O - o < 4 ? 1 : 4;
-        if (rows == 4) {
+        rows = O - o < 8 ? (O - o < 4 ? 1 : 4) : 8;
+        if (rows == 8) {
+            ws_q_eight_rows(x, w, b + o, sum, I);
+        } else if (rows == 4) {
             ws_q_four_rows(x, w, b + o, sum, I);
         } else {
             sum[0] = ws_q_one_row(x, w, WS_W32(b[o]), I);

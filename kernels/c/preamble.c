@@ -55,6 +55,14 @@
 #endif
 #endif
 
+/* WS_IN_ORDER: gcc, left to itself, loads the numbers of a block long before they are used, and has no
+   registers left for them. Cortex-M3 fares better by that. */
+#if defined(__GNUC__) && !defined(__clang__) && !defined(__ARM_ARCH_7M__)
+#define WS_IN_ORDER __attribute__((optimize("no-schedule-insns")))
+#else
+#define WS_IN_ORDER
+#endif
+
 /* WS_APART: a function with the innermost loops of many. Inlined into the others it would lose its
    registers to them. */
 #if defined(__GNUC__)
