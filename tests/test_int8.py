@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -305,3 +307,16 @@ def test_a_quantised_network_does_not_change():
         for array in operation.arrays().values():
             with pytest.raises(ValueError, match="read-only"):
                 array[...] = 0
+
+
+def test_the_page_of_docs_is_true(capsys):
+    """Its Python runs, and prints what it says."""
+    page = Path(__file__).parents[1] / "docs" / "int8.md"
+    names: dict = {}
+    blocks = re.findall(r"```(python|text)\n(.*?)```", page.read_text(), re.DOTALL)
+    assert len(blocks) == 6
+    for kind, block in blocks:
+        if kind == "python":
+            exec(compile(block, str(page), "exec"), names)
+        else:
+            assert capsys.readouterr().out == block
