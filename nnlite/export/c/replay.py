@@ -1,20 +1,14 @@
-"""Replay in C: a reservoir of what the tail is given, some of which joins every step."""
+"""Replay: the memory's regions, and the program by which some of it joins a step."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import Any
 
 from ...net import Network
 from ...program.program import Program
 from ...program.verbs import Twin
-from .text import number
-
-if TYPE_CHECKING:
-    from .calls import Statements
-    from .learn import Learner
-
-SEED = "0x3e30U"  # of the choice; it is the same on every device
+from .learning import Learning
 
 
 def joined(net: Network, batch: int, share: float) -> Program:
@@ -32,65 +26,10 @@ def joined(net: Network, batch: int, share: float) -> Program:
     return twin.tape.program("joined", batch, net.ops.NAME, str(net.dtype))
 
 
-def remembered(learner: Learner) -> None:
-    """The memory's regions, and room for what is drawn."""
-    learning, add = learner.learning, learner.unit.arena.add
+def remembered(add: Callable[..., Any], learning: Learning, width: int) -> None:
+    """Let an arena (its `add`) have a memory of samples of `width` numbers, and room to draw."""
     kind = "float" if learning.latents is None else "uint8_t"
-    add("memory x", kind, learning.memories * learner.latents, "what is remembered", True)
+    add("memory x", kind, learning.memories * width, "what is remembered", True)
     add("memory y", "int32_t", learning.memories, "its labels", True)
-    add("drawn x", "float", learning.joining * learner.latents, "what of it joins a batch")
+    add("drawn x", "float", learning.joining * width, "what of it joins a batch")
     add("drawn y", "int32_t", learning.joining)
-
-
-Through = Callable[["Learner", int, list[str], list[str]], list[str]]
-
-
-def remember(learner: Learner, statements: Statements, head: list[str], through: Through) -> None:
-    """remember: offer a sample to the reservoir; and what draws from it.
-
-    head: declarations for the program `joined`; through: takes samples through the trunk.
-    """
-    unit, learning, width = learner.unit, learner.learning, learner.latents
-    unit.use("ws_reservoir", "ws_random")
-    if learning.latents is None:
-        keep = [f"memcpy(memory_x + row * {width}, {{1}}, {4 * width});"]
-        give = [f"memcpy(drawn_x + n * {width}, memory_x + row * {width}, {4 * width});"]
-    else:
-        unit.use("ws_to_bytes", "ws_from_bytes")
-        scale, zero = learning.bytes_of_latents
-        keep = [f"ws_to_bytes({{1}}, {number(1 / scale)}, {zero}, memory_x + row * {width}, "
-                f"{width});"]  # fmt: skip
-        give = [f"ws_from_bytes(memory_x + row * {width}, {number(scale)}, {zero}, "
-                f"drawn_x + n * {width}, {width});"]  # fmt: skip
-    unit.use_of(statements)
-    unit.function(
-        "static void", "join", "unsigned char *memory",
-        [
-            *head,
-            *learner.pointers("memory x", "memory y", "drawn x", "drawn y"),
-            "const float *const x = drawn_x;",
-            "const int32_t *const y = drawn_y;",
-            f"const uint32_t there = counts[5] < {learning.memories} ? counts[5] : "
-            f"{learning.memories};",
-            "int n;",
-            f"for (n = 0; n < {learning.joining}; ++n) {{",
-            f"    const uint32_t row = ws_random({SEED}, counts[6]++, there);",
-            *("    " + line for line in give),
-            "    drawn_y[n] = memory_y[row];",
-            "}",
-            *statements.calls(),
-        ],
-        "the gradient of some of what is remembered joins that of a batch",
-    )  # fmt: skip
-    unit.function(
-        "void", "remember", "void *arena, const float *x, int32_t y",
-        through(learner, 1, [
-            f"row = ws_reservoir({SEED}, counts[5]++, {learning.memories});",
-            "if (row >= 0) {",
-            *("    " + line for line in keep),
-            "    memory_y[row] = y;",
-            "}",
-        ], [*learner.pointers("counts", "memory x", "memory y"), "int32_t row;"]),
-        f"Offer one sample and its label to the memory of {learning.memories}: it holds a uniform "
-        "choice of all that were offered.",
-    )  # fmt: skip
