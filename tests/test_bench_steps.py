@@ -25,9 +25,11 @@ from weightspace.bench.speed.peers import (
 from weightspace.bench.speed.peers import kinds as networks
 from weightspace.bench.speed.peers import selection as choice
 from weightspace.bench.speed.peers.client import Client
+from weightspace.bench.speed.record_kinds import KINDS
 from weightspace.kernels.errors import SettingError, UnknownNameError
 
 TINY = problem.Problem("forward-1", networks.Mlp((5, 7, 4, 3)), 6)
+TINY_TANH = problem.Problem("train-step-adam", networks.Regression((5, 7, 4, 3)), 6)
 TINY_CONV = problem.Problem("conv-forward", networks.Convolution(9, 8, 5), 3)
 BRIEF = steps.Schedule(rounds=3, sample_seconds=1e-4, pause=0.0)
 
@@ -56,6 +58,8 @@ def test_sizes():
     assert parse("784-300-100-10") == (mlp((784, 300, 100, 10)), 64)
     assert parse("784-256-256-10") == (mlp((784, 256, 256, 10)), 128)
     assert parse("5-4x3") == (mlp((5, 4)), 3)
+    assert parse("tanh-4-32-16-4") == (networks.Regression((4, 32, 16, 4)), 10_000)
+    assert parse("tanh-4-3x7")[0].size(7) == "tanh-4-3x7"
     assert parse("conv3-16@32x7") == (networks.Convolution(3, 16, 32), 7)
     assert parse("conv64-64@32") == (networks.Convolution(64, 64, 32), 32)
     assert parse("resnet20x5") == (networks.ConvNet("resnet20"), 5)
@@ -154,6 +158,35 @@ def test_truth_of_a_training_step_is_the_gradients():
         after = {"theta": again["theta"] - problem.LR_SGD * grad}
     change = truth.answer(made)["change"]
     assert np.linalg.norm(arrays["theta"] + change - after["theta"]) < 1e-7 * np.linalg.norm(change)
+
+
+def test_truth_of_a_step_on_squared_error_is_the_losses_slope():
+    """The gradient by differences of the loss, and Adam's steps along it."""
+    made = TINY_TANH.draw()
+    a = {name: value.astype(np.float64) for name, value in made.arrays.items()}
+    net = made.network
+    assert a["y"].shape == (6, 3) and net.table == "REGRESSIONS"
+
+    def loss(theta):
+        outputs = truth.forward(net.split(theta), a["x"], "tanh")[0]
+        return 0.5 * ((outputs - a["y"]) ** 2).sum() / made.batch
+
+    offsets = 1e-6 * np.eye(made.num_parameters)
+    slope = np.array([loss(a["theta"] + e) - loss(a["theta"] - e) for e in offsets]) / 2e-6
+
+    def gradient(theta):
+        layers = net.split(theta)
+        outputs = truth.forward(layers, a["x"], "tanh")[0]
+        return truth.pull(layers, a["x"], (outputs - a["y"]) / made.batch, act="tanh")
+
+    assert np.allclose(gradient(a["theta"]), slope, atol=1e-8)
+    m, v, theta = 0.0, 0.0, a["theta"].copy()
+    for step in range(1, problem.CHECK_STEPS + 1):
+        g = gradient(theta)
+        m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g * g
+        root = np.sqrt(v / (1 - 0.999**step)) + problem.EPS
+        theta = theta - problem.LR_ADAM * m / (1 - 0.9**step) / root
+    assert np.allclose(truth.answer(made)["change"], theta - a["theta"], rtol=1e-9)
 
 
 def test_a_small_wrong_part_does_not_hide():
@@ -313,6 +346,9 @@ def test_peers_are_checked_before_they_are_timed(planted, tmp_path):
         assert (row.ratio is not None) == (name in {"right", "choosing"}), name
         assert bool(row.samples) == (row.status == "timed"), name
     assert (found["right"].peak_bytes or 0) > (found["right"].start_bytes or 0) > 0
+    for row in found.values():
+        assert (row.p50 is not None) == (row.p99 is not None) == (row.status == "timed")
+        assert row.p50 is None or 0 < row.p50 <= (row.p99 or 0)
     assert steps.exit_status(found.values()) == 1
     assert steps.exit_status([found["right"], found["absent"], found["large"]]) == 0
 
@@ -326,6 +362,7 @@ def test_a_wrong_convolution_is_caught_and_not_timed(planted, tmp_path):
     assert found["wrong"].error == pytest.approx(0.01)
     assert found["right"].error == pytest.approx(0, abs=1e-12)
     assert found["right"].size == "conv9-8@5x3"
+    assert found["right"].p50 is None  # nobody waits for one convolution
     assert not (tmp_path / "timed").exists()
 
 
@@ -341,9 +378,9 @@ def test_run_prints_a_table_and_writes_records(planted, tmp_path, monkeypatch):
     chosen = [planted[name] for name in (BASELINE, "wrong", "absent")]
     rows = steps.run(["forward-1"], ["5-7-4-3"], chosen, quick=True, console=Console(file=text))
     assert [row.peer for row in rows] == [BASELINE, "wrong", "absent"]
-    for word in ("forward-1", "5-7-4-3x1", "wrong", "absent"):
+    for word in ("forward-1", "5-7-4-3x1", "wrong", "absent", "p50 us", "p99 us"):
         assert word in text.getvalue()
-    found = records.read(records.write(tmp_path / "steps.jsonl", steps.as_records(rows)))
+    found = records.read(records.write(tmp_path / "steps.jsonl", steps.as_records(rows)), KINDS)
     assert [one["status"] for one in found] == ["timed", "wrong", "absent"]
     assert found[0]["machine"]["cores"] >= 1
     assert len(found[0]["samples"]) == BRIEF.rounds
@@ -401,10 +438,12 @@ _CONVOLVING = (BASELINE, "torch-eager", "torch-func", "backpack", "jax")
 @pytest.mark.filterwarnings("ignore:Full backward hook is firing")  # BackPACK's way, and harmless
 @pytest.mark.parametrize(
     ("peer", "size"),
-    [(peer, "conv9-8@6x3") for peer in _CONVOLVING] + [(p, "fip-cnnx3") for p in _CONVOLVING[:-1]],
+    [(peer, "conv9-8@6x3") for peer in _CONVOLVING]
+    + [(p, "fip-cnnx3") for p in _CONVOLVING[:-1]]
+    + [(peer, "tanh-5-7-4-3x6") for peer in (BASELINE, "torch-eager", "jax")],
 )
-def test_the_real_peers_convolve_as_the_truth_does(peer, size):
-    """Every variant of every operation on images, in this process."""
+def test_the_real_peers_do_as_the_truth_does(peer, size):
+    """Every variant of every operation on images, or on squared error, in this process."""
     package = {"jax": "jax", "backpack": "backpack", BASELINE: "numba"}.get(peer, "torch")
     pytest.importorskip(package, reason=f"{package} is not installed")
     module = importlib.import_module(REGISTRY[peer].module)

@@ -25,6 +25,10 @@ def test_measure_gives_seconds_per_call(clock):
     assert 0 < found.spread < 0.1
 
 
+def test_each_call_has_its_own_time(clock):
+    assert timing.time_each(clock.work(3000), 4) == pytest.approx([3e-6, 3e-6, 3.3e-6, 3e-6])
+
+
 def test_measure_stops_when_its_time_is_up(clock):
     found = timing.measure(clock.work(10**9), samples=100, sample_seconds=1e-3, max_seconds=2.5)
     assert len(found.samples) == 3

@@ -167,7 +167,7 @@ def _steps(found: Sequence[Record], _peaks: Sequence[Record], figures: Path) -> 
     latest = _latest(found, *_STEP_KEYS)
     chosen = [one for one in latest if one["status"] != "not offered"]
     bench_figures.ratios(chosen, figures)
-    heads = ("peer", "us", "x weightspace (95 %)", "peak MiB", "how")
+    heads = ("peer", "us", "x weightspace (95 %)", "p50 us", "p99 us", "peak MiB", "how")
     return (
         f"<h2>Whole operations against peers</h2>{image(figures / 'peers.png', 'ratios to peers')}"
         f"<details><summary>All measurements</summary><div>"
@@ -183,7 +183,8 @@ def _step_heading(one: Record) -> str:
 
 def _step_row(one: Record) -> str:
     memory = f"{(one.get('peak_bytes') or 0) / 2**20:.0f}"
-    return _peer_row(one, memory)
+    waits = (f"{1e6 * at:,.2f}" if (at := one.get(key)) else "" for key in ("p50", "p99"))
+    return _peer_row(one, *waits, memory)
 
 
 def _peer_row(one: Record, *cells: str) -> str:

@@ -95,6 +95,8 @@ class _Timed(_Operation):
     ratio: float | None
     ratio_low: float | None
     ratio_high: float | None
+    p50: NotRequired[float | None]
+    p99: NotRequired[float | None]
     peak_bytes: int | None
 
 

@@ -39,6 +39,8 @@ QUICK_PEERS = (
 TF32_TOLERANCE = 1e-2  # relative, where products of float32 may keep 10 bits of their inputs
 IDLE_SHARE = 0.05  # of a core: more than this while others are timed counts as disturbing them
 OUTSIDE_CORES = 0.1  # more than this used by other processes makes the times worth little
+LATENCY = "forward-1"  # whose calls are also timed one by one: what a caller waits for
+LATENCY_CALLS = 2000  # a round
 _LEAST_IDLE = 0.1  # seconds: with no other peer to wait for, the share would mean nothing
 
 
@@ -67,6 +69,8 @@ class Row:
     faster. idle_share is the part of a core the peer used while others were timed; outside is
     how many cores everything that is no part of the bench used meanwhile (None without psutil).
 
+    p50, p99: percentiles of the times of single calls, over all rounds; of `LATENCY` alone.
+
     threads: on how many cores, 0 for all; busy: loops that ran beside, a part of the bench.
     max_error is the largest of one number, in root mean squares of the result. Of a product:
     gflops, what it is held against (`roofline.Roof`), and roof_share, the part that it reaches.
@@ -92,6 +96,8 @@ class Row:
     ratio: float | None = None
     ratio_low: float | None = None
     ratio_high: float | None = None
+    p50: float | None = None
+    p99: float | None = None
     peak_bytes: int | None = None
     start_bytes: int | None = None
     idle_share: float | None = None
@@ -279,11 +285,13 @@ def _time(ready: Sequence[tuple[Row, Client]], schedule: Schedule, loops: BusyLo
         _ask(row, client, "calibrate", seconds=schedule.sample_seconds)
         time.sleep(schedule.pause)
     idle = {row.peer: [0.0, 0.0] for row, _ in ready}
+    each: dict[str, list[float]] = {row.peer: [] for row, _ in ready}
     finished = {row.peer: time.perf_counter() for row, _ in ready}
     for number in range(schedule.rounds):
         shift = number % max(1, len(ready))
         for row, client in [*ready[shift:], *ready[:shift]]:
             waited = time.perf_counter() - finished[row.peer]
+            each[row.peer] += _latencies(row, client)
             reply = _ask(row, client, "sample", calls=row.calls, pause=schedule.pause)
             finished[row.peer] = time.perf_counter()
             if reply:
@@ -294,7 +302,7 @@ def _time(ready: Sequence[tuple[Row, Client]], schedule: Schedule, loops: BusyLo
     for row, _ in ready:
         row.outside = outside
         if row.status == "ready" and row.samples:
-            _summarise(row, idle[row.peer])
+            _summarise(row, idle[row.peer], each[row.peer])
 
 
 def _ask(row: Row, client: Client, do: str, **fields: Any) -> dict[str, Any]:
@@ -311,7 +319,16 @@ def _ask(row: Row, client: Client, do: str, **fields: Any) -> dict[str, Any]:
     return reply
 
 
-def _summarise(row: Row, idle: Sequence[float]) -> None:
+def _latencies(row: Row, client: Client) -> list[float]:
+    """The seconds of single calls, where somebody waits for one."""
+    if row.operation != LATENCY:
+        return []
+    return _ask(row, client, "latency", calls=min(row.calls, LATENCY_CALLS)).get("each", [])
+
+
+def _summarise(row: Row, idle: Sequence[float], each: Sequence[float]) -> None:
+    if each:
+        row.p50, row.p99 = (float(p) for p in np.percentile(each, [50, 99]))
     found = timing.median_interval(row.samples)
     row.median, row.low, row.high = found.value, found.low, found.high
     row.spread = timing.spread(row.samples)
@@ -367,13 +384,16 @@ def table(problem: Problem, rows: Iterable[Row]) -> Table:
         caption_justify="left",
     )
     made.add_column("peer", no_wrap=True)
+    waits = problem.operation == LATENCY
     last = ("GFLOP/s", "% roof", "error") if product else ("peak MiB",)
+    last = ("p50 us", "p99 us", *last) if waits else last
     for name in ("us", "+-", "x weightspace", *last):
         made.add_column(name, justify="right", no_wrap=True)
     made.add_column("how")
     for row in rows:
         if row.status != "not offered":
-            made.add_row(*_cells(row, _rates(row) if product else [_memory(row)]))
+            more = _rates(row) if product else [*(_percentiles(row) if waits else ()), _memory(row)]
+            made.add_row(*_cells(row, more))
     return made
 
 
@@ -387,6 +407,10 @@ def _memory(row: Row) -> str:
     """The peak, and how much of it came after the import of the peer, both in MiB."""
     peak, start = row.peak_bytes or 0, row.start_bytes or 0
     return f"{peak / 2**20:.0f} (+{(peak - start) / 2**20:.0f})"
+
+
+def _percentiles(row: Row) -> list[str]:
+    return [f"{1e6 * (each or 0):.2f}" for each in (row.p50, row.p99)]
 
 
 def _rates(row: Row) -> list[str]:

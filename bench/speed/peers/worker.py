@@ -10,6 +10,7 @@ line comes in on stdin, one JSON reply a line goes out on stdout; arrays travel 
 | {"do": "prepare", "operation", "size", "arrays", "result", "variant"} | see `prepare` |
 | {"do": "calibrate", "seconds"} | {"calls"} |
 | {"do": "sample", "calls", "pause"} | {"seconds" (per call), "idle_cpu" (seconds)} |
+| {"do": "latency", "calls"} | {"each" (seconds of every call)} |
 | {"do": "usage"} | {"peak_bytes", "start_bytes", "cpu_seconds"} |
 
 The process ends when stdin closes. One process serves one operation, so that its peak resident
@@ -171,6 +172,13 @@ class Worker:
         time.sleep(request["pause"])
         return {"seconds": seconds, "idle_cpu": idle_cpu}
 
+    def latency(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """How long each of `calls` calls takes, after as many untimed."""
+        operation, calls = self._ready(), request["calls"]
+        operation.reset()
+        timing.time_batch(operation.call, calls, self._wait)
+        return {"each": timing.time_each(operation.call, calls, self._wait)}
+
     def usage(self, _request: Mapping[str, Any]) -> dict[str, Any]:
         """Peak resident bytes, what was resident once the peer was imported, and all CPU time."""
         return {
@@ -193,6 +201,7 @@ class Worker:
                 "prepare": self.prepare,
                 "calibrate": self.calibrate,
                 "sample": self.sample,
+                "latency": self.latency,
                 "usage": self.usage,
             }
             answer = {"status": "ok", **actions[request["do"]](request)}
