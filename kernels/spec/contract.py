@@ -132,7 +132,6 @@ class Kernel:
         changes, values = self.variants[variant], self.values(sizes, variant)
         sizes = self.all_sizes(sizes, variant)
         real = np.dtype(dtype).type
-        values = {**self.scalars, **changes}
         joint = self.together(rng, sizes, values) if self.together else {}
         made: dict[str, Any] = {}
         for name, axes in self.axes.items():
