@@ -43,7 +43,7 @@ def trained() -> Trained:
     net = models.mlp((INPUTS, 9, OUTPUTS), backend="exact", dtype="float32", seed=3)
     rng = np.random.default_rng(5)
     images = rng.integers(0, 256, (30, INPUTS)).astype(np.uint8)
-    return Trained(model, net, images, rng.integers(0, OUTPUTS, 30))
+    return Trained(model, net, images, rng.integers(0, OUTPUTS, 30), images)
 
 
 # ---- the table ----------------------------------------------------------------------------------
@@ -98,6 +98,21 @@ def test_a_network_answers_on_every_target(name, trained, tmp_path):
     if target.bare:
         assert row.statics == 0
         assert 0 <= row.stack - row.stack_touched < 16  # a frame's last bytes may be padding
+        assert row.work > row.multiply_adds
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_an_int8_network_has_the_same_bits_on_every_target(name, trained, tmp_path):
+    """With an fma or without, two products an instruction (Cortex-M4F, M7, M55) or one."""
+    target = here(name)
+    row = measure.predict_int8(trained, target, tmp_path, 30)
+    assert row.status == "measured", row.reason
+    assert (row.agreement, row.difference) == ("bits", 0)
+    assert row.arena == row.arena_touched
+    assert memory.forbidden(row.asks) == []
+    if target.bare:
+        assert row.statics == 0
+        assert 0 <= row.stack - row.stack_touched < 16
         assert row.work > row.multiply_adds
 
 

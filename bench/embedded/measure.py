@@ -13,6 +13,7 @@ from ...kernels.errors import CompileError, EmulatorError, MissingToolError, Rec
 from ...nnlite import Network
 from ...nnlite.export.c import Learning, export
 from ...nnlite.export.c.parts import cut
+from ...nnlite.export.int8 import print_c, quantise
 from . import memory, stack
 from .models import Trained, as_floats, multiply_adds
 from .session import Program, Script
@@ -126,11 +127,38 @@ def predict(trained: Trained, target: Target, folder: Path, most: int) -> Row:
     return guarded(begin(trained, target, OWN, "predict"), fill, target)
 
 
-def of_predict(row: Row, trained: Trained, program: Program, most: int) -> None:
-    """Fill the row with what the program answers, and takes."""
+def predict_int8(trained: Trained, target: Target, folder: Path, most: int) -> Row:
+    """The same in int8, whose bits are to be those of NumPy on every target.
+
+    work is that of predict_int8, without the floats at its ends: a sensor gives whole numbers.
+    """
+
+    def fill(row: Row) -> None:
+        small = quantise(trained.net, trained.samples(trained.seen))
+        made = print_c(small)
+        _, source = made.write(folder)
+        row.weights, row.arena = made.weights_bytes, made.arena_bytes
+        program = Program(target, [source], folder / "harness")
+        samples = trained.samples(trained.images[:most])
+        wanted = small.predict(samples)
+        of_predict(row, trained, program, most, wanted)
+        row.agreement = "bits" if row.agreement == "bits" else "wrong"
+        given = small.input_grid.quantised(samples[0]).ravel()
+        script = Script(trained.inputs, trained.net.num_outputs).count_int8(given, 3)
+        row.work = program.ask(script)[0]["work"]
+
+    return guarded(begin(trained, target, OWN, "predict int8"), fill, target)
+
+
+def of_predict(
+    row: Row, trained: Trained, program: Program, most: int, wanted: np.ndarray | None = None
+) -> None:
+    """Fill the row with what the program answers, and takes. wanted: what it is to answer; None:
+    what the network does."""
     images = trained.images[:most]
     found, row.work = answers(program, images, trained.net.num_outputs)
-    wanted = trained.net.forward(trained.samples(images)).reshape(len(images), -1)
+    if wanted is None:
+        wanted = trained.net.forward(trained.samples(images)).reshape(len(images), -1)
     row.samples = len(images)
     row.agreement, row.difference = agreement(found, wanted, program.target)
     row.accuracy = float((found.argmax(axis=1) == trained.labels[: len(images)]).mean())

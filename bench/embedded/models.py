@@ -19,6 +19,7 @@ from ...nnlite.optim import SGD, Adam
 from ...nnlite.program import View, record
 from ..data import load
 
+SEEN = 1000  # training images that int8 is calibrated by
 _PRODUCTS = ("dense_forward", "superposed_forward", "conv2d_forward")
 
 
@@ -58,12 +59,14 @@ MODELS = {
 
 @dataclass(frozen=True)
 class Trained:
-    """A network (float32), and test images (N, pixels) uint8 with their labels (N,)."""
+    """A network (float32), test images (N, pixels) uint8 with their labels (N,), and some of the
+    images that it was trained with."""
 
     model: Model
     net: Network
     images: np.ndarray
     labels: np.ndarray
+    seen: np.ndarray
 
     @property
     def inputs(self) -> int:
@@ -108,7 +111,8 @@ def train(model: Model, data_dir: str | None = None, most: int = 20_000, seed: i
         rows = order[at : at + 32]
         net.loss_and_grad(x[rows], data.train_y[rows], out=grad)
         adam.step(net.ops, net.theta, grad, state, count)
-    return Trained(model, net, smaller(data.test_x, model.side), data.test_y)
+    seen = images[order[:SEEN]]
+    return Trained(model, net, smaller(data.test_x, model.side), data.test_y, seen)
 
 
 def smaller(images: np.ndarray, side: int) -> np.ndarray:

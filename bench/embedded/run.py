@@ -96,6 +96,7 @@ def _of_model(
         images, steps = asked.of(target)
         place = folder / target.name
         yield measure.predict(trained, target, place / "own", images)
+        yield measure.predict_int8(trained, target, place / "int8", images)
         for how in trained.model.learnings:
             name = re.sub(r"\W", "", how)
             yield measure.learn(trained, target, place / name, how, steps)

@@ -57,6 +57,10 @@ class Script:
         """`work`: of an answer for the sample x (inputs,), as the mean of so many."""
         return self._add("c", times, _floats(x), ("work", "ticks", 1))
 
+    def count_int8(self, q: np.ndarray, times: int) -> Script:
+        """`work`: of an int8 network's answer for the sample q (inputs,) int8, likewise."""
+        return self._add("n", times, q.astype(np.int8).tobytes(), ("work", "ticks", 1))
+
     def stack(self, x: np.ndarray) -> Script:
         """`stack`: bytes below the caller while predict answers for x; 0 where not measured."""
         return self._add("s", 1, _floats(x), ("stack", "whole", 1))

@@ -59,7 +59,7 @@ def functions(elf: Elf) -> dict[str, Function]:
 
 def _read(one: Function, name: str, word: str, operands: str) -> str:
     """Take an instruction into account; returns it, or an end where it ends the function."""
-    target = _NAMED.search(operands)
+    target = _NAMED.search(operands.partition(" # ")[0])  # after it, what an address is near
     if target and target[1] != name:
         (one.tails if word in _TAILS else one.calls).add(target[1])
     registers = len(re.findall(r"\w+", operands.partition("{")[2].partition("}")[0]))

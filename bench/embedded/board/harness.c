@@ -78,6 +78,25 @@ static void count_predict(uint32_t count) {
     ws_write(&ticks, sizeof ticks);
 }
 
+/* n: ticks of so many answers in int8 for one sample, which is given so */
+static void count_int8(uint32_t count) {
+#ifdef NET_INPUT_ZERO
+    static int8_t given[NET_INPUTS], found[NET_OUTPUTS];
+    uint64_t begun, ticks;
+    uint32_t n;
+    ws_read(given, sizeof given);
+    begun = ws_count();
+    for (n = 0; n < count; ++n) {
+        net_predict_int8(arena.bytes, given, found);
+    }
+    ticks = ws_count() - begun;
+    ws_write(&ticks, sizeof ticks);
+#else
+    (void)count;
+    ws_exit(1);
+#endif
+}
+
 /* a: the bytes of the arena up to the last that was written, and whether those around it are whole */
 static void touched(void) {
     uint32_t found[2] = {NET_ARENA_BYTES, 1};
@@ -238,6 +257,9 @@ int main(void) {
             break;
         case 'c':
             count_predict(command[1]);
+            break;
+        case 'n':
+            count_int8(command[1]);
             break;
         case 's':
             stack_of_predict();
