@@ -111,6 +111,10 @@ def run(
         for seed in range(seeds):
             with console.status(f"{name}, seed {seed}"):
                 rows.append(_one(name, case, dataset, seed, epochs, calibrate, calibration))
+            told = (
+                f"{rows[-1].float_accuracy:.2f} % in float, {rows[-1].int8_accuracy:.2f} % in int8"
+            )
+            console.print(f"[dim]{name}, seed {seed}: {told}[/]", highlight=False)
     console.print(table(rows))
     return rows
 
