@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 import pytest
 from weightspace.kernels import Backend, available, get_backend
+from weightspace.kernels.c.signature import parameters
 from weightspace.kernels.device import NUMPY
 from weightspace.kernels.errors import DeviceError, MissingExtraError
-from weightspace.kernels.spec import KERNELS, PLANNERS
+from weightspace.kernels.spec import PLANNERS
 
 ON_NUMPY = ("reference", "cpu")  # those that compute on NumPy's arrays
 OF_NETWORKS = (*ON_NUMPY, "cuda-host", "cuda")
@@ -64,11 +65,11 @@ class InFloat32:
         kernel = getattr(self._ops, name)
         if name in PLANNERS:
             return kernel
-        own = [axis == "mean" and name == "mean_loss" for axis in KERNELS[name].axes]
+        wide = [each.type == "double" for each in parameters(name) if each.kind != "size"]
 
         def call(*arguments: Any) -> None:
-            for given, wide in zip(arguments, own, strict=True):
-                if isinstance(given, np.ndarray) and given.dtype == np.float64 and not wide:
+            for given, own in zip(arguments, wide, strict=True):
+                if isinstance(given, np.ndarray) and given.dtype == np.float64 and not own:
                     pytest.skip("the C kernels are those of float32")
             kernel(*arguments)
 

@@ -28,8 +28,8 @@ static float ws_minus(float x) {
     return ws_float(ws_bits(x) ^ INT32_MIN);
 }
 
-/* z (N, q, 2 I) = c x of numbers a + b i, x (N, p, I): p is 1 where they are real, q where only real
-   parts are asked for. z_n0 = (Re, -Im), z_n1 = (Im, Re). */
+/* z (N, q, 2 I) = c x of numbers a + b i, x (N, p, I): p is 1 where they are real, q where only
+   real parts are asked for. z_n0 = (Re, -Im), z_n1 = (Im, Re). */
 static void ws_complex_expand(const float *x, const float *c, float *z, int I, int N, int j, int p,
                               int q) {
     int n, i;

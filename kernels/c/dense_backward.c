@@ -1,7 +1,7 @@
 /* Dense layers backward: sums over samples or over output units, each one chain of fma. */
 
-/* four[j] goes on with the chain over k of a_k b_kj; a's numbers lie `step` apart, b's rows `width`.
-   Four columns of b share each load of a. */
+/* four[j] goes on with the chain over k of a_k b_kj; a's numbers lie `step` apart, b's rows
+   `width`. Four columns of b share each load of a. */
 static void ws_four_columns(const float *a, int step, const float *b, int width, float *four,
                             int K) {
     float p = four[0], q = four[1], r = four[2], s = four[3];
@@ -77,7 +77,8 @@ static void ws_add_rows(const float *x, float *y, int N, int O) {
     }
 }
 
-/* dz = f'(y) dy, dw = beta dw + dz^T x, db = beta db + sum of dz, dx = dz w; V cotangents stacked */
+/* dz = f'(y) dy, dw = beta dw + dz^T x, db = beta db + sum of dz, dx = dz w; V cotangents
+   stacked */
 static void ws_dense_backward(const float *x, const float *w, const float *y, const float *dy,
                               int act, float slope, float beta, float *dz, float *dw, float *db,
                               float *dx, int I, int N, int O, int V) {

@@ -24,6 +24,11 @@ static void ws_scale(const float *x, float factor, float *y, int N, int O) {
     }
 }
 
+/* y = x times 1 / divisor (1), rounded once; 0 of a divisor 0 */
+static void ws_divide(const float *x, const double *divisor, float *y, int N, int O) {
+    ws_scale(x, divisor[0] != 0.0 ? (float)(1.0 / divisor[0]) : 0.0F, y, N, O);
+}
+
 /* y = a + b; y may be either */
 static void ws_add(const float *a, const float *b, float *y, int N, int O) {
     int i;

@@ -209,8 +209,8 @@ class Ops:
     """The backend: a function a kernel, compiled together when the first is called.
 
     Kernels raise DtypeError for arrays in float64. winograd: False lets every convolution go
-    directly, which takes little scratch, and has bits of its own where the engine goes by
-    Winograd's way.
+    directly, which takes less scratch and has bits of its own where the engine goes by Winograd's
+    way.
     """
 
     NAME = "c"

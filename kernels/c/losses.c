@@ -120,24 +120,56 @@ static void ws_squared_error(const float *outputs, const float *targets, float *
     }
 }
 
-/* the sum: eight sums side by side, they in order, then the samples that are left over */
-static double ws_sum_in_eights(const float *x, int N) {
+/* the sum of N numbers in double: eight sums side by side, they in order, what is left of eight */
+static double ws_sum_in_eights(const float *numbers, int N) {
+    const int whole = N - N % 8;
     double total = 0.0, part;
     int j, n;
     for (j = 0; j < 8; ++j) {
         part = 0.0;
-        for (n = j; n < N - N % 8; n += 8) {
-            part = part + (double)x[n];
+        for (n = j; n < whole; n += 8) {
+            part = part + (double)numbers[n];
         }
         total = total + part;
     }
-    for (n = N - N % 8; n < N; ++n) {
-        total = total + (double)x[n];
+    for (n = whole; n < N; ++n) {
+        total = total + (double)numbers[n];
     }
     return total;
 }
 
-/* mean = the mean of the losses, in double as everywhere */
+/* mean (1) of N losses, in double */
 static void ws_mean_loss(const float *loss, double *mean, int N) {
     mean[0] = ws_sum_in_eights(loss, N) / (double)N;
+}
+
+/* weight (N) = weights (K) of each label, 0 of those that are `ignored`, which are 0 in known; 1 of
+   one that names no class. total (1) = their sum, in double. */
+static void ws_label_weights(const int32_t *labels, const float *weights, int ignored,
+                             int32_t *known, float *weight, double *total, int K, int N) {
+    int n;
+    for (n = 0; n < N; ++n) {
+        const int32_t label = labels[n];
+        const int counts = label != ignored;
+        known[n] = counts ? label : 0;
+        weight[n] = !counts ? 0.0F : label >= 0 && label < K ? weights[label] : 1.0F;
+    }
+    total[0] = ws_sum_in_eights(weight, N);
+}
+
+/* loss (N) and dlogits (N, K) times weight (N); 0 of a weight of 0, whatever they were */
+static void ws_weigh_losses(const float *weight, float *loss, float *dlogits, int K, int N) {
+    int n, k;
+    for (n = 0; n < N; ++n) {
+        const float w = weight[n];
+        loss[n] = w == 0.0F ? 0.0F : w * loss[n];
+        for (k = n * K; k < (n + 1) * K; ++k) {
+            dlogits[k] = w == 0.0F ? 0.0F : w * dlogits[k];
+        }
+    }
+}
+
+/* mean (1) = the sum of N losses over total (1), in double; 0 over 0 */
+static void ws_weighted_mean(const float *loss, const double *total, double *mean, int N) {
+    mean[0] = total[0] != 0.0 ? ws_sum_in_eights(loss, N) / total[0] : 0.0;
 }

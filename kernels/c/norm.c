@@ -6,8 +6,8 @@ static int ws_part(int part, int rows) {
     return (int)((int32_t)part * rows / 64);
 }
 
-/* sums[0] = the sum over `rows` rows of d = f'(y) t, sums[1] = the chain of d (x - mean), each from +0,
-   of the channel that x, y, t point to; y may be NULL, then d is t */
+/* sums[0] = the sum over `rows` rows of d = f'(y) t, sums[1] = the chain of d (x - mean), each from
+   +0, of the channel that x, y, t point to; y may be NULL, then d is t */
 static void ws_norm_rows(const float *x, float mean, const float *y, const float *t, int act,
                          float slope, int rows, int C, float *sums) {
     float plain = 0.0F, product = 0.0F;
@@ -58,7 +58,8 @@ static void ws_norm_statistics(const float *x, float *sums, float *mean, float *
             if (hi > lo) {
                 s = (double)plain;
                 away = (double)first + s / more - middle;
-                square += (double)squares - s * s / more + away * away * count * more / (count + more);
+                square += (double)squares - s * s / more +
+                          away * away * count * more / (count + more);
                 middle += away * more / (count + more);
                 count += more;
             }

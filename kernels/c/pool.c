@@ -90,7 +90,8 @@ static void ws_max_pool_tangent(const uint16_t *index, const float *tx, int wind
     }
 }
 
-/* 1 / the pixels of window (i, j): rows_i0 to rows_i1, columns_j0 to columns_j1 */
+/* 1 / the pixels that window (i, j) counts, padding perhaps among them: rows_i and columns_j are
+   where it begins, where it ends, and how many it counts */
 static float ws_share(const int32_t *rows, const int32_t *columns, int i, int j) {
     return 1.0F / (float)(rows[3 * i + 2] * columns[3 * j + 2]);
 }

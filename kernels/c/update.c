@@ -53,7 +53,7 @@ static double ws_power(double base, uint32_t times) {
     return result;
 }
 
-/* the square root of a positive, normal double, rounded once; of NULL C library */
+/* the square root of a positive, normal double, rounded once; of no C library */
 static double ws_root(double x) {
     uint64_t m, root = 0, rest = 0, bit;
     int32_t e;
@@ -82,8 +82,8 @@ static double ws_root(double x) {
 }
 
 /* m = fma(beta1, m, (1 - beta1) g), v = fma(beta2, v, ((1 - beta2) g) g),
-   d = (-size m) / fma(sqrt v, root, eps), size = lr / (1 - beta1^step), root = 1 / sqrt(1 - beta2^step);
-   what follows from several numbers is worked out in double, once */
+   d = (-size m) / fma(sqrt v, root, eps), size = lr / (1 - beta1^step),
+   root = 1 / sqrt(1 - beta2^step); what follows from several numbers is worked out in double */
 static void ws_adam_update(float *theta, const float *grad, float *m, float *v, double lr,
                            double beta1, double beta2, float eps, uint32_t step,
                            const float *omega, const float *anchor, float lam, float *path,
