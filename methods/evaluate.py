@@ -98,9 +98,8 @@ def accuracy(
 
 
 def counts(net: Network, y: np.ndarray) -> np.ndarray:
-    """Whether the loss of a classifier `net` does not ignore each of labels y (n,): (n,) bool."""
-    assert isinstance(net.loss, CrossEntropy)
-    return net.loss.counts(y)
+    """Whether the loss of `net` does not ignore each of targets y (n, ...): (n,) bool."""
+    return net.loss.counts(y) if isinstance(net.loss, CrossEntropy) else np.ones(len(y), bool)
 
 
 def labels(

@@ -24,7 +24,7 @@ import numpy as np
 from ..kernels.errors import NonFiniteError, SettingError, ShapeError, unknown_name
 from ..nnlite import Network
 from ..nnlite.init import generator
-from ..nnlite.losses import CrossEntropy
+from ..nnlite.losses import CrossEntropy, Loss
 from .evaluate import check_classifies
 from .settings import NOT_NEGATIVE, whole
 
@@ -114,7 +114,13 @@ def label_cotangent(
     """
     check_classifies(net, "cross-entropy's cotangent")
     labels = net.loss.targets(labels, logits.shape, active=active)
-    return net._judge(logits, net.device.put(labels), net.mask(active)).cotangent.copy()
+    return _cotangent(net, net.loss, logits, labels, active)
+
+
+def _cotangent(net: Network, loss: Loss, logits, labels, active) -> np.ndarray:
+    """What a loss says of labels (n,), an array of its own."""
+    k, y = net._each.mine.loss, net.device.put(labels)
+    return loss.value_and_cotangent(k, logits, y, net.mask(active)).cotangent.copy()
 
 
 def fisher_rows(net: Network, p: np.ndarray, others: int, room: int = ROOM) -> Iterator[np.ndarray]:
@@ -182,10 +188,7 @@ def fisher(
             cumulative = p.astype(np.float64).cumsum(axis=1)
             # scaled by the row's own total, so rounding can not leave the last class short
             labels = (cumulative <= draws[lo:hi, None] * cumulative[:, -1:]).sum(axis=1)
-            loss, u = net.device.empty((hi - lo,), logits.dtype), np.empty_like(logits)
-            drawn = net.device.put(labels)
-            net.ops.softmax_cross_entropy(logits, drawn, net.mask(active), loss, u)
-            return u
+            return _cotangent(net, CrossEntropy(), logits, labels, active)
 
         return mean_power(net, x, of_drawn, 2, batch)
     if kind == "empirical":

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..kernels.errors import NonFiniteError, ShapeError, WeightspaceError
 from ..nnlite import Network
-from .evaluate import labels
+from .evaluate import counts, labels
 from .identity import hash_arrays
 from .tasks import Arrays, Task, as_pair
 
@@ -39,6 +39,11 @@ def checked(task: Task, part: str, arrays: Any, net: Network) -> Arrays:
         y = labels(net, len(x), y, task.active, ignored=True)
     except WeightspaceError as wrong:
         raise type(wrong)(f"task '{task.name}', {part}: {wrong}") from None
+    if part == "test" and len(y) and not counts(net, y).any():
+        raise ShapeError(
+            f"task '{task.name}': the loss ignores all {len(y)} test labels, so there is no "
+            "accuracy to tell"
+        )
     return x, y
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from weightspace.kernels import errors
 from weightspace.kernels.spec import relative_error, tolerance
-from weightspace.methods import Task, accuracy, importance
+from weightspace.methods import Task, accuracy, fit, importance
 from weightspace.methods.attack import PGD
 from weightspace.methods.base import TaskEnd
 from weightspace.methods.memory import Memory
@@ -252,6 +252,20 @@ def test_labels_that_are_neither_a_class_nor_ignored_are_named():
     y[0] = -100
     with pytest.raises(errors.LabelError, match=r"0\.\.3"):  # a method that needs a class for each
         PGD(0.1).run(net, x, y)
+
+
+def test_fit_learns_from_what_counts(backend):
+    """The samples that are ignored might as well not be there, in batches as large as all."""
+    net, loss = network(CrossEntropy(-100), backend), CrossEntropy(-100)
+    x, y = batch(loss)
+    counted, found = y != -100, []
+    for rows in (slice(None), counted):
+        twin, task = net.like(), Task.from_arrays("one", (x[rows], y[rows]), (x, y))
+        fit(twin, [task], "naive", optimizer=optim.SGD(0.1), epochs=3, batch_size=N)
+        found.append(twin.theta)
+    assert relative_error(found[0], found[1]) <= tolerance("float64", 10 * N)
+    with pytest.raises(errors.ShapeError, match="ignores all"):
+        fit(net, [Task.from_arrays("one", (x, y), (x, np.full(N, -100)))], "naive", epochs=1)
 
 
 @pytest.mark.parametrize("loss", SETTINGS.values(), ids=SETTINGS)
