@@ -86,7 +86,7 @@ def _part(net: Network, first: int, last: int) -> Network:
 
 
 def _made(layers: Sequence[Layer], shape: Shape, net: Network) -> Network:
-    return Network(layers, shape, "c", "float32", net.seed, "uniform_fan_in", net.loss_name)
+    return Network(layers, shape, "c", "float32", net.seed, "uniform_fan_in", net.loss)
 
 
 def _as_in(name: str, first: int) -> str:
