@@ -9,6 +9,7 @@ import numpy as np
 from ....kernels.errors import CheckpointError
 from ....kernels.spec import relative_error, tolerance
 from ...net import Network
+from ..axes import channels_first
 from .packages import onnx, onnxruntime
 
 
@@ -50,10 +51,4 @@ def outputs(path: str | os.PathLike[str], x: np.ndarray) -> list[np.ndarray]:
     session = runtime.InferenceSession(
         os.fspath(path), settings, providers=["CPUExecutionProvider"]
     )
-    return session.run(None, {session.get_inputs()[0].name: channels_first(x)})
-
-
-def channels_first(x: np.ndarray) -> np.ndarray:
-    """Images (N, H, W, C) as ONNX has them; flat samples as they are. float32."""
-    turned = x.transpose(0, 3, 1, 2) if x.ndim == 4 else x
-    return np.ascontiguousarray(turned, np.float32)
+    return session.run(None, {session.get_inputs()[0].name: channels_first(x.astype(np.float32))})

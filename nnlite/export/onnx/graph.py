@@ -60,9 +60,3 @@ class Graph:
             return value
         columns = self.constant(f"{name}/columns", np.argsort(value.order))
         return Value(self.node("Gather", name, [value.name, columns], axis=1), value.shape)
-
-
-def channels_first(shape: Shape) -> np.ndarray | None:
-    """Where in our flat (H, W, C) the flat (C, H, W)'s columns lie; None: in the same places."""
-    order = np.arange(int(np.prod(shape))).reshape(shape).transpose(2, 0, 1).reshape(-1)
-    return None if (order[1:] > order[:-1]).all() else order

@@ -24,8 +24,9 @@ from ...layers import (
     MaxPool2d,
     Residual,
 )
+from ..axes import channels_last, columns_first
 from .file import Node, refused
-from .graph import Value, channels_first
+from .graph import Value
 
 Arrays = dict[str, np.ndarray]
 _PLACES = 2  # axes of a picture
@@ -213,7 +214,7 @@ def _conv(chain: Chain, node: Node) -> None:
     settings = _window(chain, node, size)
     groups = _attribute(node, "group", 1)
     settings |= {} if groups == 1 else {"groups": groups}
-    arrays = {"weight": np.ascontiguousarray(weight.transpose(0, 2, 3, 1))}
+    arrays = {"weight": channels_last(weight)}
     if chain.has(node, 2):
         arrays["bias"] = chain.constant(node, 2)
     layer = _made(node, Conv2d, filters=len(weight), bias="bias" in arrays, **settings)
@@ -312,7 +313,7 @@ def _flat(chain: Chain, node: Node) -> None:
         chain.layers[-1] = GlobalAvgPool()
         chain.value = Value(node.outputs[0], chain.value.shape[2:])
         return
-    chain.add(node, Flatten(), {}, channels_first(chain.value.shape))
+    chain.add(node, Flatten(), {}, columns_first(chain.value.shape))
 
 
 def _flatten(chain: Chain, node: Node) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 
 from ....kernels.errors import SettingError, ShapeError
 from ...net import Network
-from .check import channels_first
+from ..axes import channels_first
 from .graph import Graph
 from .packages import onnx, onnxruntime
 from .write import INPUT, build, model, write_model
@@ -62,7 +62,7 @@ def _ranges(net: Network, graph: Graph, samples: np.ndarray) -> dict[str, tuple[
     )
     ranges = dict.fromkeys(names, (0.0, 0.0))
     for start in range(0, len(samples), _BATCH):
-        x = channels_first(samples[start : start + _BATCH])
+        x = channels_first(samples[start : start + _BATCH].astype(np.float32))
         values = dict(zip(made, session.run(list(made), {INPUT: x}), strict=True)) if made else {}
         for name, array in {INPUT: x, **values}.items():
             if name in ranges:

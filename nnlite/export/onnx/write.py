@@ -22,7 +22,8 @@ from ...layers import Layer
 from ...layers.shapes import sides
 from ...layout import Shape
 from ...net import Network
-from .graph import OPSETS, Graph, Value, channels_first
+from ..axes import channels_first, columns_first
+from .graph import OPSETS, Graph, Value
 from .packages import onnx
 from .weights import Arrays, below, complex_dense, complex_filters, fold_norm, kernel
 
@@ -184,7 +185,7 @@ def _conv(
 ) -> Value:
     """w (O, R, S, C / groups) as ONNX has it, (O, C / groups, R, S)."""
     (top, bottom), (left, right) = sides(layer.padding)  # type: ignore[arg-type]
-    inputs = [value.name, graph.constant(f"{name}.weight", w.transpose(0, 3, 1, 2))]
+    inputs = [value.name, graph.constant(f"{name}.weight", channels_first(w))]
     inputs += [] if b is None else [graph.constant(f"{name}.bias", b)]
     return Value(graph.node(
         "Conv", name, inputs, kernel_shape=list(w.shape[1:3]), strides=list(layer.stride),  # type: ignore[arg-type]
@@ -255,11 +256,11 @@ def _flatten(graph: Graph, name: str, value: Value, planes: bool, shape: Shape) 
     """Flat samples; of complex ones both planes in a row, as all that follows takes them."""
     flat = Value(graph.node("Flatten", name, [value.name], axis=1), shape, value.order)
     if not planes:
-        return flat._replace(order=channels_first(value.shape)) if len(value.shape) == 3 else flat
+        return flat._replace(order=columns_first(value.shape)) if len(value.shape) == 3 else flat
     if len(value.shape) == 1:  # pooled: plane by plane already
         return flat
     height, width, channels = value.shape
-    one = channels_first((height, width, channels // 2))
+    one = columns_first((height, width, channels // 2))
     half = height * width * channels // 2
     return flat if one is None else flat._replace(order=np.concatenate([one, one + half]))
 
