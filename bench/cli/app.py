@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from ...kernels.errors import StorageError, WeightspaceError
-from . import bench, data, explain, export, run, sweep
+from . import bench, data, exchange, explain, export, run, sweep
 from .options import DataDir
 
 app = typer.Typer(
@@ -29,6 +29,7 @@ app.command(name="sweep")(sweep.sweep)
 app.command(name="report")(run.report)
 app.command(name="explain")(explain.explain)
 app.command(name="export")(export.export)
+app.command(name="import")(exchange.import_)
 
 console = Console()
 errors = Console(stderr=True)

@@ -12,10 +12,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from ...kernels.errors import SettingError, check_name
+from . import exchange
 from .options import DataDir
 
 console = Console()
-TARGETS = ("c",)
+TARGETS = ("c", "onnx", "torch")
 WEIGHTS = ("float", "int8")
 _TAIL = re.compile(r"tail:([1-9]\d*)")
 CHECKPOINT = "checkpoint.safetensors"
@@ -25,8 +26,8 @@ def export(
     network: Annotated[
         str, typer.Argument(help="Widths, a model, a preset, a run's folder, a file.")
     ],
-    to: Annotated[str, typer.Option(help="c")] = "c",
-    out: Annotated[Path, typer.Option(help="The folder that the files go into.")] = Path(
+    to: Annotated[str, typer.Option(help="c, onnx or torch.")] = "c",
+    out: Annotated[Path, typer.Option(help="The folder that the files go into, or a file.")] = Path(
         "exported"
     ),
     name: Annotated[str, typer.Option(help="What all names in C begin with.")] = "net",
@@ -45,6 +46,9 @@ def export(
         str | None, typer.Option(help="Kind of a superposed network's contexts: binary, ...")
     ] = None,
     tasks: Annotated[int, typer.Option(min=1, help="How many contexts go along.")] = 10,
+    task: Annotated[
+        int, typer.Option(min=0, help="Not for c: the task whose contexts are folded in.")
+    ] = 0,
     fold: Annotated[
         bool, typer.Option("--fold", help="BatchNorm2d and activations into the layers before.")
     ] = False,
@@ -52,24 +56,50 @@ def export(
         str, typer.Option(help="float, or int8: but for a tail that learns.")
     ] = "float",
     samples: Annotated[
-        Path | None, typer.Option(help="For int8: an .npz file with inputs x to calibrate by.")
+        Path | None,
+        typer.Option(help="For int8: an .npz file with inputs x to calibrate by, or a data set."),
     ] = None,
     percentile: Annotated[
-        float, typer.Option(help="For int8: of the samples' ranges; 100: least and largest.")
+        float, typer.Option(help="For c in int8: of the samples' ranges; 100: least and largest.")
     ] = 100.0,
+    opset: Annotated[int, typer.Option(help="For onnx: 13 to 17.")] = 17,
+    names: Annotated[
+        str, typer.Option(help="For torch: sequential or torchvision.")
+    ] = "sequential",
     data_dir: DataDir = None,
 ) -> None:
-    """Print a network as one C99 file and its header, which predicts and, if asked, learns."""
+    """Print a network as C99, which predicts and, if asked, learns; or write ONNX, or for torch."""
     check_name("target of an export", to, TARGETS)
     check_name("kind of weights", weights, WEIGHTS)
     net = find(network, data_dir)
+    if to != "c":
+        _check_predicts(to, net, learn, method)
+        net = net if contexts is None else exchange.under_contexts(net, contexts, task)
+        path = exchange.target(out, to, name)
+        given = exchange.samples_of(samples, net, data_dir) if weights == "int8" else None
+        if to == "onnx":
+            exchange.to_onnx(net, path, fold, opset, given)
+        else:
+            exchange.to_torch(net, path, names)
+        return
     learning = _learning(learn, batch, optimizer, lr, method, lam, memories)
     told = _contexts(net, contexts, tasks)
     if weights == "int8":
-        made = _int8(net, name, learning, told, samples, percentile)
+        given = exchange.samples_of(samples, net, data_dir)
+        made = _int8(net, name, learning, told, given, percentile)
     else:
         made = _float(net, name, learning, told, fold)
     _show(made, out)
+
+
+def _check_predicts(to: str, net: Any, learn: str | None, method: str) -> None:
+    """Raise SettingError for what --to c alone can do."""
+    from ...nnlite import Network
+
+    if learn is not None or method != "naive":
+        raise SettingError(f"--to {to} writes what predicts: leave out --learn and --method")
+    if not isinstance(net, Network):
+        raise SettingError(f"--to {to} is for ordinary networks; this is a {type(net).__name__}")
 
 
 def find(network: str, data_dir: Path | None) -> Any:
@@ -141,25 +171,18 @@ def _float(
 
 
 def _int8(
-    net: Any, name: str, learning: Any, contexts: list[dict[str, Any]], samples: Path | None,
+    net: Any, name: str, learning: Any, contexts: list[dict[str, Any]], samples: Any,
     percentile: float,
 ) -> Any:  # fmt: skip
     from ...nnlite import Network
     from ...nnlite.export.int8 import Calibration, export_int8
-    from ..explain import values
 
     if not isinstance(net, Network) or contexts:
         raise SettingError(
             "--weights int8 is for ordinary networks; a sparse one, and contexts that change by "
             "task, are exported in float"
         )
-    if samples is None:
-        raise SettingError(
-            "--weights int8 needs samples to read ranges off: --samples FILE.npz with some hundred "
-            "inputs x, as the network gets them"
-        )
-    x = values.read(samples, net)["x"]
-    return export_int8(net, x, name, learning, Calibration(percentile))
+    return export_int8(net, samples, name, learning, Calibration(percentile))
 
 
 def _show(made: Any, out: Path) -> None:
