@@ -22,7 +22,7 @@ def run(
         list[str] | None, typer.Option("--method", "-m", help="Only this method; repeatable.")
     ] = None,
     backend: Annotated[
-        str, typer.Option(help="reference, cpu, cuda; slow: cuda-host (CUDA on the CPU), exact.")
+        str, typer.Option(help="reference, cpu, cuda; slow: cuda-host (CUDA on the CPU), c, exact.")
     ] = "cpu",
     seed: Annotated[int, typer.Option(help="Seed of the first trial.")] = 0,
     trials: Annotated[int, typer.Option(min=1, help="Trials, with seeds from --seed on.")] = 1,
