@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from weightspace.kernels import get_backend
+from weightspace.kernels.c.conv_plan import functions, plan
 from weightspace.kernels.c.library import STRICT, sizes_of, source
-from weightspace.kernels.c.signature import Parameter, parameters
+from weightspace.kernels.c.signature import Parameter, letters, parameters
 from weightspace.kernels.spec import KERNELS
 from weightspace.nnlite.export.c.text import number
 
@@ -52,9 +54,11 @@ def _in_c(parameter: Parameter, given: np.ndarray) -> np.ndarray:
 def _function(index: int, case: Case) -> tuple[str, list[np.ndarray]]:
     """The call as a C function, and the arrays that it reads."""
     lines, words, free, arrays = [], [], [], []
-    shapes = {n: a.shape for n, a in case.arguments.items() if isinstance(a, np.ndarray)}
-    given = (*case.arguments.values(), *sizes_of(case.kernel, shapes))
-    for parameter, value in zip(parameters(case.kernel), given, strict=True):
+    given = KERNELS[case.kernel].complete(get_backend("c"), case.arguments)
+    shapes = {n: a.shape for n, a in given.items() if isinstance(a, np.ndarray)}
+    sizes = sizes_of(case.kernel, shapes)
+    way = plan(case.kernel, dict(zip(letters(case.kernel), sizes, strict=True)), given)
+    for parameter, value in zip(parameters(case.kernel), (*given.values(), *sizes), strict=True):
         if parameter.kind == "array" and value is not None:
             arrays.append(_in_c(parameter, value))
             name, nbytes = f"a{len(arrays)}", arrays[-1].nbytes
@@ -69,7 +73,7 @@ def _function(index: int, case: Case) -> tuple[str, list[np.ndarray]]:
             words += map(str, value)
         else:
             words.append(number(value, parameter.type))
-    call = f"c_{case.kernel}({', '.join(words)});"
+    call = f"c_{way.function}({', '.join(words)});"
     body = "\n    ".join((*lines, call, *free))
     return f"static void case{index}(void) {{\n    {body}\n}}\n", arrays
 
@@ -100,7 +104,8 @@ def run(
 
 
 def _declared(name: str) -> str:
-    return f"void c_{name}({', '.join(each.declared for each in parameters(name))});\n"
+    given = ", ".join(each.declared for each in parameters(name))
+    return "".join(f"void c_{way}({given});\n" for way in functions(name))
 
 
 def _read(cases: Sequence[Case], told: bytes) -> list[dict[str, np.ndarray]]:

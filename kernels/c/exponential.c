@@ -1,13 +1,13 @@
 /* exp, tanh, log and the square root by formulas of fma, +, -, *, / and the bits of numbers, as
    every backend has them (kernels/series.py holds the same numbers): no C library is asked. */
 
-static float ws_float(int32_t bits) {
+static WS_UNUSED float ws_float(int32_t bits) {
     float number;
     memcpy(&number, &bits, sizeof number);
     return number;
 }
 
-static int32_t ws_bits(float number) {
+static WS_UNUSED int32_t ws_bits(float number) {
     int32_t bits;
     memcpy(&bits, &number, sizeof bits);
     return bits;
