@@ -63,7 +63,8 @@ NETWORKS = {
     "1 x 1": lambda: Network(
         [Conv2d(8, 1, activation="relu"), Conv2d(4, 1, 1, 1), Flatten()], (4, 5, 8), **SETTINGS),
     "pools": lambda: Network(
-        [AvgPool2d((2, 3), (1, 2)), AdaptiveAvgPool2d(3, 2), Conv2d(5, 2), GlobalAvgPool(),
+        [AvgPool2d((2, 3), (1, 2), 1), AvgPool2d(3, 2, 1, ceil_mode=True, count_padding=False),
+         AdaptiveAvgPool2d(3, 2), MaxPool2d(2, 1, ((1, 0), (0, 1))), Conv2d(5, 2), GlobalAvgPool(),
          Linear(3)], (9, 8, 3), **SETTINGS),
     "norms": lambda: Network(
         [BatchNorm2d(), Sequential((Conv2d(6, 3, 1, 1), MaxPool2d(2))),

@@ -221,8 +221,7 @@ def _average_pool(walk: _Walk, part: Part, at: _Value) -> _Value:
     layer: Any = part.layer
     image: Any = at.shape
     bounds = layer._rectangles(image)
-    counts = [b[:, 2] if b.shape[1] > 2 else b[:, 1] - b[:, 0] for b in bounds]
-    areas = np.outer(*counts).ravel()
+    areas = np.outer(*(each[:, 2] for each in bounds)).ravel()  # what sums are divided by
     areas = areas[:1] if (areas == areas[0]).all() else areas
     name, y = walk.name(part), walk.run(part, at)
     grid = walk.calibration.grid(name, y)
