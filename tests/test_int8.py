@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import numpy as np
 import pytest
 from blobs import make_blobs
 from exported import Device
+from weightspace.kernels.c.library import STRICT
 from weightspace.kernels.errors import NonFiniteError, SettingError, ShapeError
 from weightspace.methods import Task, fit
 from weightspace.nnlite import (
@@ -135,6 +138,46 @@ def test_int8_is_near_to_float(name):
     x = samples(net)
     y = net.forward(x)
     assert np.sqrt(np.mean((made.predict(x) - y) ** 2)) < 0.03 * y.std() + 1e-6
+
+
+MAIN = """
+#include "net.h"
+#include <stdio.h>
+#include <stdlib.h>
+
+int main(void) {
+    void *arena = malloc(NET_ARENA_BYTES);
+    float *x = malloc(NET_INPUTS * sizeof *x), *y = malloc(NET_OUTPUTS * sizeof *y);
+    while (fread(x, sizeof *x, NET_INPUTS, stdin) == NET_INPUTS) {
+        net_predict(arena, x, y);
+        fwrite(y, sizeof *y, NET_OUTPUTS, stdout);
+    }
+    free(arena);
+    free(x);
+    free(y);
+    return 0;
+}
+"""
+
+
+@pytest.mark.parametrize("simd", [0, 1])
+@pytest.mark.parametrize("name", ["activations", "steep", "strides", "pools", "norms", "groups"])
+def test_sanitizers_find_nothing(name, simd, tmp_path):
+    """In arrays of just their sizes, for ordinary samples, huge ones and NaN."""
+    if shutil.which("gcc") is None:
+        pytest.skip("needs gcc and its sanitizers")
+    net, made = small(name)
+    _, source = print_c(made).write(tmp_path)
+    main, program = tmp_path / "main.c", tmp_path / "main"
+    main.write_text(MAIN)
+    command = ["gcc", *STRICT, "-O1", "-g", "-fsanitize=address,undefined", f"-DWS_SIMD32={simd}",
+               "-fno-sanitize-recover=all", str(source), str(main), "-o", str(program)]  # fmt: skip
+    subprocess.run(command, check=True)
+    x = np.concatenate([samples(net, 3, scale) for scale in (1.0, 1e30)])
+    x[-1].flat[::2] = np.nan
+    done = subprocess.run([program], input=x.tobytes(), capture_output=True, check=False)
+    assert not done.returncode, done.stderr.decode()
+    assert done.stdout == made.predict(x).tobytes()
 
 
 def test_accuracy_stays():

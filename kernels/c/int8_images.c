@@ -21,15 +21,20 @@ static void ws_q_patch(const int8_t *x, int zero, int8_t *patch, int top, int le
                        int dilation1, int H, int W, int C, int R, int S, int Q) {
     int r, s, from, to;
     for (r = 0; r < R; ++r, top += dilation0) {
-        const int8_t *row = x + top * W * C;
+        const int8_t *row;
         if (top < 0 || top >= H) {
             ws_q_fill(zero, patch, S * Q);
             patch += S * Q;
-        } else if (Q == C && dilation1 == 1) { /* a row of the patch is one piece of the image's */
+            continue;
+        }
+        row = x + top * W * C;
+        if (Q == C && dilation1 == 1) { /* a row of the patch is one piece of the image's */
             from = left < 0 ? (left > -S ? -left : S) : 0;
             to = W - left < S ? (W - left > from ? W - left : from) : S;
             ws_q_fill(zero, patch, from * C);
-            ws_q_copy(row + (left + from) * C, patch + from * C, (to - from) * C);
+            if (to > from) {
+                ws_q_copy(row + (left + from) * C, patch + from * C, (to - from) * C);
+            }
             ws_q_fill(zero, patch + to * C, (S - to) * C);
             patch += S * C;
         } else {
@@ -80,7 +85,7 @@ static void ws_q_depthwise(const int8_t *x, const int8_t *w, const int32_t *b, c
                            int C, int R, int S, int OH, int OW) {
     const int8_t *p, *q;
     int32_t sum[4];
-    int i, j, c, k, taps, four;
+    int i, j, c, k, at, four;
     for (i = 0; i < OH; ++i) {
         for (j = 0; j < OW; ++j, y += C) {
             ws_q_patch(x, xzero, patch, i * stride0 - padding0, j * stride1 - padding1, dilation0,
@@ -91,11 +96,11 @@ static void ws_q_depthwise(const int8_t *x, const int8_t *w, const int32_t *b, c
                 q = w + c;
                 if (four == 4) {
                     int32_t s0 = 0, s1 = 0, s2 = 0, s3 = 0;
-                    for (taps = R * S; taps > 0; --taps, p += C, q += C) {
-                        s0 += p[0] * WS_W8(q[0]);
-                        s1 += p[1] * WS_W8(q[1]);
-                        s2 += p[2] * WS_W8(q[2]);
-                        s3 += p[3] * WS_W8(q[3]);
+                    for (at = 0; at < R * S * C; at += C) {
+                        s0 += p[at] * WS_W8(q[at]);
+                        s1 += p[at + 1] * WS_W8(q[at + 1]);
+                        s2 += p[at + 2] * WS_W8(q[at + 2]);
+                        s3 += p[at + 3] * WS_W8(q[at + 3]);
                     }
                     sum[0] = s0;
                     sum[1] = s1;
@@ -103,8 +108,8 @@ static void ws_q_depthwise(const int8_t *x, const int8_t *w, const int32_t *b, c
                     sum[3] = s3;
                 } else {
                     sum[0] = 0;
-                    for (taps = R * S; taps > 0; --taps, p += C, q += C) {
-                        sum[0] += *p * WS_W8(*q);
+                    for (at = 0; at < R * S * C; at += C) {
+                        sum[0] += p[at] * WS_W8(q[at]);
                     }
                 }
                 for (k = c; k < c + four; ++k) {
@@ -152,9 +157,8 @@ static void ws_q_average_pool(const int8_t *x, const uint16_t *rows, const uint1
             for (c = 0; c < C; ++c) {
                 int32_t sum = 0;
                 for (r = r0; r < r1; ++r) {
-                    const int8_t *pixel = x + (r * W + s0) * C + c;
-                    for (s = s0; s < s1; ++s, pixel += C) {
-                        sum += *pixel - xzero;
+                    for (s = s0; s < s1; ++s) {
+                        sum += x[(r * W + s) * C + c] - xzero;
                     }
                 }
                 y[c] = ws_q_clamped(ws_q_scaled(sum, WS_W32(m[at]), WS_BYTE(n[at])), zero, -128, 127);
