@@ -61,20 +61,21 @@ def plan(
     if winograd and WINOGRAD in ways and _wins(kernel, sizes, given):
         return Plan(kernel + WINOGRAD, WEIGHTS if "weight" in kernel else CORRELATION)
     if DEPTHWISE in ways and given["groups"] == sizes["C"] == sizes["O"]:
-        return Plan(kernel + DEPTHWISE, 0)
-    return Plan(kernel, _windows(sizes, given) if kernel in GATHERING else 0)
+        return Plan(kernel + DEPTHWISE, _windows(sizes, given, sizes["C"]))
+    return Plan(kernel, _windows(sizes, given, sizes["c"]) if kernel in GATHERING else 0)
 
 
-def _windows(s: Mapping[str, int], given: Mapping[str, Any]) -> int:
-    """Floats of two windows, unless all windows lie in the image, their rows in one piece each."""
+def _windows(s: Mapping[str, int], given: Mapping[str, Any], channels: int) -> int:
+    """Floats of two windows of so many channels, unless all windows lie in the image, their rows in
+    one piece each."""
     inside = all(
         before == 0 and (s[places] - 1) * step + (s[taps] - 1) * apart < s[size]
         for size, taps, places, before, step, apart in zip(
             "HW", "RS", "hw", given["padding"], given["stride"], given["dilation"], strict=True
         )
     )
-    together = s["S"] == 1 or (given["dilation"][1] == 1 and given["groups"] == 1)
-    return 0 if inside and together else 2 * s["R"] * s["S"] * s["c"]
+    together = s["S"] == 1 or (given["dilation"][1] == 1 and channels == s["C"])
+    return 0 if inside and together else 2 * s["R"] * s["S"] * channels
 
 
 def _wins(kernel: str, s: Mapping[str, int], given: Mapping[str, Any]) -> bool:
