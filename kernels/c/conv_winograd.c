@@ -43,20 +43,18 @@ static WS_APART void ws_winograd_to_output(const float *m, int apart, float *t, 
    column */
 static const float *ws_winograd_pixels(const float *x, int top, int left, int height, int width,
                                        int depth, float *t, int *apart) {
-    float *next = t;
     int i, j;
     if (top >= 0 && top + 6 <= height && left >= 0 && left + 6 <= width) {
         apart[0] = depth;
         apart[1] = width * depth;
         return x + (top * width + left) * depth;
     }
-    for (i = top; i < top + 6; ++i) {
-        const int first = left < 0 ? -left : 0, inside = i >= 0 && i < height;
-        const int past = inside ? (width - left < 6 ? width - left : 6) : 0;
-        int at = (i * width + left) * depth;
-        for (j = 0; j < 6; ++j) {
-            *next++ = j >= first && j < past ? x[at] : 0.0F;
-            at += depth;
+    for (i = 0; i < 36; ++i) {
+        t[i] = 0.0F;
+    }
+    for (i = top < 0 ? 0 : top; i < top + 6 && i < height; ++i) {
+        for (j = left < 0 ? 0 : left; j < left + 6 && j < width; ++j) {
+            t[(i - top) * 6 + j - left] = x[(i * width + j) * depth];
         }
     }
     apart[0] = 1;
