@@ -55,7 +55,7 @@ def fold(net: Network, contexts: bool = False) -> Network:
     chain = Sequential(layers_of(folded(parts_of(net), contexts)))
     made = Network(
         chain.layers, net.input_shape, net.backend, str(net.dtype), net.seed, net.init,
-        net.loss_name,
+        net.loss,
     )  # fmt: skip
     write_arrays(made, folded(parts_of(net), contexts))
     return made
