@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from ...kernels.errors import SettingError, check_name
 from . import exchange
+from . import export_options as asked
 from .options import DataDir
 
 console = Console()
@@ -23,49 +23,26 @@ CHECKPOINT = "checkpoint.safetensors"
 
 
 def export(
-    network: Annotated[
-        str, typer.Argument(help="Widths, a model, a preset, a run's folder, a file.")
-    ],
-    to: Annotated[str, typer.Option(help="c, onnx or torch.")] = "c",
-    out: Annotated[Path, typer.Option(help="The folder that the files go into, or a file.")] = Path(
-        "exported"
-    ),
-    name: Annotated[str, typer.Option(help="What all names in C begin with.")] = "net",
-    learn: Annotated[
-        str | None, typer.Option(help="all, or tail:K: what goes on learning there.")
-    ] = None,
-    batch: Annotated[int, typer.Option(min=1, help="Samples in a learning step.")] = 8,
-    optimizer: Annotated[str, typer.Option(help="sgd, momentum, adam or rmsprop.")] = "sgd",
-    lr: Annotated[float | None, typer.Option(help="Its rate (as elsewhere, if not given).")] = None,
-    method: Annotated[
-        str, typer.Option("--method", "-m", help="naive, ewc, si, mas, packnet or replay.")
-    ] = "naive",
-    lam: Annotated[float, typer.Option(help="Strength of ewc, si or mas.")] = 1.0,
-    memories: Annotated[int, typer.Option(min=1, help="Samples that replay remembers.")] = 64,
-    contexts: Annotated[
-        str | None, typer.Option(help="Kind of a superposed network's contexts: binary, ...")
-    ] = None,
-    tasks: Annotated[int, typer.Option(min=1, help="How many contexts go along.")] = 10,
-    task: Annotated[
-        int, typer.Option(min=0, help="Not for c: the task whose contexts are folded in.")
-    ] = 0,
-    fold: Annotated[
-        bool, typer.Option("--fold", help="BatchNorm2d and activations into the layers before.")
-    ] = False,
-    weights: Annotated[
-        str, typer.Option(help="float, or int8: but for a tail that learns.")
-    ] = "float",
-    samples: Annotated[
-        Path | None,
-        typer.Option(help="For int8: an .npz file with inputs x to calibrate by, or a data set."),
-    ] = None,
-    percentile: Annotated[
-        float, typer.Option(help="For c in int8: of the samples' ranges; 100: least and largest.")
-    ] = 100.0,
-    opset: Annotated[int, typer.Option(help="For onnx: 13 to 17.")] = 17,
-    names: Annotated[
-        str, typer.Option(help="For torch: sequential or torchvision.")
-    ] = "sequential",
+    network: asked.Named,
+    to: asked.Target = "c",
+    out: asked.Out = Path("exported"),
+    name: asked.Name = "net",
+    learn: asked.Learn = None,
+    batch: asked.Batch = 8,
+    optimizer: asked.OptimizerName = "sgd",
+    lr: asked.Rate = None,
+    method: asked.MethodName = "naive",
+    lam: asked.Lam = 1.0,
+    memories: asked.Memories = 64,
+    contexts: asked.Contexts = None,
+    tasks: asked.Tasks = 10,
+    task: asked.OneTask = 0,
+    fold: asked.Fold = False,
+    weights: asked.Weights = "float",
+    samples: asked.Samples = None,
+    percentile: asked.Percentile = 100.0,
+    opset: asked.Opset = 17,
+    names: asked.Names = "sequential",
     data_dir: DataDir = None,
 ) -> None:
     """Print a network as C99, which predicts and, if asked, learns; or write ONNX, or for torch."""
