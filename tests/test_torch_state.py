@@ -9,8 +9,8 @@ from weightspace.kernels.spec import relative_error, tolerance
 from weightspace.nnlite import (
     Activation,
     BatchNorm2d,
-    Conv2d,
     ContextLinear,
+    Conv2d,
     Flatten,
     Linear,
     Network,
@@ -126,7 +126,12 @@ def test_names_are_torchvisions():
     } <= theirs  # fmt: skip
     assert len(theirs) == 102  # of 122 entries, 20 count batches
     vgg = {place.theirs for place in places(models.vgg16(**B), "torchvision")}
-    assert {"features.0.weight", "features.28.bias", "classifier.0.weight", "classifier.6.bias"} <= vgg
+    assert {
+        "features.0.weight",
+        "features.28.bias",
+        "classifier.0.weight",
+        "classifier.6.bias",
+    } <= vgg
     assert len(vgg) == 32
     normed = {place.theirs for place in places(models.vgg16(batch_norm=True, **B), "torchvision")}
     assert {"features.1.running_mean", "features.40.weight"} <= normed

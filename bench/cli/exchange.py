@@ -52,7 +52,9 @@ def samples_of(given: Path | None, net: Any, data_dir: Path | None) -> Any:
         return values.read(given, net)["x"]
     x = load(str(given), data_dir).train_x[:_SAMPLES]
     if x[0].size != int(np.prod(net.input_shape)):
-        raise SettingError(f"{given} has images {x.shape[1:]}; this network takes {net.input_shape}")
+        raise SettingError(
+            f"{given} has images {x.shape[1:]}; this network takes {net.input_shape}"
+        )
     return (x.reshape(len(x), *net.input_shape) / 255).astype(net.dtype)
 
 

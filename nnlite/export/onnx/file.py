@@ -84,6 +84,8 @@ def read_contents(path: str | os.PathLike[str]) -> Contents:
         node = _node(one, number, source)
         if node.op == "Constant":
             constants[_one(node.outputs, node)] = _constant(node)
+        elif node.op == "Identity" and node.inputs and node.inputs[0] in constants:
+            constants[_one(node.outputs, node)] = constants[node.inputs[0]]  # equal ones, kept once
         else:
             nodes.append(node)
     given = [value for value in graph.input if value.name not in constants]

@@ -10,7 +10,10 @@ import numpy as np
 from ...layout import Shape
 from .packages import onnx
 
-OPSETS = (13, 17)  # the first has per-channel scales; beyond the last, ReduceMean takes other inputs
+OPSETS = (
+    13,
+    17,
+)  # the first scales by channel; beyond the last, ReduceMean is another
 _ACTIVATIONS = {"relu": "Relu", "tanh": "Tanh", "sigmoid": "Sigmoid"}
 
 

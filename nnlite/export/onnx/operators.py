@@ -74,16 +74,17 @@ class Chain:
 
 def _made(node: Node, cls: type[Layer], **settings: Any) -> Layer:
     """A layer. Raises CheckpointError for settings it cannot have."""
-    known = {one.name for one in fields(cls)}  # type: ignore[arg-type]
-    for name in set(settings) - known:
-        raise refused(node, f"needs {name}, which this version's {cls.__name__} has not")
+    for name in set(settings) - {one.name for one in fields(cls)}:  # type: ignore[arg-type]
+        raise refused(node, f"needs {name}, which a {cls.__name__} has not")
     try:
         return cls(**settings)
     except WeightspaceError as wrong:
         raise refused(node, f"cannot be had: {wrong}") from None
 
 
-def _attribute(node: Node, name: str, usual: Any, of: type | tuple[type, ...] = (int, float)) -> Any:
+def _attribute(
+    node: Node, name: str, usual: Any, of: type | tuple[type, ...] = (int, float)
+) -> Any:
     found = node.attributes.get(name, usual)
     if not isinstance(found, of):
         raise refused(node, f"has {name}={found!r:.40}")

@@ -16,6 +16,7 @@ import numpy as np
 from ....kernels.errors import SettingError, ShapeError
 from ...net import Network
 from ..axes import channels_first
+from ..fold import fold
 from .graph import Graph
 from .packages import onnx, onnxruntime
 from .write import INPUT, build, model, write_model
@@ -31,8 +32,9 @@ def write_int8(
 ) -> None:
     """Write `net` to `path` as ONNX in 8 bits, whole or not at all.
 
-    samples (N, *input_shape): inputs as they will come, by which ranges are chosen. Input, output
-    and errors are those of `write_onnx`; ShapeError for samples that are not the network's.
+    samples (N, *input_shape): inputs as they will come, by which ranges are chosen. Layers
+    are folded first. Input, output and errors are those of `write_onnx`; ShapeError for samples
+    that are not the network's, SettingError for such that are not finite.
     """
     samples = np.asarray(samples)
     if samples.shape[1:] != tuple(net.input_shape) or not len(samples):
@@ -42,7 +44,7 @@ def write_int8(
         )
     if not np.isfinite(samples).all():
         raise SettingError("samples to calibrate by hold NaN or infinity; leave them out")
-    graph = build(net, fold=True)
+    graph = build(fold(net))
     ranges = _ranges(net, graph, samples)
     write_model(net, _quantised(graph, ranges), path, opset)
 

@@ -147,10 +147,7 @@ class _Walk:
             body, shortcut = shortcut, body
         if not body.layers:
             raise refused(join, "adds a value to itself")
-        orders = body.value.order, shortcut.value.order
-        if (orders[0] is None) != (orders[1] is None) or (
-            orders[0] is not None and not np.array_equal(*orders)
-        ):
+        if not _alike(body.value.order, shortcut.value.order):
             raise refused(join, "adds flattened images to samples in another order")
         chain.notes += [*body.notes, *shortcut.notes]
         arrays = _prefixed("body", body) | _prefixed("shortcut", shortcut)
@@ -158,6 +155,13 @@ class _Walk:
 
     def _way(self, value: Value, node: Node, depth: int) -> tuple[Chain, Node | None]:
         return self._follow(self._chain(value), node, depth + 1)
+
+
+def _alike(one: np.ndarray | None, other: np.ndarray | None) -> bool:
+    """Whether two orders of columns are one."""
+    if one is None or other is None:
+        return one is other
+    return np.array_equal(one, other)
 
 
 def _residual(join: Node, body: Chain, shortcut: Chain) -> Residual:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
-from ...layers import BatchNorm2d, ComplexConv2d, ComplexLinear, Conv2d, Layer, Linear
+from ...layers import ComplexConv2d, ComplexLinear
 from ...layout import Shape
 
 Arrays = Mapping[str, np.ndarray]
@@ -48,20 +46,3 @@ def complex_filters(layer: ComplexConv2d, own: Arrays) -> np.ndarray:
         return np.concatenate([w.real, w.imag])
     above = np.concatenate([w.real, -w.imag], axis=-1)
     return np.concatenate([above, np.concatenate([w.imag, w.real], axis=-1)])
-
-
-def fold_norm(
-    layer: Any, own: Arrays, after: Layer | None, norm: Arrays
-) -> tuple[Layer, dict[str, np.ndarray]] | None:
-    """A layer with the BatchNorm2d after it in its weights; None where that cannot be."""
-    able = isinstance(layer, Conv2d | Linear) and not isinstance(layer, ComplexConv2d)
-    if not able or layer.activation != "identity" or not isinstance(after, BatchNorm2d):
-        return None
-    if after.statistics != "running":
-        return None
-    weight = kernel(own).astype(np.float64)
-    scale = norm.get("weight", 1.0) / np.sqrt(norm["var"].astype(np.float64) + after.eps)
-    moved = own.get("bias", 0.0) - norm["mean"].astype(np.float64)
-    bias = norm.get("bias", 0.0) + moved * scale
-    folded = replace(layer, activation=after.activation, slope=after.slope, bias=True)
-    return folded, {"weight": weight * scale.reshape(-1, *[1] * (weight.ndim - 1)), "bias": bias}

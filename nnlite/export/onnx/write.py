@@ -23,9 +23,10 @@ from ...layers.shapes import sides
 from ...layout import Shape
 from ...net import Network
 from ..axes import channels_first, columns_first
+from ..fold import fold as folded
 from .graph import OPSETS, Graph, Value
 from .packages import onnx
-from .weights import Arrays, below, complex_dense, complex_filters, fold_norm, kernel
+from .weights import Arrays, below, complex_dense, complex_filters, kernel
 
 INPUT, OUTPUT = "x", "y"
 _LARGEST = 2**31 - 1  # bytes of a protobuf message
@@ -39,11 +40,11 @@ def write_onnx(
 
     Input "x": (N, C, H, W) float32 where samples are images (H, W, C), else (N, I). Output "y":
     (N, K), as `net.forward` gives it in mode "eval". Weights are rounded to float32. fold:
-    BatchNorm2d goes into the convolution or dense layer before it. Raises MissingExtraError without
-    the package onnx, SettingError for an opset outside 13 to 17, for a layer that has no ONNX, or
-    for a network of 2 GiB or more.
+    as `nnlite.export.fold` does first. Raises MissingExtraError without the package onnx,
+    SettingError for an opset outside 13 to 17, for a layer that has no ONNX, or for a network of
+    2 GiB or more; ModeError where statistics of the batch are to be folded.
     """
-    write_model(net, build(net, fold), path, opset)
+    write_model(net, build(folded(net) if fold else net), path, opset)
 
 
 def write_model(net: Network, graph: Graph, path: str | os.PathLike[str], opset: int) -> None:
@@ -54,7 +55,7 @@ def write_model(net: Network, graph: Graph, path: str | os.PathLike[str], opset:
     write_whole(path, model(net, graph, opset).SerializeToString())
 
 
-def build(net: Network, fold: bool) -> Graph:
+def build(net: Network) -> Graph:
     """The nodes and constants of `net`, from INPUT to OUTPUT. Raises as `write_onnx`."""
     if not isinstance(net, Network):
         raise SettingError(f"ONNX is written of a Network, not of a {type(net).__name__}")
@@ -62,7 +63,7 @@ def build(net: Network, fold: bool) -> Graph:
     get = net.device.get
     arrays = dict(net.layout.views(get(net.theta)))
     arrays |= {name: get(array) for name, array in net.state.items()}
-    end = _chain(graph, net.layers, "", arrays, Value(INPUT, net.input_shape), fold)
+    end = _chain(graph, net.layers, "", arrays, Value(INPUT, net.input_shape))
     end = graph.in_our_order("end", end)
     helper = onnx("writing ONNX").helper
     graph.nodes.append(helper.make_node("Identity", [end.name], [OUTPUT], "end/Identity"))
@@ -104,34 +105,27 @@ def _version() -> str:
 
 
 def _chain(
-    graph: Graph, layers: tuple[Layer, ...], path: str, arrays: Arrays, value: Value, fold: bool
-) -> Value:
+    graph: Graph, layers: tuple[Layer, ...], path: str, arrays: Arrays, value: Value
+) -> Value:  # fmt: skip
     """Layers one after another, called `path` and their numbers; arrays by name below that."""
-    number = 0
-    while number < len(layers):
-        layer, name, own = layers[number], f"{path}{number}", below(arrays, str(number))
-        after = layers[number + 1] if number + 1 < len(layers) else None
-        folded = fold_norm(layer, own, after, below(arrays, str(number + 1))) if fold else None
-        if folded is not None:
-            layer, own = folded
-            number += 1
-        value = _layer(graph, layer, name, own, value, fold)
-        number += 1
+    for number, layer in enumerate(layers):
+        own = below(arrays, str(number))
+        value = _layer(graph, layer, f"{path}{number}", own, value)
     return value
 
 
-def _layer(  # noqa: PLR0912  (a table of layers)
-    graph: Graph, layer: Any, name: str, own: Arrays, value: Value, fold: bool
-) -> Value:
+def _layer(  # noqa: PLR0911, PLR0912  (a table of layers)
+    graph: Graph, layer: Any, name: str, own: Arrays, value: Value
+) -> Value:  # fmt: skip
     """One layer, with the activation it ends in."""
     shape = layer.output_shape(value.shape)
     match layer:
         case ours.Dropout():
             return value
         case ours.Sequential():
-            return _chain(graph, layer.layers, f"{name}.", own, value, fold)
+            return _chain(graph, layer.layers, f"{name}.", own, value)
         case ours.Residual():
-            made = _residual(graph, layer, name, own, value, fold)
+            made = _residual(graph, layer, name, own, value)
         case ours.ComplexConv2d():
             made = _conv(graph, layer, name, complex_filters(layer, own), None, value)
         case ours.Conv2d():
@@ -168,12 +162,10 @@ def _layer(  # noqa: PLR0912  (a table of layers)
 
 
 def _residual(
-    graph: Graph, layer: ours.Residual, name: str, own: Arrays, value: Value, fold: bool
-) -> Value:
-    body = _chain(graph, layer.body, f"{name}.body.", below(own, "body"), value, fold)
-    shortcut = _chain(
-        graph, layer.shortcut, f"{name}.shortcut.", below(own, "shortcut"), value, fold
-    )
+    graph: Graph, layer: ours.Residual, name: str, own: Arrays, value: Value
+) -> Value:  # fmt: skip
+    body = _chain(graph, layer.body, f"{name}.body.", below(own, "body"), value)
+    shortcut = _chain(graph, layer.shortcut, f"{name}.shortcut.", below(own, "shortcut"), value)
     if body.order is not shortcut.order:  # columns are added one to one
         body = graph.in_our_order(f"{name}.body", body)
         shortcut = graph.in_our_order(f"{name}.shortcut", shortcut)
@@ -267,9 +259,7 @@ def _flatten(graph: Graph, name: str, value: Value, planes: bool, shape: Shape) 
 
 def _pool(graph: Graph, layer: Any, name: str, value: Value, shape: Shape) -> str:
     """A pool by explicit pads: the last window reaches as far as it has to."""
-    # fields that a layer has only where this version's pools have them
-    padding, counts = getattr(layer, "padding", (0, 0)), getattr(layer, "count_padding", True)
-    around = sides(padding)
+    around, mean = sides(layer.padding), isinstance(layer, ours.AvgPool2d)
     ends = [
         (many - 1) * step + taps - long - before
         for many, step, taps, long, (before, _) in zip(
@@ -277,16 +267,17 @@ def _pool(graph: Graph, layer: Any, name: str, value: Value, shape: Shape) -> st
         )
     ]
     over = any(end > after for end, (_, after) in zip(ends, around, strict=True))
-    if isinstance(layer, ours.AvgPool2d) and counts and over:
+    if mean and layer.count_padding and over:
         axes = zip(shape[:2], layer.stride, layer.size, value.shape[:2], around, strict=True)
         return _means(graph, name, value.name, *(_counted(*axis) for axis in axes))
     pads = [side[0] for side in around] + [max(end, 0) for end in ends]
     given: dict[str, Any] = {
         "kernel_shape": list(layer.size), "strides": list(layer.stride), "pads": pads,
     }  # fmt: skip
-    if isinstance(layer, ours.MaxPool2d):
+    if not mean:
         return graph.node("MaxPool", name, [value.name], **given)
-    return graph.node("AveragePool", name, [value.name], count_include_pad=int(counts), **given)
+    counts = int(layer.count_padding)
+    return graph.node("AveragePool", name, [value.name], count_include_pad=counts, **given)
 
 
 def _counted(many: int, step: int, taps: int, long: int, around: tuple[int, int]) -> np.ndarray:
