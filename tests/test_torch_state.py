@@ -38,7 +38,8 @@ ZOO = {
     "vgg16": lambda: models.vgg16(3, (6,), 2, **{**B, "input_shape": (32, 32, 3)}),
     "vgg16-cifar": lambda: models.vgg16_cifar(3, **B),
     "norm of flat samples": lambda: Network(
-        [Conv2d(3, 3, dilation=2, groups=3), Flatten(), Activation("relu"), BatchNorm2d(), Linear(4)],
+        [Conv2d(3, 3, dilation=2, groups=3), Flatten(), Activation("relu"), BatchNorm2d(),
+         Linear(4)],
         (9, 7, 3), "reference",
     ),
 }  # fmt: skip
