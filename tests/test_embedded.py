@@ -5,10 +5,15 @@ A target that cannot be built for or run here is skipped, by the name of the mis
 
 from __future__ import annotations
 
+import re
+import shutil
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from test_imports import ROOT
 from weightspace.bench.embedded import measure, memory, stack, toolchain
 from weightspace.bench.embedded.emulator import run
 from weightspace.bench.embedded.models import Model, Trained, as_floats, multiply_adds, smaller
@@ -142,6 +147,24 @@ def test_instructions_are_counted(trained, tmp_path):
 
 def _exported(trained, folder):
     return export(trained.net).write(folder)[1]
+
+
+def test_the_example_learns_and_does_not_forget(tmp_path):
+    """examples/embedded by its Makefile: trained here, exported, built, run on a Cortex-M4F."""
+    here("m4f")
+    pytest.importorskip("mlxtend")
+    if shutil.which("make") is None:
+        pytest.skip("make is not installed: apt install make")
+    folder = ROOT / "examples" / "embedded"
+    words = ["make", "-C", str(folder), f"BUILD={tmp_path}", f"PYTHON={sys.executable}"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    said = re.findall(
+        r"of 200 digits (\d+) right, of 200 lying digits (\d+)", done.stdout + done.stderr
+    )
+    (standing, lying), (still, learned) = [tuple(map(int, pair)) for pair in said]
+    assert standing > 170 and lying < 50
+    assert still > 150 and learned > 100
 
 
 # ---- what goes wrong is said --------------------------------------------------------------------

@@ -249,7 +249,7 @@ def bench_embedded(
     ] = None,
     peer: Annotated[
         list[str] | None,
-        typer.Option("--peer", "-p", help="emx, emlearn, bakenn-int8; repeatable; or none."),
+        typer.Option("--peer", "-p", help="emx, emlearn, bakenn; repeatable; or none."),
     ] = None,
     images: Annotated[
         int | None, typer.Option(min=1, help="Test images a target (1,000; m4f: 10,000).")

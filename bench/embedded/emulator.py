@@ -50,7 +50,7 @@ def run(elf: Elf, given: bytes, seconds: float = 600) -> bytes:
 def _of_digits(said: str, target: str) -> bytes:
     """Bytes from lines of hex digits, as simavr shows them, a point for each new line; "!" is the
     good end."""
-    lines = []
+    lines: list[str] = []
     for line in _COLOURS.sub("", said).splitlines():
         text = line.strip().rstrip(".")
         if text == "!":

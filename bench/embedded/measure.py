@@ -15,7 +15,7 @@ from ...nnlite.export.c import Learning, export
 from ...nnlite.export.c.parts import cut
 from ...nnlite.export.int8 import print_c, quantise
 from . import memory, stack
-from .models import Trained, as_floats, multiply_adds
+from .models import Trained, as_floats, multiply_adds, weights_bytes
 from .session import Program, Script
 from .targets import Target
 from .toolchain import missing
@@ -35,13 +35,12 @@ Agreement = Literal["bits", "rounding", "other arithmetic", "wrong"]
 class Row:
     """What was measured of a model, made into C by `maker`, on a target.
 
-    operation: "predict" or "learn HOW". status: "measured"; "absent" (a tool, a kernel), "too
-    large" (for the target) or "failed", with a reason. Sizes are in bytes: weights; flash, with
-    weights and all that is called; statics, memory beside the arena; arena and stack as they were
-    predicted, and as far as they were touched. work: instructions or cycles (`counts`) of an answer
-    or a step of `batch` samples. agreement: with the engine, over so many samples or steps;
-    difference: the largest.
-    asks: what the C file asks of others, by name.
+    operation: "predict", "predict int8" or "learn HOW". status: "measured"; "absent" (a tool, a
+    kernel), "too large" (for the target) or "failed", with a reason. Sizes are in bytes: weights;
+    flash, with weights and all that is called; statics, memory beside the arena; arena and stack as
+    they were predicted, and as far as they were touched. work: instructions or cycles (`counts`) of
+    an answer or a step of `batch` samples. agreement: with the engine, over so many samples or
+    steps; difference: the largest. asks: what the C file asks of others, by name.
     """
 
     model: str
@@ -122,7 +121,9 @@ def predict(trained: Trained, target: Target, folder: Path, most: int) -> Row:
         made = export(trained.net)
         _, source = made.write(folder)
         row.weights, row.arena = made.weights_bytes, made.arena_bytes
-        of_predict(row, trained, Program(target, [source], folder / "harness"), most)
+        wanted = trained.net.forward(trained.samples(trained.images[:most]))
+        program = Program(target, [source], folder / "harness")
+        of_predict(row, trained, program, wanted, target.fma)
 
     return guarded(begin(trained, target, OWN, "predict"), fill, target)
 
@@ -137,12 +138,10 @@ def predict_int8(trained: Trained, target: Target, folder: Path, most: int) -> R
         small = quantise(trained.net, trained.samples(trained.seen))
         made = print_c(small)
         _, source = made.write(folder)
-        row.weights, row.arena = made.weights_bytes, made.arena_bytes
+        row.weights, row.arena = weights_bytes(trained.net, 1), made.arena_bytes
         program = Program(target, [source], folder / "harness")
         samples = trained.samples(trained.images[:most])
-        wanted = small.predict(samples)
-        of_predict(row, trained, program, most, wanted)
-        row.agreement = "bits" if row.agreement == "bits" else "wrong"
+        of_predict(row, trained, program, small.predict(samples), exact=True)
         given = small.input_grid.quantised(samples[0]).ravel()
         script = Script(trained.inputs, trained.net.num_outputs).count_int8(given, 3)
         row.work = program.ask(script)[0]["work"]
@@ -151,16 +150,16 @@ def predict_int8(trained: Trained, target: Target, folder: Path, most: int) -> R
 
 
 def of_predict(
-    row: Row, trained: Trained, program: Program, most: int, wanted: np.ndarray | None = None
+    row: Row, trained: Trained, program: Program, wanted: np.ndarray, exact: bool
 ) -> None:
-    """Fill the row with what the program answers, and takes. wanted: what it is to answer; None:
-    what the network does."""
-    images = trained.images[:most]
+    """Fill the row with what the program answers for the first test images, and takes.
+
+    wanted (N, ...): what it should answer, to the bit if `exact`.
+    """
+    images = trained.images[: len(wanted)]
     found, row.work = answers(program, images, trained.net.num_outputs)
-    if wanted is None:
-        wanted = trained.net.forward(trained.samples(images)).reshape(len(images), -1)
     row.samples = len(images)
-    row.agreement, row.difference = agreement(found, wanted, program.target)
+    row.agreement, row.difference = agreement(found, wanted.reshape(found.shape), exact)
     row.accuracy = float((found.argmax(axis=1) == trained.labels[: len(images)]).mean())
     first = as_floats(images[0])
     script = Script(trained.inputs, trained.net.num_outputs).stack(first).arena()
@@ -182,13 +181,16 @@ def answers(program: Program, images: np.ndarray, outputs: int) -> tuple[np.ndar
     return np.concatenate(parts), float(np.average(work, weights=sizes)) if counted else None
 
 
-def agreement(found: np.ndarray, wanted: np.ndarray, target: Target) -> tuple[Agreement, float]:
-    """How numbers from a target agree with the engine's, and the largest difference."""
+def agreement(found: np.ndarray, wanted: np.ndarray, exact: bool) -> tuple[Agreement, float]:
+    """How numbers from a target agree with those wanted, and the largest difference.
+
+    exact: whether other bits are wrong; where not, they may differ by ROUNDING.
+    """
     difference = float(np.abs(found - wanted).max(initial=0.0))
     if np.array_equal(found.view(np.int32), wanted.astype(np.float32).view(np.int32)):
         return "bits", difference
     near = difference <= ROUNDING * float(np.abs(wanted).max(initial=0.0))
-    return ("rounding" if near and not target.fma else "wrong"), difference
+    return ("rounding" if near and not exact else "wrong"), difference
 
 
 def _weigh(row: Row, program: Program, deep: int, touched: tuple[int, int], function: str) -> None:
@@ -235,7 +237,7 @@ def _of_learning(
     script.learn_stack(as_floats(images[0]), labels[0]).arena()
     learned, theta, saved, again, deep, touched = program.ask(script)
     row.samples, row.work, row.batch = steps, learned["work"], learning.batch
-    row.agreement, row.difference = agreement(theta["theta"], wanted, program.target)
+    row.agreement, row.difference = agreement(theta["theta"], wanted, program.target.fma)
     if not saved["done"] or not np.array_equal(theta["theta"], again["theta"]):
         raise EmulatorError(f"{row.model} on {row.target} does not restore what it saved")
     _weigh(row, program, deep["stack"], touched["arena"], "net_learn_step")

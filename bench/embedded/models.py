@@ -133,3 +133,10 @@ def multiply_adds(net: Network) -> int:
             assert isinstance(weight, View) and isinstance(answer, View)
             total += math.prod(weight.shape[1:]) * math.prod(answer.shape)
     return total
+
+
+def weights_bytes(net: Network, size: int = 4) -> int:
+    """Bytes of weights of `size` bytes each; what is no matrix (biases) has four in any case."""
+    shapes = [net.layout.shape(name) for name in net.layout]
+    counts = [(math.prod(shape), len(shape)) for shape in shapes]
+    return sum(count * (size if rank > 1 else 4) for count, rank in counts)

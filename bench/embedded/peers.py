@@ -21,10 +21,9 @@ import numpy as np
 
 from ...kernels.errors import MissingToolError, check_name
 from ...kernels.places import places
-from ...nnlite import Network
 from ...nnlite.layers import Conv2d, Flatten, Linear, MaxPool2d
 from . import measure
-from .models import Trained, as_floats
+from .models import Trained, as_floats, weights_bytes
 from .session import Program
 from .targets import Target
 
@@ -48,7 +47,13 @@ class Peer:
     more: tuple[str, ...] = ()
 
     @property
+    def operation(self) -> str:
+        """What its rows are called."""
+        return "predict" if self.exact else "predict int8"
+
+    @property
     def requirements(self) -> tuple[str, ...]:
+        """What pip is asked for."""
         return (f"{self.package}=={self.version}", *self.more)
 
 
@@ -57,7 +62,7 @@ PEERS = {
     for peer in (
         Peer("emx", "emx-onnx-cgen", "1.4.0", "with_emx.py", more=("onnx>=1.18",)),
         Peer("emlearn", "emlearn", "0.23.2", "with_emlearn.py"),
-        Peer("bakenn-int8", "bakenn", "1.0.0", "with_bakenn.py", exact=False),
+        Peer("bakenn", "bakenn", "1.0.0", "with_bakenn.py", exact=False),
     )
 }
 
@@ -113,21 +118,15 @@ def measure_peer(
     def fill(row: measure.Row) -> None:
         source = _made(peer, trained, folder)
         program = Program(target, [source], folder / target.name, strict=False)
-        row.weights = _weights(trained.net, 4 if peer.exact else 1)
-        measure.of_predict(row, trained, program, most)
+        row.weights = weights_bytes(trained.net, 4 if peer.exact else 1)
+        wanted = trained.net.forward(trained.samples(trained.images[:most]))
+        measure.of_predict(row, trained, program, wanted, exact=False)
         if not peer.exact and row.agreement == "wrong":
             row.agreement = "other arithmetic"
 
     return measure.guarded(
-        measure.begin(trained, target, f"{peer.name} {peer.version}", "predict"), fill, target
+        measure.begin(trained, target, f"{peer.name} {peer.version}", peer.operation), fill, target
     )
-
-
-def _weights(net: Network, size: int) -> int:
-    """Bytes of weights; biases are four bytes in any case."""
-    shapes = [net.layout.shape(name) for name in net.layout]
-    counts = [(int(np.prod(shape)), len(shape)) for shape in shapes]
-    return sum(count * (size if rank > 1 else 4) for count, rank in counts)
 
 
 def _made(peer: Peer, trained: Trained, folder: Path) -> Path:
@@ -159,7 +158,7 @@ def describe(trained: Trained, folder: Path) -> None:
         json.dumps({"input": [side, side, 1], "outputs": net.num_outputs, "layers": layers})
     )
     arrays = {name: net.layout.view(net.theta, name) for name in net.layout}
-    arrays["calibration"] = as_floats(trained.images[-_CALIBRATION:])
+    arrays["calibration"] = as_floats(trained.seen[:_CALIBRATION])
     np.savez(folder / "net.npz", **arrays)  # type: ignore[arg-type]
 
 

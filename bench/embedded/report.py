@@ -32,7 +32,8 @@ def as_records(rows: Iterable[Row], tools: Mapping[str, str]) -> list[dict[str, 
 
 # ---- the table ----------------------------------------------------------------------------------
 
-_COLUMNS = ("target", "C by", "flash", "beside weights", "arena", "stack", "a call", "per MAC",
+_COLUMNS = ("target", "C by", "flash", "beside weights", "arena", "statics", "stack",
+            "a call", "per MAC",
             "agrees", "right")  # fmt: skip
 
 
@@ -56,11 +57,11 @@ def tables(rows: Sequence[Row]) -> list[Table]:
 def _cells(row: Row) -> list[str]:
     head = [row.target, row.maker]
     if row.status != "measured":
-        return [*head, *[""] * 6, escape(f"{row.status}: {row.reason}"), ""]
+        return [*head, *[""] * 7, escape(f"{row.status}: {row.reason}"), ""]
     unit = {"instructions": "", "cycles": " cycles", "nothing": ""}[row.counts]
     return [
         *head, _number(row.flash), _number(row.overhead), _both(row.arena, row.arena_touched),
-        _both(row.stack, row.stack_touched),
+        _number(row.statics), _both(row.stack, row.stack_touched),
         "" if row.work is None else f"{row.work:,.0f}{unit}",
         "" if row.each is None else f"{row.each:.2f}",
         _agrees(row), "" if row.accuracy is None else f"{row.accuracy:.2%}",
@@ -91,30 +92,40 @@ def picture(found: Sequence[Record], path: Path) -> Path:
     """What an answer takes per multiply-add, and flash beside weights: a group of bars a target,
     a bar a maker. Written as PNG or SVG. Raises MissingExtraError without matplotlib."""
     plt = pyplot()
-    shown = [one for one in found if one["operation"] == "predict" and one["status"] == "measured"]
+    kinds = {"predict": "", "predict int8": ", int8"}
+    shown = [
+        {**one, "maker": one["maker"] + kinds[one["operation"]]}
+        for one in found
+        if one["operation"] in kinds and one["status"] == "measured"
+    ]
     models = list(dict.fromkeys(one["model"] for one in shown))
-    makers = sorted({one["maker"] for one in shown}, key=lambda name: (name != OWN, name))
-    figure, axes = plt.subplots(
-        len(models), 2, figsize=(11, 2.9 * max(len(models), 1)), squeeze=False
-    )
-    for row, model in zip(axes, models, strict=True):
+    makers = sorted({one["maker"] for one in shown}, key=lambda name: (OWN not in name, name))
+    rows = max(2 * len(models), 1)
+    figure, axes = plt.subplots(rows, 1, figsize=(11, 2.3 * rows + 0.6), squeeze=False)
+    for number, model in enumerate(models):
         mine = [one for one in shown if one["model"] == model]
-        counted = [one for one in mine if one["each"] is not None]
-        _bars(row[0], counted, makers, "each", "{:.2f}")
-        row[0].set(yscale="log", title=f"{model}: instructions (ATmega: cycles) per multiply-add")
+        work, flash = axes[2 * number][0], axes[2 * number + 1][0]
+        _bars(work, [one for one in mine if one["each"] is not None], makers, "each", "{:.2f}")
+        work.set_yscale("log")
+        _title(work, f"{model}: instructions (ATmega: cycles) per multiply-add of an answer")
         bare = [one for one in mine if TARGETS[one["target"]].bare]
-        _bars(row[1], bare, makers, "overhead", "{:,.0f}")
-        row[1].set_title("bytes of flash beside the weights")
+        _bars(flash, bare, makers, "overhead", "{:,.0f}")
+        _title(flash, f"{model}: bytes of flash beside the weights")
     if models:
-        axes[0][0].legend(fontsize=8)
-    figure.tight_layout()
+        handles, names = axes[0][0].get_legend_handles_labels()
+        figure.legend(handles, names, loc="upper center", ncols=len(makers), fontsize=8)
+    figure.tight_layout(rect=(0, 0, 1, 1 - 0.35 / (2.3 * rows + 0.6)))
     return close(plt, figure, path)
+
+
+def _title(axis: Any, text: str) -> None:
+    axis.set_title(text, fontsize=9.5)
 
 
 def _bars(axis: Any, found: Sequence[Record], makers: Sequence[str], key: str, text: str) -> None:
     """Bars of `key`, their value above each."""
     names = [name for name in TARGETS if any(one["target"] == name for one in found)]
-    width = 0.8 / max(len(makers), 1)
+    width = 0.85 / max(len(makers), 1)
     for number, maker in enumerate(makers):
         values = {one["target"]: one[key] for one in found if one["maker"] == maker}
         places = [place for place, name in enumerate(names) if name in values]
@@ -122,6 +133,8 @@ def _bars(axis: Any, found: Sequence[Record], makers: Sequence[str], key: str, t
         middles = [place + (number - (len(makers) - 1) / 2) * width for place in places]
         axis.bar(middles, heights, width, color=COLOURS[number], label=maker)
         for x, y in zip(middles, heights, strict=True):
-            axis.text(x, y, text.format(y), ha="center", va="bottom", fontsize=6.5, color=INK)
+            said = text.format(y)
+            axis.text(x, y, said, ha="center", va="bottom", fontsize=6, rotation=60, color=INK)
+    axis.margins(y=0.25)
     axis.set_xticks(range(len(names)), names, fontsize=8)
     axis.grid(visible=False, axis="x")

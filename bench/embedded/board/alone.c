@@ -27,6 +27,9 @@ int main(void) {
     KNOWN_TO_NOBODY(slots);
 #endif
 #ifdef WS_WITH
+#ifdef NET_PREPARE
+    net_prepare(x);
+#endif
     net_predict(arena, x, y);
 #ifdef NET_BATCH
     net_start(arena);

@@ -16,7 +16,8 @@ def write(folder: Path) -> Path:
     described = json.loads((folder / "net.json").read_text())
     arrays = np.load(folder / "net.npz")
     rows, columns, channels = described["input"]
-    nodes, constants = [], []
+    nodes: list[onnx.NodeProto] = []
+    constants: list[onnx.TensorProto] = []
     shape, flow = [1, channels, rows, columns], "x"
     flat = not any(layer["kind"] == "flatten" for layer in described["layers"])
     if flat:
