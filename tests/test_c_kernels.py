@@ -42,6 +42,14 @@ WAYS = {
 }  # fmt: skip
 
 
+TARGETS = {
+    "Cortex-M0": ["arm-none-eabi-gcc", "-mcpu=cortex-m0", "-mthumb"],
+    "Cortex-M4F": ["arm-none-eabi-gcc", "-mcpu=cortex-m4", "-mthumb", "-mfloat-abi=hard",
+                   "-mfpu=fpv4-sp-d16"],
+    "RV32IMAFC": ["riscv64-unknown-elf-gcc", "-march=rv32imafc", "-mabi=ilp32f",
+                  "--specs=picolibc.specs"],
+    "ATmega": ["avr-gcc", "-mmcu=atmega2560"],
+}  # fmt: skip
 # What stacked cotangents have no sums of.
 ALONE = {
     "dense_backward": {"dw": None, "db": None},
@@ -132,6 +140,25 @@ def test_every_function_alone_compiles_strictly(c_compiler):
         asked = {line.split()[-1].split("@")[0] for line in told.stdout.splitlines()}
         foreign = {each for each in asked if not each.startswith("_")}
         assert foreign <= {"memcpy", "memset", "memmove"}, (name, foreign)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_small_targets_compile_strictly(target, tmp_path):
+    """An int of 16 bits on AVR, soft floats; no function of a mathematical library is asked for."""
+    compiler, *flags = TARGETS[target]
+    if shutil.which(compiler) is None:
+        pytest.skip(f"needs {compiler}")
+    (tmp_path / "all.c").write_text(library.source(tuple(KERNELS)))
+    command = [compiler, *flags, *library.STRICT, "-O2", "-c", "all.c", "-o", "all.o"]
+    told = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert told.returncode == 0, told.stderr
+    names = subprocess.run(
+        [compiler.replace("gcc", "nm"), "-u", "all.o"],
+        cwd=tmp_path, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    asked = {line.split()[-1] for line in names.stdout.splitlines()}
+    foreign = {each for each in asked if not each.startswith("__")}
+    assert foreign <= {"memcpy", "memset", "memmove"}, foreign
 
 
 def test_the_contract_says_how_each_is_called():

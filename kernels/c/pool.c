@@ -59,7 +59,7 @@ static void ws_max_pool_backward(const uint16_t *index, const float *dy, int win
         for (i = 0; i < OH; ++i) {
             for (j = 0; j < OW; ++j) {
                 for (c = 0; c < C; ++c) {
-                    const int place = index[ws_pixel(n % N, i, j, c, OH, OW, C)];
+                    const int place = (int)index[ws_pixel(n % N, i, j, c, OH, OW, C)];
                     const int row = i * stride0 - padding0 + place / window1;
                     const int column = j * stride1 - padding1 + place % window1;
                     const int to = ws_pixel(n, row, column, c, H, W, C);
@@ -81,8 +81,8 @@ static void ws_max_pool_tangent(const uint16_t *index, const float *tx, int wind
             for (j = 0; j < OW; ++j) {
                 for (c = 0; c < C; ++c) {
                     const int to = ws_pixel(n, i, j, c, OH, OW, C);
-                    const int row = i * stride0 - padding0 + index[to] / window1;
-                    const int column = j * stride1 - padding1 + index[to] % window1;
+                    const int row = i * stride0 - padding0 + (int)index[to] / window1;
+                    const int column = j * stride1 - padding1 + (int)index[to] % window1;
                     ty[to] = tx[ws_pixel(n, row, column, c, H, W, C)];
                 }
             }
