@@ -180,6 +180,7 @@ def test_a_call_is_one_function_by_its_sizes():
     assert planned("conv2d_forward", 8, 8).function == "conv2d_forward_winograd"
     assert planned("conv2d_forward", 8, 8, winograd=False) == ("conv2d_forward", 2 * 9 * 8)
     assert planned("conv2d_forward", 8, 8, {"groups": 8}) == ("conv2d_forward_depthwise", 2 * 9 * 8)
+    assert planned("conv2d_input_grad", 8, 8, {"groups": 8}) == ("conv2d_input_grad_depthwise", 0)
     assert planned("conv2d_forward", 8, 16, {"groups": 8}) == ("conv2d_forward", 2 * 9)
     assert planned("conv2d_forward", 8, 8, {"dilation": (1, 2)}).function == "conv2d_forward"
     assert planned("conv2d_input_grad", 8, 8, {"stride": (1, 2)}).function == "conv2d_input_grad"

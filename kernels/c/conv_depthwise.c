@@ -70,3 +70,39 @@ static void ws_conv2d_forward_depthwise(const float *x, const float *w, const fl
     }
     ws_conv_activate(b, act, slope, y, N * OH * OW, C);
 }
+
+/* dx (N, H, W, C), overwritten, groups = C = O: each pixel's chain over the taps that meet it, the
+   last first, of up to four channels at once */
+static void ws_conv2d_input_grad_depthwise(const float *dz, const float *w, int stride0,
+                                           int stride1, int padding0, int padding1, int dilation0,
+                                           int dilation1, int groups, float *work, float *dx, int C,
+                                           int H, int N, int O, int R, int S, int W, int c, int OH,
+                                           int OW) {
+    const float zeros[4] = {0.0F, 0.0F, 0.0F, 0.0F};
+    int p, o, r, s, k;
+    (void)work, (void)groups, (void)O, (void)c;
+    for (p = 0; p < N * H * W; ++p) {
+        const int i = p / W % H + padding0, j = p % W + padding1;
+        const int a = i % stride0, b = j % stride1;
+        const float *maps = dz + p / (H * W) * OH * OW * C;
+        for (o = 0; o < C; o += 4) {
+            const int many = C - o < 4 ? C - o : 4;
+            float z[4] = {0.0F, 0.0F, 0.0F, 0.0F};
+            for (r = ws_conv_tap_before(R, a, stride0, dilation0); r >= 0;
+                 r = ws_conv_tap_before(r, a, stride0, dilation0)) {
+                const int row = (i - r * dilation0) / stride0;
+                for (s = ws_conv_tap_before(S, b, stride1, dilation1); s >= 0;
+                     s = ws_conv_tap_before(s, b, stride1, dilation1)) {
+                    const int column = (j - s * dilation1) / stride1;
+                    const int inside = row >= 0 && row < OH && column >= 0 && column < OW;
+                    const float *e = inside ? maps + (row * OW + column) * C + o : zeros;
+                    const float *v = w + (o * R + r) * S + s;
+                    for (k = 0; k < many; ++k) {
+                        z[k] = WS_FMA(e[k], WS_W(v[k * R * S]), z[k]);
+                    }
+                }
+            }
+            memcpy(dx + p * C + o, z, (size_t)many * sizeof(float));
+        }
+    }
+}

@@ -197,16 +197,23 @@ static WS_APART void ws_conv_column(const float *x, const float *dz, int stride0
 static WS_APART void ws_conv_entry(const float *x, const float *dz, int stride0, int stride1,
                                    int top, int left, float *found, int C, int H, int N, int O,
                                    int W, int OH, int OW) {
+    const float zero = 0.0F;
     const int first = ws_conv_first(left, stride1), past = ws_conv_past(left, stride1, W, OW);
     float z = 0.0F;
     int n, i, j;
     for (n = 0; n < N; ++n) {
         for (i = 0; i < OH; ++i) {
-            const int row = top + i * stride0, some = row >= 0 && row < H;
-            for (j = 0; j < OW; ++j) {
+            const int row = top + i * stride0, some = row >= 0 && row < H && first < past;
+            for (j = 0; j < OW;) {
                 const int here = some && j >= first && j < past;
-                z = WS_FMA(*dz, here ? x[((n * H + row) * W + left + j * stride1) * C] : 0.0F, z);
-                dz += O;
+                const int end = here ? past : (some && j < first ? first : OW);
+                const int step = here ? stride1 * C : 0;
+                const float *p = here ? x + ((n * H + row) * W + left + j * stride1) * C : &zero;
+                for (; j < end; ++j) {
+                    z = WS_FMA(*dz, *p, z);
+                    p += step;
+                    dz += O;
+                }
             }
         }
     }

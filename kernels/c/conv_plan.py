@@ -26,7 +26,7 @@ DIRECT, WINOGRAD, DEPTHWISE = "", "_winograd", "_depthwise"
 WAYS = {
     "conv2d_forward": (WINOGRAD, DEPTHWISE),
     "conv2d_tangent": (WINOGRAD,),
-    "conv2d_input_grad": (WINOGRAD,),
+    "conv2d_input_grad": (WINOGRAD, DEPTHWISE),
     "conv2d_weight_grad": (WINOGRAD,),
 }
 
@@ -61,8 +61,10 @@ def plan(
     if winograd and WINOGRAD in ways and _wins(kernel, sizes, given):
         return Plan(kernel + WINOGRAD, WEIGHTS if "weight" in kernel else CORRELATION)
     if DEPTHWISE in ways and given["groups"] == sizes["C"] == sizes["O"]:
-        return Plan(kernel + DEPTHWISE, _windows(sizes, given, sizes["C"]))
-    return Plan(kernel, _windows(sizes, given, sizes["c"]) if kernel in GATHERING else 0)
+        way, channels = DEPTHWISE, sizes["C"]
+    else:
+        way, channels = DIRECT, sizes["c"]
+    return Plan(kernel + way, _windows(sizes, given, channels) if kernel in GATHERING else 0)
 
 
 def _windows(s: Mapping[str, int], given: Mapping[str, Any], channels: int) -> int:
