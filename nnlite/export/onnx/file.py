@@ -78,7 +78,7 @@ def read_contents(path: str | os.PathLike[str]) -> Contents:
     opset = _opset(model)
     if graph.sparse_initializer:
         raise CheckpointError(f"{path} has sparse initialisers, which are not read: make them full")
-    constants = {one.name: _tensor(one, source) for one in graph.initializer}
+    constants = {_text(one.name): _tensor(one, source) for one in graph.initializer}
     nodes = []
     for number, one in enumerate(graph.node):
         node = _node(one, number, source)
@@ -95,7 +95,15 @@ def read_contents(path: str | os.PathLike[str]) -> Contents:
             "each"
         )
     shape = _sample(given[0])
-    return Contents(nodes, constants, given[0].name, shape, graph.output[0].name, opset)
+    ends = _text(given[0].name), _text(graph.output[0].name)
+    return Contents(nodes, constants, ends[0], shape, ends[1], opset)
+
+
+def _text(given: str | bytes) -> str:
+    """A name. protobuf hands on bytes where it is no text."""
+    if isinstance(given, bytes):
+        raise CheckpointError(f"the name {given!r:.80} is no text: the file is damaged")
+    return given
 
 
 def _opset(model: Any) -> int:
@@ -116,9 +124,9 @@ def _one(names: Iterable[str], node: Node) -> str:
 
 
 def _node(one: Any, number: int, source: Path) -> Node:
-    outputs = tuple(one.output)
+    outputs = tuple(map(_text, one.output))
     name = one.name or next((each for each in outputs if each), f"number {number}")
-    node = Node(one.op_type, name, tuple(one.input), outputs, {})
+    node = Node(_text(one.op_type), _text(name), tuple(map(_text, one.input)), outputs, {})
     if one.domain not in _OWN:
         raise refused(node, f"is of the domain '{one.domain}', which is not ONNX's own")
     for each in one.attribute:
@@ -129,7 +137,7 @@ def _node(one: Any, number: int, source: Path) -> Node:
             value = _tensor(value, source)
         elif each.type in (6, 7):
             value = tuple(value)
-        node.attributes[each.name] = value
+        node.attributes[_text(each.name)] = value
     return node
 
 
@@ -172,7 +180,7 @@ def _tensor(one: Any, source: Path) -> np.ndarray:
 
 def _outside(one: Any, size: int, source: Path) -> bytes:
     """A constant's bytes from the file beside the model that it names."""
-    about = {each.key: each.value for each in one.external_data}
+    about = {_text(each.key): _text(each.value) for each in one.external_data}
     location = about.get("location", "")
     # a plain name, whatever the system's way to write paths
     if not location or location in (".", "..") or set(location) & set("/\\:\0"):

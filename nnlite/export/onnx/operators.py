@@ -24,6 +24,8 @@ from ...layers import (
     MaxPool2d,
     Residual,
 )
+from ...layers.shapes import sides
+from ...layout import Shape
 from ..axes import channels_last, columns_first
 from .file import Node, refused
 from .graph import Value
@@ -235,7 +237,20 @@ def _pool(chain: Chain, node: Node) -> None:
     _only(node, storage_order=0)
     if len([name for name in node.outputs if name]) != 1:
         raise refused(node, "gives the places of its values, too; they are not read")
-    chain.add(node, _made(node, AvgPool2d if mean else MaxPool2d, **settings), {})
+    layer = _made(node, AvgPool2d if mean else MaxPool2d, **settings)
+    before = chain.value.shape
+    chain.add(node, layer, {})
+    if "ceil_mode" in settings:
+        _check_ceil(node, layer, before, chain.value.shape)
+
+
+def _check_ceil(node: Node, layer: Any, before: Shape, after: Shape) -> None:
+    """Refuse windows that begin beyond the image, of which some count one more and some do not."""
+    for long, many, taps, step, around in zip(
+        before[:2], after[:2], layer.size, layer.stride, sides(layer.padding), strict=True
+    ):
+        if -(-(long + sum(around) - taps) // step) + 1 != many:
+            raise refused(node, "has a last window that begins beyond the image (ceil_mode)")
 
 
 def _global_mean(chain: Chain, node: Node) -> None:
@@ -392,6 +407,9 @@ def take(chain: Chain, node: Node, last: bool) -> None:
 
     node is of `RULES` or `ENDS`, or adds a constant. Raises CheckpointError.
     """
+    made = [name for name in node.inputs if name and name not in chain.constants]
+    if len(made) > 1:
+        raise refused(node, f"reads {', '.join(made)}; of its inputs all but one must be constants")
     if node.op == SUM:
         _add_constant(chain, node)
     elif node.op in ENDS:

@@ -270,7 +270,8 @@ def _pool(graph: Graph, layer: Any, name: str, value: Value, shape: Shape) -> st
     if mean and layer.count_padding and over:
         axes = zip(shape[:2], layer.stride, layer.size, value.shape[:2], around, strict=True)
         return _means(graph, name, value.name, *(_counted(*axis) for axis in axes))
-    pads = [side[0] for side in around] + [max(end, 0) for end in ends]
+    pads = [side[0] for side in around]
+    pads += [max(end, after) for end, (_, after) in zip(ends, around, strict=True)]
     given: dict[str, Any] = {
         "kernel_shape": list(layer.size), "strides": list(layer.stride), "pads": pads,
     }  # fmt: skip
