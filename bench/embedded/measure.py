@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ ROUNDING = 1e-5
 _TOO_LARGE = (
     "overflowed", "will not fit", "is too large", "objects too large", "implicitly truncated",
 )  # fmt: skip
+_FOLDER = re.compile(r"/\S*/")  # of this run
 _LARGE = 200  # samples at a time where what is given lies in flash
 
 Agreement = Literal["bits", "rounding", "other arithmetic", "wrong"]
@@ -105,7 +107,7 @@ def guarded(row: Row, fill: Any, target: Target) -> Row:
         row.status = "too large" if large else "failed"
         said = str(error).splitlines()
         told = [line for line in said if _why(line) or "rror:" in line or "undefined" in line]
-        row.reason = (told or said[-1:])[0]
+        row.reason = _FOLDER.sub("", (told or said[-1:])[0])
     except EmulatorError as error:
         row.status, row.reason = "failed", str(error)
     return row
@@ -201,8 +203,9 @@ def _weigh(row: Row, program: Program, deep: int, touched: tuple[int, int], func
         )
     target = program.target
     row.arena_touched = touched[0]
-    row.stack = stack.deepest(stack.functions(program.elf), function)
-    row.stack_touched = deep if target.bare else None
+    if target.bare:  # elsewhere nothing holds the frames that a compiler tells to account
+        row.stack = stack.deepest(stack.functions(program.elf), function)
+        row.stack_touched = deep
     sizes = memory.of_network(
         target, program.sources, program.folder / "alone", program.defines, program.strict
     )
