@@ -29,10 +29,11 @@ _BACKENDS: dict[str, tuple[str, str, tuple[str, ...], str]] = {
     "reference": (".reference", "", (), ""),
     "cuda-host": (".cuda", "host", (), ""),
     "c": (".c", "host", (), ""),
+    "c-direct": (".c", "direct", (), ""),
     "cpu": (".cpu", "", ("numba",), "cpu"),
     "cuda": (".cuda", "gpu", ("cupy",), "cuda"),
 }
-_FOR_STUDY = ("exact", "c", "cuda-host")
+_FOR_STUDY = ("exact", "c", "c-direct", "cuda-host")
 
 
 def available(study: bool = False) -> list[str]:
@@ -48,7 +49,7 @@ def available(study: bool = False) -> list[str]:
 def _usable(name: str) -> bool:
     if name == "cuda-host":
         return shutil.which("g++") is not None
-    if name == "c":
+    if name in ("c", "c-direct"):
         return any(map(shutil.which, ("gcc", "clang", "cc")))
     if not all(importlib.util.find_spec(package) for package in _BACKENDS[name][2]):
         return False

@@ -68,6 +68,17 @@ def test_predictions_have_the_engines_bits(kind, c_compiler):
     assert device.outputs(x, net.num_outputs).tobytes() == net.forward(x).tobytes()
 
 
+def test_convolutions_may_go_directly():
+    """Which is faster on a device, and rounds otherwise than Winograd's way."""
+    net = NETWORKS["winograd"]()
+    x = samples(net)
+    plain = Network(net.layers, net.input_shape, "c-direct", "float32", 3)
+    found = Device(export(net, winograd=False)).outputs(x, net.num_outputs)
+    assert found.tobytes() == plain.forward(x).tobytes()
+    assert found.tobytes() != net.forward(x).tobytes()
+    np.testing.assert_allclose(found, net.forward(x), rtol=1e-4, atol=1e-5)
+
+
 def test_a_sparse_network_is_exported_as_sparse():
     net = models.mlp((19, 11, 6, 5), **SETTINGS)
     net.theta[np.random.default_rng(0).random(net.num_parameters) < 0.9] = 0

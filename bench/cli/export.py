@@ -38,6 +38,7 @@ def export(
     tasks: asked.Tasks = 10,
     task: asked.OneTask = 0,
     fold: asked.Fold = False,
+    direct: asked.Direct = False,
     weights: asked.Weights = "float",
     samples: asked.Samples = None,
     percentile: asked.Percentile = 100.0,
@@ -65,7 +66,7 @@ def export(
         given = exchange.samples_of(samples, net, data_dir)
         made = _int8(net, name, learning, told, given, percentile)
     else:
-        made = _float(net, name, learning, told, fold)
+        made = _float(net, name, learning, told, fold, not direct)
     _show(made, out)
 
 
@@ -134,7 +135,7 @@ def _contexts(net: Any, kind: str | None, tasks: int) -> list[dict[str, Any]]:
 
 
 def _float(
-    net: Any, name: str, learning: Any, contexts: list[dict[str, Any]], fold: bool
+    net: Any, name: str, learning: Any, contexts: list[dict[str, Any]], fold: bool, winograd: bool
 ) -> Any:  # fmt: skip
     from ...nnlite import Network
     from ...nnlite.export.c import export as to_c
@@ -144,7 +145,7 @@ def _float(
         if learning is not None or not isinstance(net, Network):
             raise SettingError("--fold is for what only predicts: leave out --learn, or --fold")
         net = folded(net)
-    return to_c(net, name, learning, contexts)
+    return to_c(net, name, learning, contexts, winograd=winograd)
 
 
 def _int8(

@@ -30,6 +30,10 @@ OneTask = Annotated[
 Fold = Annotated[
     bool, typer.Option("--fold", help="BatchNorm2d and activations into the layers before.")
 ]
+Direct = Annotated[
+    bool,
+    typer.Option("--direct", help="For c: no convolution by Winograd's way: faster, other bits."),
+]
 Weights = Annotated[str, typer.Option(help="float, or int8: but for a tail that learns.")]
 Samples = Annotated[
     Path | None,

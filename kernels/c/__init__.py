@@ -12,3 +12,8 @@ from .library import Ops
 def host() -> Ops:
     """The backend `c` on this machine."""
     return Ops()
+
+
+def direct() -> Ops:
+    """The same with every convolution summed directly, never by Winograd's way."""
+    return Ops(winograd=False)

@@ -53,16 +53,19 @@ def export(
     learning: Learning | None = None,
     contexts: Contexts = (),
     trunk: Callable[[Unit], Printed] | None = None,
+    winograd: bool = True,
 ) -> Exported:
     """`net` as C, its names beginning with `name`; learning: how it learns there.
 
     contexts: of each task, the state (of a superposed network) that the function `task` sets.
     trunk: prints what is before the tail that learns, where that is not float (`int8`).
+    winograd: False sums all convolutions directly: faster on a device, with other roundings than
+    the engine where that goes by Winograd's way.
     Raises SettingError for a name that is none in C, for contexts that are not the network's, and
     for a sparse network that is to learn; DtypeError for float64, ModeError for networks
     that answer for batches only, RecordingError for layers that have no C, NonFiniteError.
     """
-    unit = Unit(check_prefix(name), learning is not None and learning.tail is None)
+    unit = Unit(check_prefix(name), learning is not None and learning.tail is None, winograd)
     if isinstance(net, SparseNetwork):
         if learning is not None or contexts:
             raise SettingError("a sparse network is exported as it is: net.to_network() can learn")
@@ -92,10 +95,11 @@ def _dense(
     """Print an ordinary network; returns the bytes of its buffers, inputs and outputs."""
     check_contexts(contexts, net.state)
     named = list(contexts[0]) if contexts else []
-    whole = whole_network(net)
+    backend = "c" if unit.winograd else "c-direct"
+    whole = whole_network(net, backend)
     parts = Parts(None, whole, 0)
     if learning is not None and learning.tail is not None:
-        parts = cut(net, learning.tail)
+        parts = cut(net, learning.tail, backend)
     regions = {}
     for each in named:
         number = int(each.partition(".")[0])

@@ -137,7 +137,8 @@ class Learner:
         where = self._where()
         if self.learning.penalises:  # the first task has none to hold on to
             where |= {"omega": "held", "anchor": "anchor"}
-        return Statements(program, where, self.unit.constants, "buffers")
+        unit = self.unit
+        return Statements(program, where, unit.constants, "buffers", None, unit.winograd)
 
     def touched(self, program: Program) -> list[str]:
         """The regions that a program's calls name."""

@@ -31,17 +31,17 @@ class Parts(NamedTuple):
         return math.prod((self.trunk or self.tail).input_shape)
 
 
-def whole_network(net: Network) -> Network:
-    """`net` on the backend "c". Raises DtypeError for one in float64."""
+def whole_network(net: Network, backend: str = "c") -> Network:
+    """`net` on the backend "c" (or "c-direct"). Raises DtypeError for one in float64."""
     if net.dtype != np.float32:
         raise DtypeError(
             f"an export got a network in {net.dtype}; C is printed in float32: make it with "
             "dtype='float32'"
         )
-    return _part(net, 0, len(net.layers))
+    return _part(net, 0, len(net.layers), backend)
 
 
-def cut(net: Network, last: int) -> Parts:
+def cut(net: Network, last: int, backend: str = "c") -> Parts:
     """The last `last` layers with parameters (and those without between them) as the tail.
 
     Raises SettingError where there are not so many.
@@ -55,8 +55,12 @@ def cut(net: Network, last: int) -> Parts:
         )
     first = able[-last]
     if first == 0:
-        return Parts(None, whole_network(net), 0)
-    return Parts(_part(whole_network(net), 0, first), _part(net, first, len(net.layers)), first)
+        return Parts(None, whole_network(net, backend), 0)
+    return Parts(
+        _part(whole_network(net, backend), 0, first, backend),
+        _part(net, first, len(net.layers), backend),
+        first,
+    )
 
 
 def _parameters(net: Network, layer: int) -> list[str]:
@@ -71,12 +75,12 @@ def _shape_at(net: Network, layer: int) -> Shape:
     return shape
 
 
-def _part(net: Network, first: int, last: int) -> Network:
+def _part(net: Network, first: int, last: int, backend: str) -> Network:
     """Layers first to last (excluded) as a network, with their parameters and state."""
     shape, layers = _shape_at(net, first), list(net.layers[first:last])
     if last < len(net.layers) and len(_shape_at(net, last)) > 1:
         layers.append(Flatten())  # which moves nothing
-    made = _made(layers, shape, net)
+    made = _made(layers, shape, net, backend)
     for name in made.layout:
         given = net.layout.view(net.theta, _as_in(name, first))
         made.layout.view(made.theta, name)[...] = net.device.get(given)
@@ -85,8 +89,8 @@ def _part(net: Network, first: int, last: int) -> Network:
     return made
 
 
-def _made(layers: Sequence[Layer], shape: Shape, net: Network) -> Network:
-    return Network(layers, shape, "c", "float32", net.seed, "uniform_fan_in", net.loss)
+def _made(layers: Sequence[Layer], shape: Shape, net: Network, backend: str) -> Network:
+    return Network(layers, shape, backend, "float32", net.seed, "uniform_fan_in", net.loss)
 
 
 def _as_in(name: str, first: int) -> str:

@@ -69,7 +69,9 @@ class Forward:
                  weights: dict[int, str] | None, declared: list[str]) -> None:  # fmt: skip
         self.unit, self.name, self._declared = unit, name, declared
         told = {"x": "x", "outputs": "y", **where}
-        self._statements = Statements(program, told, unit.constants, "buffers", weights)
+        self._statements = Statements(
+            program, told, unit.constants, "buffers", weights, unit.winograd
+        )
         self.nbytes = self._statements.nbytes
 
     def write(self, buffers: int) -> None:

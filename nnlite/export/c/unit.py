@@ -16,7 +16,9 @@ RUNTIME = Path(__file__).resolve().parent / "runtime"
 class Unit:
     """What is printed: constants, memory, functions of ours, and the network's own."""
 
-    def __init__(self, prefix: str, learns: bool) -> None:
+    def __init__(self, prefix: str, learns: bool, winograd: bool = True) -> None:
+        """learns: whether all weights lie in the arena; winograd: False: convolutions directly."""
+        self.winograd = winograd
         self.prefix, self.upper, self.learns = prefix, prefix.upper(), learns
         self.arena, self.constants = Arena(), Constants(prefix)
         self._used: dict[str, None] = {}
