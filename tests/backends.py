@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -44,7 +44,11 @@ def find(name: str) -> Backend:
     try:
         found = checked() if name == CHECKED else get_backend(name)
         if name == "c":
-            return InFloat32(found) if name in there else pytest.skip("needs a C compiler: gcc")
+            return (
+                cast(Backend, InFloat32(found))
+                if name in there
+                else pytest.skip("needs a C compiler: gcc")
+            )
         if name == "cpu" and name not in there:
             pytest.skip("the cpu backend needs Numba's compiler: unset NUMBA_DISABLE_JIT")
         return found

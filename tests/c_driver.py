@@ -54,6 +54,7 @@ def _in_c(parameter: Parameter, given: np.ndarray) -> np.ndarray:
 def _function(index: int, case: Case) -> tuple[str, list[np.ndarray]]:
     """The call as a C function, and the arrays that it reads."""
     lines, words, free, arrays = [], [], [], []
+    value: Any
     given = KERNELS[case.kernel].complete(get_backend("c"), case.arguments)
     shapes = {n: a.shape for n, a in given.items() if isinstance(a, np.ndarray)}
     sizes = sizes_of(case.kernel, shapes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -87,7 +88,7 @@ def test_truth_of_a_step_on_squared_error_is_the_losses_slope():
     """The gradient by differences of the loss, and Adam's steps along it."""
     made = TINY_TANH.draw()
     a = {name: value.astype(np.float64) for name, value in made.arrays.items()}
-    net = made.network
+    net: Any = made.network
     assert a["y"].shape == (6, 3) and net.table == "REGRESSIONS"
 
     def loss(theta):

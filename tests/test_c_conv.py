@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from typing import Any
 
 import numpy as np
 import pytest
 from kernel_sizes import DRAWN_CONV, DRAWN_THREES, STACKED, draw, fits, moved, sizes
 from test_exact import CONV, assert_same_bits
-from weightspace.kernels import get_backend
+from weightspace.kernels import Backend, get_backend
 from weightspace.kernels.c import conv_plan, library
 from weightspace.kernels.c.signature import parameters
 from weightspace.kernels.c.sources import PREFIX, needed
 from weightspace.kernels.exact import conv as exact_conv
 from weightspace.kernels.spec import KERNELS
+
+
+def ops_of(winograd: bool = True) -> Backend:
+    """The backend, by Winograd's way where the engine goes so, or directly."""
+    return get_backend("c" if winograd else "c-direct")
+
 
 NAMES = [name for name, kernel in KERNELS.items() if kernel.family == "conv"]
 ALL = tuple(NAMES)
@@ -34,7 +41,7 @@ def ops(request, monkeypatch):
     """The backend, and `exact` going the same way."""
     if not request.param:
         monkeypatch.setattr(exact_conv, "_winograd", lambda *given: False)
-    return library.Ops(winograd=request.param)
+    return ops_of(winograd=request.param)
 
 
 def compare(ops, kernel, arguments, about):
@@ -61,7 +68,7 @@ def test_every_variant_has_the_bits(ops, name):
 @pytest.mark.parametrize("name", NAMES)
 def test_odd_sizes_and_steps_have_the_bits(name):
     """Strides above the kernel's size too, so that an input gradient has phases without taps."""
-    ops = library.Ops()
+    ops = ops_of()
     for number, where in enumerate(draw(DRAWN_CONV, 6) + draw({**DRAWN_THREES, "C": (8, 9, 12),
                                                                "O": (8, 11, 12)}, 3)):  # fmt: skip
         for stride, padding in (((1, 1), (1, 1)), ((3, 2), (0, 1)), ((1, 4), (1, 2))):
@@ -79,14 +86,14 @@ def test_groups_of_several_channels_have_the_bits(name, groups):
     kernel.scalars.update(groups=groups, dilation=(1, 2))
     for channels, filters in ((16, 24), (12, 20)):
         where = sizes(2, (7, 8), channels, filters, (3, 3))
-        compare(library.Ops(), kernel, made(kernel, where), (groups, where))
+        compare(ops_of(), kernel, made(kernel, where), (groups, where))
 
 
 @pytest.mark.parametrize("power", [1, 2])
 def test_stacked_cotangents_have_the_bits(power):
     kernel = KERNELS["conv2d_accumulate"]
     for where in (STACKED, {**STACKED, "N": 40, "H": 3, "W": 3}):  # samples in groups of several
-        compare(library.Ops(), kernel, {**made(kernel, where), "power": power}, where)
+        compare(ops_of(), kernel, {**made(kernel, where), "power": power}, where)
 
 
 @pytest.mark.parametrize("beta", [0.3, 1.0])
@@ -123,7 +130,7 @@ def test_every_pixel_of_a_tile_may_be_special(value):
     for pixel in range(36):
         given = arguments["x"].copy()
         given[0, pixel // 6, pixel % 6, pixel % 8] = value
-        compare(library.Ops(), kernel, {**arguments, "x": given}, (value, pixel))
+        compare(ops_of(), kernel, {**arguments, "x": given}, (value, pixel))
 
 
 @pytest.mark.parametrize("hot", [62.5, 63.0, 63.5, 64.0, np.nextafter(np.float32(64), np.inf), 65])
@@ -134,7 +141,7 @@ def test_outputs_go_directly_from_the_same_bound_on(rng, hot, least):
     arguments = made(kernel, sizes(2, (9, 10), 8, 8, (3, 3)))
     x = rng.uniform(least, 1, arguments["x"].shape).astype(np.float32)
     x[:, 4, 4, 3] = hot
-    compare(library.Ops(), kernel, {**arguments, "x": x}, hot)
+    compare(ops_of(), kernel, {**arguments, "x": x}, hot)
 
 
 @pytest.mark.parametrize("name", ["conv2d_forward", "conv2d_input_grad", "conv2d_weight_grad"])
@@ -146,11 +153,11 @@ def test_large_numbers_have_the_bits(name, size):
     for operand in ("x", "dz"):
         if operand in arguments:
             large = (arguments[operand] * size).astype(np.float32)
-            compare(library.Ops(), kernel, {**arguments, operand: large}, (operand, size))
+            compare(ops_of(), kernel, {**arguments, operand: large}, (operand, size))
     if "dz" in arguments and "x" in arguments:
         more = {key: (arguments[key] * np.float32(size)) for key in ("x", "dz")}
         with np.errstate(over="ignore"):
-            compare(library.Ops(), kernel, {**arguments, **more, "beta": 0.5}, size)
+            compare(ops_of(), kernel, {**arguments, **more, "beta": 0.5}, size)
 
 
 @pytest.mark.parametrize("name", WINOGRAD)
@@ -159,7 +166,7 @@ def test_the_direct_way_of_a_winograd_layer_is_another_one(name):
     kernel = moved(name, (1, 1), (1, 1))
     arguments = made(kernel, TILES[0])
     written = next(iter(kernel.writes))
-    found = [kernel.run(library.Ops(winograd=way), arguments)[written] for way in (True, False)]
+    found = [kernel.run(ops_of(winograd=way), arguments)[written] for way in (True, False)]
     assert (found[0] != found[1]).mean() > 0.3
     np.testing.assert_allclose(found[0], found[1], rtol=0, atol=2e-5 * abs(found[1]).max())
 
@@ -199,15 +206,15 @@ def test_windows_inside_the_image_are_read_where_they_lie(rng, change, y, room):
     x, w = rng.normal(size=(2, 5, 5, 12)), rng.normal(size=(4, 2, 3, 12))
     rooms = {"act": 0, "slope": 0.0, "work": None, "y": np.empty((2, *y, 4), np.float32)}
     arguments = {"x": x.astype("f"), "w": w.astype("f"), "b": None, **given, **rooms}
-    assert kernel.complete(library.Ops(), arguments)["work"].size == room
-    compare(library.Ops(), kernel, arguments, (change, y))
+    assert kernel.complete(ops_of(), arguments)["work"].size == room
+    compare(ops_of(), kernel, arguments, (change, y))
 
 
 def test_too_little_scratch_is_refused():
     kernel = KERNELS["conv2d_forward"]
     arguments = {**made(kernel, TILES[0]), "work": np.zeros(2015, np.float32)}
     with pytest.raises(ValueError, match=r"conv2d_forward got scratch of 2015.*needs 2016: ask"):
-        library.Ops().conv2d_forward(*arguments.values())
+        ops_of().conv2d_forward(*arguments.values())
 
 
 def test_what_a_network_does_not_need_is_not_in_its_file():
@@ -230,7 +237,7 @@ def test_compilers_and_their_levels_agree(c_compiler, level, monkeypatch):
     for name in NAMES:
         kernel = moved(name, (1, 1), (1, 1))
         for where in (TILES[0], sizes(2, (5, 6), 6, 7, (3, 2))):
-            compare(library.Ops(), kernel, made(kernel, where), (c_compiler, level, where))
+            compare(ops_of(), kernel, made(kernel, where), (c_compiler, level, where))
 
 
 def exact_room(kernel, arguments, winograd):
@@ -241,6 +248,7 @@ def exact_room(kernel, arguments, winograd):
     sized = dict(zip(library.letters(kernel.name), counts, strict=True))
     plan = conv_plan.plan(kernel.name, sized, arguments, winograd)
     lines, words, freed = [], [], []
+    given: Any
     for parameter, given in zip(
         parameters(kernel.name), (*arguments.values(), *counts), strict=True
     ):

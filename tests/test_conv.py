@@ -5,6 +5,8 @@ Their agreement with the reference is in tests/test_kernels.py.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from backends import BACKENDS, find
@@ -132,7 +134,7 @@ def test_depthwise_sees_its_own_channel_alone(ops, rng):
     size = ops.conv2d_workspace("conv2d_forward", x.shape, w.shape, y.shape, *move)
     ops.conv2d_forward(x, w, None, *move, 0, 0.0, np.empty(size), y)
     padded = np.pad(x, ((0, 0), (0, 0), (1, 1), (0, 0)))
-    expected = sum(
+    expected: Any = sum(
         w[:, r, s, 0] * padded[:, 2 * r : 2 * r + 5, 3 * s : 3 * s + 7 : 2]
         for r in range(2)
         for s in range(2)

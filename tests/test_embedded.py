@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -94,7 +95,7 @@ def test_what_is_not_installed_is_named(monkeypatch, tmp_path):
 @pytest.mark.parametrize("name", TARGETS)
 def test_a_network_answers_on_every_target(name, trained, tmp_path):
     target = here(name)
-    row = measure.predict(trained, target, tmp_path, 30)
+    row: Any = measure.predict(trained, target, tmp_path, 30)
     assert row.status == "measured", row.reason
     assert row.agreement == ("bits" if target.fma else "rounding"), row.difference
     assert 0 <= row.arena - row.arena_touched < 8  # the arena's parts are multiples of 8 bytes
@@ -110,7 +111,7 @@ def test_a_network_answers_on_every_target(name, trained, tmp_path):
 def test_an_int8_network_has_the_same_bits_on_every_target(name, trained, tmp_path):
     """With an fma or without, two products an instruction (Cortex-M4F, M7, M55) or one."""
     target = here(name)
-    row = measure.predict_int8(trained, target, tmp_path, 30)
+    row: Any = measure.predict_int8(trained, target, tmp_path, 30)
     assert row.status == "measured", row.reason
     assert (row.agreement, row.difference) == ("bits", 0)
     assert row.arena == row.arena_touched
@@ -124,7 +125,7 @@ def test_an_int8_network_has_the_same_bits_on_every_target(name, trained, tmp_pa
 @pytest.mark.parametrize("name", ["gcc", "m4f", "rv32imafc", "rv32imac"])
 def test_a_network_learns_there_as_here(name, trained, tmp_path):
     target = here(name)
-    row = measure.learn(trained, target, tmp_path, "all", 12)
+    row: Any = measure.learn(trained, target, tmp_path, "all", 12)
     assert row.status == "measured", row.reason
     assert row.agreement == ("bits" if target.fma else "rounding"), row.difference
     assert memory.forbidden(row.asks) == []
@@ -217,7 +218,7 @@ def test_doubles_and_the_c_library_are_told(tmp_path):
 
 
 def test_a_network_that_does_not_fit_is_too_large(trained, tmp_path):
-    row = measure.begin(trained, here("m0"), "ours", "predict")
+    row: Any = measure.begin(trained, here("m0"), "ours", "predict")
 
     def fill(row):
         source = written(tmp_path, "y[0] = x[0] * big[(int)x[1]];",
@@ -287,7 +288,7 @@ def test_reports_are_made_of_rows(tmp_path):
     from weightspace.bench.speed import records
     from weightspace.bench.speed.record_kinds import KINDS
 
-    row = measure.Row(
+    row: Any = measure.Row(
         "a", "m4f", measure.OWN, "predict", multiply_adds=100, weights=400, flash=700, arena=64,
         arena_touched=64, stack=96, stack_touched=92, counts="instructions", work=275.0,
         samples=10, agreement="bits", difference=0.0, accuracy=0.9,

@@ -197,7 +197,7 @@ def test_accuracy_stays():
 def test_zero_is_on_every_grid(ends):
     grid = Grid.over(*ends)
     assert grid.real(grid.quantised(np.zeros(1))) == 0
-    real = np.linspace(*ends, 100).astype(np.float32)
+    real = np.linspace(ends[0], ends[1], 100).astype(np.float32)
     assert np.abs(grid.real(grid.quantised(real)) - real).max() <= grid.scale * 0.5001
 
 

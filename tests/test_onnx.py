@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from weightspace import methods
@@ -37,7 +39,7 @@ from weightspace.nnlite.export.onnx import (  # noqa: E402
 )
 from weightspace.nnlite.export.onnx.check import outputs  # noqa: E402
 
-B = {"backend": "reference"}
+B: Any = {"backend": "reference"}
 
 
 def moved(net: Network) -> Network:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from weightspace.kernels.spec import relative_error, tolerance
@@ -31,7 +33,9 @@ def test_windows_are_those_of_torch(backend, rng, size, stride, padding, length,
     theirs = torch.from_numpy(x).permute(0, 3, 1, 2).requires_grad_()
     steps = (size, stride, padding, ceil_mode)
     functional = torch.nn.functional
-    pools = [(MaxPool2d(*steps), functional.max_pool2d(theirs, *steps[:3], 1, ceil_mode))]
+    pools: list[Any] = [
+        (MaxPool2d(*steps), functional.max_pool2d(theirs, *steps[:3], 1, ceil_mode))
+    ]
     for counted in (True, False):
         y = functional.avg_pool2d(theirs, *steps, count_include_pad=counted)
         pools.append((AvgPool2d(*steps, counted), y))
@@ -69,7 +73,7 @@ def test_sides_of_padding_may_differ(backend, rng, counted, ceil_mode):
 
 def _area(window: np.ndarray, counted: bool) -> int:
     """How many pixels a window is divided by; padding is NaN."""
-    return window.size if counted else np.count_nonzero(~np.isnan(window))
+    return window.size if counted else int(np.count_nonzero(~np.isnan(window)))
 
 
 def test_equal_sides_are_no_setting_of_their_own():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from weightspace.kernels.errors import CheckpointError, SettingError
@@ -24,8 +26,8 @@ from weightspace.nnlite.export.torch_state import (
     to_torch,
 )
 
-B = {"backend": "reference"}
-SMALL = {"input_shape": (12, 12, 2), **B}
+B: Any = {"backend": "reference"}
+SMALL: Any = {"input_shape": (12, 12, 2), **B}
 ZOO = {
     "mlp": lambda: models.mlp((12, 8, 5), "tanh", **B),
     "lenet-300-100": lambda: models.lenet_300_100(**B),
@@ -87,7 +89,8 @@ def _calm(net: Network) -> Network:
     """The network with no unit dropped: torch draws others."""
     from dataclasses import replace
 
-    layers = [replace(one, rate=0.0) if hasattr(one, "rate") else one for one in net.layers]
+    given: Any = net.layers
+    layers = [replace(one, rate=0.0) if hasattr(one, "rate") else one for one in given]
     calm = Network(layers, net.input_shape, "reference")
     calm.theta, calm.draws = net.theta, net.draws
     calm.state.restore(net.state)

@@ -135,6 +135,7 @@ class Library:
                 "conv2d_workspace"
             )
         passed: list[Any] = []
+        given: Any
         back: list[tuple[np.ndarray, np.ndarray]] = []
         for parameter, given in zip(declared, (*arguments, *sizes), strict=True):
             if parameter.kind == "array":

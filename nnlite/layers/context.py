@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -25,7 +25,7 @@ from .conv import Conv2d
 from .linear import Linear, Saved
 
 # Stride, padding, dilation and groups of a 1 x 1 convolution.
-_POINTS: Any = ((1, 1), (0, 0), (1, 1), 1)
+_POINTS = (1, 1), (0, 0), (1, 1), 1
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ def main(folder: Path) -> None:
         prefix="peer",
     )
     (folder / "peer.inc").write_text(text)
-    for header in Path(emlearn.__file__).parent.glob("*.h"):
+    for header in Path(str(emlearn.__file__)).parent.glob("*.h"):
         shutil.copy(header, folder)
     call = "    (void)arena;\n    peer_regress(x, NET_INPUTS, y, NET_OUTPUTS);\n"
     write_interface(folder, '#include "peer.inc"\n', call)

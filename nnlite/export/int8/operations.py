@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -207,7 +208,7 @@ class Add(Operation):
     ends: Ends
 
     def run(self, *x):
-        sums: np.ndarray = sum(
+        sums: Any = sum(
             (each.astype(np.int64) - zero) * factor
             for each, zero, factor in zip(x, self.zeros, self.factors, strict=True)
         )

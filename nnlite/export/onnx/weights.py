@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -31,7 +32,7 @@ def _turned(own: Arrays) -> np.ndarray:
 
 def complex_dense(layer: ComplexLinear, own: Arrays, shape: Shape) -> np.ndarray:
     """The real matrix of a complex layer: of planes in a row, real parts first."""
-    w = _turned(own)
+    w: Any = _turned(own)
     above = w.real if len(shape) == 1 else np.concatenate([w.real, -w.imag], axis=1)
     if layer.real:
         return above
@@ -41,7 +42,7 @@ def complex_dense(layer: ComplexLinear, own: Arrays, shape: Shape) -> np.ndarray
 
 def complex_filters(layer: ComplexConv2d, own: Arrays) -> np.ndarray:
     """The real convolution of a complex one, (2 O, R, S, 2 C)."""
-    w = _turned(own)
+    w: Any = _turned(own)
     if layer.real_input:
         return np.concatenate([w.real, w.imag])
     above = np.concatenate([w.real, -w.imag], axis=-1)

@@ -157,7 +157,7 @@ def _layer(  # noqa: PLR0911, PLR0912  (a table of layers)
                 "in nnlite/export/onnx/write.py, or leave it out"
             )
     made = made._replace(shape=shape)
-    return graph.activation(layer.activation if hasattr(layer, "activation") else "identity",
+    return graph.activation(getattr(layer, "activation", "identity"),
                             getattr(layer, "slope", 0.0), name, made)  # fmt: skip
 
 
