@@ -100,20 +100,21 @@ def picture(found: Sequence[Record], path: Path) -> Path:
     ]
     models = list(dict.fromkeys(one["model"] for one in shown))
     makers = sorted({one["maker"] for one in shown}, key=lambda name: (OWN not in name, name))
+    colours = dict(zip(makers, COLOURS, strict=False))
     rows = max(2 * len(models), 1)
     figure, axes = plt.subplots(rows, 1, figsize=(11, 2.3 * rows + 0.6), squeeze=False)
     for number, model in enumerate(models):
         mine = [one for one in shown if one["model"] == model]
         work, flash = axes[2 * number][0], axes[2 * number + 1][0]
-        _bars(work, [one for one in mine if one["each"] is not None], makers, "each", "{:.2f}")
+        _bars(work, [one for one in mine if one["each"] is not None], colours, "each", "{:.2f}")
         work.set_yscale("log")
         _title(work, f"{model}: instructions (ATmega: cycles) per multiply-add of an answer")
         bare = [one for one in mine if TARGETS[one["target"]].bare]
-        _bars(flash, bare, makers, "overhead", "{:,.0f}")
+        _bars(flash, bare, colours, "overhead", "{:,.0f}")
         _title(flash, f"{model}: bytes of flash beside the weights")
     if models:
-        handles, names = axes[0][0].get_legend_handles_labels()
-        figure.legend(handles, names, loc="upper center", ncols=len(makers), fontsize=8)
+        patches = [plt.Rectangle((0, 0), 1, 1, color=colour) for colour in colours.values()]
+        figure.legend(patches, makers, loc="upper center", ncols=len(makers), fontsize=8)
     figure.tight_layout(rect=(0, 0, 1, 1 - 0.35 / (2.3 * rows + 0.6)))
     return close(plt, figure, path)
 
@@ -122,8 +123,11 @@ def _title(axis: Any, text: str) -> None:
     axis.set_title(text, fontsize=9.5)
 
 
-def _bars(axis: Any, found: Sequence[Record], makers: Sequence[str], key: str, text: str) -> None:
-    """Bars of `key`, their value above each."""
+def _bars(
+    axis: Any, found: Sequence[Record], colours: Mapping[str, str], key: str, text: str
+) -> None:
+    """Bars of `key` in the makers' colours, their value above each."""
+    makers = [maker for maker in colours if any(one["maker"] == maker for one in found)]
     names = [name for name in TARGETS if any(one["target"] == name for one in found)]
     width = 0.85 / max(len(makers), 1)
     for number, maker in enumerate(makers):
@@ -131,7 +135,7 @@ def _bars(axis: Any, found: Sequence[Record], makers: Sequence[str], key: str, t
         places = [place for place, name in enumerate(names) if name in values]
         heights = [values[names[place]] for place in places]
         middles = [place + (number - (len(makers) - 1) / 2) * width for place in places]
-        axis.bar(middles, heights, width, color=COLOURS[number], label=maker)
+        axis.bar(middles, heights, width, color=colours[maker])
         for x, y in zip(middles, heights, strict=True):
             said = text.format(y)
             axis.text(x, y, said, ha="center", va="bottom", fontsize=6, rotation=60, color=INK)
