@@ -9,7 +9,7 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from weightspace.kernels import get_backend
@@ -71,9 +71,9 @@ def _function(index: int, case: Case) -> tuple[str, list[np.ndarray]]:
         elif parameter.kind == "array":
             words.append("NULL")
         elif parameter.kind == "pair":
-            words += map(str, value)
+            words += map(str, cast(tuple, value))
         else:
-            words.append(number(value, parameter.type))
+            words.append(number(cast(float, value), parameter.type))
     call = f"c_{way.function}({', '.join(words)});"
     body = "\n    ".join((*lines, call, *free))
     return f"static void case{index}(void) {{\n    {body}\n}}\n", arrays

@@ -79,6 +79,16 @@ def test_convolutions_may_go_directly():
     np.testing.assert_allclose(found, net.forward(x), rtol=1e-4, atol=1e-5)
 
 
+def test_a_tail_on_avr_does_not_compile(tmp_path):
+    """Its trunk lies in flash and it in memory, which AVR reads by other instructions: one set of
+    kernels would read one of them wrong, and learn wrong numbers."""
+    made = export(models.mlp((5, 4, 3), **SETTINGS), learning=Learning(tail=1))
+    _, source = made.write(tmp_path)
+    done = subprocess.run(["gcc", *STRICT, "-D__AVR__", "-c", source.name], cwd=tmp_path,
+                          capture_output=True, text=True, check=False)  # fmt: skip
+    assert done.returncode and "AVR reads" in done.stderr
+
+
 def test_a_sparse_network_is_exported_as_sparse():
     net = models.mlp((19, 11, 6, 5), **SETTINGS)
     net.theta[np.random.default_rng(0).random(net.num_parameters) < 0.9] = 0

@@ -308,7 +308,7 @@ def test_binary_contexts_are_folded_into_weights(kind):
     answers = []
     for _ in range(2):
         for name in net.state:
-            net.state[name] = rng.choice(np.float32([-1, 1]), net.state[name].shape)
+            net.state[name] = rng.choice(np.array([-1, 1], np.float32), net.state[name].shape)
         answers.append((made := quantise(net, x)).predict(x))
         assert np.abs(answers[-1] - net.forward(x)).max() < 6 * made.output_grid.scale
     assert not np.allclose(*answers, atol=0.1)

@@ -94,7 +94,7 @@ def test_floats_become_int8_alike(numbers, zero, scale):
     x = np.concatenate([np.array(numbers), ties]).astype(np.float32)
     found = np.empty(x.size, np.int8)
     functions().ws_q_quantise(
-        x.ctypes.data_as(ctypes.c_void_p), ctypes.c_float(grid.inverse), zero,
+        x.ctypes.data_as(ctypes.c_void_p), ctypes.c_float(float(grid.inverse)), zero,
         found.ctypes.data_as(ctypes.c_void_p), x.size,
     )  # fmt: skip
     assert np.array_equal(found, grid.quantised(x))
@@ -132,10 +132,11 @@ def convolution(
     """One of random weights. more: rows and columns of padding after the image."""
     rng = np.random.default_rng(3)
     spans = [(k - 1) * d + 1 for k, d in zip(size, dilation, strict=True)]
-    out = tuple(
+    high, wide = (
         (long + before + more - span) // step + 1
         for long, before, span, step in zip(image, padding, spans, stride, strict=True)
     )
+    out = high, wide
     whole, channels = filters * groups, each * groups
     made = Convolution(
         "conv", (0,), 1, rng.integers(-127, 128, (whole, *size, each)).astype(np.int8),
@@ -144,7 +145,7 @@ def convolution(
         rng.integers(38, 44, whole).astype(np.uint8), Ends(-7, -100, 120), (*image, channels), out,
         11, stride, padding, dilation, groups,
     )  # fmt: skip
-    return made, (*image, channels), (*out, whole)
+    return made, (*image, channels), (high, wide, whole)
 
 
 def by_hand(conv: Convolution, x: np.ndarray) -> np.ndarray:

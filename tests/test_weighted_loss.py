@@ -154,7 +154,7 @@ def test_steps_many_one_by_one_and_by_hand_are_the_same(backend, loss):
         moments = adam.state(net.num_parameters, net.dtype)
         step, losses = TrainingStep(net, adam, moments), []
         if way == "many" and step.many:
-            step.queue_many(x, y, rows, 4, 1)
+            step.queue_many(x, y, rows, np.full(5, 4), 1)
             losses = step.read()
         for i in range(0 if losses else 5):
             part = rows[4 * i : 4 * i + 4]

@@ -10,6 +10,7 @@ from .calls import Constants, Statements
 from .memory import Arena
 from .text import comment
 
+NOT_ON_AVR = "a tail learns in memory and its trunk lies in flash, which AVR reads differently"
 RUNTIME = Path(__file__).resolve().parent / "runtime"
 
 
@@ -19,6 +20,7 @@ class Unit:
     def __init__(self, prefix: str, learns: bool, winograd: bool = True) -> None:
         """learns: whether all weights lie in the arena; winograd: False: convolutions directly."""
         self.winograd = winograd
+        self.mixed = False  # whether the same kernels read weights from flash and from the arena
         self.prefix, self.upper, self.learns = prefix, prefix.upper(), learns
         self.arena, self.constants = Arena(), Constants(prefix)
         self._used: dict[str, None] = {}
@@ -73,6 +75,8 @@ class Unit:
     def source(self, about: str) -> str:
         """The .c file."""
         learns = "#define WS_LEARNS\n" if self.learns else ""
+        if self.mixed:
+            learns = f"#if defined(__AVR__)\n#error {NOT_ON_AVR}\n#endif\n"
         parts = [
             comment(about),
             f'#include "{self.prefix}.h"\n\n#include <string.h>\n',
