@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -27,7 +28,7 @@ def write(folder: Path) -> Path:
         constants.append(numpy_helper.from_array(np.ascontiguousarray(values), name))
         return name
 
-    def node(kind: str, names: list[str], **settings: object) -> str:
+    def node(kind: str, names: list[str], **settings: Any) -> str:
         made = f"v{len(nodes)}"
         nodes.append(helper.make_node(kind, names, [made], **settings))
         return made

@@ -37,6 +37,7 @@ def convolutional(described: dict[str, Any], arrays: Any) -> Any:
         )
     made: list[Any] = []
     maps: tuple[int, ...] | None = None
+    one: Any
     for layer in described["layers"]:
         if layer["kind"] == "conv":
             weight = arrays[layer["weight"]].transpose(0, 3, 1, 2)
