@@ -196,3 +196,70 @@ def vgg16(
 def vgg16_cifar(outputs: int = 10, batch_norm: bool = True, **settings: Any) -> Network:
     """VGG16 with one linear layer on its 512 features: 14,728,266 with BatchNorm2d."""
     return vgg16(outputs, (), 1, batch_norm, **settings)
+
+
+# ---- MLPerf Tiny (Banbury et al. 2021), as its reference code builds them -----------------------
+
+# Its "same" padding at stride 2: an odd zero goes below and to the right.
+_AFTER = (0, 1), (0, 1)
+
+
+def _keras_norm(activation: str = "relu") -> Layer:
+    """Batch normalisation with the settings of the reference code's framework."""
+    return BatchNorm2d(0.01, 1e-3, activation=activation)
+
+
+def resnet8(outputs: int = 10, input_shape: Shape = (32, 32, 3), **settings: Any) -> Network:
+    """MLPerf Tiny's image classifier: three blocks of 16, 32 and 64 maps; 78,186 parameters (and
+    480 running statistics)."""
+
+    def block(maps: int, stride: int) -> Residual:
+        first = Conv2d(maps, 3, stride, 1 if stride == 1 else _AFTER)
+        body = (first, _keras_norm(), Conv2d(maps, 3, 1, 1), _keras_norm("identity"))
+        return Residual(body, () if stride == 1 else (Conv2d(maps, 1, stride),))
+
+    stem = [Conv2d(16, 3, 1, 1), _keras_norm()]
+    blocks = [block(16, 1), block(32, 2), block(64, 2)]
+    return Network([*stem, *blocks, GlobalAvgPool(), Linear(outputs)], input_shape, **settings)
+
+
+def _separable(channels: int, maps: int, stride: int = 1) -> list[Layer]:
+    """A depthwise 3x3 convolution and a pointwise one, each with its norm and relu."""
+    depthwise = Conv2d(channels, 3, stride, 1 if stride == 1 else _AFTER, groups=channels)
+    return [depthwise, _keras_norm(), Conv2d(maps, 1), _keras_norm()]
+
+
+def ds_cnn(outputs: int = 12, input_shape: Shape = (49, 10, 1), **settings: Any) -> Network:
+    """MLPerf Tiny's keyword spotter (Zhang et al. 2017): four separable convolutions of 64 maps on
+    49 x 10 coefficients of sound; 23,756 parameters."""
+    stem = [Conv2d(64, (10, 4), 2, ((4, 5), (1, 1))), _keras_norm(), Dropout(0.2)]
+    body = [layer for _ in range(4) for layer in _separable(64, 64)]
+    head = [Dropout(0.4), GlobalAvgPool(), Linear(outputs)]
+    return Network([*stem, *body, *head], input_shape, **settings)
+
+
+_MOBILE = ((16, 1), (32, 2), (32, 1), (64, 2), (64, 1), (128, 2), *((128, 1),) * 5, (256, 2),
+           (256, 1))  # fmt: skip
+
+
+def mobilenet_quarter(
+    outputs: int = 2, input_shape: Shape = (96, 96, 3), **settings: Any
+) -> Network:
+    """MLPerf Tiny's visual wake words: MobileNet v1 (Howard et al. 2017) at a quarter of its width;
+    216,322 parameters."""
+    layers: list[Layer] = [Conv2d(8, 3, 2, _AFTER), _keras_norm()]
+    before = 8
+    for maps, stride in _MOBILE:
+        layers += _separable(before, maps, stride)
+        before = maps
+    return Network([*layers, GlobalAvgPool(), Linear(outputs)], input_shape, **settings)
+
+
+def autoencoder(
+    outputs: int = 640, input_shape: Shape = (640,), loss: str = "squared_error", **settings: Any
+) -> Network:
+    """MLPerf Tiny's detector of anomalies: 640 numbers of sound through 8 units and back, in nine
+    dense layers of 128; 267,928 parameters."""
+    widths = (128, 128, 128, 128, 8, 128, 128, 128, 128)
+    layers = [layer for units in widths for layer in (Linear(units), _keras_norm())]
+    return Network([*layers, Linear(outputs)], input_shape, loss=loss, **settings)

@@ -10,11 +10,15 @@ from ...nnlite import Network, models
 from ..show.assignments import declared
 
 MODELS: dict[str, Callable[..., Network]] = {
+    "autoencoder": models.autoencoder,
+    "ds-cnn": models.ds_cnn,
     "fip-cnn": models.fip_cnn,
     "lenet5": models.lenet5,
+    "mobilenet-quarter": models.mobilenet_quarter,
     "reduced-resnet18": models.reduced_resnet18,
     "resnet18": models.resnet18,
     "resnet20": models.resnet20,
+    "resnet8": models.resnet8,
     "vgg16": models.vgg16,
     "vgg16-cifar": models.vgg16_cifar,
     "zenke-cnn": models.zenke_cnn,

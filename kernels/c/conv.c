@@ -66,8 +66,9 @@ static const float *ws_conv_window(const float *x, int top, int left, int dilati
 static WS_APART void ws_conv_pair(const float *a, int astep, const float *b, int bstep,
                                   const float *w, int more, float *ya, float *yb, int R, int run,
                                   int O) {
+    const int whole = O - O % 4; /* which the compiler sees through, where O is known */
     int o, r, k;
-    for (o = 0; o + 4 <= O; o += 4) {
+    for (o = 0; o < whole; o += 4) {
         const float *w0 = w, *w1 = w0 + R * run, *w2 = w1 + R * run, *w3 = w2 + R * run;
         float a0 = 0.0F, a1 = 0.0F, a2 = 0.0F, a3 = 0.0F;
         float b0 = 0.0F, b1 = 0.0F, b2 = 0.0F, b3 = 0.0F;
@@ -97,7 +98,7 @@ static WS_APART void ws_conv_pair(const float *a, int astep, const float *b, int
         ya[o] = a0, ya[o + 1] = a1, ya[o + 2] = a2, ya[o + 3] = a3;
         yb[o] = b0, yb[o + 1] = b1, yb[o + 2] = b2, yb[o + 3] = b3;
     }
-    for (; o < O; ++o) {
+    for (o = whole; o < O; ++o) {
         float y = more ? ya[o] : 0.0F, z = more ? yb[o] : 0.0F;
         for (r = 0; r < R; ++r) {
             for (k = 0; k < run; ++k) {

@@ -6,8 +6,9 @@
    share each load of a weight. ya and yb may be the same. */
 static WS_APART void ws_conv_channels(const float *a, int astep, const float *b, int bstep,
                                       const float *w, float *ya, float *yb, int C, int R, int S) {
+    const int whole = C - C % 4;
     int o, r, s;
-    for (o = 0; o + 4 <= C; o += 4) {
+    for (o = 0; o < whole; o += 4) {
         const float *w0 = w, *w1 = w0 + R * S, *w2 = w1 + R * S, *w3 = w2 + R * S;
         float a0 = 0.0F, a1 = 0.0F, a2 = 0.0F, a3 = 0.0F;
         float b0 = 0.0F, b1 = 0.0F, b2 = 0.0F, b3 = 0.0F;
@@ -34,7 +35,7 @@ static WS_APART void ws_conv_channels(const float *a, int astep, const float *b,
         ya[o] = a0, ya[o + 1] = a1, ya[o + 2] = a2, ya[o + 3] = a3;
         yb[o] = b0, yb[o + 1] = b1, yb[o + 2] = b2, yb[o + 3] = b3;
     }
-    for (; o < C; ++o) {
+    for (o = whole; o < C; ++o) {
         float y = 0.0F, z = 0.0F;
         for (r = 0; r < R; ++r) {
             for (s = 0; s < S; ++s) {
