@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 from test_imports import ROOT
-from weightspace.bench.embedded import measure, memory, stack, toolchain
+from weightspace.bench.embedded import measure, memory, stack, toolchain, weigh
 from weightspace.bench.embedded.emulator import run
 from weightspace.bench.embedded.models import Model, Trained, as_floats, multiply_adds, smaller
 from weightspace.bench.embedded.session import Program, Script
@@ -304,3 +304,13 @@ def test_reports_are_made_of_rows(tmp_path):
     assert measure.worst([row, other]) == 0
     row.agreement = "wrong"
     assert measure.worst([row, other]) == 1
+
+
+def test_an_export_is_weighed_on_what_is_here(tmp_path):
+    here("m4f")
+    made = export(models.mlp((9, 5, 3), backend="reference"), learning=Learning(batch=2))
+    found = {each.target: each for each in weigh.weigh(made, weigh.Sizes(9, 3, 2))}["m4f"]
+    assert found.reason == "" and found.arena == made.arena_bytes
+    assert found.answer is not None and found.step is not None
+    assert 0 < found.answer < found.step
+    assert found.stack is not None and found.flash > made.weights_bytes

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -144,3 +146,11 @@ def test_refusals():
         export(batch)
     with pytest.raises(SettingError, match="at most 1"):
         export(models.mlp((5, 3), **SETTINGS), learning=Learning(tail=2))
+
+
+def test_the_page_of_docs_is_true(capsys):
+    page = (Path(__file__).parents[1] / "docs" / "export.md").read_text()
+    known: dict = {}
+    for code, said in re.findall(r"```python\n(.*?)```(?:\n\n```text\n(.*?)```)?", page, re.DOTALL):
+        exec(code, known)
+        assert capsys.readouterr().out == said

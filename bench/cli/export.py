@@ -42,6 +42,7 @@ def export(
     weights: asked.Weights = "float",
     samples: asked.Samples = None,
     percentile: asked.Percentile = 100.0,
+    report: asked.Report = False,
     opset: asked.Opset = 17,
     names: asked.Names = "sequential",
     data_dir: DataDir = None,
@@ -68,6 +69,8 @@ def export(
     else:
         made = _float(net, name, learning, told, fold, not direct)
     _show(made, out)
+    if report:
+        _weigh(made, net, 0 if learning is None else learning.batch)
 
 
 def _check_predicts(to: str, net: Any, learn: str | None, method: str) -> None:
@@ -178,3 +181,26 @@ def _show(made: Any, out: Path) -> None:
     console.print(f"{escape(str(header))}, {escape(str(source))}", highlight=False, soft_wrap=True)
     console.print(f"gcc -std=c99 -O2 -ffp-contract=off -c {escape(str(source))}", style="dim",
                   highlight=False, soft_wrap=True)  # fmt: skip
+
+
+def _weigh(made: Any, net: Any, batch: int) -> None:
+    """Say what the export takes on each emulated target. Raises SettingError for another name."""
+    import math
+
+    from ..embedded import weigh
+
+    if made.name != weigh.NAME:
+        raise SettingError(f"--report builds what is called '{weigh.NAME}': leave out --name")
+    outputs = net.num_outputs if hasattr(net, "num_outputs") else net.layers[-1].linear.units
+    sizes = weigh.Sizes(math.prod(net.input_shape), outputs, batch)
+    found = list(weigh.weigh(made, sizes))
+    if not found:
+        raise SettingError(
+            "--report found no emulated target: apt-get install gcc-arm-none-eabi "
+            "libnewlib-arm-none-eabi qemu-system-arm, for one"
+        )
+    console.print(weigh.table(found, made.weights_bytes))
+    for each in found:
+        if each.reason:
+            console.print(f"not on {each.target}: {escape(each.reason)}", style="dim",
+                          highlight=False, soft_wrap=True)  # fmt: skip

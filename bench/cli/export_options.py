@@ -42,5 +42,8 @@ Samples = Annotated[
 Percentile = Annotated[
     float, typer.Option(help="For c in int8: of the samples' ranges; 100: least and largest.")
 ]
+Report = Annotated[
+    bool, typer.Option("--report", help="For c: flash, RAM, instructions on emulated targets.")
+]
 Opset = Annotated[int, typer.Option(help="For onnx: 13 to 17.")]
 Names = Annotated[str, typer.Option(help="For torch: sequential or torchvision.")]

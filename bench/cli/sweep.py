@@ -52,7 +52,7 @@ def sweep(
     trials: Annotated[int, typer.Option(min=1, help="Fresh seeds to test each choice on.")] = 3,
     seed: Annotated[int, typer.Option(help="Seed of the first test, and of --random.")] = 0,
     backend: Annotated[
-        str, typer.Option(help="reference, cpu, cuda; slow: cuda-host, c, exact.")
+        str, typer.Option(help="reference, cpu, cuda, cuda-host, c, exact.")
     ] = "cpu",
     workers: Annotated[
         int | None, typer.Option(min=1, help="Processes; default one a core. 1: all in this one.")
