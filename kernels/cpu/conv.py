@@ -359,13 +359,14 @@ def _pull_rows(y, tb, act, slope, ty):
 def conv2d_sample_grads(x, dz, stride, padding, dilation, groups, work, dw, db):
     shapes, move = (x.shape, dw.shape[1:], dz.shape), (stride, padding, dilation, groups)
     _check("conv2d_sample_grads", work, shapes, move, x, dz)
-    g = forward_of(*shapes, move)
     flat = dw.reshape(len(dw), dw.shape[1], -1)  # a view: samples may lie apart, as in (N, P)
-    _sample_grads(g, x, dz, work, flat, db)
+    _sample_grads(x, dz, dw.shape[1:], move, work, flat, db)
 
 
 @serial
-def _sample_grads(g, x, dz, work, dw, db):
+def _sample_grads(x, dz, w, move, work, dw, db):
+    """w: the filters' shape."""
+    g = forward_of(x.shape, w, dz.shape, move)
     each_sample(dw.dtype.type(1), g, x.ctypes.data, dz.ctypes.data, dw, db, work)
 
 
@@ -373,7 +374,12 @@ def conv2d_accumulate(x, dz, stride, padding, dilation, groups, power, work, dw,
     shapes, move = (x.shape, dw.shape, dz.shape[1:]), (stride, padding, dilation, groups)
     _check("conv2d_accumulate", work, shapes, move, x, dz, dw)
     way = SQUARE if power == 2 else ABSOLUTE
-    g = forward_of(*shapes, move)
+    _accumulate(x, dz, move, way, work, dw, db)
+
+
+@serial
+def _accumulate(x, dz, move, way, work, dw, db):
+    g = forward_of(x.shape, dw.shape, dz.shape[1:], move)
     _weight_sums(g, x, dz, dz.shape[0], way, 1.0, work, dw, db)
 
 
