@@ -218,6 +218,28 @@ def test_replay_remembers_a_uniform_choice_and_helps(tail, latents):
     assert made["replay"] > made["naive"] + 0.1, made
 
 
+@pytest.mark.parametrize("latents", [None, (-5.0, 5.0)])
+def test_a_memory_keeps_each_sample_s_own_classes(latents):
+    """Tasks with two classes each: a sample of the first has no share in the classes of the second,
+    and its loss is finite while only those are in play."""
+    net = models.mlp((6, 12, 4), **SETTINGS)
+    learning = Learning(None, 8, SGD(0.1), "replay", memories=24, latents=latents)
+    device, rng = Device(export(net, learning=learning)), np.random.default_rng(3)
+    device.start()
+    for task in range(2):
+        device.classes(np.repeat([task == 0, task == 1], 2).astype(np.uint8))
+        for _ in range(150):
+            x = rng.normal(size=(8, 6)).astype(np.float32)
+            y = (x[:, task] > 0) + 2 * task
+            assert np.isfinite(device.learn_step(x, labels(y)))
+            for one, label in zip(x, labels(y), strict=True):
+                device.remember(one, int(label))
+    assert np.isfinite(device.parameters(net.num_parameters)).all()
+    x = rng.normal(size=(300, 6)).astype(np.float32)
+    found = device.outputs(x, 4)[:, :2].argmax(axis=1)
+    assert (found == (x[:, 0] > 0)).mean() > 0.9
+
+
 def first_or_second(rng, task, count):
     x = rng.normal(size=(count, 6)).astype(np.float32)
     x[:, 0] = abs(x[:, 0]) * (1 if task == 0 else -1) + (1 if task == 0 else -1)

@@ -47,7 +47,8 @@ def learn(
     _start(learner)
     _look(learner)
     if learner.joined is not None:
-        remember(learner, learner.joined, declarations(learner, at, learner.joined))
+        head = declarations(learner, at, learner.joined, without=("active",))
+        remember(learner, learner.joined, head)
     _step(learner, at)
     _importance(learner, at)
     _end_task(learner)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 
 from ...net import Network
 from ...program import record
@@ -43,7 +43,9 @@ class Learner:
         self.importance_program = self._importance()
         self.joined = None
         if learning.method == "replay":
-            self.joined = self._statements(joined(self.net, learning.joining, learning.share))
+            self.joined = self._statements(
+                joined(self.net, learning.share / learning.joining), active="own"
+            )
         programs = (self.trunk, self.forward, self.step_program, self.importance_program,
                     self.joined)  # fmt: skip
         self.nbytes = max(each.nbytes for each in programs if each is not None)
@@ -68,7 +70,7 @@ class Learner:
             add(f"state {name}", "float", values.size, "", True)
         add("active", "uint8_t", self.net.num_outputs, "the classes in play", True)
         if learning.method == "replay":
-            remembered(add, learning, self.latents)
+            remembered(add, learning, self.latents, self.net.num_outputs)
         add("grad", "float", self.size, "the gradient, or importances while they are added up")
         if self.parts.trunk is not None:
             rows = max(learning.batch, 1)
@@ -135,8 +137,8 @@ class Learner:
             return self._statements(record(self.net, "mas", 1))
         return None
 
-    def _statements(self, program: Program) -> Statements:
-        where = self._where()
+    def _statements(self, program: Program, **other: str) -> Statements:
+        where = {**self._where(), **other}
         if self.learning.penalises:  # the first task has none to hold on to
             where |= {"omega": "held", "anchor": "anchor"}
         unit = self.unit
@@ -148,13 +150,12 @@ class Learner:
         return [name for name in self.unit.arena.regions if name in there]
 
 
-def declarations(learner: Learner, at: int, statements: Statements) -> list[str]:
-    """Declarations for a program's calls."""
-    names = learner.touched(statements.program)
-    lines = [
-        f"unsigned char *const buffers = memory + {at};",
-        *learner.pointers("counts", *(name for name in names if name != "counts")),
-    ]
+def declarations(
+    learner: Learner, at: int, statements: Statements, without: Container[str] = ()
+) -> list[str]:
+    """Declarations for a program's calls, but for the regions `without`."""
+    names = [name for name in learner.touched(statements.program) if name not in without]
+    lines = [f"unsigned char *const buffers = memory + {at};", *learner.pointers("counts", *names)]
     if "omega" in statements.program:
         lines.append("const float *const held = counts[2] ? omega : NULL; /* of earlier tasks */")
     return [*lines, *statements.pointers()]
