@@ -51,9 +51,7 @@ def sweep(
     inner: Annotated[int, typer.Option(min=1, help="Seeds to choose on, for each share.")] = 1,
     trials: Annotated[int, typer.Option(min=1, help="Fresh seeds to test each choice on.")] = 3,
     seed: Annotated[int, typer.Option(help="Seed of the first test, and of --random.")] = 0,
-    backend: Annotated[
-        str, typer.Option(help="reference, cpu, cuda, cuda-host, c, exact.")
-    ] = "cpu",
+    backend: Annotated[str, typer.Option(help="As weightspace run takes it.")] = "cpu",
     workers: Annotated[
         int | None, typer.Option(min=1, help="Processes; default one a core. 1: all in this one.")
     ] = None,

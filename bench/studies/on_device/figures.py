@@ -18,30 +18,21 @@ def draw(rows: Sequence[Row], folder: Path) -> list[Path]:
     """The figure, as a file in `folder`."""
     plt, protocols = pyplot(), grouped(rows, "protocol")
     figure, panels = plt.subplots(
-        1, len(protocols), figsize=(5.2 * len(protocols), 4.2), squeeze=False
+        1, len(protocols), figsize=(4.6 * len(protocols) + 1.6, 4), squeeze=False
     )
+    colours = dict(zip(grouped(rows, "method"), COLOURS, strict=False))
     for panel, (name, of) in zip(panels[0], protocols.items(), strict=True):
-        methods = grouped(of, "method")
-        points = [
-            (max(row["ram"] for row in each) / 1000,
-             100 * float(np.mean([row["accuracy"] for row in each])))
-            for each in methods.values()
-        ]  # fmt: skip
-        for number, (method, (ram, accuracy)) in enumerate(zip(methods, points, strict=True)):
-            colour = COLOURS[number % len(COLOURS)]
-            panel.plot(ram, accuracy, "o", color=colour, markersize=8)
-            panel.annotate(method, (ram, accuracy), xytext=(7, _shift(points, number)),
-                           textcoords="offset points", color=INK, fontsize=9)  # fmt: skip
+        most = LIMIT
+        for method, each in grouped(of, "method").items():
+            ram = max(row["ram"] for row in each) / 1000
+            accuracy = 100 * float(np.mean([row["accuracy"] for row in each]))
+            colour = colours.get(method, INK)
+            panel.plot(ram, accuracy, "o", color=colour, markersize=9, label=method)
+            most = max(most, ram)
         panel.axvline(LIMIT, color=INK, linewidth=1, linestyle=":")
-        panel.set_xlim(0, max(LIMIT, *(ram for ram, _ in points)) * 1.12)
+        panel.set_xlim(0, most * 1.08)
         panel.margins(y=0.15)
         panel.set(title=name, xlabel="RAM, kB", ylabel="accuracy over all tasks, %")
+    panels[0, -1].legend(loc="center left", bbox_to_anchor=(1.02, 0.5))
     figure.tight_layout()
     return [close(plt, figure, folder / "memory.png")]
-
-
-def _shift(points: Sequence[tuple[float, float]], number: int) -> int:
-    """How far up a label goes, so that those of neighbours do not lie on each other."""
-    ram, accuracy = points[number]
-    near = [p for p in points[:number] if abs(p[0] - ram) < 14 and abs(p[1] - accuracy) < 1.5]
-    return -3 + 11 * len(near)
