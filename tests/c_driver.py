@@ -15,11 +15,10 @@ import numpy as np
 from weightspace.kernels import get_backend
 from weightspace.kernels.c.conv_plan import functions, plan
 from weightspace.kernels.c.library import STRICT, sizes_of, source
-from weightspace.kernels.c.signature import Parameter, letters, parameters
+from weightspace.kernels.c.signature import DTYPES, Parameter, letters, parameters
 from weightspace.kernels.spec import KERNELS
 from weightspace.nnlite.export.c.text import number
 
-DTYPES = {"float": "f4", "double": "f8", "int32_t": "i4", "uint16_t": "u2", "uint8_t": "u1"}
 _MAIN = """#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -116,7 +115,7 @@ def _read(cases: Sequence[Case], told: bytes) -> list[dict[str, np.ndarray]]:
         for parameter in parameters(case.kernel):
             given = case.arguments.get(parameter.name)
             if parameter.name in KERNELS[case.kernel].writes and given is not None:
-                kind = np.dtype(DTYPES[parameter.type])
+                kind = DTYPES[parameter.type]
                 flat = np.frombuffer(told, kind, given.size, at)
                 at += flat.nbytes
                 wrote[parameter.name] = flat.reshape(given.shape).astype(given.dtype)

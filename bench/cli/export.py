@@ -19,7 +19,6 @@ console = Console()
 TARGETS = ("c", "onnx", "torch")
 WEIGHTS = ("float", "int8")
 _TAIL = re.compile(r"tail:([1-9]\d*)")
-CHECKPOINT = "checkpoint.safetensors"
 
 
 def export(
@@ -88,6 +87,7 @@ def find(network: str, data_dir: Path | None) -> Any:
     from ...nnlite.checkpoint import load_arrays
     from ...nnlite.sparse import KIND, SparseNetwork
     from ..explain import subject
+    from ..runs.files import CHECKPOINT
 
     path = Path(network)
     if path.is_dir():

@@ -27,7 +27,7 @@ from ..errors import CompileError, DtypeError, MissingCompilerError, ShapeError
 from ..places import places, say_where
 from ..spec import KERNELS
 from . import conv_plan
-from .signature import Parameter, letters, parameters
+from .signature import DTYPES, Parameter, letters, parameters
 from .sources import PREFIX, kernels, needed, preamble
 
 HEADERS = "#include <stddef.h>\n#include <stdint.h>\n#include <string.h>\n"
@@ -38,10 +38,6 @@ STRICT = (
 _CTYPES: dict[str, Any] = {
     "float": ctypes.c_float, "double": ctypes.c_double, "int": ctypes.c_int,
     "uint32_t": ctypes.c_uint32, "uint64_t": ctypes.c_uint64,
-}  # fmt: skip
-_DTYPES = {
-    "float": np.float32, "double": np.float64, "int32_t": np.int32, "uint16_t": np.uint16,
-    "uint8_t": np.uint8,
 }  # fmt: skip
 
 
@@ -162,7 +158,7 @@ def _pointer(
     """The address of an array as C wants it; one that had to be moved is put into `back`."""
     if given is None:
         return None
-    wanted = np.dtype(_DTYPES[parameter.type])
+    wanted = DTYPES[parameter.type]
     if given.dtype.kind == "f" and given.dtype != wanted:
         raise DtypeError(
             f"{kernel} got {parameter.name} in {given.dtype}; the C kernels take {wanted}"

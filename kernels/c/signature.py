@@ -15,10 +15,15 @@ import numpy as np
 from ..spec import KERNELS
 
 SIZE_NAMES = {"h": "OH", "w": "OW", "m": "M"}
-# dtype of an array of the contract -> in C. Labels and rows are int64 in NumPy, int32_t here.
-TYPES = {
-    "float32": "float", "float64": "double", "int64": "int32_t", "int32": "int32_t",
-    "uint16": "uint16_t", "bool": "uint8_t",
+# What arrays hold in C, and that in NumPy.
+DTYPES: dict[str, np.dtype] = {
+    "float": np.dtype(np.float32), "double": np.dtype(np.float64), "int32_t": np.dtype(np.int32),
+    "uint32_t": np.dtype(np.uint32), "uint16_t": np.dtype(np.uint16),
+    "uint8_t": np.dtype(np.uint8), "int8_t": np.dtype(np.int8),
+}  # fmt: skip
+# dtype of an array -> in C. Labels and rows are int64 in NumPy, int32_t here; flags are bytes.
+TYPES = {str(dtype): name for name, dtype in DTYPES.items()} | {
+    "int64": "int32_t", "bool": "uint8_t",
 }  # fmt: skip
 DOUBLES = {
     "adam_update": ("lr", "beta1", "beta2"), "rmsprop_update": ("alpha",),

@@ -89,7 +89,7 @@ def _invoke(typing, address, slots):
 
 
 @inner
-def run_calls(calls, slots, lo, hi, threads):
+def _run_calls(calls, slots, lo, hi, threads):
     """Run calls lo to hi; the number of the first that fails, or -1."""
     base = slots.ctypes.data
     for c in range(lo, hi):
@@ -107,24 +107,36 @@ def words(address, count):
 
 
 @inner
-def at_address(address):
+def _at_address(address):
     """The float64 at an address."""
     return carray(memory(1.0, address), 1)[0]
 
 
-@kernel(nogil=True)
-def _run(calls, slots, times, watched, cut, threads):
-    """Run `calls` (C, 3) so many times; returns how many runs were whole, or -1 - c if c failed.
+@inner
+def run_watched(calls, slots, watched, cut, threads):
+    """Run `calls` (C, 3) once: -1, or the number of the call that failed.
 
     watched: the slot with the address of a float64; where it becomes NaN or infinite, calls from
-    number `cut` on are left out and nothing more is begun; -1: none.
+    number `cut` on are left out, and C, no call's number, comes back; -1: none.
+    """
+    failed = _run_calls(calls, slots, 0, cut, threads)
+    if failed >= 0:
+        return failed
+    if watched >= 0 and not np.isfinite(_at_address(slots[watched])):
+        return calls.shape[0]
+    return _run_calls(calls, slots, cut, calls.shape[0], threads)
+
+
+@kernel(nogil=True)
+def _run(calls, slots, times, watched, cut, threads):
+    """`run_watched` so many times; returns how many runs were whole, or -1 - c if call c failed.
+
+    Nothing is begun after one that was cut.
     """
     for done in range(times):
-        failed = run_calls(calls, slots, 0, cut, threads)
-        if failed < 0 and watched >= 0 and not np.isfinite(at_address(slots[watched])):
+        failed = run_watched(calls, slots, watched, cut, threads)
+        if failed == calls.shape[0]:
             return done
-        if failed < 0:
-            failed = run_calls(calls, slots, cut, calls.shape[0], threads)
         if failed >= 0:
             return -1 - failed
     return times
@@ -140,7 +152,7 @@ def _answer(row, x, y):
             slots[at[i]] = address + by[i]
     threads = 1 if row[10] else _get_threads()
     calls = carray(memory(row[0], row[0]), (row[1], 3))
-    if run_calls(calls, slots, 0, row[1], threads) >= 0:
+    if _run_calls(calls, slots, 0, row[1], threads) >= 0:
         raise RuntimeError("a machine call of a program failed")
 
 

@@ -14,7 +14,7 @@ from numba import get_num_threads
 from numba.np.numpy_support import carray
 
 from .jit import inner, kernel
-from .machine import Machine, at_address, run_calls, words
+from .machine import Machine, run_watched, words
 from .simd import memory
 
 # The columns of the table that `_take_turns` reads, a machine a row: addresses and counts.
@@ -23,19 +23,10 @@ CALLS, COUNT, CUT, SLOTS, WATCHED, AT, BY, EACH, MOVED, SAMPLES, THREADS = range
 
 @inner
 def _step(row):
-    """A step of the machine of a row: -1, or the number of the call that failed.
-
-    COUNT (no call's number) where the loss was not finite, and the update was left out.
-    """
+    """A step of the machine of a row, as `run_watched` tells of it."""
     calls = carray(memory(row[CALLS], row[CALLS]), (row[COUNT], 3))
-    slots = words(row[SLOTS], 1)  # whose beginning is all that is asked for
-    failed = run_calls(calls, slots, 0, row[CUT], row[THREADS])
-    if failed >= 0:
-        return failed
-    loss = words(row[SLOTS], row[WATCHED] + 1)[row[WATCHED]]
-    if not np.isfinite(at_address(loss)):
-        return row[COUNT]
-    return run_calls(calls, slots, row[CUT], row[COUNT], row[THREADS])
+    slots = words(row[SLOTS], row[WATCHED] + 1)  # the others are reached by address
+    return run_watched(calls, slots, row[WATCHED], row[CUT], row[THREADS])
 
 
 @kernel(nogil=True)

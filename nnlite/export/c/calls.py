@@ -10,15 +10,15 @@ import numpy as np
 
 from ....kernels.c.conv_plan import plan
 from ....kernels.c.library import sizes_of
-from ....kernels.c.signature import Parameter, letters, parameters
+from ....kernels.c.signature import DTYPES, TYPES, Parameter, letters, parameters
 from ....kernels.c.sources import PREFIX
 from ....kernels.c.sources import kernels as in_c
 from ....kernels.errors import RecordingError
 from ....kernels.spec import KERNELS
 from ...program.plan import packed
 from ...program.program import BUFFER, CONSTANT, Argument, Call, Counter, Place, Program, View
-from .memory import ALIGNMENT, BYTES
-from .text import INTEGERS, array, identifier, number
+from .memory import ALIGNMENT
+from .text import array, identifier, number
 
 FLASH = "WS_FLASH"
 
@@ -42,7 +42,7 @@ class Constants:
             number_ += 1
         if full not in self.texts:
             self.texts[full] = text
-            self.nbytes += values.size * BYTES[kind]
+            self.nbytes += values.size * DTYPES[kind].itemsize
         return full
 
 
@@ -84,7 +84,7 @@ class Statements:
             place = self.program.places[number_]
             if not place.nbytes:
                 continue
-            kind, shape = _kind(place), "x".join(map(str, place.shape))
+            kind, shape = TYPES[place.dtype], "x".join(map(str, place.shape))
             at = f"({kind} *)(void *)({self._buffers} + {offset})"
             found.append(f"{kind} *const {_local(place, number_)} = {at}; /* {shape} */")
         return found
@@ -128,8 +128,7 @@ class Statements:
             base = _local(place, view.place)
         elif place.kind == CONSTANT:
             values = np.array(place.values).reshape(place.shape)
-            kind = "float" if place.dtype.startswith("float") else INTEGERS[place.dtype]
-            base = self._constants.add("constant", values, kind)
+            base = self._constants.add("constant", values, TYPES[place.dtype])
         elif place.name == "theta" and view.offset in self._weights:
             return self._weights[view.offset]
         else:
@@ -166,12 +165,6 @@ def _whole(view: View) -> bool:
 def _size(view: View) -> int:
     """How many numbers a view has: scratch that nobody needs has none."""
     return math.prod(view.shape)
-
-
-def _kind(place: Place) -> str:
-    if place.dtype.startswith("float"):
-        return "float" if place.dtype == "float32" else "double"
-    return INTEGERS[place.dtype]
 
 
 def _local(place: Place, number_: int) -> str:

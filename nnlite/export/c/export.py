@@ -15,7 +15,7 @@ from ...sparse import SparseNetwork
 from .contexts import Contexts, check_contexts, write_task
 from .learn import learn
 from .learning import Learning
-from .parts import Parts, cut, whole_network
+from .parts import Parts, cut, numbered, whole_network
 from .predict import Printed, frozen, write_predict
 from .sparse import sparse
 from .text import check_prefix
@@ -65,7 +65,7 @@ def export(
     for a sparse network that is to learn; DtypeError for float64, ModeError for networks
     that answer for batches only, RecordingError for layers that have no C, NonFiniteError.
     """
-    unit = Unit(check_prefix(name), learning is not None and learning.tail is None, winograd)
+    unit = Unit(check_prefix(name), winograd)
     if isinstance(net, SparseNetwork):
         if learning is not None or contexts:
             raise SettingError("a sparse network is exported as it is: net.to_network() can learn")
@@ -96,20 +96,19 @@ def _dense(
     check_contexts(contexts, net.state)
     named = list(contexts[0]) if contexts else []
     backend = "c" if unit.winograd else "c-direct"
-    whole = whole_network(net, backend)
-    parts = Parts(None, whole, 0)
-    if learning is not None and learning.tail is not None:
+    if learning is None or learning.tail is None:
+        parts = Parts(None, whole_network(net, backend), 0)
+    else:
         parts = cut(net, learning.tail, backend)
     regions = {}
     for each in named:
-        number = int(each.partition(".")[0])
-        if learning is None or number < parts.first:
+        if learning is None or int(each.partition(".")[0]) < parts.first:
             unit.arena.add(f"context {each}", "float", net.state[each].size, "set by task")
             regions[each] = f"context {each}"
         else:  # the tail's state, which is in the arena anyway
-            regions[each] = f"state {number - parts.first}.{each.partition('.')[2]}"
+            regions[each] = f"state {numbered(each, -parts.first)}"
     if learning is None:
-        forward = frozen(unit, whole, "forward", 0, regions)
+        forward = frozen(unit, parts.tail, "forward", 0, regions)
         forward.write(unit.arena.nbytes)
         write_predict(unit, parts.inputs, net.num_outputs, ["forward"])
         buffers = forward.nbytes

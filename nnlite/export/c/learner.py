@@ -37,7 +37,7 @@ class Learner:
         self._regions()
         self.trunk = self._trunk() if trunk is None else trunk(unit)
         unit.mixed = self.trunk is not None and trunk is None
-        unit.learns = not unit.mixed  # whether all float weights lie in the arena
+        unit.learns = not unit.mixed
         self.forward, self.known = self._tail(), self._known()
         self.step_program = self._statements(self._train())
         self.importance_program = self._importance()

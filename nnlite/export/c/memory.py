@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ....kernels.c.signature import DTYPES
+
 ALIGNMENT = 8  # bytes: a double, and the widest load of the targets
-BYTES = {"float": 4, "double": 8, "int32_t": 4, "uint32_t": 4, "uint16_t": 2, "uint8_t": 1,
-         "int8_t": 1}  # fmt: skip
 
 
 def rounded(nbytes: int) -> int:
@@ -30,7 +30,7 @@ class Region:
 
     @property
     def nbytes(self) -> int:
-        return self.count * BYTES[self.kind]
+        return self.count * DTYPES[self.kind].itemsize
 
     @property
     def pointer(self) -> str:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from ....kernels.errors import DtypeError, SettingError
-from ...layers import Flatten, Layer
+from ...layers import Flatten
 from ...layout import Shape
 from ...net import Network
 from ...settings import whole
@@ -33,19 +32,16 @@ class Parts(NamedTuple):
 
 def whole_network(net: Network, backend: str = "c") -> Network:
     """`net` on the backend "c" (or "c-direct"). Raises DtypeError for one in float64."""
-    if net.dtype != np.float32:
-        raise DtypeError(
-            f"an export got a network in {net.dtype}; C is printed in float32: make it with "
-            "dtype='float32'"
-        )
+    _check_float32(net)
     return _part(net, 0, len(net.layers), backend)
 
 
 def cut(net: Network, last: int, backend: str = "c") -> Parts:
     """The last `last` layers with parameters (and those without between them) as the tail.
 
-    Raises SettingError where there are not so many.
+    Raises SettingError where there are not so many, DtypeError for a network in float64.
     """
+    _check_float32(net)
     last = whole("tail's layers", last)
     able = [n for n, layer in enumerate(net.layers) if _parameters(net, n)]
     if last > len(able):
@@ -54,13 +50,16 @@ def cut(net: Network, last: int, backend: str = "c") -> Parts:
             f"most {len(able)}, or learn 'all'"
         )
     first = able[-last]
-    if first == 0:
-        return Parts(None, whole_network(net, backend), 0)
-    return Parts(
-        _part(whole_network(net, backend), 0, first, backend),
-        _part(net, first, len(net.layers), backend),
-        first,
-    )
+    tail = _part(net, first, len(net.layers), backend)
+    return Parts(_part(net, 0, first, backend) if first else None, tail, first)
+
+
+def _check_float32(net: Network) -> None:
+    if net.dtype != np.float32:
+        raise DtypeError(
+            f"an export got a network in {net.dtype}; C is printed in float32: make it with "
+            "dtype='float32'"
+        )
 
 
 def _parameters(net: Network, layer: int) -> list[str]:
@@ -80,20 +79,16 @@ def _part(net: Network, first: int, last: int, backend: str) -> Network:
     shape, layers = _shape_at(net, first), list(net.layers[first:last])
     if last < len(net.layers) and len(_shape_at(net, last)) > 1:
         layers.append(Flatten())  # which moves nothing
-    made = _made(layers, shape, net, backend)
+    made = Network(layers, shape, backend, "float32", net.seed, "uniform_fan_in", net.loss)
     for name in made.layout:
-        given = net.layout.view(net.theta, _as_in(name, first))
+        given = net.layout.view(net.theta, numbered(name, first))
         made.layout.view(made.theta, name)[...] = net.device.get(given)
     for name in made.state:
-        made.state[name][...] = net.device.get(net.state[_as_in(name, first)])
+        made.state[name][...] = net.device.get(net.state[numbered(name, first)])
     return made
 
 
-def _made(layers: Sequence[Layer], shape: Shape, net: Network, backend: str) -> Network:
-    return Network(layers, shape, backend, "float32", net.seed, "uniform_fan_in", net.loss)
-
-
-def _as_in(name: str, first: int) -> str:
-    """A name of a part's layer as the whole network has it."""
+def numbered(name: str, first: int) -> str:
+    """A name of a part's layer as the whole network has it, whose layer `first` is its layer 0."""
     number, _, rest = name.partition(".")
     return f"{int(number) + first}.{rest}"

@@ -9,6 +9,7 @@ from ....kernels.errors import ModeError
 from ...net import Network
 from ...program import Program, record
 from .calls import FLASH, Statements
+from .parts import numbered
 from .text import identifier
 from .unit import Unit
 
@@ -20,9 +21,8 @@ def frozen_weights(unit: Unit, net: Network, first: int = 0) -> dict[int, str]:
     first layer in the whole network."""
     found = {}
     for name in net.layout:
-        number, _, rest = name.partition(".")
         values = net.layout.view(net.theta, name)
-        array = unit.constants.add(f"{int(number) + first}.{rest}", values, "float", FLASH)
+        array = unit.constants.add(numbered(name, first), values, "float", FLASH)
         found[net.layout.offset(name)] = array
     return found
 
@@ -35,8 +35,7 @@ def frozen_state(
     for name, values in net.state.items():
         if name in without:
             continue
-        number, _, rest = name.partition(".")
-        array = unit.constants.add(f"{int(number) + first}.{rest}", values, "float")
+        array = unit.constants.add(numbered(name, first), values, "float")
         found[f"state {name}"] = array
     return found
 

@@ -10,10 +10,6 @@ import numpy as np
 from ....kernels.errors import NonFiniteError, SettingError
 
 WIDTH = 100
-INTEGERS = {
-    "int64": "int32_t", "int32": "int32_t", "uint16": "uint16_t", "bool": "uint8_t",
-    "uint8": "uint8_t", "int8": "int8_t",
-}  # fmt: skip
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,30}")
 # of C and of what a file includes; a name of ours becomes a prefix of others
 _TAKEN = frozenset({"auto", "char", "const", "double", "float", "int", "long", "short", "signed",
@@ -72,7 +68,7 @@ def array(name: str, values: np.ndarray, kind: str, place: str = "") -> str:
             )
         words = (f"{float(str(each))!r}F" for each in flat.astype(np.float32))
     else:
-        words = (str(int(each)) for each in flat)
+        words = (number(each, kind) for each in flat)
     where = f" {place}" if place else ""
     return f"static const {kind} {name}[{max(flat.size, 1)}]{where} = {{\n{lines(words)}\n}};\n"
 

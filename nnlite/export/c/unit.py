@@ -17,11 +17,11 @@ RUNTIME = Path(__file__).resolve().parent / "runtime"
 class Unit:
     """What is printed: constants, memory, functions of ours, and the network's own."""
 
-    def __init__(self, prefix: str, learns: bool, winograd: bool = True) -> None:
-        """learns: whether all weights lie in the arena; winograd: False: convolutions directly."""
-        self.winograd = winograd
+    def __init__(self, prefix: str, winograd: bool = True) -> None:
+        """winograd: False where convolutions go directly."""
+        self.prefix, self.upper, self.winograd = prefix, prefix.upper(), winograd
+        self.learns = False  # whether all float weights lie in the arena
         self.mixed = False  # whether the same kernels read weights from flash and from the arena
-        self.prefix, self.upper, self.learns = prefix, prefix.upper(), learns
         self.arena, self.constants = Arena(), Constants(prefix)
         self._used: dict[str, None] = {}
         self._functions: list[str] = []

@@ -31,7 +31,7 @@ def print_c(quantised: Quantised, name: str = "net") -> Exported:
 
     Raises SettingError for a name that is none in C.
     """
-    unit = Unit(check_prefix(name), learns=False)
+    unit = Unit(check_prefix(name))
     inputs, outputs = quantised.tensors[0].size, quantised.tensors[quantised.output].size
     forward = Int8Forward(unit, quantised, "forward")
     forward.write(0)
