@@ -19,6 +19,8 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
+from .errors import CompileError
+
 
 def places(part: str, named: str = "") -> tuple[list[Path], Path | None]:
     """Folders to read `part` of the cache from, and the one to write to, if there is any.
@@ -81,6 +83,20 @@ def _usable(folder: Path) -> bool:
         if not stat.S_ISDIR(about.st_mode) or about.st_uid != os.getuid() or others:
             return False
     return os.access(folder, os.W_OK | os.X_OK)
+
+
+def folder_for(part: str) -> Path:
+    """The folder that keeps `part` of what a host's compiler makes; it is told where that is not
+    the first place. Raises CompileError where there is none.
+    """
+    say_where(part)
+    folder = places(part)[1]
+    if folder is None:
+        raise CompileError(
+            "there is no folder for what the compiler makes: set WEIGHTSPACE_CACHE to one that can "
+            "be written"
+        )
+    return folder
 
 
 def say_where(part: str, named: str = "") -> None:

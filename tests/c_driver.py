@@ -40,10 +40,14 @@ static void give(void *room, size_t bytes) {
 
 
 class Case(NamedTuple):
-    """A call: the kernel's name and its arguments, as `Kernel.arguments` makes them."""
+    """A call: the kernel's name and its arguments, as `Kernel.arguments` makes them.
+
+    winograd: False where convolutions go directly.
+    """
 
     kernel: str
     arguments: dict[str, Any]
+    winograd: bool = True
 
 
 def _in_c(parameter: Parameter, given: np.ndarray) -> np.ndarray:
@@ -54,10 +58,12 @@ def _function(index: int, case: Case) -> tuple[str, list[np.ndarray]]:
     """The call as a C function, and the arrays that it reads."""
     lines, words, free, arrays = [], [], [], []
     value: Any
-    given = KERNELS[case.kernel].complete(get_backend("c"), case.arguments)
+    ops = get_backend("c" if case.winograd else "c-direct")
+    given = KERNELS[case.kernel].complete(ops, case.arguments)
     shapes = {n: a.shape for n, a in given.items() if isinstance(a, np.ndarray)}
     sizes = sizes_of(case.kernel, shapes)
-    way = plan(case.kernel, dict(zip(letters(case.kernel), sizes, strict=True)), given)
+    known = dict(zip(letters(case.kernel), sizes, strict=True))
+    way = plan(case.kernel, known, given, case.winograd)
     for parameter, value in zip(parameters(case.kernel), (*given.values(), *sizes), strict=True):
         if parameter.kind == "array" and value is not None:
             arrays.append(_in_c(parameter, value))

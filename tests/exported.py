@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from weightspace.nnlite import Network
 from weightspace.nnlite.export.c import Exported
 from weightspace.nnlite.export.c.host import FLAGS, Host
 
@@ -31,3 +32,11 @@ class Device(Host):
             return found
 
         return call
+
+
+def restarted(net: Network) -> Network:
+    """The network with statistics that are not those of the beginning."""
+    rng = np.random.default_rng(5)
+    for name in net.state:
+        net.state[name][...] = rng.uniform(0.5, 1.5, net.state[name].shape)
+    return net

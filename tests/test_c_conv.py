@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
-from typing import Any
 
+import c_driver
 import numpy as np
 import pytest
 from kernel_sizes import DRAWN_CONV, DRAWN_THREES, STACKED, draw, fits, moved, sizes
 from test_exact import CONV, assert_same_bits
 from weightspace.kernels import Backend, get_backend
 from weightspace.kernels.c import conv_plan, library
-from weightspace.kernels.c.signature import parameters
 from weightspace.kernels.c.sources import PREFIX, needed
 from weightspace.kernels.exact import conv as exact_conv
 from weightspace.kernels.spec import KERNELS
@@ -240,46 +238,6 @@ def test_compilers_and_their_levels_agree(c_compiler, level, monkeypatch):
             compare(ops_of(), kernel, made(kernel, where), (c_compiler, level, where))
 
 
-def exact_room(kernel, arguments, winograd):
-    """C statements: every array in a block of memory of just its size, then the call."""
-    arrays = {key: value for key, value in arguments.items() if isinstance(value, np.ndarray)}
-    shapes = {key: value.shape for key, value in arrays.items()}
-    counts = library.sizes_of(kernel.name, shapes)
-    sized = dict(zip(library.letters(kernel.name), counts, strict=True))
-    plan = conv_plan.plan(kernel.name, sized, arguments, winograd)
-    lines, words, freed = [], [], []
-    given: Any
-    for parameter, given in zip(
-        parameters(kernel.name), (*arguments.values(), *counts), strict=True
-    ):
-        name = parameter.name
-        size = plan.work if name == "work" else getattr(given, "size", 0)
-        if parameter.kind == "array" and size:
-            lines.append(f"float *{name} = room({size});")
-            words.append(name)
-            freed.append(f"free({name});")
-        elif parameter.kind == "array":
-            words.append("NULL")
-        elif parameter.kind == "pair":
-            words += [str(each) for each in given]
-        else:
-            words.append(f"(float){given}" if parameter.type == "float" else str(int(given)))
-    return "{\n" + "\n".join([*lines, f"ws_{plan.function}({', '.join(words)});", *freed]) + "\n}"
-
-
-ROOM = """
-#include <stdlib.h>
-static float *room(int count) {
-    float *at = malloc((size_t)count * sizeof(float));
-    int i;
-    for (i = 0; i < count; ++i) {
-        at[i] = (float)(i % 23 - 11) * 0.25F;
-    }
-    return at;
-}
-"""
-
-
 @pytest.mark.parametrize("name", NAMES)
 def test_sanitizers_find_nothing(tmp_path, name):
     """Of arrays of exactly their sizes, scratch too, on all variants and ways."""
@@ -289,17 +247,11 @@ def test_sanitizers_find_nothing(tmp_path, name):
     for variant in kernel.variants:
         for where in (CONV[1], CONV[3], {**TILES[1], "N": 3}):
             if fits(kernel, where, variant):
-                made_here = made(kernel, where, variant)
-                calls += dict.fromkeys(exact_room(kernel, made_here, way) for way in (True, False))
-    functions = [PREFIX + way for way in conv_plan.functions(name)]
-    text = "\n".join([library.HEADERS, library.preamble(), *(f.text for f in needed(functions)),
-                      ROOM, "int main(void) {", *calls, "return 0;\n}\n"])  # fmt: skip
-    file, program = tmp_path / "calls.c", tmp_path / "calls"
-    file.write_text(text)
-    flags = [*library.STRICT, "-O1", "-g", "-fno-inline", "-static-libasan",
-             "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]  # fmt: skip
-    command = ["gcc", *flags, *library.machine_flags(), str(file), "-o", program]
-    built = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert built.returncode == 0, built.stderr
-    done = subprocess.run([program], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+                given = made(kernel, where, variant)
+                calls += [c_driver.Case(name, given, way) for way in (True, False)]
+    flags = ["-O1", "-g", "-fno-inline", "-static-libasan", "-fsanitize=address,undefined",
+             "-fno-sanitize-recover=all"]  # fmt: skip
+    found = c_driver.run(calls, ["gcc", *flags, *library.machine_flags()], tmp_path)
+    for case, wrote in zip(calls, found, strict=True):
+        here = kernel.run(ops_of(case.winograd), case.arguments)
+        assert_same_bits(wrote, here, (name, case.winograd))

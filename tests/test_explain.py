@@ -9,6 +9,7 @@ from urllib.parse import unquote
 
 import numpy as np
 import pytest
+from pages import check_page
 from rich.console import Console
 from typer.testing import CliRunner
 from weightspace.bench.cli.app import app
@@ -89,14 +90,7 @@ def test_the_table_fits_a_narrow_terminal():
 
 def test_the_page_of_docs_is_true(capsys):
     """Its Python runs, and prints what it says."""
-    names: dict = {}
-    blocks = re.findall(r"```(python|text)\n(.*?)```", PAGE.read_text(), re.DOTALL)
-    assert len(blocks) == 10
-    for kind, block in blocks:
-        if kind == "python":
-            exec(compile(block, str(PAGE), "exec"), names)
-        else:
-            assert capsys.readouterr().out == block
+    check_page(PAGE.name, capsys, 10)
     for target in re.findall(r"\]\(([^)#]+)\)", PAGE.read_text()):
         assert (PAGE.parent / target).exists(), target
 

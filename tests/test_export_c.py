@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
-from pathlib import Path
 
 import numpy as np
 import pytest
-from exported import Device
+from exported import Device, restarted
+from pages import check_page
 from weightspace.kernels.c.library import STRICT
 from weightspace.kernels.errors import DtypeError, ModeError, NonFiniteError, SettingError
 from weightspace.nnlite import (
@@ -50,14 +49,6 @@ NETWORKS = {
 }  # fmt: skip
 
 
-def moved(net: Network) -> Network:
-    """With statistics that are not those of the beginning."""
-    rng = np.random.default_rng(5)
-    for name in net.state:
-        net.state[name][...] = rng.uniform(0.5, 1.5, net.state[name].shape)
-    return net
-
-
 def samples(net: Network, count: int = 7) -> np.ndarray:
     rng = np.random.default_rng(1)
     return rng.normal(size=(count, *net.input_shape)).astype(np.float32)
@@ -65,7 +56,7 @@ def samples(net: Network, count: int = 7) -> np.ndarray:
 
 @pytest.mark.parametrize("kind", NETWORKS)
 def test_predictions_have_the_engines_bits(kind, c_compiler):
-    net = moved(NETWORKS[kind]())
+    net = restarted(NETWORKS[kind]())
     device, x = Device(export(net)), samples(net)
     assert device.outputs(x, net.num_outputs).tobytes() == net.forward(x).tobytes()
 
@@ -119,7 +110,7 @@ def test_the_header_is_one_of_cplusplus_too(tmp_path):
 
 def test_nothing_is_asked_of_a_library(tmp_path):
     """Neither the heap nor libm: memcpy and memset alone."""
-    net = moved(NETWORKS["norms"]())
+    net = restarted(NETWORKS["norms"]())
     _, source = export(net, learning=Learning(optimizer=Adam())).write(tmp_path)
     subprocess.run(["gcc", *STRICT, "-O2", "-c", source.name], cwd=tmp_path, check=True)
     said = subprocess.run(["nm", "-u", "net.o"], cwd=tmp_path, capture_output=True, text=True,
@@ -149,8 +140,4 @@ def test_refusals():
 
 
 def test_the_page_of_docs_is_true(capsys):
-    page = (Path(__file__).parents[1] / "docs" / "export.md").read_text()
-    known: dict = {}
-    for code, said in re.findall(r"```python\n(.*?)```(?:\n\n```text\n(.*?)```)?", page, re.DOTALL):
-        exec(code, known)
-        assert capsys.readouterr().out == said
+    check_page("export.md", capsys, 4)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 import subprocess
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 from blobs import make_blobs
-from exported import Device
+from exported import Device, restarted
+from pages import check_page
 from weightspace.kernels.c.library import STRICT
 from weightspace.kernels.errors import NonFiniteError, SettingError, ShapeError
 from weightspace.methods import Task, fit
@@ -85,9 +84,7 @@ NETWORKS = {
 
 def moved(net: Network) -> Network:
     """With statistics that are not those of the beginning, and some channels without weights."""
-    rng = np.random.default_rng(5)
-    for name in net.state:
-        net.state[name][...] = rng.uniform(0.5, 1.5, net.state[name].shape)
+    restarted(net)
     for name, view in net.layout.views(net.theta).items():
         if name.endswith("weight") and view.ndim > 1 and len(view) > 6:
             view[5] = 0
@@ -355,12 +352,4 @@ def test_a_quantised_network_does_not_change():
 
 def test_the_page_of_docs_is_true(capsys):
     """Its Python runs, and prints what it says."""
-    page = Path(__file__).parents[1] / "docs" / "int8.md"
-    names: dict = {}
-    blocks = re.findall(r"```(python|text)\n(.*?)```", page.read_text(), re.DOTALL)
-    assert len(blocks) == 6
-    for kind, block in blocks:
-        if kind == "python":
-            exec(compile(block, str(page), "exec"), names)
-        else:
-            assert capsys.readouterr().out == block
+    check_page("int8.md", capsys, 6)

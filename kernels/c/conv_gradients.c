@@ -112,13 +112,26 @@ static int ws_conv_past(int at, int stride, int size, int outputs) {
     return past < outputs ? past : outputs;
 }
 
+/* The pixels of a row of outputs, from output j to before `end`, `step` apart: those of an image's
+   row (`some`), of which that of output 0 is number `at` and the next `move` on, for outputs from
+   `first` to before `past`; zeros where they lie outside. */
+static const float *ws_conv_stretch(const float *x, int at, int move, int some, int first, int past,
+                                    int OW, int j, int *end, int *step) {
+    static const float zeros[4] = {0.0F, 0.0F, 0.0F, 0.0F};
+    if (some && j >= first && j < past) {
+        *end = past, *step = move;
+        return x + at + j * move;
+    }
+    *end = some && j < first ? first : OW, *step = 0;
+    return zeros;
+}
+
 /* found[4 f + e] = the chain over samples, rows and columns of dz_f x_e, of four filters and four
    channels at the tap whose pixel of output (0, 0) is (top, left); x and dz begin at the first of
    them. */
 static WS_APART void ws_conv_four(const float *x, const float *dz, int stride0, int stride1,
                                   int top, int left, float *found, int C, int H, int N, int O,
                                   int W, int OH, int OW) {
-    const float zeros[4] = {0.0F, 0.0F, 0.0F, 0.0F};
     const int first = ws_conv_first(left, stride1), past = ws_conv_past(left, stride1, W, OW);
     float z[16] = {0.0F, 0.0F, 0.0F, 0.0F, 0.0F, 0.0F, 0.0F, 0.0F,
                    0.0F, 0.0F, 0.0F, 0.0F, 0.0F, 0.0F, 0.0F, 0.0F};
@@ -127,10 +140,9 @@ static WS_APART void ws_conv_four(const float *x, const float *dz, int stride0, 
         for (i = 0; i < OH; ++i) {
             const int row = top + i * stride0, some = row >= 0 && row < H && first < past;
             for (j = 0; j < OW;) {
-                const int here = some && j >= first && j < past;
-                const int end = here ? past : (some && j < first ? first : OW);
-                const int step = here ? stride1 * C : 0;
-                const float *p = here ? x + ((n * H + row) * W + left + j * stride1) * C : zeros;
+                int end, step;
+                const float *p = ws_conv_stretch(x, ((n * H + row) * W + left) * C, stride1 * C,
+                                                 some, first, past, OW, j, &end, &step);
                 for (; j < end; ++j) {
                     const float e = p[0], f = p[1], g = p[2], h = p[3];
                     float u = dz[0];
@@ -166,7 +178,6 @@ static WS_APART void ws_conv_four(const float *x, const float *dz, int stride0, 
 static WS_APART void ws_conv_column(const float *x, const float *dz, int stride0, int stride1,
                                     int top, int left, float *found, int C, int H, int N, int O,
                                     int W, int OH, int OW) {
-    const float zero = 0.0F;
     const int first = ws_conv_first(left, stride1), past = ws_conv_past(left, stride1, W, OW);
     float z0 = 0.0F, z1 = 0.0F, z2 = 0.0F, z3 = 0.0F;
     int n, i, j;
@@ -174,10 +185,9 @@ static WS_APART void ws_conv_column(const float *x, const float *dz, int stride0
         for (i = 0; i < OH; ++i) {
             const int row = top + i * stride0, some = row >= 0 && row < H && first < past;
             for (j = 0; j < OW;) {
-                const int here = some && j >= first && j < past;
-                const int end = here ? past : (some && j < first ? first : OW);
-                const int step = here ? stride1 * C : 0;
-                const float *p = here ? x + ((n * H + row) * W + left + j * stride1) * C : &zero;
+                int end, step;
+                const float *p = ws_conv_stretch(x, ((n * H + row) * W + left) * C, stride1 * C,
+                                                 some, first, past, OW, j, &end, &step);
                 for (; j < end; ++j) {
                     const float e = *p;
                     z0 = WS_FMA(dz[0], e, z0);
@@ -197,7 +207,6 @@ static WS_APART void ws_conv_column(const float *x, const float *dz, int stride0
 static WS_APART void ws_conv_entry(const float *x, const float *dz, int stride0, int stride1,
                                    int top, int left, float *found, int C, int H, int N, int O,
                                    int W, int OH, int OW) {
-    const float zero = 0.0F;
     const int first = ws_conv_first(left, stride1), past = ws_conv_past(left, stride1, W, OW);
     float z = 0.0F;
     int n, i, j;
@@ -205,10 +214,9 @@ static WS_APART void ws_conv_entry(const float *x, const float *dz, int stride0,
         for (i = 0; i < OH; ++i) {
             const int row = top + i * stride0, some = row >= 0 && row < H && first < past;
             for (j = 0; j < OW;) {
-                const int here = some && j >= first && j < past;
-                const int end = here ? past : (some && j < first ? first : OW);
-                const int step = here ? stride1 * C : 0;
-                const float *p = here ? x + ((n * H + row) * W + left + j * stride1) * C : &zero;
+                int end, step;
+                const float *p = ws_conv_stretch(x, ((n * H + row) * W + left) * C, stride1 * C,
+                                                 some, first, past, OW, j, &end, &step);
                 for (; j < end; ++j) {
                     z = WS_FMA(*dz, *p, z);
                     p += step;

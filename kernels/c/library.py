@@ -24,7 +24,7 @@ import numpy as np
 from ..backend import Pair
 from ..device import NUMPY, Device
 from ..errors import CompileError, DtypeError, MissingCompilerError, ShapeError
-from ..places import places, say_where
+from ..places import folder_for
 from ..spec import KERNELS
 from . import conv_plan
 from .signature import DTYPES, Parameter, letters, parameters
@@ -56,6 +56,13 @@ def compiler() -> str:
 
 
 @cache
+def _version(path: str) -> str:
+    """What a compiler says of itself: another one makes other code."""
+    said = subprocess.run([path, "--version"], capture_output=True, text=True, check=False)
+    return said.stdout
+
+
+@cache
 def machine_flags() -> tuple[str, ...]:
     """What lets the compiler use this processor's fma, if it has one."""
     if platform.machine() not in ("x86_64", "AMD64"):
@@ -81,15 +88,8 @@ def source(names: Sequence[str]) -> str:
 
 def build(text: str, flags: Sequence[str]) -> Path:
     """The shared library of a C file, compiled or found. Raises CompileError."""
-    say_where("c")
-    folder = places("c")[1]
-    if folder is None:
-        raise CompileError(
-            "there is no folder for compiled C kernels: set WEIGHTSPACE_CACHE to one that can be "
-            "written"
-        )
-    said = subprocess.run([compiler(), "--version"], capture_output=True, text=True, check=False)
-    everything = "\0".join((text, *flags, compiler(), said.stdout))
+    folder = folder_for("c")
+    everything = "\0".join((text, *flags, compiler(), _version(compiler())))
     target = folder / f"kernels-{hashlib.sha256(everything.encode()).hexdigest()[:24]}.so"
     if not target.exists():
         with tempfile.TemporaryDirectory(dir=folder) as inside:

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import CompileError, MissingCompilerError
-from ..places import places, say_where
+from ..places import folder_for
 
 SOURCES = Path(__file__).resolve().parent / "cpp"
 HEADER, RUNTIME = "cuda_on_host.h", "runtime.cpp"
@@ -58,18 +58,6 @@ KERNEL_FLAGS = {
 }
 RUNTIME_FLAGS = {"fast": ("-O2",), "check": ("-O2", "-DCOH_CHECK")}
 MODES = tuple(KERNEL_FLAGS)
-
-
-def cache_folder() -> Path:
-    """Where `places` keeps compiled kernels. Raises CompileError where there is no folder."""
-    say_where("cuda_host")
-    folder = places("cuda_host")[1]
-    if folder is None:
-        raise CompileError(
-            "there is no folder for the kernels that g++ compiles: set WEIGHTSPACE_CACHE to one "
-            "that can be written"
-        )
-    return folder
 
 
 @functools.cache
@@ -126,7 +114,7 @@ def run(*command: str, folder: str) -> None:
 def runtime(mode: str) -> Path:
     """The runtime of a mode, a shared library that those of kernels load."""
     flags = (*COMMON, *RUNTIME_FLAGS[mode])
-    target = cache_folder() / f"runtime-{mode}-{fingerprint(*flags)}.so"
+    target = folder_for("cuda_host") / f"runtime-{mode}-{fingerprint(*flags)}.so"
     if not target.exists():
         with tempfile.TemporaryDirectory(dir=target.parent) as folder:
             made, source = f"{folder}/runtime.so", str(SOURCES / RUNTIME)
@@ -139,7 +127,7 @@ def build(source: str, wrapper: str, filename: str, definitions: Sequence[str], 
     """The shared library of one kernel file: `source` is its text, `wrapper` includes it."""
     flags = (*COMMON, *WARNINGS, *KERNEL_FLAGS[mode], *definitions)
     key = fingerprint(source, wrapper, filename, *flags)
-    target = cache_folder() / f"{Path(filename).stem}-{mode}-{key}.so"
+    target = folder_for("cuda_host") / f"{Path(filename).stem}-{mode}-{key}.so"
     if target.exists():
         runtime(mode)  # it is loaded along with the library
         return target
