@@ -259,28 +259,17 @@ def steps_here(
     net: Network, learning: Learning, images: np.ndarray, labels: np.ndarray
 ) -> np.ndarray:
     """The parameters that learn, (P,), after the same steps by the engine."""
-    layers, shape, theta, trunk = net.layers, net.input_shape, net.theta, None
+    trunk, tail = None, net.like()
     if learning.tail is not None:
-        parts = cut(net, learning.tail)
-        layers, shape, theta = parts.tail.layers, parts.tail.input_shape, parts.tail.theta
-        trunk = _again(parts.trunk, net) if parts.trunk is not None else None
-    tail = Network(layers, shape, net.backend, "float32", loss=net.loss_name)
-    tail.theta[...] = theta
+        trunk, tail, _ = cut(net, learning.tail, net.backend)
     grad = np.empty_like(tail.theta)
     state = learning.optimizer.state(tail.num_parameters, tail.dtype)
     for count, (rows, y) in enumerate(zip(images, labels, strict=True), start=1):
         x = as_floats(rows).reshape(-1, *net.input_shape)
         latents = x if trunk is None else trunk.forward(x).copy()
-        tail.loss_and_grad(latents.reshape(-1, *shape), y, out=grad)
+        tail.loss_and_grad(latents.reshape(-1, *tail.input_shape), y, out=grad)
         learning.optimizer.step(tail.ops, tail.theta, grad, state, count)
     return tail.theta
-
-
-def _again(part: Network, net: Network) -> Network:
-    """A part of `net` on its backend."""
-    made = Network(part.layers, part.input_shape, net.backend, "float32", loss=net.loss_name)
-    made.theta[...] = part.theta
-    return made
 
 
 def worst(rows: Sequence[Row]) -> int:

@@ -17,6 +17,7 @@ from ....nnlite import Conv2d, Flatten, Linear, Network, models
 from ....nnlite.init import generator
 from ....nnlite.optim import Adam
 from ... import data as data_sets
+from ...embedded.models import as_floats
 from ..study import Work
 
 Arrays = tuple[np.ndarray, np.ndarray]
@@ -32,10 +33,6 @@ class TaskData:
     active: np.ndarray | None = None
 
 
-def _floats(images: np.ndarray) -> np.ndarray:
-    return (images.astype(np.float32) / np.float32(255)).astype(np.float32)
-
-
 def _halved(images: np.ndarray) -> np.ndarray:
     """Means of 2 x 2 pixels, flat."""
     n, height, width = images.shape[:3]
@@ -46,7 +43,7 @@ def _halved(images: np.ndarray) -> np.ndarray:
 def permuted(work: Work) -> list[TaskData]:
     """`settings.tasks` orders of the pixels, the first as they are."""
     found = data_sets.load(work.settings.data, work.data_dir)
-    train, test = _halved(_floats(found.train_x)), _halved(_floats(found.test_x))
+    train, test = _halved(as_floats(found.train_x)), _halved(as_floats(found.test_x))
     tasks = []
     for number in range(work.settings.tasks):
         order = generator(work.seed, 0x9E, number).permutation(train.shape[1])
@@ -64,8 +61,8 @@ def split(work: Work) -> list[TaskData]:
         active = np.zeros(10, bool)
         active[first : first + 2] = True
         tasks.append(TaskData(
-            (_floats(found.train_x[rows]), found.train_y[rows]),
-            (_floats(found.test_x[others]), found.test_y[others]), active,
+            (as_floats(found.train_x[rows]), found.train_y[rows]),
+            (as_floats(found.test_x[others]), found.test_y[others]), active,
         ))  # fmt: skip
     return tasks
 
@@ -84,8 +81,8 @@ def trunk_and_tail(work: Work) -> Network:
     if not path.exists():
         found = data_sets.load(work.settings.trunk_data, work.data_dir)
         net = _network(work)
-        task = Task.from_arrays("trunk", (_floats(found.train_x), found.train_y),
-                                (_floats(found.test_x), found.test_y))  # fmt: skip
+        task = Task.from_arrays("trunk", (as_floats(found.train_x), found.train_y),
+                                (as_floats(found.test_x), found.test_y))  # fmt: skip
         fit(net, [task], optimizer=Adam(1e-3), steps=work.settings.trunk_steps, batch_size=64,
             seed=work.seed)  # fmt: skip
         work.folder.mkdir(parents=True, exist_ok=True)

@@ -41,23 +41,21 @@ def forward_program(net: SparseNetwork) -> Program:
 
 def _inputs(net: SparseNetwork) -> int:
     """Numbers that the first of the sparse layers takes."""
-    weight = net.to_network().layout.shape(f"{net.layers[0].name}.weight")
-    return int(weight[1])
+    return math.prod(net.input_shape) if net.head is None else net.head.num_outputs
 
 
 def sparse(unit: Unit, net: SparseNetwork) -> tuple[int, int, int]:
     """Print a sparse network; returns the bytes of its buffers, inputs and outputs."""
     tail = Forward(unit, forward_program(net), "tail", {}, None, [])
-    inputs, through = _inputs(net), ["tail"]
-    nbytes = tail.nbytes
+    through, nbytes = ["tail"], tail.nbytes
     if net.head is not None:
         head = whole_network(net.head)
-        inputs, through = math.prod(net.input_shape), ["head", "tail"]
+        through = ["head", "tail"]
         unit.arena.add("latents", "float", head.num_outputs, "what the sparse layers are given")
         first = frozen(unit, head, "head")
         first.write(unit.arena.nbytes)
         nbytes = max(nbytes, first.nbytes)
     tail.write(unit.arena.nbytes)
-    outputs = net.layers[-1].linear.units
+    inputs, outputs = math.prod(net.input_shape), net.layers[-1].linear.units
     write_predict(unit, inputs, outputs, through)
     return nbytes, inputs, outputs
