@@ -12,10 +12,8 @@
    then results agree to rounding, not to the bit. */
 #if defined(__FP_FAST_FMAF) || defined(__FMA__) || defined(__ARM_FEATURE_FMA) || \
     defined(__aarch64__) || defined(__riscv_f)
-#define WS_ONE_ROUNDING 1
 #define WS_FMA(a, b, c) __builtin_fmaf((a), (b), (c))
 #else
-#define WS_ONE_ROUNDING 0
 #define WS_FMA(a, b, c) ((a) * (b) + (c))
 #endif
 
