@@ -1,4 +1,4 @@
-"""The command line: `weightspace run | sweep | explain | export | list | report | data | bench`."""
+"""The command line: `weightspace run | sweep | explain | export | report | results | bench` ..."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from ...kernels.errors import StorageError, WeightspaceError
-from . import bench, data, exchange, explain, export, run, sweep
+from . import bench, data, exchange, explain, export, results, run, sweep
 from .options import DataDir
 
 app = typer.Typer(
@@ -24,6 +24,7 @@ app = typer.Typer(
 )
 app.add_typer(data.app, name="data")
 app.add_typer(bench.app, name="bench")
+app.add_typer(results.app, name="results")
 app.command(name="run")(run.run)
 app.command(name="sweep")(sweep.sweep)
 app.command(name="report")(run.report)

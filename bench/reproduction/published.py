@@ -1,0 +1,57 @@
+"""A published claim, where it stands, and the judge that puts it to kept rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from ...kernels.errors import SettingError
+from ..studies.claims import Answer
+from .kept import Kept
+
+WORKS, IN_PART, DIFFERS, NEVER = "works", "in part", "differs", "never run"
+Judge = Callable[[Kept], Answer]
+
+
+@dataclass(frozen=True)
+class Published:
+    """One claim of a paper.
+
+    where: figure, table or section. claim: what it says, in our words. paper: its number. peer:
+    another implementation's own number, with its source. results: the name under which the rows are
+    kept that answer it. judge: the verdict and our numbers from them. never: of a claim
+    that no rows answer, what it would take: the command and its hours.
+    """
+
+    where: str
+    claim: str
+    paper: str = ""
+    peer: str = ""
+    results: str = ""
+    judge: Judge | None = None
+    never: str = ""
+
+    def __post_init__(self) -> None:
+        """Either rows with a judge, or what it would take."""
+        if bool(self.results) == bool(self.never) or bool(self.results) != bool(self.judge):
+            raise SettingError(f"'{self.claim}': give results and a judge, or what it would take")
+
+
+class Paper(NamedTuple):
+    """A paper and what it claims. key: short, as in links."""
+
+    key: str
+    title: str
+    source: str
+    claims: tuple[Published, ...]
+
+
+def verdict(right: Any, partly: Any = False) -> str:
+    """In words, of what is true or not."""
+    return WORKS if right else IN_PART if partly else DIFFERS
+
+
+def judged(one: Published, read: Callable[[str], Kept]) -> Answer:
+    """The verdict on a claim and the numbers behind it, from what is kept."""
+    return one.judge(read(one.results)) if one.judge else (NEVER, one.never)

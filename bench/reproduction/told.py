@@ -1,0 +1,17 @@
+"""Every page of the checkout that tells kept numbers, as it should be."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from .blocks import fill, pages
+from .page import page
+from .published import Paper
+from .tables import TABLES
+
+
+def pages_of(root: Path, papers: Sequence[Paper]) -> dict[Path, str]:
+    """By path: docs/reproduction.md, and all Markdown with its marks filled."""
+    found = {path: fill(path.read_text(), TABLES) for path in pages(root)}
+    return found | {root / "docs/reproduction.md": page(papers)}
