@@ -29,7 +29,7 @@ def run(tmp_path_factory):
 
 @pytest.fixture
 def result(run, tmp_path):
-    return kept.keep(run, "short", [COMMAND], "abc", results=tmp_path)
+    return kept.keep("short", [run], [COMMAND], "abc", results=tmp_path)
 
 
 def test_a_run_is_kept_seed_by_seed(run, result, tmp_path):
@@ -48,12 +48,12 @@ def test_a_run_is_kept_seed_by_seed(run, result, tmp_path):
 
 def test_what_cannot_be_kept_is_refused(run, tmp_path, monkeypatch):
     with pytest.raises(SettingError, match="--command"):
-        kept.keep(run, "x", [], "abc", results=tmp_path)
+        kept.keep("x", [run], [], "abc", results=tmp_path)
     with pytest.raises(StorageError):
-        kept.keep(tmp_path, "x", [COMMAND], "abc", results=tmp_path)
+        kept.keep("x", [tmp_path], [COMMAND], "abc", results=tmp_path)
     monkeypatch.setattr(kept, "_LARGEST", 100)
     with pytest.raises(SettingError, match="--without"):
-        kept.keep(run, "x", [COMMAND], "abc", results=tmp_path)
+        kept.keep("x", [run], [COMMAND], "abc", results=tmp_path)
     with pytest.raises(StorageError, match="results keep"):
         kept.read("x", tmp_path)
 
@@ -62,7 +62,7 @@ def test_the_rows_of_a_study_are_its_own(tmp_path):
     (tmp_path / "config.toml").write_text('study = "s"\ndata = "mnist"\n')
     rows = [{"part": "p", "seed": 3, "r": 0.5, "large": [1.0] * 9}]
     (tmp_path / "study.json").write_text(json.dumps({"study": "s", "rows": rows}))
-    found = kept.keep(tmp_path, "s", ["c"], "abc", ["large"], results=tmp_path)
+    found = kept.keep("s", [tmp_path], ["c"], "abc", ["large"], results=tmp_path)
     assert found.rows == [{"part": "p", "seed": 3, "r": 0.5}]
     assert found.made["data"] == "data mnist"
 

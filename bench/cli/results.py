@@ -22,8 +22,8 @@ console = Console()
 
 @app.command()
 def keep(
-    run: Annotated[Path, typer.Argument(help="The folder of a finished run or study.")],
     name: Annotated[str, typer.Argument(help="The name to keep it under, in bench/results.")],
+    run: Annotated[list[Path], typer.Argument(help="Folders of finished runs, or of a study.")],
     command: Annotated[
         list[str], typer.Option("--command", help="What made it, as it is typed; repeatable.")
     ],
@@ -41,7 +41,7 @@ def keep(
     found, dirty = git_state(kept.RESULTS)
     if commit is None and (dirty or found is None):
         raise SettingError("the checkout differs from its commit: say by --commit which one ran")
-    done = kept.keep(run, name, command, commit or str(found), without or ())
+    done = kept.keep(name, run, command, commit or str(found), without or ())
     console.print(f"{len(done.rows)} rows of seeds {done.made['seeds']} kept as {name}")
 
 

@@ -77,7 +77,7 @@ def read(name: str, results: Path = RESULTS) -> Kept:
     """What is kept under a name. Raises StorageError where nothing is, CheckpointError."""
     folder = results / name
     if not (folder / MADE).is_file():
-        raise StorageError(f"nothing is kept in {folder}; `weightspace results keep RUN {name}`")
+        raise StorageError(f"nothing is kept in {folder}; `weightspace results keep {name} RUN`")
     made: Made = read_toml(folder / MADE, Made, DAMAGED)
     return Kept(name, made, read_lines(folder / ROWS, dict[str, Any], DAMAGED))
 
@@ -88,10 +88,10 @@ def names(results: Path = RESULTS) -> list[str]:
 
 
 def keep(
-    run: Path, name: str, commands: Sequence[str], commit: str, without: Sequence[str] = (),
-    results: Path = RESULTS,
+    name: str, folders: Sequence[Path], commands: Sequence[str], commit: str,
+    without: Sequence[str] = (), results: Path = RESULTS,
 ) -> Kept:  # fmt: skip
-    """Copy the rows of a finished run (or study) into `results` under a name.
+    """Copy the rows of finished runs (or of a study, in one folder or several) under a name.
 
     commands: what made the run, as they are typed. commit: of the checkout that ran them.
     without: keys of rows to leave out (large arrays). What was kept under the name is replaced.
@@ -99,13 +99,13 @@ def keep(
     """
     if not commands:
         raise SettingError("say by --command what made the run, as it is typed")
-    rows, data = rows_of(run)
+    rows, data = rows_of(*folders)
     rows = [{key: value for key, value in row.items() if key not in without} for row in rows]
     text = "".join(json.dumps(plain(row)) + "\n" for row in rows)
     if len(text) > _LARGEST:
         largest = sorted(rows[0], key=lambda key: -len(json.dumps(plain(rows[0][key]))))
         raise SettingError(
-            f"the rows of {run} have {len(text):,} bytes, {_LARGEST:,} at most; leave out keys by "
+            f"the rows of {name} have {len(text):,} bytes, {_LARGEST:,} at most; leave out keys by "
             f"--without (largest: {', '.join(largest[:3])})"
         )
     seeds = sorted({int(row["seed"]) for row in rows})
@@ -119,14 +119,18 @@ def keep(
     return Kept(name, made, rows)
 
 
-def rows_of(run: Path) -> tuple[list[Row], str]:
-    """The rows of a run's folder and its data in words."""
-    if (run / "study.json").is_file():
-        rows = read_json(run / "study.json", Study, DAMAGED)["rows"]
-        config = read_toml(run / "config.toml", dict[str, Any], DAMAGED)
-        told = ("data", "train_limit", "test_limit")
-        return rows, ", ".join(f"{key} {config[key]}" for key in told if key in config)
-    return rows_of_runs(run)
+def rows_of(*folders: Path) -> tuple[list[Row], str]:
+    """The rows in some folders, all of runs or all of studies, and the data in words.
+
+    Raises StorageError where none is finished.
+    """
+    if not any((folder / "study.json").is_file() for folder in folders):
+        return _rows_of_runs(folders)
+    rows = [row for folder in folders
+            for row in read_json(folder / "study.json", Study, DAMAGED)["rows"]]  # fmt: skip
+    config = read_toml(folders[0] / "config.toml", dict[str, Any], DAMAGED)
+    told = ("data", "train_limit", "test_limit")
+    return rows, ", ".join(f"{key} {config[key]}" for key in told if key in config)
 
 
 class Study(TypedDict):
@@ -141,14 +145,14 @@ _OF_A_RUN = (
 )  # fmt: skip
 
 
-def rows_of_runs(run: Path) -> tuple[list[Row], str]:
-    """A row for each method and seed in the folder of a preset's runs, failed ones with `status`.
+def _rows_of_runs(folders: Sequence[Path]) -> tuple[list[Row], str]:
+    """A row for each method and seed of a preset's runs, failed ones with `status`.
 
     label: as in the run's table. kept_bytes: after the last task. More keys of a summary (what a
     hook or a measure of continual evaluation left there) come along.
     """
     rows: list[Row] = []
-    groups = group(load(run)).groups
+    groups = group(load(*folders)).groups
     for one in groups:
         for each in sorted((*one.runs, *one.failed), key=lambda each: each.summary["seed"]):
             about = each.summary
