@@ -6,7 +6,7 @@ STAMPS := .stamps
 WORKERS ?= 2
 PACKAGING := pyproject.toml setup.cfg
 
-.PHONY: run test test-cuda one-answer lint types links reliability bench clean help
+.PHONY: run test test-cuda one-answer lint types docs links reliability bench clean help
 
 help:            ## say what the targets do
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/'
@@ -36,6 +36,9 @@ types: $(STAMPS)/dev links  ## mypy over the namespace, pyright over that and th
 	@cd build/types && ../../$(BIN)/mypy --config-file ../../pyproject.toml -p weightspace
 	@$(BIN)/basedpyright --pythonpath $(BIN)/python
 
+docs: $(STAMPS)/docs         ## the site, in build/docs: open build/docs/docs/index.html; a warning is an error
+	@$(BIN)/sphinx-build -q -W --keep-going -c docs -d build/doctrees -b html . build/docs
+
 # The folders are parts of the namespace `weightspace`; checkers and editors see that through links.
 links:
 	@mkdir -p build/types/weightspace
@@ -54,6 +57,11 @@ bench: $(STAMPS)/run        ## the quick benchmarks of this machine, and a page 
 $(STAMPS)/run: $(PACKAGING)
 	@$(MAKE) --no-print-directory $(BIN)/python
 	$(BIN)/python -m pip install -q -e '.[cpu,demo,bench]'
+	@mkdir -p $(STAMPS) && touch $@
+
+$(STAMPS)/docs: $(PACKAGING)
+	@$(MAKE) --no-print-directory $(BIN)/python
+	$(BIN)/python -m pip install -q -e '.[docs]'
 	@mkdir -p $(STAMPS) && touch $@
 
 $(STAMPS)/dev: $(PACKAGING)
