@@ -15,6 +15,8 @@ import numpy as np
 from ...kernels.errors import CheckpointError, StorageError
 from ...methods import METHODS
 from ...methods.tasks import Scenario
+from ...nnlite import Network
+from ..show.labels import flat
 from ..store.folders import DAMAGED, TEMPORARY, Kind
 from ..store.schema import read_json, read_lines, read_toml
 
@@ -129,6 +131,24 @@ class Run:
     def matrix(self) -> np.ndarray:
         """R (T, T); NaN where nothing was measured."""
         return np.array(self.summary["accuracy_matrix"], float)
+
+    @property
+    def R(self) -> np.ndarray:  # noqa: N802
+        """`matrix`, by the name that `methods.Result` has for it."""
+        return self.matrix
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """All that `--set` could have changed, by its name there: "steps", "ewc.lam", ..."""
+        return flat(self.config)
+
+    def network(self, backend: str = "cpu") -> Network:
+        """The network as its last task left it, from the run's checkpoint. Raises CheckpointError.
+
+        Of methods that put a network of their own in its place (superposition, XdG) it is that one,
+        with contexts or gates as the last task had them.
+        """
+        return Network.load(self.folder / CHECKPOINT, backend)
 
     def evaluations(self) -> list[dict[str, Any]]:
         """The evaluations in metrics.jsonl. Raises CheckpointError."""
