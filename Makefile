@@ -6,7 +6,7 @@ STAMPS := .stamps
 WORKERS ?= 2
 PACKAGING := pyproject.toml setup.cfg
 
-.PHONY: run test test-cuda one-answer lint types docs links reliability bench clean help
+.PHONY: run test test-cuda gpu-check one-answer lint types docs links reliability bench clean help
 
 help:            ## say what the targets do
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/'
@@ -22,6 +22,10 @@ test-cuda: $(STAMPS)/cuda   ## the backend "cuda" on this machine's GPU; fails w
 		tests/test_cuda_device.py tests/test_cuda_resources.py tests/test_bench_cuda.py
 	@WEIGHTSPACE_REQUIRE_CUDA=1 $(BIN)/python -m pytest tests/test_kernels.py \
 		tests/test_kernel_corners.py tests/test_conv.py -k "cuda and not cuda-host"
+
+# On a machine that has everything already: PYTHONPATH=tests python -m gpu_check --part 1
+gpu-check: $(STAMPS)/cuda   ## right answers, then speed, on a GPU: every step with a limit, wrong kernels named
+	@PYTHONPATH=tests $(BIN)/python -m gpu_check --part 1; PYTHONPATH=tests $(BIN)/python -m gpu_check --part 2
 
 # As if this were an AVX2 machine, then with one thread, then code for each kind of CPU: an hour.
 one-answer: $(STAMPS)/dev links  ## all tests on AVX2's code and on one thread, and the same bits for every CPU's
