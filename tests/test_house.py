@@ -13,6 +13,7 @@ from test_imports import ORDER, ROOT, imports
 
 # The files of tests/ that read a clock or wait, and what for.
 CLOCKS = {
+    "gpu_check/runner.py": "keeps each step to its seconds, and says how many it took",
     "reliability/__main__.py": "says how long it took",
     "reliability/kills.py": "kills at random moments of a command that is timed first",
     "reliability/soak.py": "CPU time of a thousand tasks; the tests count calls in its place",
