@@ -65,5 +65,6 @@ def report(
     """Write one self-contained HTML page from any set of runs."""
     from ..runs.report import write_report
 
-    page = write_report(folders, out)
+    command = " ".join(["weightspace report", *(folder.name for folder in folders)])
+    page = write_report(folders, out, command)
     console.print(f"open file://{page.resolve()}", highlight=False, soft_wrap=True)

@@ -131,10 +131,11 @@ def _run(
 def _tell(plan: SweepPlan, done: Outcome, folder: Path) -> None:
     """The table, the figure, the page, and what failed."""
     from ...methods import METHODS
+    from ..show.source import sourced
     from ..sweep import failures
     from ..sweep.figures import draw
     from ..sweep.page import write_page
-    from ..sweep.results import at_the_edge, table
+    from ..sweep.results import at_the_edge, images, table
 
     told = table(plan, done.choices, done.results)
     failed = failures(done.rows)
@@ -148,7 +149,9 @@ def _tell(plan: SweepPlan, done: Outcome, folder: Path) -> None:
         *at_the_edge(plan, done.choices),
         *(f"{name}: {METHODS[name].convention}." for name in plan.methods),
     ]
-    picture = draw(plan, done.choices, done.results, folder / "figures" / "sweep.png")
+    seeds = (row.trial.seed for row in done.rows if row.stage == "selection")
+    with sourced(images(done.rows), seeds, plan.command()):
+        picture = draw(plan, done.choices, done.results, folder / "figures" / "sweep.png")
     page = write_page(plan, told, picture, failed, notes, folder)
     console.print()
     console.print(told)

@@ -15,16 +15,17 @@ from .experiment import Request
 from .groups import group
 from .hooks import Done
 from .preset import Preset, apply_settings, variants
-from .report import failures, notes, write_report
+from .report import failures, from_runs, notes, write_report
 from .run import Plan, run
 from .tables import aggregate, as_csv, render
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Methods side by side on the stream of a preset."""
+    """Methods side by side on the stream of a preset. asked: the assignments that are in it."""
 
     preset: Preset
+    asked: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -38,20 +39,21 @@ class Comparison:
 
     def with_settings(self, assignments: Sequence[str]) -> Comparison:
         """With the preset after `key=value` assignments."""
-        return Comparison(apply_settings(self.preset, list(assignments)))
+        preset = apply_settings(self.preset, list(assignments))
+        return Comparison(preset, (*self.asked, *assignments))
 
     def run(self, request: Request, console: Console) -> bool:
         """Every method and seed into a folder of its own, then what tells of all of them."""
         plan = Plan(
             self.preset, variants(self.preset, list(request.methods)), request.backend,
             list(request.seeds), request.out, request.data_dir, request.resume, request.overwrite,
-            request.retry,
+            request.retry, self.asked,
         )  # fmt: skip
         with held(plan.out):
-            return _run(plan, console)
+            return _run(plan, request.command(self.name, self.asked), console)
 
 
-def _run(plan: Plan, console: Console) -> bool:
+def _run(plan: Plan, command: str, console: Console) -> bool:
     """Run, write what tells of all runs together, and tell it; whether any came to nothing."""
     runs = run(plan, console)
     folder, groups = plan.out, group(runs).groups
@@ -61,9 +63,10 @@ def _run(plan: Plan, console: Console) -> bool:
         about["failed"] = [run.summary for run in runs if run.failed]
     write_whole(folder / "summary.json", json.dumps(about, indent=1) + "\n")
     write_whole(folder / "table.csv", as_csv(lines))
-    page = write_report([folder], folder / "report.html") if about["runs"] else None
+    page = write_report([folder], folder / "report.html", command) if about["runs"] else None
     hooks = plan.preset.hooks if page else ()  # they are for runs that are finished
-    more = [table for hook in hooks for table in hook.after_all(Done(folder, groups))]
+    with from_runs(runs, command):
+        more = [table for hook in hooks for table in hook.after_all(Done(folder, groups))]
     console.print()
     title = f"{plan.preset.name}: test accuracy after all tasks"
     console.print(render(lines, title, console.width))

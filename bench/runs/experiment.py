@@ -9,6 +9,8 @@ from typing import Protocol
 
 from rich.console import Console
 
+from ..show.source import options
+
 
 @dataclass(frozen=True)
 class Request:
@@ -26,6 +28,11 @@ class Request:
     overwrite: bool = False
     methods: Sequence[str] = ()
     retry: bool = False
+
+    def command(self, name: str, assignments: Sequence[str]) -> str:
+        """`weightspace run` of the experiment `name`, as it is typed for the same numbers."""
+        told = options(assignments, self.methods, self.backend, self.seeds)
+        return " ".join(["weightspace run", name, *told])
 
 
 class Experiment(Protocol):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import html
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from ..show.page import fill_template, image, list_html, write_html
+from ..show.source import images_of, sourced
 from .files import CONFIG, Run, load
 from .groups import Group, group
 from .tables import HEADS, SHOWN, Line, aggregate, best, clock, kept, left_out, percent, strength
@@ -91,8 +93,18 @@ def _section(title: str, picture: Path | None) -> str:
     return "" if picture is None else f"<h2>{title}</h2>" + image(picture, title.lower())
 
 
-def write_report(folders: Sequence[Path], target: Path) -> Path:
-    """One HTML page of all runs in or under `folders`.
+def from_runs(runs: Iterable[Run], command: str) -> AbstractContextManager[None]:
+    """Figures that are saved inside say the images and seeds of `runs`, and the command."""
+    known = [run.summary for run in runs if not run.failed]
+    return sourced(
+        (images_of(summary["stream"]) for summary in known),
+        (summary["seed"] for summary in known),
+        command,
+    )
+
+
+def write_report(folders: Sequence[Path], target: Path, command: str = "") -> Path:
+    """One HTML page of all runs in or under `folders`. command: what its figures say made them.
 
     Raises StorageError where none is finished, CheckpointError for a damaged one.
     """
@@ -104,9 +116,10 @@ def write_report(folders: Sequence[Path], target: Path) -> Path:
     runs = [run for one in groups for run in one.runs]
     summaries = [run.summary for run in runs]
     lines = aggregate(groups)
-    picture = compare(groups, target.parent / "figures" / "compare.png")
-    traded = trade_off(groups, target.parent / "figures" / "trade-off.png")
-    costs = draw_pareto(lines, target.parent / "figures" / "pareto.png")
+    with from_runs(runs, command):
+        picture = compare(groups, target.parent / "figures" / "compare.png")
+        traded = trade_off(groups, target.parent / "figures" / "trade-off.png")
+        costs = draw_pareto(lines, target.parent / "figures" / "pareto.png")
     streams = list(dict.fromkeys(s["stream"] for s in summaries))
     sizes = (
         f"{_listed(s['parameters'] for s in summaries)} parameters; "

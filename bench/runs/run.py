@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ from ...nnlite.files import write_whole
 from ..show.labels import Flat, differences, flat
 from ..show.plain import as_read, config_hash, plain, to_toml, versions
 from ..show.progress import Watcher, make_progress
+from ..show.source import images_of, options, sourced
 from ..store.folders import check, claimed, other_settings
 from .files import CHECKPOINT, CONFIG, FAILED, RUNS, Run, read_config, read_run, run_folders
 from .make import describe, learn, make_augment, make_network, make_optimizer, make_stream
@@ -57,10 +59,16 @@ class Plan:
     resume: bool = False
     overwrite: bool = False
     retry: bool = False  # with resume: train again what came to nothing
+    asked: Sequence[str] = ()  # the assignments that are in the preset
 
     def folder(self, variant: Variant, seed: int) -> Path:
         """Where one run's files go."""
         return self.out / variant.label.replace(" ", "-") / f"seed-{seed}"
+
+    def command(self, variant: Variant, seed: int) -> str:
+        """What makes this run alone: its figures are the same, whatever is run beside it."""
+        told = options(self.asked, [variant.method], self.backend, [seed])
+        return " ".join(["weightspace run", self.preset.name, *told])
 
 
 def run(plan: Plan, console: Console) -> list[Run]:
@@ -215,9 +223,10 @@ def _run_one(
     summary = summarise(result, plan, variant, seed, stream, identity)
     summary["seconds"] = round(time.perf_counter() - begun, 3)
     summary["learning_seconds"] = watcher.learning and round(watcher.learning, 3)
-    for hook in plan.preset.hooks:
-        hook.after_run(method, result.network, folder)
-    write_run(folder, result, summary)  # the summary last: what has one is done
+    with sourced([images_of(stream.description)], [seed], plan.command(variant, seed)):
+        for hook in plan.preset.hooks:
+            hook.after_run(method, result.network, folder)
+        write_run(folder, result, summary)  # the summary last: what has one is done
     return Run(as_read(config), plain(summary), folder)
 
 

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import importlib.util
 import io
+import re
+import textwrap
 from pathlib import Path
 from typing import Any
 
 from ...kernels.errors import MissingExtraError
 from ...nnlite.files import write_whole
+from .source import said
 
 # Okabe & Ito's palette, black last
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C8C8C", "#000000")
-INK, GRID = "#333333", "#E3E3E3"
+INK, GRID, FAINT = "#333333", "#E3E3E3", "#767676"
+_SMALL = 6.5  # points: of the line that says what a figure is made from
 
 
 def require(package: str, extra: str, needed_for: str, module: str | None = None) -> None:
@@ -68,8 +72,10 @@ def bare(axis: Any) -> None:
 def save(plt: Any, figure: Any, path: Path) -> Path:
     """Write the figure whole or not at all, as the PNG or SVG that its name asks for.
 
-    Without a date and with fixed names inside, so that equal runs give equal bytes.
+    Without a date and with fixed names inside, so that equal runs give equal bytes. Under it stands
+    what it is made from, where that is known (`source.sourced`).
     """
+    _say_source(figure, said())
     kind = path.suffix.lstrip(".")
     metadata = {"png": {"Software": None}, "svg": {"Date": None}}[kind]
     buffer = io.BytesIO()
@@ -77,6 +83,22 @@ def save(plt: Any, figure: Any, path: Path) -> Path:
         figure.savefig(buffer, format=kind, bbox_inches="tight", metadata=metadata)
     write_whole(path, buffer.getvalue())
     return path
+
+
+def _say_source(figure: Any, line: str) -> None:
+    """`line` small and grey below everything that is drawn, from the left edge on."""
+    if not line:
+        return
+    figure.canvas.draw()  # what is drawn has its places
+    box = figure.get_tightbbox()  # in inches
+    wide, high = figure.get_size_inches()
+    letters = max(40, int(box.width * 72 / (0.56 * _SMALL)))
+    together = re.sub(r"( --?\w\S*) ", "\\1\xa0", line)  # an option stays with its value
+    figure.text(
+        box.x0 / wide, (box.y0 - 0.08) / high,
+        "\n".join(textwrap.wrap(together, letters)).replace("\xa0", " "),
+        fontsize=_SMALL, color=FAINT, va="top", ha="left", parse_math=False,
+    )  # fmt: skip
 
 
 def close(plt: Any, figure: Any, path: Path) -> Path:

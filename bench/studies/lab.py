@@ -33,6 +33,15 @@ def left_by(part: str, path: Path) -> Path:
     return path
 
 
+def load_images(
+    work: Work, name: str, train: int | None = None, test: int | None = None
+) -> data_sets.Dataset:
+    """The data set `name`, the first `train` and `test` images; kept as what `work` reads."""
+    found = data_sets.load(name, work.data_dir).limited(train, test)
+    work.reads(f"{name} ({len(found.train_y):,} training and {len(found.test_y):,} test images)")
+    return found
+
+
 class Lab:
     """What all parts of a seed begin with; `settings` name the data set.
 
@@ -44,7 +53,7 @@ class Lab:
         self, work: Work, train: int | None = None, test: int | None = None, flat: bool = False
     ) -> None:
         self.work, self.settings, self.flat = work, work.settings, flat
-        self.dataset = data_sets.load(self.settings.data, work.data_dir).limited(train, test)
+        self.dataset = load_images(work, self.settings.data, train, test)
         self.image_shape, self.classes = self.dataset.input_shape, self.dataset.num_classes
 
     @cached_property

@@ -30,11 +30,14 @@ from ..runs.experiment import Request
 from ..show.assignments import declared, read, split_assignment
 from ..show.plain import as_read, plain, to_toml, versions
 from ..show.progress import make_progress
+from ..show.source import sourced
 from ..store.folders import DAMAGED, Kind, claimed, write_asked
 from ..store.schema import read_lines, read_toml
 from .page import write_page
 
 Row = dict[str, Any]
+IMAGES = "images.jsonl"  # in a seed's folder, beside the rows of its parts
+_AGAIN = "remove it, and --resume does that part anew"
 
 
 @dataclass
@@ -57,6 +60,20 @@ class Work:
     def advance(self, done: int, total: int, note: str = "") -> None:
         """Show that `done` of `total` is done."""
         self.progress.update(self.bar, completed=done, total=total, note=note)
+
+    def reads(self, images: str) -> None:
+        """Keep what images a part reads, in words: the figures say it, after a resume too."""
+        path = self.folder / IMAGES
+        known = read_lines(path, _Images, _AGAIN) if path.exists() else []
+        if {"images": images} not in known:
+            lines = (json.dumps(line) + "\n" for line in (*known, {"images": images}))
+            write_whole(path, "".join(lines))
+
+
+class _Images(TypedDict):
+    """A line of IMAGES."""
+
+    images: str
 
 
 class PartRow(TypedDict):
@@ -82,6 +99,7 @@ class Study:
     files that earlier parts of the same seed left in `Work.folder`. draw(rows, folder): writes
     figures there and returns their paths. tell(rows): tables for the terminal and the page.
     row: the TypedDict that a kept row is held against. seeded: whether rows follow from a seed.
+    asked: the assignments that are in the settings.
     """
 
     name: str
@@ -93,6 +111,7 @@ class Study:
     notes: Sequence[str] = field(default=())
     row: Any = PartRow
     seeded: bool = True
+    asked: tuple[str, ...] = ()
 
     def with_settings(self, assignments: Sequence[str]) -> Study:
         """The study after `key=value` assignments; a tuple's values are parted by commas.
@@ -109,7 +128,7 @@ class Study:
             if twice and key not in _REPEATING:
                 raise SettingError(f"--set {key}={text}: give different values")
             settings = replace(settings, **{key: value})
-        return replace(self, settings=settings)
+        return replace(self, settings=settings, asked=(*self.asked, *assignments))
 
     def run(self, request: Request, console: Console) -> bool:
         """Do every part that is not done, draw and tell: nothing fails and is gone on from."""
@@ -168,10 +187,21 @@ def _run_claimed(study: Study, request: Request, parts: Sequence[Part], console:
                     request.out / f"seed-{seed}", console, progress,
                 )  # fmt: skip
                 rows += _one_part(work, part, study.row)
-    figures = study.draw(rows, request.out / "figures")
+    with sourced(*_source(study, request)):
+        figures = study.draw(rows, request.out / "figures")
     about = {"study": study.name, "rows": rows, "versions": versions(), "backend": request.backend}
     write_whole(request.out / "study.json", json.dumps(plain(about), indent=1) + "\n")
     return Done(rows, figures)
+
+
+def _source(study: Study, request: Request) -> tuple[list[str], Sequence[int], str]:
+    """What the figures are made from: images as parts have read them, seeds, command."""
+    kept = [request.out / f"seed-{seed}" / IMAGES for seed in request.seeds]
+    images = [line["images"] for path in kept if path.exists()
+              for line in read_lines(path, _Images, _AGAIN)]  # fmt: skip
+    named = getattr(study.settings, "data", None)  # of a run that an earlier version has begun
+    seeds = request.seeds if study.seeded else ()
+    return images or [named] * bool(named), seeds, request.command(study.name, study.asked)
 
 
 def _one_part(work: Work, part: Part, wanted: Any) -> list[Row]:
@@ -192,7 +222,7 @@ def _one_part(work: Work, part: Part, wanted: Any) -> list[Row]:
 
 def read_rows(path: Path, wanted: Any = PartRow) -> list[Row]:
     """The rows that a part wrote, of the type `wanted`. Raises CheckpointError for damaged ones."""
-    return read_lines(path, wanted, "remove it, and --resume does that part anew")
+    return read_lines(path, wanted, _AGAIN)
 
 
 def _asked(study: Study, request: Request) -> dict[str, Any]:

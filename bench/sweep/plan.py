@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import operator
+import shlex
 from dataclasses import dataclass
 
 from ...kernels.errors import SettingError
@@ -15,6 +16,7 @@ from ..data.validation import HeldOut
 from ..experiments.presets import get_preset
 from ..runs.preset import apply_settings, variants
 from ..show.plain import to_toml
+from ..show.source import options
 from .space import DRAWS, Axis, candidates
 from .trials import Trial
 
@@ -123,6 +125,20 @@ class SweepPlan:
     def outer_trials(self, candidate: Candidate) -> list[Trial]:
         """The runs that a chosen candidate is reported by: all training images, the real test."""
         return [self.trial(candidate, self.seed + t, None) for t in range(self.trials)]
+
+    def command(self) -> str:
+        """`weightspace sweep` with all that decides the results, as it is typed."""
+        words = ["weightspace sweep", self.experiment]
+        for axis in self.axes:
+            between = ";" if any("," in value for value in axis.values) else ","
+            text = ":".join(axis.source) or between.join(axis.values)
+            option = "--random" if axis.source else "--grid"
+            words += [option, shlex.quote(f"{axis.key}={text}")]
+        numbers = {"draws": self.draws, "validation": self.validation, "folds": self.folds,
+                   "inner": self.inner, "seed": self.seed, "trials": self.trials}  # fmt: skip
+        words += [f"--{name} {value:g}" for name, value in numbers.items()
+                  if value != getattr(SweepPlan, name)]  # fmt: skip
+        return " ".join([*words, *options(self.settings, self.methods, self.backend)])
 
     def asked(self) -> str:
         """sweep.toml: everything that decides the results, and nothing of who worked them out."""

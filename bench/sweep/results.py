@@ -146,6 +146,18 @@ def _check_streams(found: Sequence[Row]) -> None:
             )
 
 
+def images(found: Sequence[Row]) -> list[str]:
+    """What the trials of the selection were trained on, in words; each once."""
+    told = []
+    for row in found:
+        if row.stage == "selection" and "train_images" in row.result:
+            preset, _ = row.trial.resolve()
+            count = row.result["train_images"]
+            told.append(f"{preset.data} ({count:,} training images over all tasks, the rest of "
+                        f"each class held out)")  # fmt: skip
+    return list(dict.fromkeys(told))
+
+
 def as_jsonl(found: Sequence[Row]) -> str:
     """results.jsonl: a line a trial, everything but clocks and machines."""
     return "".join(json.dumps(_record(row), sort_keys=True) + "\n" for row in found)

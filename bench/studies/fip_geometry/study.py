@@ -26,6 +26,7 @@ from ...experiments.presets import PRESETS
 from ...runs.make import make_network, make_stream
 from ...runs.preset import Preset, variants
 from ...runs.tables import titled
+from ...show.source import images_of
 from ...show.style import COLOURS, close, pyplot
 from ..lab import Advancing
 from ..rows import first_seed, grouped, select
@@ -94,6 +95,7 @@ def _lines(work: Work) -> Iterator[Row]:
     settings = work.settings
     preset = _preset(settings)
     stream = make_stream(preset, work.seed, work.data_dir)
+    work.reads(images_of(stream.description))
     walks: dict[str, tuple[Network, Keeper]] = {}
     for variant in variants(preset, ["naive", "fip"]):
         net = make_network(preset, stream, work.backend, work.seed)

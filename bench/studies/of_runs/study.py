@@ -14,6 +14,8 @@ from rich.table import Table
 
 from ....kernels.errors import SettingError
 from ...runs import curves
+from ...runs.files import load
+from ...show.source import images_of, told_seeds
 from ..rows import means
 from ..study import Part, PartRow, Row, Study, Work
 
@@ -62,6 +64,10 @@ def _study(
     draw: Callable[..., Path],
 ) -> Study:
     def found(work: Work) -> Iterator[Row]:
+        runs = [run.summary for run in load(*work.settings.folders()) if not run.failed]
+        seeds = told_seeds(run["seed"] for run in runs)
+        for images in dict.fromkeys(images_of(run["stream"]) for run in runs):
+            work.reads(f"{images}, {seeds}")
         look = asdict(work.settings)
         del look["runs"]
         for label, (x, accuracies) in read(work.settings.folders()).items():

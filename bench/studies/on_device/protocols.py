@@ -16,8 +16,8 @@ from ....methods import Task, fit
 from ....nnlite import Conv2d, Flatten, Linear, Network, models
 from ....nnlite.init import generator
 from ....nnlite.optim import Adam
-from ... import data as data_sets
 from ...embedded.models import as_floats
+from ..lab import load_images
 from ..study import Work
 
 Arrays = tuple[np.ndarray, np.ndarray]
@@ -42,7 +42,7 @@ def _halved(images: np.ndarray) -> np.ndarray:
 
 def permuted(work: Work) -> list[TaskData]:
     """`settings.tasks` orders of the pixels, the first as they are."""
-    found = data_sets.load(work.settings.data, work.data_dir)
+    found = load_images(work, work.settings.data)
     train, test = _halved(as_floats(found.train_x)), _halved(as_floats(found.test_x))
     tasks = []
     for number in range(work.settings.tasks):
@@ -54,7 +54,7 @@ def permuted(work: Work) -> list[TaskData]:
 
 def split(work: Work) -> list[TaskData]:
     """Pairs of digits, (28, 28, 1)."""
-    found = data_sets.load(work.settings.data, work.data_dir)
+    found = load_images(work, work.settings.data)
     tasks = []
     for first in range(0, 10, 2):
         rows, others = (np.isin(y, (first, first + 1)) for y in (found.train_y, found.test_y))
@@ -79,7 +79,7 @@ def trunk_and_tail(work: Work) -> Network:
     """
     path = work.folder / "trunk.safetensors"
     if not path.exists():
-        found = data_sets.load(work.settings.trunk_data, work.data_dir)
+        found = load_images(work, work.settings.trunk_data)
         net = _network(work)
         task = Task.from_arrays("trunk", (as_floats(found.train_x), found.train_y),
                                 (as_floats(found.test_x), found.test_y))  # fmt: skip

@@ -23,6 +23,7 @@ from ....nnlite import Linear, Network, models
 from ....nnlite.init import generator
 from ....nnlite.optim import Adam
 from ... import data, streams
+from ..lab import load_images
 from ..rows import means
 from ..study import Part, Row, Study, Work
 from . import figures
@@ -183,7 +184,7 @@ def _learn(name: str, tasks: int, ask: Callable[..., Iterator[Row]], **more: Any
 
     def run(work: Work) -> Iterator[Row]:
         made = work.settings
-        images = data.load(made.data, work.data_dir).limited(made.train_limit, made.test_limit)
+        images = load_images(work, made.data, made.train_limit, made.test_limit)
         stream = streams.build("permuted", images, "domain", num_tasks=tasks, seed=work.seed)
         return ask(stream, steps=made.steps, seed=work.seed, backend=work.backend, **more)
 
