@@ -11,6 +11,7 @@ import numpy as np
 from ...kernels.errors import CheckpointError, SettingError, StorageError
 from ...nnlite.files import write_whole
 from ..show.style import COLOURS, GRID, close, pyplot
+from .axes import band, beside, look, percent_axis
 from .files import load
 from .groups import Group, group
 from .tables import known_mean
@@ -108,15 +109,12 @@ def colours(labels: Sequence[str]) -> dict[str, str]:
     }
 
 
-def _draw_lines(axes: Any, curves: Curves, marker: str | None) -> None:
+def _draw_lines(axes: Any, curves: Curves) -> None:
     """Means as lines with their names, standard errors as bands."""
     shades = colours(list(curves))
-    for label, (x, rows) in curves.items():
-        mean = rows.mean(axis=0)
-        axes.plot(x, mean, color=shades[label], lw=1.8, marker=marker, ms=4, label=readable(label))
-        if len(rows) > 1:
-            error = rows.std(axis=0, ddof=1) / np.sqrt(len(rows))
-            axes.fill_between(x, mean - error, mean + error, color=shades[label], alpha=0.2, lw=0)
+    for number, (label, (x, rows)) in enumerate(curves.items()):
+        looks = {**look(number), "color": shades[label]}
+        band(axes, x, rows, looks, readable(label))
 
 
 def _as_csv(curves: Curves) -> str:
@@ -130,13 +128,6 @@ def _as_csv(curves: Curves) -> str:
     return "\n".join(rows) + "\n"
 
 
-def percent_axis(axis: Any) -> None:
-    """Fractions as whole percents."""
-    from matplotlib.ticker import PercentFormatter
-
-    axis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-
-
 def draw_first(folders: Sequence[Path], path: Path, title: str = "", turn: int = 0) -> Path:
     """`first_task` of the runs in `folders`, drawn, and as .csv."""
     return draw_first_task(first_task(folders), path, title, turn)
@@ -148,15 +139,14 @@ def draw_first_task(curves: Curves, path: Path, title: str = "", turn: int = 0) 
     write_whole(path.with_suffix(".csv"), _as_csv(curves))
     figure, axes = plt.subplots(figsize=(8.5, 4.2))
     last = max(int(x[-1]) for x, _ in curves.values())
-    few = len(next(iter(curves.values()))[0]) <= 30
-    _draw_lines(axes, curves, "o" if few else None)
+    _draw_lines(axes, curves)
     for at in range(turn, last + 1, turn) if turn else ():
         axes.axvline(at, color=GRID, lw=1.4, zorder=0)
     percent_axis(axes.yaxis)
     axes.grid(axis="x", visible=False)
-    axes.set(xlabel="training steps", ylabel="test accuracy", xlim=(0, last), ylim=(0, 1.0))
+    axes.set(xlabel="training steps", ylabel="test accuracy", xlim=(0, last), ylim=(None, 1.01))
     axes.set_title(title or "Accuracy on the first task during training")
-    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=9)
+    beside(axes)
     return close(plt, figure, path)
 
 
@@ -164,7 +154,7 @@ def draw_by_width(curves: Curves, path: Path, title: str = "") -> Path:
     """Accuracy after the last task against the width."""
     plt = pyplot()
     figure, axes = plt.subplots(figsize=(6.4, 4.2))
-    _draw_lines(axes, curves, "o")
+    _draw_lines(axes, curves)
     widths = sorted({int(w) for x, _ in curves.values() for w in x})
     axes.set_xscale("log", base=2)
     axes.set_xticks(widths, [str(width) for width in widths])
@@ -172,7 +162,7 @@ def draw_by_width(curves: Curves, path: Path, title: str = "") -> Path:
     percent_axis(axes.yaxis)
     axes.set(ylabel="accuracy, mean over all tasks")
     axes.set_title(title or "After the last task, by width")
-    axes.legend(fontsize=9)
+    beside(axes)
     return close(plt, figure, path)
 
 
@@ -180,10 +170,10 @@ def draw_per_second(curves: Curves, path: Path, title: str = "") -> Path:
     """Both tasks' mean accuracy against the seconds of the second."""
     plt = pyplot()
     figure, axes = plt.subplots(figsize=(6.4, 4.2))
-    for colour, (label, (seconds, rows)) in zip(COLOURS, curves.items(), strict=False):
-        axes.plot(seconds, 100 * rows.mean(axis=0), "-o", ms=3.5, color=colour, label=label)
+    _draw_lines(axes, curves)
+    percent_axis(axes.yaxis)
     axes.set_xlabel("seconds of training on the second task")
-    axes.set_ylabel("mean accuracy of both tasks, %")
+    axes.set_ylabel("mean accuracy of both tasks")
     axes.set_title(title or "What a second buys")
-    axes.legend()
+    beside(axes)
     return close(plt, figure, path)

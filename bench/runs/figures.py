@@ -9,19 +9,26 @@ from typing import Any
 import numpy as np
 
 from ...methods.result import Evaluation
-from ..show.style import COLOURS, GRID, INK, close, pyplot
+from ..show.style import GRID, INK, close, pyplot
+from .axes import (
+    MARKERS,
+    band,
+    below,
+    beside,
+    error,
+    error_axis,
+    look,
+    percent_axis,
+    put_names,
+    trials,
+)
 from .groups import Group
 from .tables import known_mean
 
-_METHOD_COLOUR = {"naive": "#8C8C8C", "joint": "#000000"}
-_DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (5, 2, 1, 2)))
-
-
-def _percent_axis(axis: Any) -> None:
-    from matplotlib.ticker import MaxNLocator, PercentFormatter
-
-    axis.set_major_locator(MaxNLocator(steps=[1, 2, 5, 10]))
-    axis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+_METHOD_LOOK: dict[str, dict[str, Any]] = {
+    "naive": {"color": "#8C8C8C", "ls": "-", "marker": "."},
+    "joint": {"color": "#000000", "ls": (0, (4, 3)), "marker": "|"},
+}
 
 
 def accuracy_curves(
@@ -39,13 +46,14 @@ def accuracy_curves(
         axes.axvline(end, color=GRID, lw=1.2, zorder=0)
     for task, name in enumerate(names):
         shown = (at >= task) & ~np.isnan(table[:, task])
-        axes.plot(steps[shown], table[shown, task], color=shades[task], lw=1.8, marker="o", ms=2.5,
+        axes.plot(steps[shown], table[shown, task], color=shades[task], lw=1.8,
+                  marker=MARKERS[task % len(MARKERS)], ms=4, markevery=max(1, shown.sum() // 12),
                   label=name)  # fmt: skip
-    _percent_axis(axes.yaxis)
+    percent_axis(axes.yaxis)
     axes.grid(axis="x", visible=False)
-    axes.set(xlabel="training steps", ylabel="test accuracy", ylim=(0, 1.02), xlim=(0, None))
+    axes.set(xlabel="training steps", ylabel="test accuracy", xlim=(0, None))
     axes.set_title(f"Each task's accuracy as the next ones are learnt: {title}")
-    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8.5, title="task")
+    beside(axes, title="task")
     return close(plt, figure, path)
 
 
@@ -72,24 +80,25 @@ def accuracy_matrix(r: np.ndarray, names: Sequence[str], title: str, path: Path)
     return close(plt, figure, path)
 
 
-def _looks(groups: Sequence[Group]) -> dict[str, tuple[str, Any]]:
-    """Colour and dash of each label: one colour a method, one dash a variant of it.
+def _looks(groups: Sequence[Group]) -> dict[str, dict[str, Any]]:
+    """How each label is drawn: one colour a method, one dash and marker a variant of it.
 
-    Where only one method stands beside the bounds, its variants have colours instead. When the
-    colours have run out they begin again, dashed.
+    Where only one method stands beside the bounds, its variants have colours instead.
     """
-    looks: dict[str, tuple[str, Any]] = {}
+    looks: dict[str, dict[str, Any]] = {}
     families: dict[str, list[str]] = {}
     for group in groups:
         families.setdefault(group.method, []).append(group.label)
-    coloured = [name for name in families if name not in _METHOD_COLOUR]
+    coloured = [name for name in families if name not in _METHOD_LOOK]
     for name, members in families.items():
-        rank = coloured.index(name) if name in coloured else 0
-        colour = _METHOD_COLOUR.get(name) or COLOURS[rank % 6]
-        alone = name in coloured and len(coloured) == 1 and len(members) <= 6
+        alone = len(coloured) == 1 and len(members) <= 6
         for index, label in enumerate(members):
-            dash = _DASHES[(rank // 6 + index) % len(_DASHES)]
-            looks[label] = (COLOURS[index], "-") if alone else (colour, dash)
+            if name in _METHOD_LOOK:
+                looks[label] = {**_METHOD_LOOK[name], "marker": MARKERS[index % len(MARKERS)]}
+            elif alone:
+                looks[label] = look(index)
+            else:
+                looks[label] = look(coloured.index(name), index)
     return looks
 
 
@@ -105,67 +114,69 @@ def _measured(groups: Sequence[Group]) -> dict[str, list[np.ndarray]]:
 def compare(groups: Sequence[Group], path: Path) -> Path | None:
     """Methods side by side: mean accuracy over the tasks seen so far, and at the end.
 
-    None, and no file, where no run measured all tasks.
+    Both axes are logarithmic in the error. None, and no file, where no run measured all tasks.
     """
     found = _measured(groups)
     if not found:
         return None
     plt = pyplot()
     figure, (left, right) = plt.subplots(
-        1, 2, figsize=(11, 4.4), gridspec_kw={"width_ratios": [1.55, 1], "wspace": 0.3}
-    )
+        1, 2, figsize=(11.5, max(4.4, 0.32 * len(found))),
+        gridspec_kw={"width_ratios": [1.45, 1], "wspace": 0.32},
+    )  # fmt: skip
     looks = _looks(groups)
     bounds = [group.label for group in groups if group.method == "joint"]
-    bars = []
+    drawn = []
     for label, matrices in found.items():
-        colour, dash = looks[label]
         seen = np.array([[r[i, : i + 1].mean() for i in range(len(r))] for r in matrices])
-        if label not in bounds:  # joint training has not "seen" tasks one by one
-            _band(left, np.arange(1, seen.shape[1] + 1), seen, colour, dash, label)
-        mean, error, _ = known_mean(seen[:, -1].tolist())
-        bars.append((label, mean, 0.0 if np.isnan(error) else error, colour))
-        if label in bounds:
-            left.axhline(mean, color="#000000", lw=1.2, ls=(0, (4, 3)), label=f"{label} (bound)")
-    _percent_axis(left.yaxis)
-    left.set(xlabel="tasks learnt", ylabel="mean accuracy on the tasks seen", ylim=(None, 1.0))
+        if label in bounds:  # joint training has not "seen" tasks one by one
+            bound = seen[:, -1].mean()
+            left.axhline(error(bound), color="#000000", lw=1.2, ls=(0, (4, 3)),
+                         label=f"{label} (bound)")  # fmt: skip
+            drawn.append(bound)
+        else:
+            band(left, np.arange(1, seen.shape[1] + 1), error(seen), looks[label], label)
+            drawn += seen.mean(axis=0).tolist()
+    error_axis(left, "y", error(drawn))
+    left.set(xlabel="tasks learnt", ylabel="mean accuracy on the tasks seen")
     left.set_xticks(range(1, max(len(matrices[0]) for matrices in found.values()) + 1))
     left.set_title("As tasks are added")
-    if len(found) > 8:  # more than fit inside
-        left.legend(fontsize=8.5, ncols=5, loc="upper left", bbox_to_anchor=(-0.06, -0.13))
-    else:
-        left.legend(fontsize=9)
-    _final_bars(right, bars)
+    below(left, 5)
+    _at_the_end(right, found, looks)
     return close(plt, figure, path)
 
 
-def _band(axes: Any, x: np.ndarray, rows: np.ndarray, colour: str, dash: Any, label: str) -> None:
-    """The mean of `rows` as a line, its standard error as a band."""
-    mean = rows.mean(axis=0)
-    axes.plot(x, mean, color=colour, lw=2, ls=dash, marker="o", ms=3.5, label=label)
-    if len(rows) > 1:
-        error = rows.std(axis=0, ddof=1) / np.sqrt(len(rows))
-        axes.fill_between(x, mean - error, mean + error, color=colour, alpha=0.18, lw=0)
-
-
 def _broken(label: str) -> str:
-    """A long label in two lines, so that it stays beside its bar."""
+    """A long label in two lines, so that it stays beside its points."""
     head, space, tail = label.rpartition(" ")
     return f"{head}\n{tail}" if space and len(label) > 16 else label
 
 
-def _final_bars(axes: Any, bars: list[tuple[str, float, float, str]]) -> None:
-    bars = sorted(bars, key=lambda bar: bar[1])
-    labels, means, errors, colours = zip(*bars, strict=True)
-    axes.barh(
-        [_broken(label) for label in labels], means, xerr=errors if any(errors) else None,
-        color=colours, height=0.62, error_kw={"ecolor": INK, "capsize": 3},
-    )  # fmt: skip
-    for row, (mean, error) in enumerate(zip(means, errors, strict=True)):
-        axes.text(mean + error + 0.012, row, f"{100 * mean:.1f}", va="center", fontsize=9.5)
-    _percent_axis(axes.xaxis)
-    axes.set(xlim=(0, 1.12), xlabel="accuracy, mean over all tasks")
-    axes.set_xticks(np.linspace(0, 1, 6))
-    axes.grid(axis="y", visible=False)
+def _at_the_end(
+    axes: Any, found: dict[str, list[np.ndarray]], looks: dict[str, dict[str, Any]]
+) -> None:
+    """After the last task, the best above: each run faint, the mean with its standard error."""
+    last = {label: np.array([r[-1].mean() for r in found[label]]) for label in found}
+    order = sorted(last, key=lambda label: float(last[label].mean()))
+    for row, label in enumerate(order):
+        mean, spread, _ = known_mean(last[label].tolist())
+        shown = {"color": looks[label]["color"], "marker": looks[label]["marker"]}
+        reach = 0.0 if np.isnan(spread) else spread
+        if reach:
+            axes.plot(error(last[label]), np.full(len(last[label]), row), lw=0, ms=3.5, alpha=0.4,
+                      mew=0, **shown)  # fmt: skip
+            axes.plot(error([mean - reach, mean + reach]), [row, row], color=INK, lw=1.3)
+        axes.plot(error(mean), row, ms=7, lw=0, **shown)
+        axes.annotate(f"{100 * mean:.1f}", (1.02, row), xycoords=("axes fraction", "data"),
+                      va="center", fontsize=9.5)  # fmt: skip
+    axes.set_yticks(range(len(order)), [_broken(label) for label in order])
+    error_axis(axes, "x", error(np.concatenate(list(last.values()))))
+    axes.set_xlabel(
+        "accuracy, mean over all tasks; "
+        + ("lines: standard error of " if max(map(len, last.values())) > 1 else "")
+        + trials([len(one) for one in last.values()]),
+        fontsize=9,
+    )
     axes.set_title("After the last task")
 
 
@@ -188,21 +199,24 @@ def trade_off(groups: Sequence[Group], path: Path) -> Path | None:
             last = np.array([matrix[-1] for matrix in measured[group.label]])
             error = last.std(axis=0, ddof=1) / np.sqrt(len(last)) if len(last) > 1 else np.zeros(2)
             points.setdefault(group.method, []).append((group.label, last.mean(axis=0), error))
+    names: list[str] = []
+    places: list[list[float]] = []
     for name, found in points.items():
-        colour = looks[found[0][0]][0]
+        colour, marker = looks[found[0][0]]["color"], looks[found[0][0]]["marker"]
         middle, errors = np.array([p[1] for p in found]), np.array([p[2] for p in found])
         axes.plot(*middle.T, color=colour, lw=1.4, zorder=1)
-        axes.errorbar(*middle.T, xerr=errors[:, 0], yerr=errors[:, 1], fmt="o", ms=6, color=colour,
-                      ecolor=colour, capsize=2, label=name)  # fmt: skip
-        for number, (label, place, _) in enumerate(found):
-            text = label.partition("lam=")[2] or label
-            away = (6, 6) if number % 2 == 0 else (-4, -14)  # in turn above and below
-            axes.annotate(text, place, xytext=away, textcoords="offset points", fontsize=8.5)
-    _percent_axis(axes.xaxis)
-    _percent_axis(axes.yaxis)
+        axes.errorbar(*middle.T, xerr=errors[:, 0], yerr=errors[:, 1], fmt=marker, ms=6,
+                      color=colour, ecolor=colour, capsize=2, label=name)  # fmt: skip
+        names += [label.partition("lam=")[2] or label for label, *_ in found]
+        places += middle.tolist()
+    percent_axis(axes.xaxis)
+    percent_axis(axes.yaxis)
     first, second = next(iter(tasks))
-    axes.set(xlabel=f"accuracy on {first}, learnt first", xlim=(-0.02, 1.04),
-             ylabel=f"accuracy on {second}, learnt second", ylim=(-0.02, 1.04))  # fmt: skip
-    axes.set_title("After both tasks (numbers: lambda)")
-    axes.legend(loc="lower left", fontsize=9)
+    axes.set(xlabel=f"accuracy on {first}, learnt first",
+             ylabel=f"accuracy on {second}, learnt second")  # fmt: skip
+    put_names(axes, names, *zip(*places, strict=True))
+    said = f"; bars: standard error of {trials([len(found) for found in measured.values()])}"
+    axes.set_title("After both tasks (numbers: lambda" + said * any(
+        len(found) > 1 for found in measured.values()) + ")", fontsize=10)  # fmt: skip
+    beside(axes)
     return close(plt, figure, path)

@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ..show.style import COLOURS, INK, close, pyplot
+from .axes import error, error_axis, put_names, trials
 from .tables import Line, size
 
 _NOTHING = 1 << 10  # bytes: where a method that keeps nothing stands on the logarithmic axis
@@ -39,8 +38,7 @@ def draw_pareto(lines: Sequence[Line], path: Path) -> Path | None:
     bounds = [line for line in known if line.joint]
     plt = pyplot()
     figure, (left, right) = plt.subplots(1, 2, figsize=(11.5, 5.6), sharey=True)
-    left.set_yscale("log")
-    left.invert_yaxis()
+    error_axis(left, "y", _ends(known))
     kept = [max(line.kept_bytes, _NOTHING) for line in methods]
     _panel(left, methods, kept)
     _bytes_axis(left, kept)
@@ -58,15 +56,25 @@ def draw_pareto(lines: Sequence[Line], path: Path) -> Path | None:
     left.set_title("What it keeps between tasks")
     right.set_title("What it takes to train")
     for line in bounds:
-        at = _error(line.mean["acc"])
+        at = error(line.mean["acc"])
         for axes in (left, right):
             axes.axhline(at, color=INK, lw=1.1, ls=(0, (4, 3)), zorder=0)
         left.annotate(f"{line.method} (bound)", (0.01, at), xycoords=("axes fraction", "data"),
                       xytext=(0, 3), textcoords="offset points", fontsize=8.5)  # fmt: skip
-    _accuracy_axis(left)
+    said = ["blue: none is better at both"]
     if any(line.asks_task for line in methods):
-        figure.text(0.5, -0.02, "hollow: told in tests which task it is", ha="center", fontsize=9)
+        said.append("hollow: told in tests which task it is")
+    if any(line.trials > 1 for line in methods):
+        said.append(f"bars: standard error of {trials([line.trials for line in methods])}")
+    figure.text(0.5, -0.02, ";  ".join(said), ha="center", fontsize=9)
     return close(plt, figure, path)
+
+
+def _ends(lines: Sequence[Line]) -> list[float]:
+    """The errors of all lines, with what their bars reach."""
+    reach = [0.0 if math.isnan(line.error["acc"]) else line.error["acc"] for line in lines]
+    return [float(error(line.mean["acc"] + way * far))
+            for line, far in zip(lines, reach, strict=True) for way in (-1, 1)]  # fmt: skip
 
 
 def _panel(axes: Any, lines: Sequence[Line], costs: Sequence[float]) -> None:
@@ -75,7 +83,7 @@ def _panel(axes: Any, lines: Sequence[Line], costs: Sequence[float]) -> None:
     untold = [i for i, line in enumerate(lines) if not line.asks_task]
     ours = front([costs[i] for i in untold], [lines[i].mean["acc"] for i in untold])
     best = [untold[i] for i in ours]
-    errors = [_error(line.mean["acc"]) for line in lines]
+    errors = [error(line.mean["acc"]) for line in lines]
     for i, line in enumerate(lines):
         spread = line.error["acc"]
         colour = COLOURS[0] if i in best else COLOURS[6]
@@ -85,54 +93,7 @@ def _panel(axes: Any, lines: Sequence[Line], costs: Sequence[float]) -> None:
     if best:
         axes.step([costs[i] for i in best], [errors[i] for i in best], where="post", lw=1.4,
                   color=COLOURS[0], alpha=0.5, zorder=1)  # fmt: skip
-    _name(axes, lines, costs, errors)
-
-
-def _error(accuracy: float) -> float:
-    """1 - accuracy, at least so much that a logarithm has it."""
-    return max(1 - accuracy, 1e-4)
-
-
-def _name(
-    axes: Any, lines: Sequence[Line], costs: Sequence[float], errors: Sequence[float]
-) -> None:
-    """Names beside the points, each where it covers least of other names and points."""
-    axes.margins(x=0.16, y=0.12)
-    axes.figure.canvas.draw()
-    taken: list[tuple[float, float, float, float]] = []
-    points = axes.transData.transform(np.column_stack([costs, errors]))
-    scale = axes.figure.dpi / 72
-    for line, (x, y) in sorted(zip(lines, points, strict=True), key=lambda pair: -pair[1][1]):
-        width, height = 5.0 * scale * len(line.method), 10 * scale
-        wide = width / scale
-        places = [(9, -3), (-9 - wide, -3), (-wide / 2, 8), (-wide / 2, -15), (8, 7), (8, -13),
-                  (-8 - wide, 7), (-8 - wide, -13), (14, 16), (14, -22), (-14 - wide, 16),
-                  (-14 - wide, -22), (-wide / 2, 18), (-wide / 2, -25)]  # fmt: skip
-        boxes = [(x + a * scale, y + b * scale, x + a * scale + width, y + b * scale + height)
-                 for a, b in places]  # fmt: skip
-        costs_of = [_covered(box, taken, points, axes) + 0.01 * k for k, box in enumerate(boxes)]
-        chosen = int(np.argmin(costs_of))
-        taken.append(boxes[chosen])
-        lead = {"arrowstyle": "-", "color": INK, "lw": 0.5} if chosen > 3 else None
-        axes.annotate(
-            line.method, axes.transData.inverted().transform((x, y)), xytext=places[chosen],
-            textcoords="offset points", fontsize=8.5, arrowprops=lead,
-        )  # fmt: skip
-
-
-def _covered(
-    box: tuple[float, float, float, float],
-    taken: Sequence[tuple[float, float, float, float]],
-    points: np.ndarray,
-    axes: Any,
-) -> float:
-    """How many names and points `box` (left, low, right, high; pixels) lies on; 2 if outside."""
-    left, low, right, high = box
-    names = sum(left < r and a < right and low < t and b < high for a, b, r, t in taken)
-    dots = ((points > (left - 4, low - 4)) & (points < (right + 4, high + 4))).all(axis=1).sum()
-    frame = axes.bbox
-    outside = left < frame.x0 or right > frame.x1 or low < frame.y0 or high > frame.y1
-    return float(names + dots + 2 * outside)
+    put_names(axes, [line.method for line in lines], costs, errors)
 
 
 def _bytes_axis(axes: Any, kept: Sequence[float]) -> None:
@@ -147,17 +108,6 @@ def _bytes_axis(axes: Any, kept: Sequence[float]) -> None:
         FuncFormatter(lambda value, _: "nothing" if value <= _NOTHING else size(int(value)))
     )
     axes.set_xlabel("kept from one task to the next")
-
-
-def _accuracy_axis(axes: Any) -> None:
-    """Errors, told as accuracies."""
-    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
-
-    steps = [0.8, 0.6, 0.4, 0.3, 0.2, 0.15]
-    steps += [0.1, 0.07, 0.05, 0.04, 0.03, 0.02, 0.01, 5e-3, 2e-3, 1e-3, 1e-4]
-    axes.yaxis.set_major_locator(FixedLocator(steps))
-    axes.yaxis.set_minor_locator(NullLocator())
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * (1 - value):.4g}%"))
 
 
 def _plain_ticks(axes: Any) -> None:

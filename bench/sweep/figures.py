@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..show.style import COLOURS, close, pyplot
+from ..runs.axes import look
+from ..show.style import close, pyplot
 from .plan import Candidate, SweepPlan
 from .results import Choice, Results, scores
 from .space import Axis
@@ -33,7 +34,7 @@ def draw(plan: SweepPlan, choices: Sequence[Choice], results: Results, target: P
     )
     judged = [(c, scores(plan.inner_trials(c), results)) for c in plan.candidates()]
     found = [(c, score.mean) for c, score in judged if score.whole]
-    looks = {_line(choice): COLOURS[i % len(COLOURS)] for i, choice in enumerate(choices)}
+    looks = {_line(choice): look(i) for i, choice in enumerate(choices)}
     for axes, (name, kin) in zip(grid.flat, panels.items(), strict=False):
         for axis in kin:
             for choice in choices:
@@ -43,7 +44,7 @@ def draw(plan: SweepPlan, choices: Sequence[Choice], results: Results, target: P
         for choice in choices:
             if choice.validation is not None and choice.candidate and not choice.candidate.settings:
                 level = 100 * choice.validation.mean
-                axes.axhline(level, color=looks[_line(choice)], lw=1.4, ls=(0, (5, 3)))
+                axes.axhline(level, color=looks[_line(choice)]["color"], lw=1.4, ls=(0, (5, 3)))
         _label(axes, name, kin)
     for axes in list(grid.flat)[len(panels) :]:
         axes.set_visible(False)
@@ -72,13 +73,19 @@ def _place(text: str, names: Sequence[str]) -> float:
 
 
 def _draw_line(
-    axes: Any, axis: Axis, names: Sequence[str], mine: Points, choice: Choice, colour: str
+    axes: Any,
+    axis: Axis,
+    names: Sequence[str],
+    mine: Points,
+    choice: Choice,
+    looks: dict[str, Any],
 ) -> None:
     found = [(c.settings[axis.key], 100 * acc) for c, acc in mine]
     at = [(_place(text, names), acc) for text, acc in found]
     if not at:
         return
-    axes.plot(*zip(*at, strict=True), "o", color=colour, ms=4, alpha=0.65, mew=0)
+    colour = looks["color"]
+    axes.plot(*zip(*at, strict=True), looks["marker"], color=colour, ms=4.5, alpha=0.65, mew=0)
     if not axis.source:
         best = {x: max(acc for place, acc in at if place == x) for x, _ in sorted(at)}
         axes.plot(list(best), list(best.values()), color=colour, lw=1.6)
@@ -96,11 +103,11 @@ def _label(axes: Any, name: str, kin: Sequence[Axis]) -> None:
         axes.set_xscale("log")
 
 
-def _legend(figure: Any, grid: Any, looks: dict[tuple[str, str], str]) -> None:
+def _legend(figure: Any, grid: Any, looks: dict[tuple[str, str], dict[str, Any]]) -> None:
     from matplotlib.lines import Line2D
 
-    handles = [Line2D([], [], color=c, marker="o", ms=4, label=label)
-               for (_, label), c in looks.items()]  # fmt: skip
+    handles = [Line2D([], [], ms=4.5, label=label, **{**one, "ls": "-"})
+               for (_, label), one in looks.items()]  # fmt: skip
     handles.append(Line2D([], [], color="#333333", marker="o", ms=9, mfc="none", lw=0,
                           label="chosen"))  # fmt: skip
     figure.legend(handles=handles, loc="center left", bbox_to_anchor=(1.0, 0.5))

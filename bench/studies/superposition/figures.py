@@ -8,7 +8,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ...runs.curves import colours, percent_axis, readable
+from ...runs.axes import percent_axis
+from ...runs.curves import colours, readable
 from ...show.style import close, pyplot
 from ..study import PartRow, Row
 
