@@ -28,7 +28,7 @@ from ..nnlite.layers import (
     MaxPool2d,
 )
 
-_CHANNELWISE = (Activation, AdaptiveAvgPool2d, AvgPool2d, Dropout, GlobalAvgPool, MaxPool2d)
+CHANNELWISE = (Activation, AdaptiveAvgPool2d, AvgPool2d, Dropout, GlobalAvgPool, MaxPool2d)
 
 
 class Matching(NamedTuple):
@@ -118,7 +118,7 @@ def _permute_layer(net: Network, made: int, order: np.ndarray) -> None:
         elif isinstance(layer, Flatten):
             count = int(np.prod(shapes[index])) // len(places)
             places = (np.arange(count)[:, None] * len(places) + places).ravel()
-        elif not isinstance(layer, _CHANNELWISE):
+        elif not isinstance(layer, CHANNELWISE):
             raise SettingError(
                 f"the units of layer {made} cannot be moved: layer {index}, a "
                 f"{type(layer).__name__}, ties them to their places"

@@ -11,6 +11,7 @@ from ..studies.fip_geometry import study as fip_geometry
 from ..studies.fip_sparsify import lenet, resnet20
 from ..studies.of_runs import study as of_runs
 from ..studies.on_device import study as on_device
+from ..studies.prune_merge import merge, prune
 from ..studies.study import Study
 from ..studies.superposition import capacity, choice
 from ..studies.task_space import study as task_space
@@ -26,6 +27,8 @@ STUDIES: dict[str, Study] = {
         fip_ensemble.STUDY,
         fip_ensemble.VGG16,
         convergent.STUDY,
+        prune.STUDY,
+        merge.STUDY,
         task_space.STUDY,
         capacity.STUDY,
         choice.STUDY,
