@@ -4,7 +4,7 @@
 |----------------|---------------------------------------------|-------------------------|
 | binary         | signs, M; of a convolution's filter, R S C  | M                       |
 | complex        | phases uniform in (-pi, pi], M or R S C     | M                       |
-| onepower       | the k-th power of one vector of phases      | 1                       |
+| onepower       | the k-th power of one vector of phases      | 1 (and M once)          |
 | rotation       | an orthogonal matrix (Haar), M x M          | M^2                     |
 | rotation-block | blocks of at most 64 on the diagonal        | 64 M                    |
 | permutation    | an order of the features                    | M                       |
@@ -206,7 +206,7 @@ class Kind(NamedTuple):
 
     draw(at, numbers, shape): context `numbers[0]`, float64; of complex kinds that of the mean of
     the numbers' phases. kept(shape): numbers that one more context of a layer adds to what must be
-    kept. fold(weight, c): W C, what the weights are to inputs that no context has touched.
+    kept; once(shape): those that are kept however many there are. fold(weight, c): W C, what the weights are to inputs that no context has touched.
     inverse(c): C^-1; folding it in undoes C. layers: what rewrites a network's. complex: whether
     weights are, and contexts can be mixed. learns: whether contexts can be trained.
     """
@@ -218,13 +218,18 @@ class Kind(NamedTuple):
     layers: type[Turned] = Turned
     complex: bool = False
     learns: bool = False
+    once: Callable[[Shape], int] = lambda shape: 0
+
+
+def _phases_of(shape: Shape) -> int:
+    return math.prod(shape[1:])
 
 
 _complex = partial(Kind, fold=_complex_product, inverse=_conjugate, layers=Complex, complex=True)
 KINDS: dict[str, Kind] = {
     "binary": Kind(_signs, math.prod, np.multiply, np.positive, Signed, learns=True),
-    "complex": _complex(_phases, lambda shape: math.prod(shape[1:])),
-    "onepower": _complex(partial(_phases, powers=True), lambda shape: 1),
+    "complex": _complex(_phases, _phases_of),
+    "onepower": _complex(partial(_phases, powers=True), lambda shape: 1, once=_phases_of),
     "rotation": Kind(lambda at, numbers, shape: haar(at(numbers[0]), shape[0]), math.prod),
     "rotation-block": Kind(
         _block_rotation, lambda s: sum((b.stop - b.start) ** 2 for b in _blocks(s[0]))

@@ -136,10 +136,11 @@ class Superposition(Method):
         }
 
     def persistent_bytes(self) -> int:
-        """Bytes of the contexts in use so far, as Table 1 counts them."""
-        count = self._at + 1 if self.schedule == "task" else self.period
-        kept = sum(self._kind.kept(target.shape) for _, target in self._targets(self.network))
-        return kept * count * self.network.dtype.itemsize
+        """Bytes of the contexts in use so far, as Table 1 counts them, the base of powers too."""
+        count, kind = self._at + 1 if self.schedule == "task" else self.period, self._kind
+        shapes = [target.shape for _, target in self._targets(self.network)]
+        kept = sum(kind.once(shape) + count * kind.kept(shape) for shape in shapes)
+        return kept * self.network.dtype.itemsize
 
     # ---- models in and out -----------------------------------------------------------------------
 

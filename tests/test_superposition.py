@@ -195,6 +195,8 @@ def test_what_a_task_costs_is_table_1(kind, per_task):
         bytes_of[task] = method.persistent_bytes()
     assert bytes_of[1] - bytes_of[0] == 8 * per_task
     assert bytes_of[4] - bytes_of[0] == 4 * 8 * per_task
+    once = 48 if kind == "onepower" else 0  # the phases whose powers the contexts are
+    assert bytes_of[0] == 8 * (once + per_task)
 
 
 def test_schedules_by_step():
