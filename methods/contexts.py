@@ -206,9 +206,10 @@ class Kind(NamedTuple):
 
     draw(at, numbers, shape): context `numbers[0]`, float64; of complex kinds that of the mean of
     the numbers' phases. kept(shape): numbers that one more context of a layer adds to what must be
-    kept; once(shape): those that are kept however many there are. fold(weight, c): W C, what the weights are to inputs that no context has touched.
-    inverse(c): C^-1; folding it in undoes C. layers: what rewrites a network's. complex: whether
-    weights are, and contexts can be mixed. learns: whether contexts can be trained.
+    kept; once(shape): those that are kept however many there are. fold(weight, c): W C, what the
+    weights are to inputs that no context has touched. inverse(c): C^-1; folding it in undoes C.
+    layers: what rewrites a network's. complex: whether weights are, and contexts can be mixed.
+    learns: whether contexts can be trained.
     """
 
     draw: Callable[[At, Sequence[int], Shape], np.ndarray]

@@ -98,6 +98,15 @@ def linkage(alike: np.ndarray) -> np.ndarray:
     return hierarchy.linkage(squareform(1 - alike - np.eye(len(alike))), "average")
 
 
+def leaf_pairs(tree: np.ndarray) -> np.ndarray:
+    """The pairs of leaves (k, 2) that a tree of `linkage` (U - 1, 4) joins before anything else.
+
+    Each is a pair of units that are one another's nearest: the clusters at the tree's leaves.
+    """
+    leaves = len(tree) + 1
+    return tree[(tree[:, :2] < leaves).all(axis=1), :2].astype(np.int64)
+
+
 def _cut(tree: np.ndarray, count: int) -> np.ndarray:
     from scipy.cluster.hierarchy import fcluster  # noqa: PLC0415
 

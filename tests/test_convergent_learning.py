@@ -12,7 +12,12 @@ from weightspace.bench.data import Dataset
 from weightspace.bench.experiments.catalogue import STUDIES
 from weightspace.bench.runs.experiment import Request
 from weightspace.bench.show import style
-from weightspace.bench.studies.claims import NOT_REPRODUCED, NOT_TESTABLE, REPRODUCED
+from weightspace.bench.studies.claims import (
+    IN_PART,
+    NOT_REPRODUCED,
+    NOT_TESTABLE,
+    REPRODUCED,
+)
 from weightspace.bench.studies.convergent import tables as convergent_tables
 from weightspace.bench.studies.page import write_page
 from weightspace.bench.studies.rows import select
@@ -48,7 +53,8 @@ def test_a_small_study_from_end_to_end(images, tmp_path):
     study = STUDIES["convergent-learning"].with_settings(SMALL)
     done = run_study(study, Request("cpu", [0], tmp_path / "out"), Console(quiet=True))
     assert {path.stem for path in done.figures} == {
-        "matching", "correlations", "filters", "features", "maps", "clusters", "keeping"
+        "matching", "within", "correlations", "filters", "features", "maps", "clusters", "tree",
+        "keeping",
     }  # fmt: skip
     assert all(path.stat().st_size > 4000 for path in done.figures)
     names = ["conv1", "conv2", "fc1", "fc2", "fc3"]
@@ -56,6 +62,12 @@ def test_a_small_study_from_end_to_end(images, tmp_path):
     for row in select(done.rows, ask="match"):
         assert row["semi_mean"] >= row["bipartite_mean"]
         assert len(row["bipartite"]) == len(row["semi"]) == row["live"][0]
+    own = select(done.rows, ask="within", kind="trained", layer="conv1")
+    assert [row["network"] for row in own] == [0, 1]
+    for row in select(done.rows, ask="within"):
+        assert len(row["nearest"]) == len(row["deviations"]) <= row["units"]
+        assert min(row["deviations"]) > 0 and max(row["nearest"]) <= 1
+    assert len(select(done.rows, ask="leaves")) == 2 * len(names)  # trained and untrained
     for row in select(done.rows, ask="keep", learnt=1):
         assert [layer["layer"] for layer in row["layers"]] == names[:-1]
         for layer in row["layers"]:  # right after the first task the network is itself
@@ -63,7 +75,9 @@ def test_a_small_study_from_end_to_end(images, tmp_path):
     later = select(done.rows, ask="keep", learnt=2)
     assert len(later) == 2 and all(row["layers"][1]["itself"] < 1 for row in later)
     lines = list(csv.DictReader((tmp_path / "out" / "table.csv").open()))
-    assert {line["part"] for line in lines} == {"matching", "maps", "clusters", "keeping", "claims"}
+    assert {line["part"] for line in lines} == {
+        "matching", "within", "leaves", "maps", "clusters", "keeping", "claims"
+    }  # fmt: skip
     page = write_page("", "", study.tell(done.rows), done.figures, study.notes, tmp_path / "out")
     assert "published claims" in page.read_text()
     net = Network.load(tmp_path / "out" / "seed-0" / "network-1.safetensors")
@@ -79,7 +93,7 @@ def test_settings_are_checked_before_anything_runs():
         error = UnknownNameError if "ewd" in wrong else SettingError
         with pytest.raises(error, match=r"two or more|at least|one above|ewc"):
             made.parts(made.settings)
-    assert len(study.parts(study.with_settings(["keep_methods=none"]).settings)) == 6
+    assert len(study.parts(study.with_settings(["keep_methods=none"]).settings)) == 7
 
 
 @pytest.mark.parametrize(
@@ -102,13 +116,19 @@ def match(layer, kind, scores):
             "bipartite_mean": mean, "bipartite": scores, "seed": 0}  # fmt: skip
 
 
-def made_up(worst=0.1, few=0.2, deep=0.45):
-    """Rows of three convolutions."""
+CONVS = ("conv1", "conv2", "conv3", "conv4")
+
+
+def made_up(worst=0.1, few=0.2, deep=0.45, falls=0.01, across=9, last="conv4"):
+    """Rows of convolutions up to `last`."""
     rows = []
-    for layer in ("conv1", "conv2", "conv3"):
-        rows += [match(layer, "trained", [0.9, 0.8, worst])]
+    for depth, layer in enumerate(CONVS[: 1 + CONVS.index(last)]):
+        rows += [match(layer, "trained", [0.9, 0.8 - falls * depth, worst])]
+        for kind, count in (("trained", across), ("untrained", 5)):
+            rows += [{"ask": "leaves", "kind": kind, "layer": layer, "pairs": 10, "across": count,
+                      "chance": 0.5}]  # fmt: skip
         rows += [match(layer, kind, [0.3, 0.1, 0.0]) for kind in ("shuffled", "untrained")]
-        least = deep if layer == "conv3" else 0.15
+        least = deep if depth > 1 else 0.15
         for alpha, loss, count in ((0.0, least, 8.0), (0.1, max(few, least), 2.0)):
             rows += [{"ask": "map", "layer": layer, "alpha": alpha, "loss": loss,
                       "nonzero": count, "units": 8}]  # fmt: skip
@@ -125,12 +145,16 @@ def verdicts(rows):
 
 def test_claims_are_judged_by_their_numbers():
     yes, no, cannot = REPRODUCED, NOT_REPRODUCED, NOT_TESTABLE
-    assert verdicts(made_up()) == [yes] * 6
+    assert verdicts(made_up()) == [yes] * 8
     assert verdicts(made_up(worst=0.6))[0] == no
-    assert verdicts(made_up(few=0.3))[2] == no
-    assert verdicts(made_up(deep=0.3))[3] == no
-    shallow = [row for row in made_up() if row["layer"] != "conv3"]
-    assert verdicts(shallow) == [yes, yes, yes, cannot, yes, yes]
+    assert verdicts(made_up(falls=-0.01))[2] == no  # highest in conv4, lowest in conv1
+    assert verdicts(made_up(falls=0))[2] == IN_PART  # a tie is not lowest in conv4
+    assert verdicts(made_up(few=0.3))[3] == no
+    assert verdicts(made_up(deep=0.3))[4] == no
+    assert verdicts(made_up(across=6))[6] == IN_PART  # more than by chance, but not most
+    assert verdicts(made_up(across=5))[6] == no
+    shallow = verdicts(made_up(last="conv2"))
+    assert shallow == [yes, yes, cannot, yes, cannot, yes, yes, yes]
 
 
 def test_the_papers_strengths_are_ours_times_the_units():

@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 from weightspace.kernels import errors
 from weightspace.methods.moments import Moments
-from weightspace.methods.unit_clusters import affinity, clusters, explained, mixing
+from weightspace.methods.unit_clusters import (
+    affinity,
+    clusters,
+    explained,
+    leaf_pairs,
+    linkage,
+    mixing,
+)
 
 pytest.importorskip("sklearn")
 PLANTED = np.array([0, 1, 2, 0, 1, 0, 1, 2, 2, 2, 0, 1])  # the first six of one network
@@ -40,6 +47,14 @@ def test_units_that_do_not_vary_are_left_out(planted, kind, rng):
 def test_affinity_is_blind_to_signs_and_to_oneself():
     r = np.array([[1, -0.5], [-0.5, 1]])
     np.testing.assert_array_equal(affinity(r), [[0, 0.5], [0.5, 0]])
+
+
+def test_leaf_pairs_are_one_anothers_nearest():
+    r = np.full((5, 5), 0.1) + 0.9 * np.eye(5)
+    r[0, 3] = r[3, 0] = -0.9
+    r[1, 2] = r[2, 1] = 0.8
+    r[4, :2] = r[:2, 4] = 0.5  # joins a pair, and so is of none
+    assert leaf_pairs(linkage(affinity(r))).tolist() == [[0, 3], [1, 2]]
 
 
 def test_mixing_counts_units_of_both():

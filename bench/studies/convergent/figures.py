@@ -14,9 +14,11 @@ from ...show.style import COLOURS, INK, bare, close, pyplot
 from ..rows import average, first_folder, grouped, select
 from ..study import Row
 from .tables import alphas, kept, layers, methods, numbers_csv, published
+from .tree import draw as draw_trees
 
 PLACES = 4  # filters of the best, the middle and the worst pairs
 GROUPS = ("best", "middle", "worst")
+MOST = 48  # units of a layer that a matrix of correlations shows
 
 
 def draw(rows: Sequence[Row], folder: Path) -> Sequence[Path]:
@@ -26,22 +28,21 @@ def draw(rows: Sequence[Row], folder: Path) -> Sequence[Path]:
     pictures, _ = load_arrays(first_folder(rows, folder) / "pictures.safetensors")
     found = [
         _matched(plt, rows, folder / "matching.png"),
+        _within(plt, rows, folder / "within.png"),
         _matrices(plt, pictures, layers(rows), folder / "correlations.png"),
         _filters(plt, pictures, layers(rows)[0], folder / "filters.png"),
         _features(plt, pictures, layers(rows), folder / "features.png"),
         _maps(plt, rows, folder / "maps.png"),
         _clusters(plt, rows, folder / "clusters.png"),
+        draw_trees(plt, rows, pictures, layers(rows), folder / "tree.png"),
     ]
     return [*found, _keeping(plt, rows, folder / "keeping.png")] if methods(rows) else found
 
 
 def _matched(plt: Any, rows: Sequence[Row], path: Path) -> Path:
-    """Sorted correlations of matched units, layer by layer, with both nulls."""
+    """Sorted correlations of matched units, layer by layer, with both nulls: means over pairs."""
     names = layers(rows)
-    figure, axes = plt.subplots(
-        1, len(names), figsize=(2.5 * len(names) + 1.2, 3.3), sharey=True, layout="constrained",
-        squeeze=False,
-    )  # fmt: skip
+    figure, axes = _panels(plt, 1, len(names), 3.3)
     lines = (
         ("its own best", "trained", "semi", COLOURS[0]),
         ("one to one", "trained", "bipartite", COLOURS[1]),
@@ -51,13 +52,10 @@ def _matched(plt: Any, rows: Sequence[Row], path: Path) -> Path:
     for axis, name in zip(axes[0], names, strict=True):
         for label, kind, matching, colour in lines:
             found = [row[matching] for row in select(rows, ask="match", kind=kind, layer=name)]
-            for number, scores in enumerate(found):
-                share = 100 * (np.arange(len(scores)) + 0.5) / len(scores)
-                axis.plot(share, scores, color=colour, lw=1.4, label=label if not number else None)
+            _curves(axis, found, colour, label)
         units = select(rows, ask="match", layer=name)[0]["units"]
         axis.set_title(f"{name}, {units} units", fontsize=10)
         axis.set_xlabel("units, best first %")
-        axis.set_xlim(0, 100)
     axes[0, 0].set_ylabel("correlation with the partner")
     axes[0, 0].set_ylim(min(-0.05, axes[0, 0].get_ylim()[0]), 1.02)
     figure.legend(
@@ -66,22 +64,73 @@ def _matched(plt: Any, rows: Sequence[Row], path: Path) -> Path:
     return close(plt, figure, path)
 
 
+def _panels(plt: Any, lines: int, columns: int, high: float) -> tuple[Any, np.ndarray]:
+    """A figure of so many lines and columns, each line with one y axis."""
+    return plt.subplots(
+        lines, columns, figsize=(2.5 * columns + 1.2, high), sharey="row", layout="constrained",
+        squeeze=False,
+    )  # fmt: skip
+
+
+def _curves(axis: Any, found: Sequence[Sequence[float]], colour: str, label: str) -> None:
+    """Sorted values against the share of them: each row faintly, their mean on top."""
+    places = (np.arange(100) + 0.5) / 100
+    lines = [
+        np.interp(places, (np.arange(len(one)) + 0.5) / len(one), one) for one in found if len(one)
+    ]
+    for line in lines if len(lines) > 1 else []:
+        axis.plot(100 * places, line, color=colour, lw=0.6, alpha=0.35)
+    if lines:
+        axis.plot(100 * places, np.mean(lines, axis=0), color=colour, lw=1.7, label=label)
+    axis.set_xlim(0, 100)
+
+
+def _within(plt: Any, rows: Sequence[Row], path: Path) -> Path:
+    """Of each network alone: a unit's nearest in its own layer, and how much units vary."""
+    names = layers(rows)
+    figure, axes = _panels(plt, 2, len(names), 5.4)
+    keys = (("nearest", "correlation with the\nnearest of its own net"),
+            ("deviations", "standard deviation"))  # fmt: skip
+    for line, (key, label) in zip(axes, keys, strict=True):
+        for axis, name in zip(line, names, strict=True):
+            for kind, colour in (("trained", COLOURS[0]), ("untrained", COLOURS[2])):
+                found = select(rows, ask="within", kind=kind, layer=name)
+                _curves(axis, [row[key] for row in found], colour, kind)
+        line[0].set_ylabel(label)
+    for name, upper, lower in zip(names, *axes, strict=True):
+        units = select(rows, ask="within", layer=name)[0]["units"]
+        upper.set_title(f"{name}, {units} units", fontsize=10)
+        lower.set(yscale="log", xlabel="units, largest first %")
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    return close(plt, figure, path)
+
+
 def _matrices(plt: Any, pictures: dict[str, np.ndarray], names: list[str], path: Path) -> Path:
-    """Correlations between the two networks, as they are and in the order of the matching."""
+    """Correlations of the first network's units with one another and with the second's.
+
+    Of a wide layer MOST units, evenly spaced in the order of the matching: a pixel for each of
+    more would show nothing.
+    """
     figure, axes = plt.subplots(
-        2, len(names), figsize=(2.2 * len(names) + 0.9, 4.8), layout="constrained", squeeze=False
+        3, len(names), figsize=(2.1 * len(names) + 1.0, 6.7), layout="constrained", squeeze=False
     )
     for column, name in zip(axes.T, names, strict=True):
         r, partner = pictures[f"{name}.r"], pictures[f"{name}.partner"]
         order = np.argsort(-pictures[f"{name}.score"], kind="stable")
-        for axis, shown in zip(column, (r, r[np.ix_(order, partner[order])]), strict=True):
-            image = axis.imshow(shown, cmap="RdBu_r", vmin=-1, vmax=1, interpolation="nearest")
+        order = order[np.unique(np.linspace(0, len(r) - 1, min(MOST, len(r))).round().astype(int))]
+        drawn = np.sort(order)
+        shown = (pictures[f"{name}.within"][np.ix_(order, order)], r[np.ix_(drawn, drawn)],
+                 r[np.ix_(order, partner[order])])  # fmt: skip
+        for axis, values in zip(column, shown, strict=True):
+            image = axis.imshow(values, cmap="RdBu_r", vmin=-1, vmax=1, interpolation="nearest")
             bare(axis)
-        column[0].set_title(f"{name}, {len(r)} units", fontsize=10)
-    for axis, label in zip(axes[:, 0], ("as they are", "matched, best first"), strict=True):
-        axis.set_ylabel(f"{label}\nunits of network 0", fontsize=9)
-    axes[1, 0].set_xlabel("units of network 1", fontsize=9)
-    figure.colorbar(image, ax=axes, shrink=0.7, label="correlation")
+        some = f"{len(r)} units" if len(order) == len(r) else f"{len(order)} of {len(r)} units"
+        column[0].set_title(f"{name}, {some}", fontsize=9)
+    labels = ("net 0 with itself,\nin the order below", "net 0 with net 1,\nas they are",
+              "net 0 with net 1,\nmatched, best first")  # fmt: skip
+    for axis, label in zip(axes[:, 0], labels, strict=True):
+        axis.set_ylabel(label, fontsize=9)
+    figure.colorbar(image, ax=axes, shrink=0.6, label="correlation")
     return close(plt, figure, path)
 
 
@@ -180,12 +229,13 @@ def _maps(plt: Any, rows: Sequence[Row], path: Path) -> Path:
         axis.axhline(0.5, color=INK, lw=0.8, ls="--")
         axis.set_ylim(0, 0.54)
     left.set_xscale("log")
-    left.set_xlim(least / 1.5, 1.1)
-    left.set_xlabel("L1 strength alpha of a unit (leftmost: none)")
+    left.set_xlim(least / 1.5, 3.6)
+    left.set_xlabel("L1 strength alpha of a unit")
     left.set_ylabel("loss on test images")
     left.set_title("Predicting net 1's units from net 0's", fontsize=10)
     left.annotate("predicting the mean", (least, 0.5), (0, 3), textcoords="offset points",
                   fontsize=8)  # fmt: skip
+    left.set_xticks([least, 1e-3, 1e-2, 1e-1, 1], ["none", "0.001", "0.01", "0.1", "1"])
     right.set_xlabel("weights that are not zero %")
     right.set_title("By how many are left", fontsize=10)
     figure.legend(*left.get_legend_handles_labels(), loc="outside right center", fontsize=9)
@@ -212,17 +262,25 @@ def _clusters(plt: Any, rows: Sequence[Row], path: Path) -> Path:
     left.set_ylabel("R² of a unit of net 1")
     left.set_title("What of a unit do units of net 0 tell?", fontsize=10)
     left.legend(fontsize=8, ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1.08))
-    for colour, name in zip(COLOURS, names, strict=False):
-        found = select(rows, ask="cluster", kind="spectral", layer=name)[0]
-        right.plot(np.array(found["first"]) + 0.5, np.array(found["second"]) + 0.5, "o", ms=5,
-                   alpha=0.6, mec="none", color=colour, label=name)  # fmt: skip
-    most = right.get_xlim()[1], right.get_ylim()[1]
-    right.plot((0.5, max(most)), (0.5, max(most)), color=INK, lw=0.8, ls="--", zorder=0)
-    right.set(xscale="log", yscale="log", xlabel="units of net 0 + 1/2",
-              ylabel="units of net 1 + 1/2")  # fmt: skip
-    right.set_title("Spectral clusters", fontsize=10)
-    right.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+    _sizes(right, rows, names)
     return close(plt, figure, path)
+
+
+def _sizes(axis: Any, rows: Sequence[Row], names: list[str]) -> None:
+    """Clusters by their units of either network: a circle's area is how many are alike."""
+    most = 0
+    for colour, name in zip(COLOURS, names, strict=False):
+        found = select(rows, ask="cluster", kind="spectral", layer=name)
+        both = [np.stack([row["first"], row["second"]], axis=1) for row in found]
+        places, counts = np.unique(np.concatenate(both), axis=0, return_counts=True)
+        axis.scatter(*(places.T + 0.5), s=10 + 40 * counts / len(found), alpha=0.75,
+                     facecolors="none", edgecolors=colour, linewidths=1.2, label=name)  # fmt: skip
+        most = max(most, int(places.max()))
+    axis.plot((0.5, most), (0.5, most), color=INK, lw=0.8, ls="--", zorder=0)
+    axis.set(xscale="log", yscale="log", xlabel="units of the first net + 1/2",
+             ylabel="units of the second + 1/2")  # fmt: skip
+    axis.set_title("Spectral clusters; area: how many", fontsize=10)
+    axis.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
 
 
 def _keeping(plt: Any, rows: Sequence[Row], path: Path) -> Path:

@@ -32,6 +32,7 @@ from ..study import Part, Row, Study, Work
 from .figures import PLACES, draw
 from .keeping import keeping
 from .tables import tell
+from .tree import grown, leaves
 
 KINDS = ("trained", "shuffled", "untrained")
 CLUSTERS: tuple[Kind, ...] = ("spectral", "hierarchical")
@@ -90,39 +91,43 @@ class _Lab(NetworkLab):
         """The two networks of a pair."""
         if kind == "untrained":
             return [self.fresh(number) for number in pair]
-        return [self.load("networks", f"network-{number}") for number in pair]
+        return [self.load(f"network-{number}", f"network-{number}") for number in pair]
 
-    def kept(self, pair: tuple[int, int]) -> list[tuple[Units, Moments]]:
-        """The layers of a trained pair and their moments over test images, from its file."""
-        arrays, _ = load_arrays(left_by("matching", self.file(_moments(pair))))
+    def kept(self, pair: tuple[int, int], kind: str = "trained") -> list[tuple[Units, Moments]]:
+        """The layers of a pair and their moments over test images, from its file."""
+        arrays, _ = load_arrays(left_by("matching", self.file(_moments(pair, kind))))
         return [
             (layer, Moments(int(arrays[f"{layer.name}.count"][0]), arrays[f"{layer.name}.mean"],
                             arrays[f"{layer.name}.comoment"]))
             for layer in unit_layers(self.fresh(0))
         ]  # fmt: skip
 
-    def keep(self, pair: tuple[int, int], found: Iterable[tuple[Units, Moments]]) -> None:
+    def keep(
+        self, pair: tuple[int, int], kind: str, found: Iterable[tuple[Units, Moments]]
+    ) -> None:
         """Write them."""
         arrays = {}
         for layer, of in found:
             arrays[f"{layer.name}.count"] = np.array([of.count])
             arrays |= {f"{layer.name}.mean": of.mean, f"{layer.name}.comoment": of.comoment}
-        save_arrays(self.file(_moments(pair)), arrays, {})
+        save_arrays(self.file(_moments(pair, kind)), arrays, {})
 
 
-def _moments(pair: tuple[int, int]) -> str:
-    return f"moments-{pair[0]}-{pair[1]}"
+def _moments(pair: tuple[int, int], kind: str) -> str:
+    return f"moments-{kind}-{pair[0]}-{pair[1]}"
 
 
-def train(work: Work) -> Iterator[Row]:
-    """The networks, each from a seed of its own."""
-    lab, made = _Lab(work), work.settings
-    for number in range(made.networks):
-        work.advance(number, made.networks)
+def _train(number: int) -> Part:
+    """The part of a network, each of which has a seed of its own."""
+
+    def train(work: Work) -> Iterator[Row]:
+        lab = _Lab(work)
         net = lab.fitted(number)
         net.save(lab.file(f"network-{number}"))
         yield {"ask": "network", "network": number, "accuracy": accuracy(net, *lab.test),
                "parameters": net.num_parameters, "images": len(lab.x)}  # fmt: skip
+
+    return Part(f"network-{number}", train)
 
 
 def between(found: Moments, units: int) -> np.ndarray:
@@ -131,8 +136,8 @@ def between(found: Moments, units: int) -> np.ndarray:
 
 
 def match(work: Work) -> Iterator[Row]:
-    """Partners by correlation, of trained pairs and of both nulls."""
-    lab = _Lab(work)
+    """Partners by correlation, of trained pairs and of both nulls; each network's own units."""
+    lab, told = _Lab(work), set[tuple[int, str]]()
     grid = [(pair, kind) for pair in lab.pairs() for kind in KINDS]
     for done, (pair, kind) in enumerate(grid):
         work.advance(done, len(grid), f"{pair} {kind}")
@@ -142,8 +147,12 @@ def match(work: Work) -> Iterator[Row]:
         if kind == "shuffled":
             order = generator(work.seed, 0x5F).permutation(len(lab.x))
         found = list(zip(layers, moments(nets, lab.x, layers, order), strict=True))
-        if kind == "trained":
-            lab.keep(pair, found)
+        if kind != "shuffled":
+            lab.keep(pair, kind, found)
+            for half, number in enumerate(pair):
+                if (number, kind) not in told:
+                    yield from _within(found, half, number, kind)
+                told.add((number, kind))
         for layer, of in found:
             yield {"ask": "match", "kind": kind, "pair": list(pair), "layer": layer.name,
                    "units": layer.units, **_matched(of, layer.units)}  # fmt: skip
@@ -161,6 +170,21 @@ def _matched(of: Moments, units: int) -> Row:
         scores = np.sort(matching(r).score)[::-1]
         row |= {name: scores.tolist(), f"{name}_mean": float(scores.mean())}
     return row
+
+
+def _within(
+    found: Iterable[tuple[Units, Moments]], half: int, number: int, kind: str
+) -> Iterator[Row]:
+    """Of a network's units that vary: their deviations, and each one's nearest in its own net."""
+    for layer, of in found:
+        mine = of.select(slice(half * layer.units, (half + 1) * layer.units))
+        r = mine.correlation()[mine.alive][:, mine.alive]
+        np.fill_diagonal(r, -1)
+        nearest = np.sort(r.max(axis=1, initial=-1))[::-1]
+        yield {"ask": "within", "kind": kind, "network": number, "layer": layer.name,
+               "units": layer.units, "nearest": nearest.tolist(),
+               "nearest_mean": _mean(nearest),
+               "deviations": np.sort(mine.std[mine.alive])[::-1].tolist()}  # fmt: skip
 
 
 def inform(work: Work) -> Iterator[Row]:
@@ -232,6 +256,10 @@ def cluster(work: Work) -> Iterator[Row]:
                        "balance": found.balance, "several": found.several,
                        "told": _mean(whole), "by_one": _mean(single),
                        "by_others": _mean(random)}  # fmt: skip
+        for kind in ("trained", "untrained"):
+            for layer, of in lab.kept(pair, kind):
+                yield {"ask": "leaves", "kind": kind, "pair": list(pair), "layer": layer.name,
+                       **leaves(of, layer.units)}  # fmt: skip
 
 
 def _mean(values: np.ndarray) -> float | None:
@@ -241,16 +269,20 @@ def _mean(values: np.ndarray) -> float | None:
 def picture(work: Work) -> Iterator[Row]:
     """What the figures of features show, of the first pair: a file of arrays beside the rows.
 
-    LAYER.r: correlations. LAYER.partner, .score: of bipartite matching. LAYER.shown: the best,
-    middle and worst of the matched. LAYER.images (3, 2, SHOWN): the images that move each of these
-    units most, LAYER.at (3, 2, SHOWN, 2): where, as shares of height and width.
+    LAYER.r: correlations with the other network, LAYER.within: with one another. LAYER.partner,
+    .score: of bipartite matching. LAYER.shown: the best, middle and worst of the matched.
+    LAYER.KIND.tree, .net: as `tree.grown`. LAYER.images (3, 2, SHOWN): the images that move each of
+    these units most, LAYER.at (3, 2, SHOWN, 2): where, as shares of height and width.
     """
     lab = _Lab(work)
     pair = lab.pairs()[0]
     nets = lab.nets(pair)
     arrays: dict[str, np.ndarray] = {}
+    for kind in ("trained", "untrained"):
+        arrays |= grown(lab.kept(pair, kind), kind)
     for layer, of in lab.kept(pair):
         r = between(of, layer.units)
+        arrays[f"{layer.name}.within"] = of.correlation()[: layer.units, : layer.units]
         found = bipartite_matching(r)
         shown = _places(found, of.alive[: layer.units] & of.alive[layer.units :][found.partner])
         arrays[f"{layer.name}.r"] = r.astype(np.float32)
@@ -313,7 +345,7 @@ def parts(settings: Settings) -> Sequence[Part]:
     require("scipy", "analysis", "matching")
     require("scikit-learn", "analysis", "LASSO", "sklearn")
     return (
-        Part("networks", train),
+        *(_train(number) for number in range(settings.networks)),
         Part("matching", match),
         Part("information", inform),
         Part("maps", sparse_maps),

@@ -27,6 +27,7 @@ POOR = 0.4  # a loss that is "poor even without regularisation"
 FEW, MOST = 0.25, 0.8  # a map is sparse: by so few weights, so much of what all of them explain
 MORE = 0.05  # R^2 by which a group tells more
 ALIKE = 0.9  # of the correlation, by partners that mutual information chose
+PAIRED = 2 / 3  # of the leaf pairs have a unit of each network
 _SHORT = {"spectral": "SC", "hierarchical": "HAC"}
 Told = tuple[str, bool]  # of a layer: its numbers, and whether the claim holds in it
 _KEPT = ("itself", "identity", "matched")
@@ -102,6 +103,52 @@ def _one_to_one(rows: Sequence[Row], layer: str) -> Told:
     return f"{semi:.3f} and {one:.3f}", one < semi
 
 
+def _by_depth(rows: Sequence[Row]) -> Answer | None:
+    """One to one, by convolutions, of which the paper's lowest is the fourth."""
+    found = {}
+    for kind in ("trained", "untrained"):
+        found[kind] = {
+            layer: float(
+                average(select(rows, ask="match", kind=kind, layer=layer), "bipartite_mean")
+            )
+            for layer in _convs(rows)
+        }
+    means = found["trained"]
+    if "conv4" not in means:
+        return None
+    highest = max(means, key=means.__getitem__) == "conv1"
+    lowest = min(means, key=means.__getitem__) == "conv4"
+    told = (
+        f"{layer} {mean:.2f} (untrained {found['untrained'][layer]:.2f})"
+        for layer, mean in means.items()
+    )
+    return verdict(highest and lowest, highest or lowest), ", ".join(told)
+
+
+def across(rows: Sequence[Row], layer: str, kind: str) -> float:
+    """The share of leaf pairs with a unit of each network, mean over pairs of networks."""
+    found = select(rows, ask="leaves", kind=kind, layer=layer)
+    return float(average(found, lambda row: row["across"] / row["pairs"]))
+
+
+def _leaves(rows: Sequence[Row]) -> Answer | None:
+    found = []
+    for layer in _convs(rows):
+        chance = float(average(select(rows, ask="leaves", layer=layer), "chance"))
+        found.append(
+            (layer, across(rows, layer, "trained"), across(rows, layer, "untrained"), chance)
+        )
+    if not found or not np.isfinite(found[0][1]):
+        return None
+    told = (
+        f"{layer} {100 * share:.0f} % (untrained {100 * null:.0f}, by chance {100 * chance:.0f})"
+        for layer, share, null, chance in found
+    )
+    most = all(share >= PAIRED for _, share, _, _ in found)
+    more = all(share > max(null, chance) for _, share, null, chance in found)
+    return verdict(most and more, more), ", ".join(told)
+
+
 def _least_loss(rows: Sequence[Row], layer: str) -> float:
     """Of the weakest L1."""
     found = select(rows, ask="map", layer=layer, alpha=min(alphas(rows)))
@@ -164,9 +211,11 @@ def claims(rows: Sequence[Row]) -> list[Claim]:
 _CLAIMS = (
     ("some features are learnt by every network, others are not", _in_each(_partly)),
     ("one-to-one matches are weaker than each unit's own best", _in_each(_one_to_one)),
+    ("matched correlations are highest in conv1 and lowest in conv4", _by_depth),
     ("sparse maps exist in conv1 and conv2", _in_each(_sparse, _shallow)),
     ("from conv3 on maps are poor even without L1", _in_each(_dense, _deep)),
     ("small groups of units span what groups of the other net span", _in_each(_groups)),
+    ("the clusters at the leaves of the tree pair one unit of each net", _leaves),
     ("mutual information pairs units as correlation does", _in_each(_information)),
 )
 
@@ -180,7 +229,7 @@ def _number(value: float, digits: int = 3) -> str:
 
 def tell(rows: Sequence[Row]) -> Sequence[Table]:
     """All tables."""
-    found = [_matching(rows), _maps(rows), _beside(rows), _clusters(rows)]
+    found = [_matching(rows), _alone(rows), _maps(rows), _beside(rows), _clusters(rows)]
     found.append(claims_table(claims(rows), ("claim", "here", "verdict")))
     return [*found, _keeping(rows)] if methods(rows) else found
 
@@ -200,6 +249,25 @@ def _matching(rows: Sequence[Row]) -> Table:
             *(_number(average(null, "bipartite_mean")) for null in nulls),
             f"{100 * average(told, 'semi_agree'):.0f} %", _number(average(told, "semi_chosen")),
         )  # fmt: skip
+    return table
+
+
+def _alone(rows: Sequence[Row]) -> Table:
+    """Of each network alone, and what the tree of two joins first; deviations over pairs."""
+    heads = ("layer", "nearest", "untrained", "leaf pairs of both", "untrained", "by chance")
+    table = titled("nearest unit of its own net; leaf pairs of both nets %, ± over pairs", heads)
+    for layer in layers(rows):
+        cells = [layer]
+        for kind in ("trained", "untrained"):
+            found = select(rows, ask="within", kind=kind, layer=layer)
+            cells.append(_number(average(found, "nearest_mean"), 2))
+        for kind in ("trained", "untrained"):
+            found = select(rows, ask="leaves", kind=kind, layer=layer)
+            shares = [100 * row["across"] / row["pairs"] for row in found]
+            spread = f" ± {np.std(shares, ddof=1):.0f}" if len(shares) > 1 else ""
+            cells.append(f"{np.mean(shares):.0f}{spread}")
+        chance = average(select(rows, ask="leaves", layer=layer), "chance")
+        table.add_row(*cells, f"{100 * chance:.0f}")
     return table
 
 
@@ -287,6 +355,11 @@ def numbers_csv(rows: Sequence[Row]) -> str:
         for kind in _SHORT:
             found = select(rows, ask="cluster", layer=layer, kind=kind)
             lines += _lines("clusters", kind, layer, found, _CLUSTERED)
+        for kind in ("trained", "untrained"):
+            found = select(rows, ask="within", kind=kind, layer=layer)
+            lines += _lines("within", kind, layer, found, ("nearest_mean",))
+            found = select(rows, ask="leaves", kind=kind, layer=layer)
+            lines += _lines("leaves", kind, layer, found, ("pairs", "across", "chance"))
     after = grouped(select(rows, ask="keep"), "method", "learnt")
     for (method, learnt), found in after.items():
         what = f"{method} after {learnt}"
