@@ -108,8 +108,8 @@ def _within(plt: Any, rows: Sequence[Row], path: Path) -> Path:
 def _matrices(plt: Any, pictures: dict[str, np.ndarray], names: list[str], path: Path) -> Path:
     """Correlations of the first network's units with one another and with the second's.
 
-    Of a wide layer MOST units, evenly spaced in the order of the matching: a pixel for each of
-    more would show nothing.
+    Of a wide layer MOST of the units that vary, evenly spaced in the order of the matching: a pixel
+    for each of more would show nothing.
     """
     figure, axes = plt.subplots(
         3, len(names), figsize=(2.1 * len(names) + 1.0, 6.7), layout="constrained", squeeze=False
@@ -117,7 +117,9 @@ def _matrices(plt: Any, pictures: dict[str, np.ndarray], names: list[str], path:
     for column, name in zip(axes.T, names, strict=True):
         r, partner = pictures[f"{name}.r"], pictures[f"{name}.partner"]
         order = np.argsort(-pictures[f"{name}.score"], kind="stable")
-        order = order[np.unique(np.linspace(0, len(r) - 1, min(MOST, len(r))).round().astype(int))]
+        order = order[r.any(axis=1)[order] & r.any(axis=0)[partner[order]]]  # those that vary
+        count = min(MOST, len(order))
+        order = order[np.linspace(0, len(order) - 1, count).round().astype(int)]
         drawn = np.sort(order)
         shown = (pictures[f"{name}.within"][np.ix_(order, order)], r[np.ix_(drawn, drawn)],
                  r[np.ix_(order, partner[order])])  # fmt: skip
@@ -267,19 +269,26 @@ def _clusters(plt: Any, rows: Sequence[Row], path: Path) -> Path:
 
 
 def _sizes(axis: Any, rows: Sequence[Row], names: list[str]) -> None:
-    """Clusters by their units of either network: a circle's area is how many are alike."""
+    """Clusters by their units of either network: the larger a circle, the more of them."""
     most = 0
     for colour, name in zip(COLOURS, names, strict=False):
         found = select(rows, ask="cluster", kind="spectral", layer=name)
         both = [np.stack([row["first"], row["second"]], axis=1) for row in found]
         places, counts = np.unique(np.concatenate(both), axis=0, return_counts=True)
-        axis.scatter(*(places.T + 0.5), s=10 + 40 * counts / len(found), alpha=0.75,
-                     facecolors="none", edgecolors=colour, linewidths=1.2, label=name)  # fmt: skip
+        axis.scatter(*(places.T + 0.5), s=14 * (1 + np.log2(counts)), alpha=0.75,
+                     facecolors="none", edgecolors=colour, linewidths=1.2)  # fmt: skip
+        axis.plot([], [], "o", ms=6, mfc="none", mec=colour, mew=1.2, label=name)
         most = max(most, int(places.max()))
     axis.plot((0.5, most), (0.5, most), color=INK, lw=0.8, ls="--", zorder=0)
-    axis.set(xscale="log", yscale="log", xlabel="units of the first net + 1/2",
-             ylabel="units of the second + 1/2")  # fmt: skip
-    axis.set_title("Spectral clusters; area: how many", fontsize=10)
+    axis.set(
+        xscale="log",
+        yscale="log",
+        xlabel="units of the first net + 1/2",
+        ylabel="units of the second + 1/2",
+        xlim=(0.3, 2.2 * most),
+        ylim=(0.3, 2.2 * most),
+    )
+    axis.set_title("Spectral clusters; larger: more of them", fontsize=10)
     axis.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
 
 
