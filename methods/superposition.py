@@ -21,6 +21,7 @@ from ..nnlite.layout import Shape
 from .base import MANY, Method
 from .contexts import KINDS, Kind, draw, is_context
 from .settings import COUNT, limited
+from .tasks import Task
 
 Schedule = Literal["task", "step"]
 
@@ -57,6 +58,7 @@ class Superposition(Method):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self._begun = 0  # tasks
         check_name("superposition.kind", self.kind, KINDS)
         if self.mix and not (self._kind.complex and self.schedule == "step"):
             raise SettingError("mix=true needs a complex kind and schedule='step'")
@@ -84,6 +86,9 @@ class Superposition(Method):
         self._plain, self.network = net, made
         self._set(made, 0)
         return made
+
+    def begin_task(self, net: Network, index: int, task: Task, steps: int) -> None:
+        self._begun = index + 1
 
     def select(self, net: Network, task: int, step: int | None) -> None:
         self._set(net, self.number(task, step))
@@ -136,8 +141,8 @@ class Superposition(Method):
         }
 
     def persistent_bytes(self) -> int:
-        """Bytes of the contexts in use so far, as Table 1 counts them, the base of powers too."""
-        count, kind = self._at + 1 if self.schedule == "task" else self.period, self._kind
+        """Bytes of the contexts of the tasks so far, as Table 1 counts them, powers' base too."""
+        count, kind = self._begun if self.schedule == "task" else self.period, self._kind
         shapes = [target.shape for _, target in self._targets(self.network)]
         kept = sum(kind.once(shape) + count * kind.kept(shape) for shape in shapes)
         return kept * self.network.dtype.itemsize

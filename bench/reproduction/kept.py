@@ -149,7 +149,8 @@ def _rows_of_runs(folders: Sequence[Path]) -> tuple[list[Row], str]:
     """A row for each method and seed of a preset's runs, failed ones with `status`.
 
     label: as in the run's table. kept_bytes: after the last task. More keys of a summary (what a
-    hook or a measure of continual evaluation left there) come along.
+    hook or a measure of continual evaluation left there) come along. tests: of a run of one task,
+    [step, accuracy] at each of its evaluations.
     """
     rows: list[Row] = []
     groups = group(load(*folders)).groups
@@ -165,6 +166,8 @@ def _rows_of_runs(folders: Sequence[Path]) -> tuple[list[Row], str]:
                 row["kept_bytes"] = about["persistent_state_bytes"][-1]
                 row["told_task"] = about.get("asks_task", False) and about["scenario"] != "task"
                 row |= {key: about[key] for key in about if key not in _TOLD}
+                if len(about["tasks"]) == 1:  # the tests on the way are all that it has to tell
+                    row["tests"] = [[e["step"], *e["tasks"]] for e in each.evaluations()]
             rows.append(row)
     return rows, str(groups[0].about["stream"])
 

@@ -116,7 +116,7 @@ def draw_trained(lines: Sequence[Row], path: Path) -> Path:
     lines_of = [(e["kind"], e["reset"]) for e in mine if e["ask"] == "capacity"]
     panels = [
         (_title(kind, reset), "tasks", in_place(kind, reset))
-        for kind, reset in sorted(set(lines_of), key=lambda of: (of[0] != "naive", of[1]))
+        for kind, reset in sorted(set(lines_of), key=lambda of: (of[0] != "naive", not of[1]))
     ]
     if any(e["ask"] == "stored" for e in mine):
         panels.append(("Stored afterwards, binary", "models", lambda e: e["ask"] == "stored"))
