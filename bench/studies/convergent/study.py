@@ -256,9 +256,9 @@ def cluster(work: Work) -> Iterator[Row]:
                        "balance": found.balance, "several": found.several,
                        "told": _mean(whole), "by_one": _mean(single),
                        "by_others": _mean(random)}  # fmt: skip
-        for kind in ("trained", "untrained"):
-            for layer, of in lab.kept(pair, kind):
-                yield {"ask": "leaves", "kind": kind, "pair": list(pair), "layer": layer.name,
+        for null in ("trained", "untrained"):
+            for layer, of in lab.kept(pair, null):
+                yield {"ask": "leaves", "kind": null, "pair": list(pair), "layer": layer.name,
                        **leaves(of, layer.units)}  # fmt: skip
 
 

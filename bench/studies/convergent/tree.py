@@ -7,7 +7,7 @@ network, a pair has one unit of each.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +45,7 @@ def _tree(of: Moments, units: int) -> tuple[np.ndarray, np.ndarray]:
 
 def grown(found: Iterable[tuple[Units, Moments]], kind: str) -> dict[str, np.ndarray]:
     """Arrays for `draw`: LAYER.KIND.tree (U - 1, 4) and LAYER.KIND.net (U,), of convolutions."""
-    arrays = {}
+    arrays: dict[str, np.ndarray] = {}
     for layer, of in found:
         if layer.name.startswith("conv"):
             tree, net = _tree(of, layer.units)
@@ -54,7 +54,7 @@ def grown(found: Iterable[tuple[Units, Moments]], kind: str) -> dict[str, np.nda
 
 
 def draw(
-    plt: Any, rows: list[Row], pictures: dict[str, np.ndarray], names: list[str], path: Path
+    plt: Any, rows: Sequence[Row], pictures: dict[str, np.ndarray], names: list[str], path: Path
 ) -> Path:
     """The trees of the first and the last convolution; the share of their pairs, by layer."""
     convs = [name for name in names if name.startswith("conv")]
@@ -90,7 +90,7 @@ def _draw_tree(axis: Any, tree: np.ndarray, net: np.ndarray) -> None:
     axis.grid(visible=False)
 
 
-def _draw_shares(axis: Any, rows: list[Row], names: list[str]) -> None:
+def _draw_shares(axis: Any, rows: Sequence[Row], names: list[str]) -> None:
     """A dot for each pair of networks, a bar at their mean, chance as a line."""
     chance = []
     for place, name in enumerate(names):
