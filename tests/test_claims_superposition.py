@@ -53,7 +53,7 @@ def test_the_laws_of_noise():
 @pytest.mark.parametrize(("ours", "wanted"), [(0.8, WORKS), (0.45, DIFFERS)])
 def test_superposed_tasks_are_kept(ours, wanted):
     rows = [{"label": label, "seed": 0, "acc": acc, "accuracy_matrix": [[acc, 0.0], [acc, acc]]}
-            for label, acc in (("naive", 0.3), ("superposition kind=binary", ours))]  # fmt: skip
+            for label, acc in (("naive", 0.3), ("superposition", ours))]  # fmt: skip
     assert verdict(superposition.CLAIMS, "keeps fifty permuted tasks", rows) == wanted
 
 

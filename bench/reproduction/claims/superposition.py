@@ -8,7 +8,7 @@ import numpy as np
 
 from ...studies.claims import Answer
 from ..kept import Kept, percent
-from ..published import Judge, Paper, Published, verdict
+from ..published import Paper, Published, verdict
 
 _INPUTS = (784, 256, 256)  # of the layers of 784-256-256-10, M of Table 1
 _APART = 0.2  # accuracy by which contexts keep far more than plain training
@@ -72,17 +72,16 @@ def _end(kept: Kept, label: str, tasks: slice) -> float:
     return float(np.mean([matrix[-1, tasks] for matrix in matrices]))
 
 
-def _forgets(kind: str) -> Judge:
-    def judge(kept: Kept) -> Answer:
-        plain, ours = (kept.mean("acc", label=label) for label in ("naive", _label(kind)))
-        first = [_end(kept, label, slice(0, 1)) for label in ("naive", _label(kind))]
-        told = (
-            f"{percent(ours)} % on average, standard {percent(plain)}; on the first task "
-            f"{100 * first[1]:.1f} and {100 * first[0]:.1f}"
-        )
-        return verdict(ours.mean > plain.mean + _APART), told
-
-    return judge
+def _forgets(kept: Kept) -> Answer:
+    """Binary contexts beside none."""
+    lines = ("superposition", "naive")
+    ours, plain = (kept.mean("acc", label=label) for label in lines)
+    first = [_end(kept, label, slice(0, 1)) for label in lines]
+    told = (
+        f"{percent(ours)} % on average, standard {percent(plain)}; on the first task "
+        f"{100 * first[0]:.1f} and {100 * first[1]:.1f}"
+    )
+    return verdict(ours.mean > plain.mean + _APART), told
 
 
 def _width(kept: Kept) -> Answer:
@@ -169,7 +168,7 @@ CLAIMS = (
     ),
     Published(
         "Fig. 2", "At 128 units the superposed network keeps fifty permuted tasks far better than "
-        "the standard one", results="psp-fifty-128", judge=_forgets("binary"),
+        "the standard one", results="psp-fifty-128", judge=_forgets,
     ),
     Published(
         "Fig. 2", "The wider the network, the less is forgotten", results="psp-capacity",
