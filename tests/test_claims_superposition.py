@@ -57,6 +57,13 @@ def test_superposed_tasks_are_kept(ours, wanted):
     assert verdict(superposition.CLAIMS, "keeps fifty permuted tasks", rows) == wanted
 
 
+@pytest.mark.parametrize(("ours", "wanted"), [(0.97, WORKS), (0.9, IN_PART), (0.65, DIFFERS)])
+def test_the_last_ten_beside_the_papers(ours, wanted):
+    rows = [{"label": label, "seed": 0, "accuracy_matrix": [[0.0] * 50, [0.0] * 40 + [acc] * 10]}
+            for label, acc in (("naive", 0.62), ("superposition", ours))]  # fmt: skip
+    assert verdict(superposition.CLAIMS, "last ten of fifty", rows) == wanted
+
+
 def test_width_buys_tasks():
     def rows(*accuracies):
         return [{"ask": "capacity", "kind": kind, "reset": True, "width": width, "tasks": tasks,

@@ -117,9 +117,9 @@ def _matrices(plt: Any, pictures: dict[str, np.ndarray], names: list[str], path:
     for column, name in zip(axes.T, names, strict=True):
         r, partner = pictures[f"{name}.r"], pictures[f"{name}.partner"]
         order = np.argsort(-pictures[f"{name}.score"], kind="stable")
-        order = [i for i in order if r[i].any() and r[:, partner[i]].any()]  # those that vary
-        count = min(MOST, len(order))
-        order = np.array(order)[np.linspace(0, len(order) - 1, count).round().astype(int)]
+        vary = [unit for unit in order if r[unit].any() and r[:, partner[unit]].any()]
+        places = np.linspace(0, len(vary) - 1, min(MOST, len(vary))).round().astype(int)
+        order = np.array(vary)[places]
         drawn = np.sort(order)
         shown = (pictures[f"{name}.within"][np.ix_(order, order)], r[np.ix_(drawn, drawn)],
                  r[np.ix_(order, partner[order])])  # fmt: skip
