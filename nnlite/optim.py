@@ -65,8 +65,8 @@ class Optimizer:
 
     Every setting is a number. A rate, or what is added to a divisor, is above 0, and float32 can
     tell it from 0 and infinity: with eps = 0 a weight whose gradient is 0 would step by 0/0. A
-    share of what was before (momentum, beta, alpha) lies in [0, 1): at 1 nothing new ever counts,
-    and Adam's correction 1 - beta^t is 0. Raises SettingError for anything else.
+    share of what was before (momentum, beta, alpha, rho) lies in [0, 1): at 1 nothing new ever
+    counts, and Adam's correction 1 - beta^t is 0. Raises SettingError for anything else.
     """
 
     moments: ClassVar[tuple[str, ...]] = ()
@@ -157,7 +157,25 @@ class RMSprop(Optimizer):
         )
 
 
-OPTIMIZERS: dict[str, type[Optimizer]] = {"sgd": SGD, "adam": Adam, "rmsprop": RMSprop}
+@dataclass(frozen=True)
+class Adadelta(Optimizer):
+    """Adadelta (Zeiler 2012) with Keras' settings; lr 1 is the paper's, which has none."""
+
+    moments: ClassVar[tuple[str, ...]] = ("square", "moved")
+    lr: float = 1.0
+    rho: float = 0.95
+    eps: float = 1e-8
+
+    def step(self, ops, theta, grad, state, count, streams=_NO_STREAMS) -> None:
+        _check_vectors(theta, grad, state, streams)
+        ops.adadelta_update(
+            theta, grad, state["square"], state["moved"], self.lr, self.rho, self.eps, *streams.tail
+        )
+
+
+OPTIMIZERS: dict[str, type[Optimizer]] = {
+    "sgd": SGD, "adam": Adam, "rmsprop": RMSprop, "adadelta": Adadelta,
+}  # fmt: skip
 
 
 def get_optimizer(name: str, **settings: Any) -> Optimizer:

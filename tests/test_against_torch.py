@@ -92,8 +92,12 @@ def test_per_sample_gradients_and_empirical_fisher(pair):
         (optim.SGD(0.05, 0.9), lambda p: torch.optim.SGD(p, lr=0.05, momentum=0.9)),
         (optim.Adam(0.01), lambda p: torch.optim.Adam(p, lr=0.01)),
         (optim.RMSprop(0.01), lambda p: torch.optim.RMSprop(p, lr=0.01)),
+        (
+            optim.Adadelta(0.5),
+            lambda p: torch.optim.Adadelta(p, lr=0.5, rho=0.95, eps=1e-8),
+        ),
     ],
-    ids=["sgd", "momentum", "adam", "rmsprop"],
+    ids=["sgd", "momentum", "adam", "rmsprop", "adadelta"],
 )
 def test_optimizers_walk_the_same_path(backend, ours_, theirs_):
     """Twenty steps on the same gradients, in float64."""

@@ -217,7 +217,7 @@ def test_it_is_for_study():
 
 OPTIMIZERS = {
     "sgd": optim.SGD(0.1), "momentum": optim.SGD(0.1, 0.9), "adam": optim.Adam(1e-2),
-    "rmsprop": optim.RMSprop(1e-3),
+    "rmsprop": optim.RMSprop(1e-3), "adadelta": optim.Adadelta(),
 }  # fmt: skip
 
 

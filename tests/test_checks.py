@@ -26,7 +26,7 @@ from weightspace.nnlite import (
     models,
 )
 from weightspace.nnlite.init import generator
-from weightspace.nnlite.optim import SGD, Adam, RMSprop, Streams
+from weightspace.nnlite.optim import SGD, Adadelta, Adam, RMSprop, Streams
 from weightspace.nnlite.step import TrainingStep
 
 N, K, INPUTS = 7, 5, 13
@@ -350,7 +350,7 @@ def test_a_sparse_network_keeps_one_buffer_a_layer(backend, rng):
     assert sparse.nbytes == held
 
 
-@pytest.mark.parametrize("kind", [SGD(0.1), SGD(0.1, 0.9), Adam(), RMSprop()])
+@pytest.mark.parametrize("kind", [SGD(0.1), SGD(0.1, 0.9), Adam(), RMSprop(), Adadelta()])
 def test_an_optimizer_looks_at_its_vectors(backend, kind, untyped):
     ops = get_backend(backend)
     put = ops.device.put

@@ -38,7 +38,8 @@ SAME = frozenset((
     "softmax_backward",
     "softmax_fisher_factor", "softmax_cross_entropy", "squared_error", "mean_loss", "label_weights",
     "weigh_losses", "weighted_mean", "divide", "sgd_update",
-    "momentum_update", "adam_update", "rmsprop_update", "penalty_gradient",
+    "momentum_update", "adam_update", "rmsprop_update", "adadelta_update",
+    "penalty_gradient",
 ))  # fmt: skip
 
 ROWS = "threads of a block take rows side by side: one after the other would leave a GPU idle"

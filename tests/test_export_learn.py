@@ -22,11 +22,14 @@ from weightspace.nnlite import (
     models,
 )
 from weightspace.nnlite.export.c import Learning, export
-from weightspace.nnlite.optim import SGD, Adam, RMSprop, Streams
+from weightspace.nnlite.optim import SGD, Adadelta, Adam, RMSprop, Streams
 
 SETTINGS = {"backend": "exact", "dtype": "float32", "seed": 3}
 BATCH, STEPS, TASKS = 5, 6, 3
-OPTIMIZERS = {"sgd": SGD(0.1), "momentum": SGD(0.05, 0.9), "adam": Adam(0.01), "rmsprop": RMSprop()}
+OPTIMIZERS = {
+    "sgd": SGD(0.1), "momentum": SGD(0.05, 0.9), "adam": Adam(0.01), "rmsprop": RMSprop(),
+    "adadelta": Adadelta(),
+}  # fmt: skip
 
 
 def cnn() -> Network:

@@ -134,6 +134,7 @@ def test_optimizers_on_a_bowl(backend):
         optim.SGD(0.05, momentum=0.9),
         optim.Adam(0.1),
         optim.RMSprop(0.05),
+        optim.Adadelta(2.0, 0.9, 1e-4),
     ):
         theta = np.array([1.0, -2.0, 3.0])
         state = optimizer.state(3, "float64")

@@ -13,6 +13,7 @@ SETTINGS = (
     (optim.SGD, {"lr": RATES, "momentum": SHARES}),
     (optim.Adam, {"lr": RATES, "beta1": SHARES, "beta2": SHARES, "eps": RATES}),
     (optim.RMSprop, {"lr": RATES, "alpha": SHARES, "eps": RATES}),
+    (optim.Adadelta, {"lr": RATES, "rho": SHARES, "eps": RATES}),
 )
 
 
@@ -25,7 +26,7 @@ def test_an_impossible_setting_is_refused_when_the_optimizer_is_made(made, name,
         made(**{name: value})
 
 
-@pytest.mark.parametrize("made", [optim.SGD, optim.Adam, optim.RMSprop])
+@pytest.mark.parametrize("made", [optim.SGD, optim.Adam, optim.RMSprop, optim.Adadelta])
 def test_a_zero_gradient_steps_by_zero_at_the_smallest_divisor(made, backend):
     from weightspace.kernels import get_backend
 

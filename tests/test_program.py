@@ -101,7 +101,7 @@ def test_a_replay_has_the_bits_of_the_verbs(backend, name, dtype):
 
 
 @pytest.mark.parametrize("optimizer", [optim.SGD(0.1), optim.SGD(0.1, 0.9), optim.Adam(),
-                                       optim.RMSprop()], ids=str)  # fmt: skip
+                                       optim.RMSprop(), optim.Adadelta()], ids=str)  # fmt: skip
 @pytest.mark.parametrize("name", ["mlp", "norms", "residual", "complex cnn"])
 def test_many_steps_in_one_call_are_those_steps(backend, name, optimizer):
     """On rows of all samples, with streams, and with draws and Adam's counts going on."""

@@ -24,7 +24,8 @@ def explain(
     batch: Annotated[int, typer.Option(min=1, help="Samples; those of --values, if given.")] = 64,
     method: Annotated[str | None, typer.Option("--method", "-m", help="Of a preset.")] = None,
     optimizer: Annotated[
-        str | None, typer.Option(help="sgd, adam or rmsprop, for train (the preset's, or adam).")
+        str | None,
+        typer.Option(help="sgd, adam, rmsprop or adadelta, for train (the preset's, or adam)."),
     ] = None,
     directions: Annotated[
         int | None, typer.Option(min=1, help="Cotangents, for accumulate (1).")

@@ -13,7 +13,7 @@ Out = Annotated[Path, typer.Option(help="The folder that the files go into, or a
 Name = Annotated[str, typer.Option(help="What all names in C begin with.")]
 Learn = Annotated[str | None, typer.Option(help="all, or tail:K: what goes on learning there.")]
 Batch = Annotated[int, typer.Option(min=1, help="Samples in a learning step.")]
-OptimizerName = Annotated[str, typer.Option(help="sgd, momentum, adam or rmsprop.")]
+OptimizerName = Annotated[str, typer.Option(help="sgd, momentum, adam, rmsprop or adadelta.")]
 Rate = Annotated[float | None, typer.Option(help="Its rate (as elsewhere, if not given).")]
 MethodName = Annotated[
     str, typer.Option("--method", "-m", help="naive, ewc, si, mas, packnet or replay.")

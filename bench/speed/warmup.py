@@ -20,7 +20,7 @@ from ...nnlite import (
     Residual,
     models,
 )
-from ...nnlite.optim import SGD, Adam, Optimizer, RMSprop, Streams
+from ...nnlite.optim import SGD, Adadelta, Adam, Optimizer, RMSprop, Streams
 from ...nnlite.step import TrainingStep
 
 
@@ -69,6 +69,7 @@ def jobs(dtype: str = "float32") -> dict[str, Callable[[], object]]:
         "SGD": lambda: _steps(net, SGD()),
         "SGD with momentum": lambda: _steps(net, SGD(momentum=0.9)),
         "RMSprop": lambda: _steps(net, RMSprop()),
+        "Adadelta": lambda: _steps(net, Adadelta()),
         "separate penalties": lambda: net.ops.penalty_gradient(v, v, v, 1.0, v.copy()),
     }
 

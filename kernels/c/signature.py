@@ -27,6 +27,7 @@ TYPES = {str(dtype): name for name, dtype in DTYPES.items()} | {
 }  # fmt: skip
 DOUBLES = {
     "adam_update": ("lr", "beta1", "beta2"), "rmsprop_update": ("alpha",),
+    "adadelta_update": ("rho",),
     "norm_moments": ("momentum",), "dropout": ("rate",),
 }  # fmt: skip
 WIDE = {"seed": "uint64_t", "draw": "uint64_t", "step": "uint32_t", "count": "uint32_t"}

@@ -114,6 +114,24 @@ static void ws_rmsprop_update(float *theta, const float *grad, float *square, fl
     }
 }
 
+/* square = fma(rho, square, ((1 - rho) g) g), u = (g sqrt(moved + eps)) / sqrt(square + eps),
+   moved = fma(rho, moved, ((1 - rho) u) u), d = -lr u */
+static void ws_adadelta_update(float *theta, const float *grad, float *square, float *moved,
+                               float lr, double rho, float eps, const float *omega,
+                               const float *anchor, float lam, float *path, const float *gain,
+                               int P) {
+    const float keep = (float)rho, fresh = (float)(1.0 - rho);
+    int p;
+    for (p = 0; p < P; ++p) {
+        const float g = ws_penalised(theta, grad, omega, anchor, lam, p);
+        float u;
+        square[p] = WS_FMA(keep, square[p], fresh * g * g);
+        u = g * ws_sqrt(moved[p] + eps) / ws_sqrt(square[p] + eps);
+        moved[p] = WS_FMA(keep, moved[p], fresh * u * u);
+        ws_move(theta, grad, -lr * u, path, gain, p);
+    }
+}
+
 /* grad = fma(lam omega, theta - anchor, grad) */
 static void ws_penalty_gradient(const float *theta, const float *omega, const float *anchor,
                                 float lam, float *grad, int P) {

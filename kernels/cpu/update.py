@@ -150,6 +150,30 @@ def rmsprop_update(theta, grad, square, lr, alpha, eps, omega, anchor, lam, path
             _apply(t, raw, d, part(path, lo, hi), part(gain, lo, hi))
 
 
+@serial
+def _adadelta(g, square, moved, keep, take, lr, eps, d):
+    for i in range(d.size):
+        square[i] = fma(keep, square[i], take * g[i] * g[i])
+        u = g[i] * np.sqrt(moved[i] + eps) / np.sqrt(square[i] + eps)
+        moved[i] = fma(keep, moved[i], take * u * u)
+        d[i] = -lr * u
+
+
+@parallel
+def adadelta_update(theta, grad, square, moved, lr, rho, eps, omega, anchor, lam, path, gain):
+    real = theta.dtype.type
+    lr, lam, eps = real(lr), real(lam), real(eps)
+    keep, take = real(rho), real(1 - rho)
+    for b in prange(pieces(theta.size, BLOCK)):
+        scratch = carray(stack(theta), (2, CHUNK))
+        for lo in range(b * BLOCK, min((b + 1) * BLOCK, theta.size), CHUNK):
+            hi = min(lo + CHUNK, theta.size)
+            t, raw, g, d = theta[lo:hi], grad[lo:hi], scratch[0, : hi - lo], scratch[1, : hi - lo]
+            g = _penalised(t, raw, part(omega, lo, hi), part(anchor, lo, hi), lam, g)
+            _adadelta(g, square[lo:hi], moved[lo:hi], keep, take, lr, eps, d)
+            _apply(t, raw, d, part(path, lo, hi), part(gain, lo, hi))
+
+
 @inner
 def _add_penalty(theta, omega, anchor, lam, grad):
     for i in range(theta.size):

@@ -151,6 +151,30 @@ rmsprop_update(long long count, T* theta, const T* grad, T* square, T lr, T keep
     take_steps<PENALTY, PATH, GAIN>(count, Rmsprop<T>{lr, keep, take, eps}, lam, streams);
 }
 
+// square = rho square + (1 - rho) g^2; u = g sqrt(moved + eps) / sqrt(square + eps);
+// moved = rho moved + (1 - rho) u^2; d = -lr u
+template <typename T>
+struct Adadelta {
+    enum { MOMENTS = 2 };
+    T lr, keep, take, eps;
+    __device__ T step(T g, T& square, T& moved) const
+    {
+        square = fma(keep, square, take * g * g);
+        const T u = g * sqrt(moved + eps) / sqrt(square + eps);
+        moved = fma(keep, moved, take * u * u);
+        return -lr * u;
+    }
+};
+
+template <typename T, bool PENALTY, bool PATH, bool GAIN>
+__global__ void __launch_bounds__(256)
+adadelta_update(long long count, T* theta, const T* grad, T* square, T* moved, T lr, T keep, T take,
+                T eps, const T* omega, const T* anchor, T lam, T* path, const T* gain)
+{
+    const Streams<T> streams{theta, square, moved, path, grad, omega, anchor, gain};
+    take_steps<PENALTY, PATH, GAIN>(count, Adadelta<T>{lr, keep, take, eps}, lam, streams);
+}
+
 // ---- beside the optimizers ----------------------------------------------------------------------
 
 // grad += lam omega (theta - anchor)

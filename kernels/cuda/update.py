@@ -21,6 +21,7 @@ SOURCE = Source(
         "momentum_update": STEPS,
         "adam_update": STEPS,
         "rmsprop_update": STEPS,
+        "adadelta_update": STEPS,
         "penalty_gradient": REAL,
         "advance": ("long long",),
     },
@@ -80,6 +81,16 @@ class Updates(Family):
         scalars = real(lr), real(alpha), real(1 - alpha), real(eps)
         self._update(
             "rmsprop_update", theta, grad, (square,), scalars, omega, anchor, lam, path, gain
+        )
+
+    def adadelta_update(
+        self, theta: Any, grad: Any, square: Any, moved: Any, lr: float, rho: float, eps: float,
+        omega: Any, anchor: Any, lam: float, path: Any, gain: Any,
+    ) -> None:  # fmt: skip
+        real = theta.dtype.type
+        scalars = real(lr), real(rho), real(1 - rho), real(eps)
+        self._update(
+            "adadelta_update", theta, grad, (square, moved), scalars, omega, anchor, lam, path, gain
         )
 
     def penalty_gradient(self, theta: Any, omega: Any, anchor: Any, lam: float, grad: Any) -> None:

@@ -70,7 +70,14 @@ from .norm import (
 )
 from .pool import average_pool_backward, average_pool_forward
 from .sparse import sparse_dense_forward
-from .update import adam_update, momentum_update, penalty_gradient, rmsprop_update, sgd_update
+from .update import (
+    adadelta_update,
+    adam_update,
+    momentum_update,
+    penalty_gradient,
+    rmsprop_update,
+    sgd_update,
+)
 from .weighted import label_weights, weighted_mean
 
 NAME = "exact"

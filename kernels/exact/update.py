@@ -72,6 +72,19 @@ def rmsprop_update(theta, grad, square, lr, alpha, eps, omega, anchor, lam, path
     _apply(theta, grad, -real(lr) * g / (np.sqrt(square) + real(eps)), path, gain)
 
 
+def adadelta_update(theta, grad, square, moved, lr, rho, eps, omega, anchor, lam, path, gain):
+    """square = fma(rho, square, ((1 - rho) g) g); u = (g sqrt(moved + eps)) / sqrt(square + eps);
+
+    moved = fma(rho, moved, ((1 - rho) u) u); d = -lr u.
+    """
+    real = theta.dtype.type
+    g = _penalised(theta, grad, omega, anchor, lam)
+    square[...] = fma(rho, square, real(1 - rho) * g * g)
+    u = g * np.sqrt(moved + real(eps)) / np.sqrt(square + real(eps))
+    moved[...] = fma(rho, moved, real(1 - rho) * u * u)
+    _apply(theta, grad, -real(lr) * u, path, gain)
+
+
 def penalty_gradient(theta, omega, anchor, lam, grad):
     """grad = fma(lam omega, theta - anchor, grad)."""
     grad[...] = _penalised(theta, grad, omega, anchor, lam)

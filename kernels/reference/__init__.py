@@ -66,7 +66,14 @@ from .pool import (
     max_pool_tangent,
 )
 from .sparse import sparse_dense_forward
-from .update import adam_update, momentum_update, penalty_gradient, rmsprop_update, sgd_update
+from .update import (
+    adadelta_update,
+    adam_update,
+    momentum_update,
+    penalty_gradient,
+    rmsprop_update,
+    sgd_update,
+)
 from .weighted import label_weights, weigh_losses, weighted_mean
 
 NAME = "reference"

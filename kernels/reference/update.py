@@ -70,6 +70,22 @@ def rmsprop_update(theta, grad, square, lr, alpha, eps, omega, anchor, lam, path
     _apply(theta, grad, -real(lr) * g / (np.sqrt(square) + real(eps)), path, gain)
 
 
+def adadelta_update(theta, grad, square, moved, lr, rho, eps, omega, anchor, lam, path, gain):
+    """Adadelta (Zeiler 2012), d = -lr u, where u has the unit of theta whatever that of g.
+
+    square = rho square + (1 - rho) g^2;  u = g sqrt(moved + eps) / sqrt(square + eps);
+    moved = rho moved + (1 - rho) u^2. `moved` is of u: neither lr nor gain is in it (as Keras).
+    """
+    real = theta.dtype.type
+    g = _penalised(theta, grad, omega, anchor, lam)
+    square *= real(rho)
+    square += real(1 - rho) * g * g
+    u = g * np.sqrt(moved + real(eps)) / np.sqrt(square + real(eps))
+    moved *= real(rho)
+    moved += real(1 - rho) * u * u
+    _apply(theta, grad, -real(lr) * u, path, gain)
+
+
 def penalty_gradient(theta, omega, anchor, lam, grad):
     """grad += lam omega (theta - anchor): one more quadratic penalty, added to a gradient."""
     grad += theta.dtype.type(lam) * omega * (theta - anchor)

@@ -38,7 +38,7 @@ def _update(name: str, moments: tuple[str, ...], scalars: dict[str, Any], cost: 
         {"theta": "+=", **{moment: "+=" for moment in moments}, "path": "+="},
         lambda s: cost * s["P"],
         {**scalars, "lam": 0.3},
-        make={name: positive for name in ("v", "square", "omega", "gain")},
+        make={name: positive for name in ("v", "square", "moved", "omega", "gain")},
         variants=_STREAM_VARIANTS,
         family="update",
         timed=("", "penalty and path", "all"),
@@ -52,6 +52,7 @@ UPDATES = [
         "adam", ("m", "v"), {"lr": 1e-3, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "step": 3}, 12
     ),
     _update("rmsprop", ("square",), {"lr": 1e-3, "alpha": 0.99, "eps": 1e-8}, 8),
+    _update("adadelta", ("square", "moved"), {"lr": 1.0, "rho": 0.95, "eps": 1e-8}, 15),
     Kernel(
         "penalty_gradient",
         {"theta": "P", "omega": "P", "anchor": "P", "lam": None, "grad": "P"},
