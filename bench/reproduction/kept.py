@@ -12,6 +12,7 @@ from typing import Any, TypedDict
 
 from ...kernels.errors import SettingError, StorageError
 from ...nnlite.files import write_whole
+from ..experiments.presets import HOOKS
 from ..runs.files import load
 from ..runs.groups import group
 from ..runs.tables import known_mean
@@ -149,8 +150,8 @@ def _rows_of_runs(folders: Sequence[Path]) -> tuple[list[Row], str]:
     """A row for each method and seed of a preset's runs, failed ones with `status`.
 
     label: as in the run's table. kept_bytes: after the last task. More keys of a summary (what a
-    hook or a measure of continual evaluation left there) come along. tests: of a run of one task,
-    [step, accuracy] at each of its evaluations.
+    hook or a measure of continual evaluation left there) come along, and what hooks find beside it.
+    tests: of a run of one task, [step, accuracy] at each of its evaluations.
     """
     rows: list[Row] = []
     groups = group(load(*folders)).groups
@@ -168,6 +169,8 @@ def _rows_of_runs(folders: Sequence[Path]) -> tuple[list[Row], str]:
                 row |= {key: about[key] for key in about if key not in _TOLD}
                 if len(about["tasks"]) == 1:  # the tests on the way are all that it has to tell
                     row["tests"] = [[e["step"], *e["tasks"]] for e in each.evaluations()]
+                for hook in HOOKS:
+                    row |= hook.row(each.folder)
             rows.append(row)
     return rows, str(groups[0].about["stream"])
 

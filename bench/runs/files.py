@@ -257,7 +257,8 @@ _OF_ONE = (  # with what hooks write: `--overwrite` removes by name, and nothing
     r"checkpoint\.safetensors|figures/(accuracy|matrix|pearson|spearman)\.png"
 )
 _OF_ALL = (
-    r"summary\.json|table\.csv|report\.html|figures/(compare|trade-off|pareto|first-task)\.png|"
+    r"summary\.json|table\.csv|report\.html|correlations\.csv|"
+    r"figures/(compare|trade-off|pareto|first-task|pearson|spearman)\.png|"
     r"figures/first-task\.csv"
 )
 RUNS = Kind(

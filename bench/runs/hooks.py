@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -25,9 +25,11 @@ class Done(NamedTuple):
 class Hook:
     """after_run(method, net, folder): files beside those of a run that has just been trained.
 
-    after_all(done): figures in `done.folder`, and tables to tell. A hook says itself whether what
-    it is given is for it.
+    after_all(done): figures in `done.folder`, and tables to tell. row(folder): what a finished run
+    has of it, for the run's row among kept results. A hook says itself whether what it is given is
+    for it.
     """
 
     after_run: Callable[[Method, Network, Path], None] = lambda method, net, folder: None
     after_all: Callable[[Done], Iterable[Table]] = lambda done: ()
+    row: Callable[[Path], Mapping[str, object]] = lambda folder: {}

@@ -394,10 +394,10 @@ class Correlations(Reader):
     )
 
     def read(self, given: bytes) -> None:
-        from weightspace.bench.studies.importances.correlations import after_last_task
+        from weightspace.bench.studies.importances.correlations import read
 
         (self.work / "correlations.csv").write_bytes(given)
-        after_last_task([self.work])
+        read(self.work / "correlations.csv")
 
     def seeds(self) -> list[bytes]:
         return [self.text, b"", self.text[:50]]

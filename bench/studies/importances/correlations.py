@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,115 +12,153 @@ from rich.table import Table
 
 from ....kernels.errors import DataError
 from ....methods import Method
-from ....methods.correlation import KINDS, PAIRS, ImportanceProbe
+from ....methods.correlation import KINDS, PAIRS, ImportanceProbe, weight_layers
 from ....nnlite import Network
 from ....nnlite.files import write_whole
 from ...runs.hooks import Done, Hook
+from ...runs.tables import titled
+from ...show.cells import cells
 from ...show.style import close, pyplot
 
-
-def rows(tables: np.ndarray, layers: list[str]) -> list[tuple[str, str, str, int, float]]:
-    """(kind, pair, layer, after task, correlation) for every entry of tables (T, 2, pairs, L)."""
-    return [
-        (kind, " ~ ".join(pair), layer, task + 1, float(tables[task, k, p, column]))
-        for k, kind in enumerate(KINDS)
-        for p, pair in enumerate(PAIRS)
-        for column, layer in enumerate(layers)
-        for task in range(len(tables))
-    ]
+Correlations = dict[str, dict[str, dict[str, list[float]]]]  # kind, pair, layer: after each task
+FILE = "correlations.csv"
+_COLUMNS = ("kind", "pair", "layer", "after_task", "correlation")
 
 
-def after_last_task(folders: list[Path], kind: str = "pearson") -> dict[str, dict[str, float]]:
-    """pair -> layer -> correlation after the last task, a mean over the runs in `folders`.
-
-    Raises DataError for a damaged correlations.csv.
-    """
-    found: dict[str, dict[str, list[float]]] = {}
-    for folder in folders:
-        for pair, layer, value in _last_rows(folder / "correlations.csv", kind):
-            found.setdefault(pair, {}).setdefault(layer, []).append(value)
+def as_found(tables: np.ndarray, layers: Sequence[str]) -> Correlations:
+    """The tables (T, 2, pairs, L) of a probe, by kind, pair and layer."""
     return {
-        pair: {layer: float(np.mean(values)) for layer, values in layers.items()}
-        for pair, layers in found.items()
-    }
+        kind: {
+            " ~ ".join(pair): {layer: tables[:, k, p, column].tolist()
+                               for column, layer in enumerate(layers)}
+            for p, pair in enumerate(PAIRS)
+        }
+        for k, kind in enumerate(KINDS)
+    }  # fmt: skip
 
 
-def _last_rows(path: Path, kind: str) -> list[tuple[str, str, float]]:
-    """(pair, layer, correlation) of a kind after the last task. Raises DataError."""
+def _leaves(found: Correlations) -> Iterator[tuple[str, str, str, list[float]]]:
+    """(kind, pair, layer, values) in order."""
+    for kind, pairs in found.items():
+        for pair, layers in pairs.items():
+            for layer, values in layers.items():
+                yield kind, pair, layer, values
+
+
+def read(path: Path) -> Correlations:
+    """What a run's correlations.csv holds. Raises DataError for a damaged file."""
+    found: Correlations = {}
     try:
         with open(path, newline="", encoding="utf-8") as file:
-            lines = [line for line in csv.DictReader(file) if line["kind"] == kind]
-        last = max(int(line["after_task"]) for line in lines)
-        return [(line["pair"], line["layer"], float(line["correlation"])) for line in lines
-                if int(line["after_task"]) == last]  # fmt: skip
+            for line in csv.DictReader(file):
+                values = (
+                    found.setdefault(line["kind"], {})
+                    .setdefault(line["pair"], {})
+                    .setdefault(line["layer"], [])
+                )
+                values.append(float(line["correlation"]))
+                if int(line["after_task"]) != len(values):
+                    raise ValueError("tasks out of order")
+        if len({len(values) for *_, values in _leaves(found)}) != 1:
+            raise ValueError("not the same tasks throughout")
     except (ValueError, KeyError, TypeError, csv.Error) as wrong:
         raise DataError(
             f"{path} is damaged ({type(wrong).__name__}: {str(wrong)[:80]}); remove its run's "
             "summary.json, and --resume does that run anew"
         ) from None
+    return found
+
+
+def mean(runs: Sequence[Correlations]) -> tuple[Correlations, Correlations]:
+    """Means over runs of the same network and tasks, and their deviations (0 for one run)."""
+    both: tuple[Correlations, Correlations] = {}, {}
+    for kind, pair, layer, _ in _leaves(runs[0]):
+        values = np.array([run[kind][pair][layer] for run in runs], np.float64)
+        spread = values.std(axis=0, ddof=1) if len(runs) > 1 else np.zeros(values.shape[1])
+        for found, numbers in zip(both, (values.mean(axis=0), spread), strict=True):
+            found.setdefault(kind, {}).setdefault(pair, {})[layer] = numbers.tolist()
+    return both
+
+
+def _as_csv(found: Correlations, spread: Correlations | None = None, runs: int = 1) -> str:
+    """A line for each kind, pair, layer and task; of a mean with its deviation and count."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow((*_COLUMNS, "deviation", "runs") if spread else _COLUMNS)
+    for kind, pair, layer, values in _leaves(found):
+        for task, value in enumerate(values):
+            more = (spread[kind][pair][layer][task], runs) if spread else ()
+            writer.writerow((kind, pair, layer, task + 1, value, *more))
+    return text.getvalue()
 
 
 def _write(probe: Method, net: Network, folder: Path) -> None:
-    """correlations.csv and one surface a pair and kind, of a run that measured them."""
+    """correlations.csv and a figure a kind, of a run that measured them."""
     if not isinstance(probe, ImportanceProbe):
         return
-    layers = [name for name in net.layout if name.endswith(".weight")]
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["kind", "pair", "layer", "after_task", "correlation"])
-    writer.writerows(rows(probe.tables, layers))
-    write_whole(folder / "correlations.csv", text.getvalue())
-    for k, kind in enumerate(KINDS):
-        surfaces(probe.tables[:, k], kind, folder / "figures" / f"{kind}.png")
+    found = as_found(probe.tables, weight_layers(net.layout))
+    write_whole(folder / FILE, _as_csv(found))
+    for kind in KINDS:
+        draw(found, kind, folder / "figures" / f"{kind}.png")
 
 
-def surfaces(table: np.ndarray, kind: str, path: Path) -> Path:
-    """One surface a pair of importances: correlation over layers and tasks (T, pairs, layers)."""
+def draw(found: Correlations, kind: str, path: Path, runs: int = 1) -> Path:
+    """Every correlation of a kind as a number: pairs by tasks, a panel a layer."""
     plt = pyplot()
-    tasks, pairs, layers = table.shape
-    figure = plt.figure(figsize=(14, 6.4))
-    across, along = np.meshgrid(np.arange(1, layers + 1), np.arange(1, tasks + 1))
-    for index in range(pairs):
-        axes = figure.add_subplot(2, 5, index + 1, projection="3d")
-        axes.plot_surface(across, along, table[:, index], cmap="viridis", vmin=-0.3, vmax=1,
-                          edgecolor="#55555566", lw=0.4)  # fmt: skip
-        axes.set(zlim=(min(-0.3, float(np.nanmin(table))), 1.0), xticks=range(1, layers + 1))
-        axes.set_xlabel("layer", fontsize=8, labelpad=-4)
-        axes.set_ylabel("task", fontsize=8, labelpad=-4)
-        axes.tick_params(labelsize=7, pad=-2)
-        axes.set_title(" ~ ".join(PAIRS[index]), fontsize=10, loc="center", pad=-2)
-        axes.view_init(elev=24, azim=-58)
-    figure.suptitle(
-        f"{kind.capitalize()} correlation of importances, by layer and after each task",
-        fontweight="bold",
-    )
-    figure.subplots_adjust(top=0.92, wspace=0.05, hspace=0.05)
+    pairs = found[kind]
+    layers = list(next(iter(pairs.values())))
+    tasks = len(next(iter(pairs.values()))[layers[0]])
+    figure, axes = plt.subplots(
+        1, len(layers), squeeze=False, layout="constrained",
+        figsize=(1.6 + len(layers) * (0.7 + 0.36 * tasks), 1.2 + 0.32 * len(pairs)),
+    )  # fmt: skip
+    image = None
+    for column, (ax, layer) in enumerate(zip(axes[0], layers, strict=True)):
+        values = np.array([pairs[pair][layer] for pair in pairs])
+        names = list(pairs) if not column else [""] * len(pairs)
+        image = cells(ax, values, names, [str(task + 1) for task in range(tasks)], "RdBu", (-1, 1),
+                      "{:.2f}", size=8, upright=True)  # fmt: skip
+        ax.set(xlabel="after task", aspect="auto")
+        ax.set_title(f"layer {column + 1} ({layer})", fontsize=10)
+    figure.colorbar(image, ax=axes, shrink=0.8, label=kind)
+    many = f"mean of {runs} runs" if runs > 1 else "one run"
+    figure.suptitle(f"{kind.capitalize()} correlation of importances, {many}", fontweight="bold")
     return close(plt, figure, path)
 
 
-def _table(pairs: dict[str, dict[str, float]], title: str) -> Table:
-    """Correlations of importances, a line a pair and a column a layer."""
-    table = Table(title=title, title_justify="left", header_style="bold")
-    table.add_column("importances")
-    for layer in next(iter(pairs.values())):
-        table.add_column(layer, justify="right")
-    for pair, layers in pairs.items():
-        table.add_row(pair, *(f"{value:.2f}" for value in layers.values()))
-    return table
+def _tables(found: Correlations, of: str, runs: int) -> Iterator[Table]:
+    """A table a kind: a line a layer and pair, a column a task."""
+    for kind, pairs in found.items():
+        layers = next(iter(pairs.values()))
+        tasks = range(1, 1 + len(next(iter(layers.values()))))
+        title = f"{kind} correlation of importances after each task, mean of {runs}{of}"
+        table = titled(title, ("layer", "importances", *map(str, tasks)), 2)
+        for layer in layers:
+            for pair in pairs:
+                table.add_row(layer, pair, *(f"{value:.2f}" for value in pairs[pair][layer]))
+        yield table
 
 
 def _tell(done: Done) -> Iterator[Table]:
-    """The correlations of each group whose runs measured them."""
+    """The correlations of each group whose runs measured them, all that were measured."""
     found = {
-        one.label: [run.folder for run in one.runs if (run.folder / "correlations.csv").exists()]
+        one.label: [read(run.folder / FILE) for run in one.runs if (run.folder / FILE).exists()]
         for one in done.groups
     }
-    probed = {label: folders for label, folders in found.items() if folders}
-    for label, folders in probed.items():
-        of = f" ({label})" if len(probed) > 1 else ""
-        for kind in KINDS:
-            title = f"{kind} correlation of importances after the last task, by layer{of}"
-            yield _table(after_last_task(folders, kind), title)
+    probed = {label: runs for label, runs in found.items() if runs}
+    for number, (label, runs) in enumerate(probed.items()):
+        average, spread = mean(runs)
+        if not number:
+            write_whole(done.folder / FILE, _as_csv(average, spread, len(runs)))
+            for kind in average:
+                draw(average, kind, done.folder / "figures" / f"{kind}.png", len(runs))
+        yield from _tables(average, f" ({label})" if len(probed) > 1 else "", len(runs))
 
 
-HOOK = Hook(after_run=_write, after_all=_tell)
+def _row(folder: Path) -> Mapping[str, object]:
+    """What the row of a finished run has of it."""
+    path = folder / FILE
+    return {"correlations": read(path)} if path.exists() else {}
+
+
+HOOK = Hook(after_run=_write, after_all=_tell, row=_row)

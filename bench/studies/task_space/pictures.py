@@ -11,35 +11,21 @@ import numpy as np
 from ....kernels.errors import MissingExtraError
 from ....methods import taskspace
 from ....nnlite.checkpoint import load_arrays
+from ...show.cells import cells
 from ...show.style import COLOURS, INK, close, pyplot
 from ..rows import first_folder, first_seed, grouped, select
 from ..study import Row
 from . import numbers
 
 _GAP = 2  # pixels between mean images
-_DARK = 0.6  # of the range: numbers on darker cells are white
 
 
 def matrix(
     ax: Any, values: np.ndarray, names: Sequence[str], colours: str,
     limits: tuple[float, float], form: str = "", size: float = 7,
 ) -> Any:  # fmt: skip
-    """A matrix of coloured cells, with numbers in them where `form` says how; NaN stays empty."""
-    image = ax.imshow(values, cmap=colours, vmin=limits[0], vmax=limits[1])
-    ax.grid(visible=False)
-    ax.spines[:].set_visible(False)
-    ax.tick_params(length=0)
-    ax.set_xticks(range(len(names)), names, rotation=90, fontsize=size)
-    ax.set_yticks(range(len(names)), names, fontsize=size)
-    middle = sum(limits) / 2 if limits[0] < 0 else limits[0]
-    for (row, column), value in np.ndenumerate(values):
-        if form and np.isfinite(value):
-            dark = abs(value - middle) > _DARK * (limits[1] - middle)
-            text = form.format(value)
-            text = text.lstrip("-") if float(text) == 0 else text
-            ax.text(column, row, text, ha="center", va="center", fontsize=size - 0.5,
-                    color="white" if dark else INK)  # fmt: skip
-    return image
+    """`cells` of a square matrix."""
+    return cells(ax, values, names, names, colours, limits, form, size)
 
 
 def _outer(axes: np.ndarray, count: int) -> None:
