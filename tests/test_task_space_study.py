@@ -28,7 +28,7 @@ TINY = (
     "sets=orig,inv,rot90,noise1,basic", "sequence=orig,inv", "schemes=orig+inv,rot90+inv+orig",
     "hidden=12,8", "batch_size=16", "steps=12", "pair_steps=6", "every=3", "threshold=0.6",
     "visit_steps=3", "rounds=2", "kept_rounds=1,2", "lams=0,1", "samples=20", "gram_samples=4",
-    "ssim_images=2",
+    "ssim_images=2", "held_out=20",
 )  # fmt: skip
 
 
@@ -107,7 +107,8 @@ def test_parts_may_be_chosen(tmp_path, images):
         ("parts=none", errors.SettingError, "no parts"),
         ("sets=orig,invert", errors.UnknownNameError, "inv"),
         ("schemes=orig+rot91", errors.UnknownNameError, "rot90"),
-        ("optimizer=adadelta", errors.UnknownNameError, "adam"),
+        ("optimizer=adamdelta", errors.UnknownNameError, "adadelta"),
+        ("held_out=120", errors.SettingError, "held_out=120: fewer than the 120"),
     ],
 )
 def test_settings_that_lead_nowhere(tmp_path, images, assignment, error, match):

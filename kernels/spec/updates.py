@@ -52,7 +52,7 @@ UPDATES = [
         "adam", ("m", "v"), {"lr": 1e-3, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "step": 3}, 12
     ),
     _update("rmsprop", ("square",), {"lr": 1e-3, "alpha": 0.99, "eps": 1e-8}, 8),
-    _update("adadelta", ("square", "moved"), {"lr": 1.0, "rho": 0.95, "eps": 1e-8}, 15),
+    _update("adadelta", ("square", "moved"), {"lr": 0.1, "rho": 0.95, "eps": 1e-8}, 15),
     Kernel(
         "penalty_gradient",
         {"theta": "P", "omega": "P", "anchor": "P", "lam": None, "grad": "P"},

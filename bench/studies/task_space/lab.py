@@ -22,7 +22,7 @@ from ..study import Work
 PARTS = ("correlations", "isolated", "sequence", "iterative", "pairs")
 COUNTS = (
     "batch_size", "steps", "pair_steps", "every", "visit_steps", "rounds", "samples",
-    "gram_samples", "ssim_images",
+    "gram_samples", "ssim_images", "held_out",
 )  # fmt: skip
 
 
@@ -33,7 +33,8 @@ class Settings:
     parts: of PARTS; "pairs" needs "isolated". steps: a task's in isolated, sequence and pairs' A;
     pair_steps: B's; every: steps between its tests; threshold: the share of B's isolated accuracy
     that counts as learnt. visit_steps: a visit's in a scheme of `rounds` rounds; kept_rounds: whose
-    weights are drawn; lams, xi: of Synaptic Intelligence, 0 is naive. samples: of a task, behind
+    weights are drawn; lams, xi: of Synaptic Intelligence, 0 is naive; held_out: the last so many
+    training images, which schemes do not learn: they choose a lam. samples: of a task, behind
     gradients and Fishers; gram_samples: behind metric overlaps; ssim_images: of each class.
     """
 
@@ -58,8 +59,9 @@ class Settings:
     visit_steps: int = 80
     rounds: int = 10
     kept_rounds: tuple[int, ...] = (1, 5, 10)
-    lams: tuple[float, ...] = (0.0, 0.2, 0.5, 1.0)
+    lams: tuple[float, ...] = (0.0, 0.2, 0.5, 1.0, 10.0, 100.0)
     xi: float = 0.1
+    held_out: int = 1000
     samples: int = 500
     gram_samples: int = 30
     ssim_images: int = 20

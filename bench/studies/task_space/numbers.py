@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -113,6 +114,16 @@ class Pairs:
         for a, b in self.index:
             yield self.sets[a], self.sets[b]
 
+    def among(self, sets: Collection[str]) -> Pairs:
+        """The pairs of two sets that are among `sets`."""
+        mine = np.array([a in sets and b in sets for a, b in self.names()], bool)
+        left = [place for place, name in enumerate(self.sets) if name in sets]
+        columns = {key: values[mine] for key, values in self.columns.items()}
+        return Pairs(
+            tuple(self.sets[place] for place in left), np.searchsorted(left, self.index[mine]),
+            columns,
+        )  # fmt: skip
+
 
 def pairs(rows: Sequence[Row]) -> Pairs | None:
     """All pairs of the rows; None where there are none."""
@@ -174,6 +185,46 @@ def foretold(rows: Sequence[Row]) -> tuple[Pairs, dict[str, Verdict]] | None:
     return (found, told) if found and told else None
 
 
+class Choice(NamedTuple):
+    """Sets that are compared, in words, how many pairs they make, and what pixels tell of them."""
+
+    name: str
+    pairs: int
+    verdict: Verdict
+
+
+def choices(found: Pairs) -> list[Choice]:
+    """What pixels tell of forgetting, by which sets there are: does it depend on the choice?
+
+    All sets; the authors' eight; without the noise sets, which are nearly one another; with one of
+    them; and with any one set left out, the weakest and the strongest of these.
+    """
+    noise = [name for name in found.sets if name.startswith("noise")]
+    asked = {"all": found.sets, "the authors' eight": PUBLISHED_ORDER}
+    if noise:
+        asked |= {
+            "without noise": tuple(name for name in found.sets if name not in noise),
+            f"of the noise, {noise[0]} alone":
+                tuple(name for name in found.sets if name not in noise[1:]),
+        }  # fmt: skip
+    told = [_choice(found, name, sets) for name, sets in asked.items()]
+    left_out = [
+        _choice(found, f"without {name}", [one for one in found.sets if one != name])
+        for name in found.sets
+    ]
+    known = sorted(filter(None, left_out), key=lambda one: abs(one.verdict.line.pearson))
+    return [*filter(None, told), *dict.fromkeys((*known[:1], *known[-1:]))]
+
+
+def _choice(found: Pairs, name: str, sets: Sequence[str]) -> Choice | None:
+    """None where these sets are not among those found, or too few."""
+    if not set(sets) <= set(found.sets) or len(sets) < 3:
+        return None
+    mine = found.among(sets)
+    told = predictions(mine)
+    return Choice(name, len(mine), told[PIXELS]) if told else None
+
+
 def by_likeness(found: Pairs) -> dict[str, np.ndarray]:
     """Which pairs are correlated, anti-correlated, and neither: masks (n,)."""
     r = found[PIXELS]
@@ -192,20 +243,28 @@ def schemes(rows: Sequence[Row]) -> list[str]:
     return list(grouped(select(rows, kind="visit"), "scheme"))
 
 
-def visits(rows: Sequence[Row], scheme: str, lam: float) -> np.ndarray:
+def visits(rows: Sequence[Row], scheme: str, lam: float, of: str = "accuracies") -> np.ndarray:
     """Accuracies (visits, tasks) on all tasks after each visit, the mean over seeds."""
     mine = sorted(grouped(select(rows, kind="visit", scheme=scheme, lam=lam), "visit").items())
-    return np.stack([average(seeds, "accuracies") for _, seeds in mine])
+    return np.stack([average(seeds, of) for _, seeds in mine])
+
+
+def chosen_lam(rows: Sequence[Row], scheme: str) -> float | None:
+    """The lam above 0 with the best mean over rounds on held-out images; None without any."""
+    found = by_lam(rows, scheme, throughout, "held_out")
+    held = {lam: np.mean(values) for lam, values in found.items() if lam > 0}
+    return max(held, key=lambda lam: held[lam]) if held else None
 
 
 def by_lam(
-    rows: Sequence[Row], scheme: str, measure: Callable[[np.ndarray], float]
-) -> dict[float, list[float]]:
-    """A measure of each seed's visits, by lam."""
+    rows: Sequence[Row], scheme: str, measure: Callable[[np.ndarray], float],
+    of: str = "accuracies",
+) -> dict[float, list[float]]:  # fmt: skip
+    """A measure of each seed's visits, by lam; of: on test images, or on those "held_out"."""
     mine = select(rows, kind="visit", scheme=scheme)
     seeds = [seed for _, seed in sorted(grouped(mine, "seed").items())]
     return {
-        lam: [measure(visits(seed, scheme, lam)) for seed in seeds]
+        lam: [measure(visits(seed, scheme, lam, of)) for seed in seeds]
         for lam in sorted(grouped(mine, "lam"))
     }
 

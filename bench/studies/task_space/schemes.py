@@ -10,8 +10,10 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from ....kernels.errors import SettingError
 from ....methods import SI, Observer, Task, accuracy
 from ....methods.correlation import pearson, weight_layers
+from ....methods.tasks import Arrays
 from ....methods.vectors import norm
 from ....nnlite import Network
 from ....nnlite.checkpoint import save_arrays
@@ -22,7 +24,8 @@ BLOCK = 48  # units of either side that a heat map shows
 
 
 def iterative(work: Work) -> Iterator[Row]:
-    """A row for each visit: accuracies on all of the scheme's tasks; rows about kept weights."""
+    """A row for each visit: accuracies on all of the scheme's tasks, on test images and on those
+    that are held out to choose lam by; rows about kept weights."""
     lab, made = Lab(work), work.settings
     done, total = 0, len(made.schemes) * len(made.lams)
     for scheme in made.schemes:
@@ -39,8 +42,10 @@ def iterative(work: Work) -> Iterator[Row]:
 class _Visits(Observer):
     """Measures all tasks of a scheme after each visit, and keeps the weights of some rounds."""
 
-    def __init__(self, net: Network, tasks: Sequence[Task], rounds: Sequence[int]) -> None:
-        self.net, self.tasks, self.rounds = net, tasks, rounds
+    def __init__(
+        self, net: Network, tasks: Sequence[Task], held: Sequence[Arrays], rounds: Sequence[int]
+    ) -> None:
+        self.net, self.tasks, self.held, self.rounds = net, tasks, held, rounds
         self.rows: list[Row] = []
         self.kept: dict[int, np.ndarray] = {}
 
@@ -48,7 +53,8 @@ class _Visits(Observer):
         number, visited = divmod(task, len(self.tasks))
         self.rows.append(
             {"round": number + 1, "task": self.tasks[visited].name, "visit": task,
-             "accuracies": [accuracy(self.net, *one.load_test()) for one in self.tasks]}
+             "accuracies": [accuracy(self.net, *one.load_test()) for one in self.tasks],
+             "held_out": [accuracy(self.net, *images) for images in self.held]}
         )  # fmt: skip
         if visited == len(self.tasks) - 1 and number + 1 in self.rounds:
             self.kept[number + 1] = self.net.device.get(self.net.theta).copy()
@@ -57,18 +63,28 @@ class _Visits(Observer):
 def _run(lab: Lab, names: Sequence[str], lam: float) -> _Visits:
     made: Settings = lab.settings
     net, tasks = lab.network(), [lab.tasks[name] for name in names]
-    watch = _Visits(net, tasks, made.kept_rounds)
+    learnt, held = zip(*(split(task.load_train(), made.held_out) for task in tasks), strict=True)
+    watch = _Visits(net, tasks, held, made.kept_rounds)
+    visits = [_visit(task, images) for task, images in zip(tasks, learnt, strict=True)]
     lab.learn(
-        net, [_visit(task) for task in tasks] * made.rounds, made.visit_steps,
+        net, visits * made.rounds, made.visit_steps,
         method=SI(lam=lam, xi=made.xi), observer=watch,
     )  # fmt: skip
     return watch
 
 
-def _visit(task: Task) -> Task:
+def split(images: Arrays, last: int) -> tuple[Arrays, Arrays]:
+    """Images without the last so many, and those. Raises SettingError where none would be left."""
+    x, y = images
+    if last >= len(x):
+        raise SettingError(f"held_out={last}: fewer than the {len(x)} training images")
+    return (x[:-last], y[:-last]), (x[-last:], y[-last:])
+
+
+def _visit(task: Task, images: Arrays) -> Task:
     """The task with a test of one image: `_Visits` measures, where `fit` would test all visits."""
     x, y = task.load_test()
-    return Task.from_arrays(task.name, task.load_train(), (x[:1], y[:1]))
+    return Task.from_arrays(task.name, images, (x[:1], y[:1]))
 
 
 def _weights(lab: Lab, scheme: str, watch: _Visits) -> Iterator[Row]:

@@ -6,9 +6,8 @@ and every ordered pair, first A, then B: what A loses, how long B takes, and whi
 known before tells it best, pixels' correlation or interference measured in weight space.
 
 The authors' sequence is a network of 784-3000-3000-10, Adadelta, batches of 256, five epochs a
-task. Their Synaptic Intelligence runs take Adam at 1e-3; that stands for Adadelta here throughout,
-as an optimizer that also scales each weight's step by its gradients' size. Widths and steps are
-settings; the defaults are small.
+task; their Synaptic Intelligence runs take Adam at 1e-3, which is the default here. Optimizer,
+widths and steps are settings; the defaults are small.
 """
 
 from __future__ import annotations
