@@ -9,6 +9,7 @@ from ..studies.convergent import study as convergent
 from ..studies.fip_ensemble import study as fip_ensemble
 from ..studies.fip_geometry import study as fip_geometry
 from ..studies.fip_sparsify import lenet, resnet20
+from ..studies.importances import why_sig
 from ..studies.of_runs import study as of_runs
 from ..studies.on_device import study as on_device
 from ..studies.prune_merge import merge, prune
@@ -36,6 +37,7 @@ STUDIES: dict[str, Study] = {
         of_runs.BY_WIDTH,
         of_runs.PER_SECOND,
         on_device.STUDY,
+        why_sig.STUDY,
         winograd.STUDY,
     )
 }

@@ -42,6 +42,14 @@ def load_images(
     return found
 
 
+def hold_out(images: Arrays, last: int) -> tuple[Arrays, Arrays]:
+    """Images without the last so many, and those. Raises SettingError where none would be left."""
+    x, y = images
+    if last >= len(x):
+        raise SettingError(f"held_out={last}: fewer than the {len(x)} training images")
+    return (x[:-last], y[:-last]), (x[-last:], y[-last:])
+
+
 class Lab:
     """What all parts of a seed begin with; `settings` name the data set.
 

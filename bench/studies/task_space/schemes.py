@@ -10,13 +10,13 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from ....kernels.errors import SettingError
 from ....methods import SI, Observer, Task, accuracy
 from ....methods.correlation import pearson, weight_layers
 from ....methods.tasks import Arrays
 from ....methods.vectors import norm
 from ....nnlite import Network
 from ....nnlite.checkpoint import save_arrays
+from ..lab import hold_out
 from ..study import Row, Work
 from .lab import Lab, Settings
 
@@ -63,7 +63,7 @@ class _Visits(Observer):
 def _run(lab: Lab, names: Sequence[str], lam: float) -> _Visits:
     made: Settings = lab.settings
     net, tasks = lab.network(), [lab.tasks[name] for name in names]
-    learnt, held = zip(*(split(task.load_train(), made.held_out) for task in tasks), strict=True)
+    learnt, held = zip(*(hold_out(task.load_train(), made.held_out) for task in tasks), strict=True)
     watch = _Visits(net, tasks, held, made.kept_rounds)
     visits = [_visit(task, images) for task, images in zip(tasks, learnt, strict=True)]
     lab.learn(
@@ -71,14 +71,6 @@ def _run(lab: Lab, names: Sequence[str], lam: float) -> _Visits:
         method=SI(lam=lam, xi=made.xi), observer=watch,
     )  # fmt: skip
     return watch
-
-
-def split(images: Arrays, last: int) -> tuple[Arrays, Arrays]:
-    """Images without the last so many, and those. Raises SettingError where none would be left."""
-    x, y = images
-    if last >= len(x):
-        raise SettingError(f"held_out={last}: fewer than the {len(x)} training images")
-    return (x[:-last], y[:-last]), (x[-last:], y[-last:])
 
 
 def _visit(task: Task, images: Arrays) -> Task:
