@@ -7,5 +7,18 @@ of numbers it takes from them. `PAPERS` puts the files together, in the order of
 from __future__ import annotations
 
 from ..published import Paper
+from . import importances, task_space
 
-PAPERS: tuple[Paper, ...] = ()
+PAPERS: tuple[Paper, ...] = (
+    Paper(
+        "importances", "Correlation of importances (Kutalev 2022)",
+        "A. Kutalev, Correlation of the importances of neural network weights calculated by modern "
+        "methods of overcoming catastrophic forgetting, arXiv 2211.17012; accuracies from the logs "
+        "of aakutalev/ewc-features.", importances.CLAIMS,
+    ),
+    Paper(
+        "task-space", "Task space (Campbell et al. 2018)",
+        "Campbell, Kieras, Kruger & Tao: tasks by their correlation; R from the authors' notebook.",
+        task_space.CLAIMS,
+    ),
+)  # fmt: skip

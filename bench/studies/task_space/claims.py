@@ -31,21 +31,21 @@ def _of(read: Callable[..., Any], *more: Any) -> Callable[[Callable[[Any], Answe
 
 
 @_of(numbers.similarity, "matrix", *TURNED)
-def _alike(r: numbers.Similarity) -> Answer | None:
+def alike(r: numbers.Similarity) -> Answer | None:
     """All correlations among the four are above 0."""
     values = [r(a, b) for a, b in combinations(TURNED, 2)]
     return verdict(min(values) > 0), f"r from {min(values):.2f} to {max(values):.2f}"
 
 
 @_of(numbers.similarity, "matrix", "orig", *TURNED)
-def _against(r: numbers.Similarity) -> Answer | None:
+def against(r: numbers.Similarity) -> Answer | None:
     """All correlations of the four with the original are below 0."""
     told = ", ".join(f"{name} {r('orig', name):.2f}" for name in TURNED)
     return verdict(all(r("orig", name) < 0 for name in TURNED)), told
 
 
 @_of(numbers.similarity, "matrix", "orig", "rot90", "cutud")
-def _three(r: numbers.Similarity) -> Answer | None:
+def three(r: numbers.Similarity) -> Answer | None:
     """All three correlations are below 0."""
     values = {f"{a}-{b}": r(a, b) for a, b in combinations(("orig", "rot90", "cutud"), 2)}
     told = ", ".join(f"{name} {value:.2f}" for name, value in values.items())
@@ -53,7 +53,7 @@ def _three(r: numbers.Similarity) -> Answer | None:
 
 
 @_of(numbers.beside_published)
-def _original_goes(found: tuple[np.ndarray, np.ndarray]) -> Answer | None:
+def original_goes(found: tuple[np.ndarray, np.ndarray]) -> Answer | None:
     """It loses more than half of its accuracy."""
     before, after = found[0][0, 0], found[0][1, 0]
     told = f"{before:.2f} to {after:.2f} (published: 0.92 to 0.24)"
@@ -61,7 +61,7 @@ def _original_goes(found: tuple[np.ndarray, np.ndarray]) -> Answer | None:
 
 
 @_of(numbers.beside_published)
-def _check_spares(found: tuple[np.ndarray, np.ndarray]) -> Answer | None:
+def check_spares(found: tuple[np.ndarray, np.ndarray]) -> Answer | None:
     """It loses at most 0.05."""
     before, after = found[0][3, 3], found[0][4, 3]
     told = f"{before:.2f} to {after:.2f} (published: 0.98 to 0.97)"
@@ -69,7 +69,7 @@ def _check_spares(found: tuple[np.ndarray, np.ndarray]) -> Answer | None:
 
 
 @_of(numbers.beside_published)
-def _columns_stay(found: tuple[np.ndarray, np.ndarray]) -> Answer | None:
+def columns_stay(found: tuple[np.ndarray, np.ndarray]) -> Answer | None:
     """At the end all three are at 0.7 or more (published: 0.75, 0.71, 0.82)."""
     ends = found[0][-1, 4:7]
     told = ", ".join(
@@ -79,7 +79,7 @@ def _columns_stay(found: tuple[np.ndarray, np.ndarray]) -> Answer | None:
 
 
 @_of(numbers.beside_published)
-def _same_order(found: tuple[np.ndarray, np.ndarray]) -> Answer | None:
+def same_order(found: tuple[np.ndarray, np.ndarray]) -> Answer | None:
     """Spearman's correlation over the 28 values below the diagonal is 0.5 or more."""
     below = np.tri(len(found[0]), k=-1, dtype=bool)
     rho = spearman(found[0][below], found[1][below])
@@ -88,7 +88,7 @@ def _same_order(found: tuple[np.ndarray, np.ndarray]) -> Answer | None:
 
 
 @_of(numbers.pairs)
-def _forgetting(found: numbers.Pairs) -> Answer | None:
+def forgetting(found: numbers.Pairs) -> Answer | None:
     """The slope is below 0 in the middle 95 % of the bootstrap for every choice of sets; in part:
     it is below 0 for every choice."""
     choices = numbers.choices(found)
@@ -102,7 +102,7 @@ def _forgetting(found: numbers.Pairs) -> Answer | None:
     return verdict(all(line.high < 0 for line in lines), all(r.pearson < 0 for r in lines)), text
 
 
-def _six_times(rows: Sequence[Row]) -> Answer | None:
+def six_times(rows: Sequence[Row]) -> Answer | None:
     """For some B, anti-correlated tasks before it cost 6 times the steps of correlated ones; in
     part: they cost more for the median B. Means over A; a time counts as one interval at least, and
     as all steps given where B was never learnt."""
@@ -131,7 +131,7 @@ def _interval(rows: Sequence[Row]) -> int:
     return int(found[0]["curve"][0][0]) if found else 1
 
 
-def _correlated_in_scheme(rows: Sequence[Row]) -> Answer | None:
+def correlated_in_scheme(rows: Sequence[Row]) -> Answer | None:
     """What rot90 loses to inv, right after it, is less than what inv loses to orig and orig to
     rot90 in the same way, on average; in part: less than one of them."""
     scheme = "rot90+inv+orig"
@@ -150,7 +150,7 @@ def _correlated_in_scheme(rows: Sequence[Row]) -> Answer | None:
     return verdict(near < sum(far) / len(far), near < max(far)), f"points lost a visit: {told}"
 
 
-def _rounds_help(rows: Sequence[Row]) -> Answer | None:
+def rounds_help(rows: Sequence[Row]) -> Answer | None:
     """The mean over a scheme's tasks is higher after the last round than after the first, naively,
     in all schemes; in part: in most."""
     gains = {}
@@ -161,7 +161,7 @@ def _rounds_help(rows: Sequence[Row]) -> Answer | None:
     return _gained(gains)
 
 
-def _si_helps(rows: Sequence[Row]) -> Answer | None:
+def si_helps(rows: Sequence[Row]) -> Answer | None:
     """The lam above 0 that held-out images choose beats 0 on test images at the ends of rounds, in
     all schemes; in part: in most."""
     gains = {}
@@ -188,22 +188,22 @@ def _never(why: str) -> Judge:
 
 
 CLAIMS: tuple[tuple[str, Judge], ...] = (
-    ("inv, fliplr, flipud and rot90 correlate with one another", _alike),
-    ("they correlate against the original", _against),
-    ("orig, rot90 and cutud are anti-correlated, all three", _three),
+    ("inv, fliplr, flipud and rot90 correlate with one another", alike),
+    ("they correlate against the original", against),
+    ("orig, rot90 and cutud are anti-correlated, all three", three),
     ("figure 12: the values for Larochelle's sets", _never("the files are gone: regenerated here")),
-    ("sequence: rot90 wipes out the original", _original_goes),
-    ("sequence: check leaves flipud as it was", _check_spares),
-    ("sequence: check, inv and cutud stay high to the end", _columns_stay),
-    ("sequence: R in the published order", _same_order),
+    ("sequence: rot90 wipes out the original", original_goes),
+    ("sequence: check leaves flipud as it was", check_spares),
+    ("sequence: check, inv and cutud stay high to the end", columns_stay),
+    ("sequence: R in the published order", same_order),
     ("a CNN that learns inv after rot90 has 75 % of orig again",
      _never("one log of a convolutional network; this one is an MLP")),
-    ("the more alike two tasks, the less the first is forgotten", _forgetting),
-    ("anti-correlated tasks take up to 6 times longer", _six_times),
+    ("the more alike two tasks, the less the first is forgotten", forgetting),
+    ("anti-correlated tasks take up to 6 times longer", six_times),
     ("240 ms against 30 to 60 ms", _never("no protocol, network or machine is stated")),
-    ("schemes: correlated tasks preserve each other", _correlated_in_scheme),
-    ("schemes: accuracy rises from round to round", _rounds_help),
-    ("schemes: Synaptic Intelligence helps", _si_helps),
+    ("schemes: correlated tasks preserve each other", correlated_in_scheme),
+    ("schemes: accuracy rises from round to round", rounds_help),
+    ("schemes: Synaptic Intelligence helps", si_helps),
 )  # fmt: skip
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from ....nnlite.files import write_whole
 from ...show.style import COLOURS, GRID, INK, close, pyplot
-from ..rows import average, select
+from ..rows import select
 from ..study import Row
 from . import numbers, pictures
 from .tables import pairs_csv
@@ -54,10 +54,10 @@ def draw_accuracies(rows: Sequence[Row], order: Any, path: Path) -> Path | None:
         1, 3 if both else 2, figsize=(15 if both else 10.5, 4.6), layout="constrained",
         gridspec_kw={"width_ratios": [1, 1.25, 1.25][: 3 if both else 2]},
     )  # fmt: skip
-    names, values = list(alone), [average(mine, "accuracy") for mine in alone.values()]
-    axes[0].barh(names[::-1], 100 * np.array(values[::-1]), color=COLOURS[0], height=0.7)
-    axes[0].set(xlabel="test accuracy, %", xlim=(0, 100))
-    axes[0].grid(axis="y", visible=False)
+    for place, mine in enumerate(alone.values()):
+        _seeds(axes[0], [row["accuracy"] for row in mine], place, COLOURS[0], across=True)
+    axes[0].set_yticks(range(len(alone)), list(alone))
+    axes[0].set(xlabel="test accuracy, %; a dot a seed", ylim=(len(alone) - 0.5, -0.5))
     axes[0].set_title("Each set alone")
     matrices = [order[1], *([both[1]] if both else [])]
     titles = ("In sequence: after each (row), on each", "The authors' numbers")
@@ -65,6 +65,18 @@ def draw_accuracies(rows: Sequence[Row], order: Any, path: Path) -> Path | None:
         pictures.matrix(ax, 100 * matrix, order[0], "Blues", (0, 100), "{:.0f}", size=8)
         ax.set_title(title)
     return close(plt, figure, path)
+
+
+def _seeds(
+    ax: Any, values: Sequence[float], at: float, colour: str, across: bool = False,
+    label: str | None = None,
+) -> None:  # fmt: skip
+    """Fractions as percent, a dot a seed and a bar at the mean; no axis has to begin at 0."""
+    dots, mean = 100 * np.array(values), [100 * float(np.mean(values))] * 2
+    sides, beside = [at - 0.28, at + 0.28], [at] * len(dots)
+    ax.plot(*((mean, sides) if across else (sides, mean)), color=colour, lw=2.5, label=label)
+    ax.plot(*((dots, beside) if across else (beside, dots)), "o", color=colour, ms=4, alpha=0.6,
+            mew=0)  # fmt: skip
 
 
 def draw_schemes(rows: Sequence[Row], found: list[str], path: Path) -> Path:
@@ -92,28 +104,27 @@ def draw_schemes(rows: Sequence[Row], found: list[str], path: Path) -> Path:
 
 
 def draw_si(rows: Sequence[Row], found: list[str], path: Path) -> Path:
-    """Bars: mean accuracy over a scheme's tasks at the ends of rounds, by lam; dots: seeds."""
+    """Mean accuracy over a scheme's tasks at the ends of rounds, by lam, a dot a seed."""
     plt = pyplot()
     figure, both = plt.subplots(2, 1, figsize=(10, 6), sharex=True, layout="constrained")
     measures = (numbers.throughout, numbers.at_the_end)
     titles = ("Mean over the ends of all rounds", "After the last round")
+    middles: list[float] = []
     for ax, measure, title in zip(both, measures, titles, strict=True):
+        middles.clear()
         for place, scheme in enumerate(found):
             values = numbers.by_lam(rows, scheme, measure)
-            width = 0.8 / len(values)
             for number, (lam, seeds) in enumerate(values.items()):
-                x = place + (number - (len(values) - 1) / 2) * width
                 label = (f"SI, lam {lam:g}" if lam else "naive") if not place else None
-                ax.bar(x, 100 * np.mean(seeds), 0.92 * width, color=_LAM[number % len(_LAM)],
-                       label=label)  # fmt: skip
-                if len(seeds) > 1:
-                    ax.plot([x] * len(seeds), 100 * np.array(seeds), ".", color="black", ms=4)
-        ax.set(ylim=(0, 100), ylabel="accuracy, %")
+                at = place * (len(values) + 1) + number
+                _seeds(ax, seeds, at, _LAM[number % len(_LAM)], label=label)
+            middles.append(place * (len(values) + 1) + (len(values) - 1) / 2)
+        ax.set(ylabel="accuracy, %")
         ax.grid(axis="x", visible=False)
         ax.set_title(title, fontsize=10)
     labels = [scheme.replace("+", " + ") for scheme in found]
-    both[1].set_xticks(range(len(found)), [_wrapped(label) for label in labels])
-    both[0].legend(ncols=4, fontsize=9, loc="upper left", bbox_to_anchor=(0.0, 1.32))
+    both[1].set_xticks(middles, [_wrapped(label) for label in labels])
+    both[0].legend(ncols=6, fontsize=9, loc="upper left", bbox_to_anchor=(0.0, 1.32))
     return close(plt, figure, path)
 
 
@@ -188,25 +199,21 @@ def draw_predictors(rows: Sequence[Row], foretold: Any, path: Path) -> Path:
 
 
 def draw_times(rows: Sequence[Row], found: numbers.Pairs, path: Path) -> Path:
-    """Steps and seconds until B is learnt after A, against the correlation of their pixels."""
+    """Steps until B is learnt after A, against the correlation of their pixels."""
     plt = pyplot()
-    figure, both = plt.subplots(1, 2, figsize=(12, 4.4), layout="constrained")
-    x = found[numbers.PIXELS]
-    units = (("steps_to", 1.0, "steps"), ("seconds_to", 1e3, "milliseconds of training"))
-    for ax, (key, unit, label) in zip(both, units, strict=True):
-        y = unit * found[key]
-        never = ~np.isfinite(y)
-        for colour, (name, mine) in zip(_LIKE, numbers.by_likeness(found).items(), strict=True):
-            ax.plot(x[mine], y[mine], "o", ms=4.5, color=colour, alpha=0.75, mew=0, label=name)
-        top = 1.08 * np.nanmax(y, initial=1.0, where=~never)
-        ax.plot(x[never], np.full(never.sum(), top), "x", ms=5, color="black", label="never")
-        ax.set(xlabel="correlation of the mean images of A and B", ylabel=f"{label} to threshold",
-               ylim=(-0.02 * top, 1.04 * top))  # fmt: skip
+    figure, ax = plt.subplots(figsize=(8, 4.4), layout="constrained")
+    x, y = found[numbers.PIXELS], found["steps_to"]
+    never = ~np.isfinite(y)
+    for colour, (name, mine) in zip(_LIKE, numbers.by_likeness(found).items(), strict=True):
+        ax.plot(x[mine], y[mine], "o", ms=4.5, color=colour, alpha=0.75, mew=0, label=name)
+    top = 1.08 * np.nanmax(y, initial=1.0, where=~never)
+    ax.plot(x[never], np.full(never.sum(), top), "x", ms=5, color="black", label="never")
+    ax.set(xlabel="correlation of the mean images of A and B", ylabel="steps to threshold",
+           ylim=(-0.02 * top, 1.04 * top))  # fmt: skip
     alone = list(numbers.scratch(rows).values())
     if alone and np.isfinite(alone).any():
-        both[0].axhspan(np.nanmin(alone), np.nanmax(alone), color=GRID, alpha=0.6, zorder=0,
-                        label="without A")  # fmt: skip
-    both[0].set_title("How long B takes after A")
-    handles, labels = both[0].get_legend_handles_labels()
-    both[1].legend(handles, labels, fontsize=9, loc="center left", bbox_to_anchor=(1.0, 0.5))
+        ax.axhspan(np.nanmin(alone), np.nanmax(alone), color=GRID, alpha=0.6, zorder=0,
+                   label="without A")  # fmt: skip
+    ax.set_title("How long B takes after A")
+    ax.legend(fontsize=9, loc="center left", bbox_to_anchor=(1.0, 0.5))
     return close(plt, figure, path)

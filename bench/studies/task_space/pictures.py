@@ -162,7 +162,7 @@ def draw_weights(rows: Sequence[Row], weights: Sequence[Row], path: Path) -> Pat
     plt = pyplot()
     rounds = next(iter(found.values()))[1]["rounds"]
     figure, axes = plt.subplots(
-        len(found), 2 * len(rounds), figsize=(2.1 * 2 * len(rounds), 2.25 * len(found)),
+        len(found), 2 * len(rounds), figsize=(2.3 * 2 * len(rounds), 2.25 * len(found)),
         squeeze=False, layout="constrained",
     )  # fmt: skip
     for line, (scheme, (arrays, about)) in zip(axes, found.items(), strict=True):
@@ -171,11 +171,13 @@ def draw_weights(rows: Sequence[Row], weights: Sequence[Row], path: Path) -> Pat
         units = [arrays[f"{n}.units"] for n in rounds]
         most, reach = np.max(pixels), np.quantile(np.abs(units), 0.995)
         for ax, number, image in zip(line, rounds, pixels, strict=False):
-            ax.imshow(image, cmap="magma", vmin=0, vmax=most)
+            shown = ax.imshow(image, cmap="magma", vmin=0, vmax=most)
             ax.set_title(f"round {number}", fontsize=9, fontweight="normal")
+        figure.colorbar(shown, ax=line[: len(rounds)], shrink=0.8)
         for ax, number, image in zip(line[len(rounds) :], rounds, units, strict=False):
-            ax.imshow(image, cmap="RdBu", vmin=-reach, vmax=reach, interpolation="nearest")
+            shown = ax.imshow(image, cmap="RdBu", vmin=-reach, vmax=reach, interpolation="nearest")
             ax.set_title(f"round {number}", fontsize=9, fontweight="normal")
+        figure.colorbar(shown, ax=line[len(rounds) :], shrink=0.8)
         for ax in line:
             ax.set(xticks=[], yticks=[])
             ax.grid(visible=False)

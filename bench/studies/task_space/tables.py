@@ -113,15 +113,13 @@ def _schemes(rows: Sequence[Row], found: list[str]) -> Table:
 def _times(rows: Sequence[Row], found: numbers.Pairs) -> Table:
     table = titled(
         "time to threshold on B, by how A and B correlate",
-        ("pairs", "number", "steps, median", "most", "ms, median", "most", "never reached"),
+        ("pairs", "number", "steps, median", "most", "never reached"),
     )  # fmt: skip
     for name, mine in numbers.by_likeness(found).items():
-        steps, seconds = (found[key][mine] for key in ("steps_to", "seconds_to"))
+        steps = found["steps_to"][mine]
         there = np.isfinite(steps)
         if there.any():
-            cells = [f"{np.median(steps[there]):.0f}", f"{steps[there].max():.0f}",
-                     f"{1e3 * np.median(seconds[there]):.0f}",
-                     f"{1e3 * seconds[there].max():.0f}"]  # fmt: skip
+            cells = [f"{np.median(steps[there]):.0f}", f"{steps[there].max():.0f}"]
             table.add_row(name, str(mine.sum()), *cells, str((~there).sum()))
     return table
 

@@ -1,0 +1,129 @@
+"""Kutalev (2022): how alike are importances of weights, and how well does each hold tasks?"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ...studies.claims import Answer
+from ..kept import Kept, percent
+from ..published import Judge, Published, verdict
+
+NAME, GRID = "kutalev-importances", "kutalev-grid"
+PROBE = "importance-probe"
+# mean accuracy over ten tasks in the logs of aakutalev/ewc-features, 20 runs each, percent
+HIS = {"mas": 95.53, "ewc": 95.05, "si": 94.32, "sig": 92.91, "naive": 46.94}
+
+
+def correlations(kept: Kept, pair: str, kind: str = "pearson") -> np.ndarray:
+    """Means over seeds (layers, tasks): after how many tasks, in which layer."""
+    runs = kept.select(label=PROBE)
+    found = [list(run["correlations"][kind][pair].values()) for run in runs]
+    return np.mean(np.array(found, np.float64), axis=0)
+
+
+def _seeds(kept: Kept) -> str:
+    return f"{len(kept.select(label=PROBE))} seeds"
+
+
+def _above(pair: str, least: float) -> Judge:
+    """Works: in every layer, after every task; in part: so on average."""
+
+    def judge(kept: Kept) -> Answer:
+        found = correlations(kept, pair)
+        told = ", ".join(f"layer {layer + 1} {values[0]:.2f} to {values[-1]:.2f}"
+                         for layer, values in enumerate(found))  # fmt: skip
+        right, share = (found > least).all(), (found > least).mean()
+        text = f"{told} (after one task, after ten); above in {share:.0%} of all; {_seeds(kept)}"
+        return verdict(right, found.mean() > least), text
+
+    return judge
+
+
+def _square(kept: Kept) -> Answer:
+    """Works: above FIS ~ MAS in every layer, after every task; in part: in some."""
+    square, plain = (correlations(kept, f"FIS ~ {other}") for other in ("MAS^2", "MAS"))
+    above = square > plain
+    told = ", ".join(
+        f"layer {layer + 1} {square[layer, 0]:.2f} against {plain[layer, 0]:.2f}"
+        for layer in range(len(plain))
+    )
+    text = f"after one task {told}; above in {above.mean():.0%} of all layers and tasks"
+    return verdict(above.all(), above.any()), text
+
+
+def _signal_first(kept: Kept) -> Answer:
+    """Works: MAS, SI and FIS are within 0.1 of 0.6 in layer 1 after every task; in part: some are
+    after some task."""
+    found = {one: correlations(kept, pair)[0] for one, pair in
+             (("MAS", "MAS ~ SIG"), ("SI", "SI ~ SIG"), ("FIS", "FIS ~ SIG"))}  # fmt: skip
+    near = np.array([np.abs(values - 0.6) <= 0.1 for values in found.values()])
+    told = ", ".join(f"{one} {values[0]:.2f} to {values[-1]:.2f}" for one, values in found.items())
+    rank = correlations(kept, "MAS ~ SIG", "spearman")[0]
+    text = f"{told} (after one task, after ten); by rank MAS {rank[0]:.2f} to {rank[-1]:.2f}"
+    return verdict(near.all(), near.any()), text
+
+
+def _signal_last(kept: Kept) -> Answer:
+    """Works: all three are below 0 on the last layer after ten tasks; in part: one is."""
+    found = {one: correlations(kept, pair)[-1] for one, pair in
+             (("MAS", "MAS ~ SIG"), ("SI", "SI ~ SIG"), ("FIS", "FIS ~ SIG"))}  # fmt: skip
+    ends = [values[-1] for values in found.values()]
+    told = ", ".join(f"{one} {values[0]:.2f} to {values[-1]:.2f}" for one, values in found.items())
+    return verdict(max(ends) < 0, min(ends) < 0), f"{told} (after one task, after ten)"
+
+
+def _accuracy(method: str) -> Judge:
+    """Works: within 0.5 points; in part: within 2."""
+
+    def judge(kept: Kept) -> Answer:
+        found = kept.mean("acc", label=method)
+        off = abs(100 * found.mean - HIS[method])
+        return verdict(off <= 0.5, off <= 2), f"{percent(found, 2)} %, {found.count} seeds"
+
+    return judge
+
+
+def _order(kept: Kept) -> Answer:
+    """Works: in his order; in part: each of them holds more than nothing held."""
+    found = {method: kept.mean("acc", label=method).mean for method in HIS}
+    order = sorted(found, key=lambda method: -found[method])
+    text = " > ".join(f"{method} {100 * found[method]:.1f}" for method in order)
+    return verdict(order == list(HIS), order[-1] == "naive"), text
+
+
+def best_strengths(kept: Kept) -> dict[str, dict[float, float]]:
+    """Mean accuracy by lam, of each method that has several."""
+    found: dict[str, dict[float, list[float]]] = {}
+    for row in kept.rows:
+        lam = row["settings"].get("lam")
+        if lam is not None and "acc" in row and row["method"] in HIS:
+            found.setdefault(row["method"], {}).setdefault(lam, []).append(row["acc"])
+    return {
+        method: {lam: float(np.mean(values)) for lam, values in sorted(lams.items())}
+        for method, lams in found.items()
+    }
+
+
+_ABOVE = (("MAS ~ FIS", "FIS ~ MAS", 0.8), ("MAS ~ SI", "MAS ~ SI", 0.8),
+          ("FIS ~ SI", "FIS ~ SI", 0.75))  # fmt: skip
+_TITLES = {"mas": "MAS at 4.5", "ewc": "FIS at 41 (82 here)", "si": "SI at 0.25",
+           "sig": "SIG at 0.1", "naive": "nothing held"}  # fmt: skip
+CLAIMS = (
+    *(
+        Published("correlations", f"{told} is high in all layers", f"above {least}",
+                  results=NAME, judge=_above(pair, least))
+        for told, pair, least in _ABOVE
+    ),
+    Published("correlations", "FIS ~ MAS squared is above FIS ~ MAS", "above", results=NAME,
+              judge=_square),
+    Published("correlations", "SIG correlates with the others near the input", "about 0.6",
+              results=NAME, judge=_signal_first),
+    Published("correlations", "and against them on the output layer", "negative", results=NAME,
+              judge=_signal_last),
+    *(
+        Published("logs", f"ten permutations, six epochs each: {_TITLES[method]}", f"{acc} %",
+                  results=NAME, judge=_accuracy(method))
+        for method, acc in HIS.items()
+    ),
+    Published("logs", "so in order: MAS, FIS, SI, SIG, nothing held", results=NAME, judge=_order),
+)  # fmt: skip
