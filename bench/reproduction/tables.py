@@ -9,7 +9,9 @@ import numpy as np
 
 from ...kernels.errors import MissingExtraError
 from ..runs.tables import size
+from . import importances
 from .kept import Kept, percent, read
+from .markdown import markdown
 
 TITLES = {
     "ewc": "EWC", "mas": "MAS", "si": "SI", "sig": "SIG", "lwf": "LwF", "gem": "GEM",
@@ -30,12 +32,6 @@ def labels(kept: Kept) -> list[str]:
     order = {label: (label.startswith("joint"), kept.mean("acc", label=label).mean)
              for label in finished}  # fmt: skip
     return sorted(order, key=lambda label: order[label])
-
-
-def markdown(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table in Markdown."""
-    lines = [heads, ["---"] * len(heads), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def methods(kept: Kept) -> str:
@@ -104,4 +100,5 @@ def sign_flips(differences: Sequence[float]) -> float:
 TABLES: dict[str, Callable[[], str]] = {
     "compare-permuted": lambda: methods(read("compare-permuted")),
     "compare-permuted-paired": lambda: paired(read("compare-permuted")),
+    **importances.TABLES,
 }
