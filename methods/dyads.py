@@ -90,6 +90,24 @@ def within(values: np.ndarray, groups: np.ndarray) -> np.ndarray:
     return values - (sums / np.maximum(counts, 1))[groups]
 
 
+def within_pearson(
+    x: np.ndarray, y: np.ndarray, weights: np.ndarray, groups: np.ndarray
+) -> np.ndarray:
+    """`weighted_pearson` (draws,) of x and y (n,) less the means of their groups (n,), which each
+    draw has of its own."""
+    member = np.eye(int(groups.max()) + 1)[groups]  # (n, groups)
+    total = np.einsum("dn,ng->dg", weights, member)  # no BLAS, whose threads change bits
+    left = []
+    for values in (x, y):
+        sums = np.einsum("dn,n,ng->dg", weights, values, member)
+        means = np.divide(sums, total, where=total > 0, out=np.zeros_like(sums))
+        left.append(values - means[:, groups])
+    u, v = left
+    xy, xx, yy = ((weights * product).sum(axis=1) for product in (u * v, u * u, v * v))
+    known = (xx > 0) & (yy > 0)
+    return np.where(known, xy / np.sqrt(np.where(known, xx * yy, 1)), np.nan)
+
+
 def stronger(
     x: np.ndarray, other: np.ndarray, y: np.ndarray, weights: np.ndarray
 ) -> tuple[float, float, float]:

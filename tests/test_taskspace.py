@@ -232,6 +232,18 @@ def test_a_line_is_numpys_and_its_interval_holds_it(rng):
     assert dyads.stronger(x, x, y, dyads.bootstrap(index, 50)) == (0, 0, 0)
 
 
+def test_within_groups_each_draw_has_its_own_means(rng):
+    """With the weights of one draw in hand: pairs repeated as often, their groups' means taken."""
+    x, y = rng.normal(size=(2, 12))
+    groups, weights = np.arange(12) // 3, rng.integers(0, 4, (3, 12)).astype(float)
+    found = dyads.within_pearson(x, y, weights, groups)
+    for draw, row in zip(found, weights.astype(int), strict=True):
+        again = np.repeat(np.arange(12), row)
+        left = [dyads.within(values[again], groups[again]) for values in (x, y)]
+        assert draw == pytest.approx(np.corrcoef(*left)[0, 1])
+    assert np.isnan(dyads.within_pearson(x, y, np.eye(12)[:1], groups)).all()
+
+
 def test_within_groups_only_what_differs_inside_them_is_left():
     groups = np.array([0, 2, 0, 2, 2])
     left = dyads.within(np.array([1.0, 10.0, 3.0, 20.0, 30.0]), groups)

@@ -9,7 +9,7 @@ import numpy as np
 
 from ...kernels.errors import MissingExtraError
 from ..runs.tables import size
-from . import importances
+from . import importances, task_space
 from .kept import Kept, percent, read
 from .markdown import markdown
 
@@ -101,4 +101,5 @@ TABLES: dict[str, Callable[[], str]] = {
     "compare-permuted": lambda: methods(read("compare-permuted")),
     "compare-permuted-paired": lambda: paired(read("compare-permuted")),
     **importances.TABLES,
+    **task_space.TABLES,
 }

@@ -90,7 +90,7 @@ def same_order(found: tuple[np.ndarray, np.ndarray]) -> Answer | None:
 @_of(numbers.pairs)
 def forgetting(found: numbers.Pairs) -> Answer | None:
     """The slope is below 0 in the middle 95 % of the bootstrap for every choice of sets; in part:
-    it is below 0 for every choice."""
+    it is so given A (each A's mean taken off)."""
     choices = numbers.choices(found)
     if not choices:
         return None
@@ -99,7 +99,11 @@ def forgetting(found: numbers.Pairs) -> Answer | None:
         f"{one.name}: r {line.pearson:.2f} [{line.low:.2f}, {line.high:.2f}]"
         for one, line in zip(choices, lines, strict=True)
     )
-    return verdict(all(line.high < 0 for line in lines), all(r.pearson < 0 for r in lines)), text
+    given = [one.verdict for one in choices]
+    inside = ", ".join("{:.2f} [{:.2f}, {:.2f}]".format(v.within, *v.within_range) for v in given)
+    text += f"; within A: {inside}"
+    below = all(one.within_range[1] < 0 for one in given)
+    return verdict(all(line.high < 0 for line in lines), below), text
 
 
 def six_times(rows: Sequence[Row]) -> Answer | None:

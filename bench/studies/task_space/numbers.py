@@ -153,11 +153,13 @@ def scratch(rows: Sequence[Row]) -> dict[str, float]:
 class Verdict:
     """How well a predictor tells forgetting, and |r| more (or less) than pixels' with its range.
 
-    within: r when each A's mean is taken off both, so that only the choice of B counts.
+    within: r when each A's mean is taken off both, so that only the choice of B counts; its middle
+    95 % of the bootstrap's draws.
     """
 
     line: dyads.Line
     within: float
+    within_range: tuple[float, float]
     more: tuple[float, float, float]
 
 
@@ -172,10 +174,18 @@ def predictions(found: Pairs, draws: int = 2000) -> dict[str, Verdict]:
         key: Verdict(
             dyads.line(found[key][fine], lost, weights),
             pearson(dyads.within(found[key][fine], first), dyads.within(lost, first)),
+            _range(dyads.within_pearson(found[key][fine], lost, weights, first)),
             dyads.stronger(found[key][fine], pixel, lost, weights),
         )
         for key in PREDICTORS
     }
+
+
+def _range(drawn: np.ndarray) -> tuple[float, float]:
+    """The middle 95 % of draws; NaN for none."""
+    known = drawn[np.isfinite(drawn)]
+    low, high = np.percentile(known, (2.5, 97.5)).tolist() if known.size else (np.nan, np.nan)
+    return low, high
 
 
 def foretold(rows: Sequence[Row]) -> tuple[Pairs, dict[str, Verdict]] | None:

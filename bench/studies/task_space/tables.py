@@ -59,7 +59,8 @@ def _choices(rows: Sequence[Row], found: numbers.Pairs) -> Table:
         line = verdict.line
         table.add_row(
             name, str(pairs), f"{line.pearson:.2f}", f"{line.low:.2f} to {line.high:.2f}",
-            f"{line.r2:.2f}", f"{verdict.within:.2f}",
+            f"{line.r2:.2f}", "{:.2f} ({:.2f} to {:.2f})".format(
+                verdict.within, *verdict.within_range),
         )  # fmt: skip
     return table
 
