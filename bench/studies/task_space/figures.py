@@ -43,25 +43,26 @@ def draw(rows: Sequence[Row], folder: Path) -> list[Path]:
     return [path for path in drawn if path is not None]
 
 
-def draw_accuracies(rows: Sequence[Row], order: Any, path: Path) -> Path | None:
-    """Each set alone, and R of the naive sequence beside the published one."""
-    alone = numbers.alone(rows)
-    if not alone:
-        return None
+def draw_accuracies(rows: Sequence[Row], order: Any, path: Path) -> Path:
+    """Each set alone, if there are such rows, and R of the sequence beside the published one."""
     plt = pyplot()
-    both = numbers.beside_published(rows)
+    alone, both = numbers.alone(rows), numbers.beside_published(rows)
+    widths = [1.0] * bool(alone) + [1.25] + [1.25] * bool(both)
     figure, axes = plt.subplots(
-        1, 3 if both else 2, figsize=(15 if both else 10.5, 4.6), layout="constrained",
-        gridspec_kw={"width_ratios": [1, 1.25, 1.25][: 3 if both else 2]},
+        1, len(widths), figsize=(4.5 * sum(widths), 4.6), layout="constrained", squeeze=False,
+        gridspec_kw={"width_ratios": widths},
     )  # fmt: skip
-    for place, mine in enumerate(alone.values()):
-        _seeds(axes[0], [row["accuracy"] for row in mine], place, COLOURS[0], across=True)
-    axes[0].set_yticks(range(len(alone)), list(alone))
-    axes[0].set(xlabel="test accuracy, %; a dot a seed", ylim=(len(alone) - 0.5, -0.5))
-    axes[0].set_title("Each set alone")
+    left = list(axes[0])
+    if alone:
+        ax = left.pop(0)
+        for place, mine in enumerate(alone.values()):
+            _seeds(ax, [row["accuracy"] for row in mine], place, COLOURS[0], across=True)
+        ax.set_yticks(range(len(alone)), list(alone))
+        ax.set(xlabel="test accuracy, %; a dot a seed", ylim=(len(alone) - 0.5, -0.5))
+        ax.set_title("Each set alone")
     matrices = [order[1], *([both[1]] if both else [])]
-    titles = ("In sequence: after each (row), on each", "The authors' numbers")
-    for ax, matrix, title in zip(axes[1:], matrices, titles, strict=False):
+    titles = ("In sequence: after each (row), on each, %", "The authors' numbers")
+    for ax, matrix, title in zip(left, matrices, titles, strict=False):
         pictures.matrix(ax, 100 * matrix, order[0], "Blues", (0, 100), "{:.0f}", size=8)
         ax.set_title(title)
     return close(plt, figure, path)
