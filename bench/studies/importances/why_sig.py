@@ -41,11 +41,11 @@ class Settings:
     data: str = "mnist-demo"
     train_limit: int | None = 20_000
     test_limit: int | None = 2000
-    tasks: int = 8
+    tasks: int = 5
     hidden: tuple[int, ...] = (100, 50)
     shallow: tuple[int, ...] = (100,)
     deep: tuple[int, ...] = (100, 50, 50, 50)
-    steps: int = 500
+    steps: int = 400
     batch_size: int = 100
     lr: float = 3e-3
     lams: tuple[float, ...] = (1e-4, 4e-4, 1.6e-3, 6.4e-3)
