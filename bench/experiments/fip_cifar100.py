@@ -1,4 +1,4 @@
-"""Twenty tasks of five classes of CIFAR-100 along invariant paths (Raghavan & Thomson, Fig. 4).
+"""Twenty tasks of five classes of CIFAR-100 along invariant paths (Raghavan & Thomson, Fig. 2).
 
 GEM's reduced ResNet-18, one head of 100 outputs; the order begins with the paper's two tasks, of
 which the rest is not published. The head is masked to the task's five classes: the paper's 82.5 %

@@ -1,4 +1,4 @@
-"""MNIST, then Fashion-MNIST, along functionally invariant paths (Raghavan & Thomson, Figs. 2, 3).
+"""MNIST, then Fashion-MNIST, along functionally invariant paths (Raghavan & Thomson, Fig. 2).
 
 The stream, network and optimizer of `mnist-fashion`. FIP stores 500 images of MNIST with the
 network's answers: "anchor" is the authors' step, "metric" solves Eq. 4 by conjugate gradients.
