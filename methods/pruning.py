@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Literal, NamedTuple, get_args
 
 import numpy as np
@@ -20,7 +21,7 @@ from ..nnlite.optim import Adam, Optimizer, Streams
 from .base import Naive
 from .evaluate import finite
 from .fit import Augment, fit
-from .settings import COUNT, POSITIVE, Limit, check_settings, limited, real, whole
+from .settings import COUNT, NOT_NEGATIVE, POSITIVE, Limit, check_settings, limited, real, whole
 from .tasks import Task
 
 What = Literal["all", "weights"]
@@ -137,37 +138,48 @@ def _checked(net: Network, mask: np.ndarray) -> np.ndarray:
 
 
 class Masked(Naive):
-    """Plain training in which only the parameters that a mask (P,) marks with 1 move."""
+    """Plain training in which only the parameters that a mask (P,) marks with 1 move.
+
+    decay: of the weights, (decay / 2) |theta|^2 added to the loss; a penalty anchored at zero.
+    """
 
     name = "masked"
-    convention = "plain training of the parameters that a mask keeps"
+    convention = "plain training of the parameters that a mask keeps, loss + (decay/2) |theta|^2"
 
-    def __init__(self, mask: np.ndarray) -> None:
+    def __init__(self, mask: np.ndarray, decay: float = 0.0) -> None:
         super().__init__()
-        self._mask = mask
+        self._mask, self._decay = mask, decay
 
     def start(self, net: Network, optimizer: Optimizer) -> None:
         self.arrays["mask"] = net.device.put(_checked(net, self._mask).astype(net.dtype))
         net.theta *= self.arrays["mask"]
+        if self._decay:
+            self.arrays["ones"] = np.ones_like(net.theta)
+            self.arrays["zeros"] = np.zeros_like(net.theta)
 
     def streams(self) -> Streams:
-        return Streams(gain=self.arrays["mask"])
+        mask = self.arrays["mask"]
+        if not self._decay:
+            return Streams(gain=mask)
+        return Streams(self.arrays["ones"], self.arrays["zeros"], self._decay, gain=mask)
 
 
 @dataclass(frozen=True)
 class Training:
     """How a network is trained, pruned or whole: `steps` of an optimizer, its rate in stages.
 
-    stages: (share of the steps, factor of the rate) each; moments begin anew at each. Raises
-    SettingError for shares that do not add up to 1, or numbers below what makes sense.
+    stages: (share of the steps, factor of the rate) each; moments begin anew at each (`cosine`
+    makes many). decay: of the weights, as in `Masked`. Raises SettingError for shares that do not
+    add up to 1, or numbers below what makes sense.
     """
 
-    limits = limited(steps=COUNT, batch_size=COUNT)
+    limits = limited(steps=COUNT, batch_size=COUNT, decay=NOT_NEGATIVE)
     steps: int = 5000
     batch_size: int = 60
     optimizer: Optimizer = field(default_factory=lambda: Adam(1.2e-3))
     stages: tuple[tuple[float, float], ...] = ((0.75, 1.0), (0.25, 0.1))
     augment: Augment | None = None
+    decay: float = 0.0
 
     def __post_init__(self) -> None:
         check_settings(self, "Training")
@@ -180,25 +192,39 @@ class Training:
             )
 
     def run(
-        self, net: Network, task: Task, seed: int, mask: np.ndarray | None = None, done: int = 0
-    ) -> None:
+        self, net: Network, task: Task, seed: int, mask: np.ndarray | None = None, done: int = 0,
+        kept: Path | None = None,
+    ) -> None:  # fmt: skip
         """Train in place, under the mask if there is one. done: steps that were taken before.
 
-        Raises what `fit` raises.
+        kept: a file, of which each stage has a numbered one beside it while training lasts: what
+        was stopped then goes on where it was, to the same bits. Raises what `fit` raises.
         """
-        method = Naive() if mask is None else Masked(mask)
-        end, stage_ends = 0.0, []
+        if mask is None and self.decay:
+            mask = np.ones_like(net.theta)
+        method = Naive() if mask is None else Masked(mask, self.decay)
+        end, stage_ends, files = 0.0, [], []
         for share, factor in self.stages:
             end += share
             stage_ends.append((round(end * self.steps), factor))
         for number, (last, factor) in enumerate(stage_ends):
             if last > done:
+                file = kept and kept.with_stem(f"{kept.stem}-stage-{number}")
                 fit(
                     net, [task], method, optimizer=slower(self.optimizer, factor),
                     steps=last - done, batch_size=self.batch_size, seed=seed + number,
-                    augment=self.augment,
+                    augment=self.augment, checkpoint=file, resume=file is not None,
                 )  # fmt: skip
                 done = last
+                files += [file] if file else []
+        for file in files:
+            file.unlink()
+
+
+def cosine(count: int) -> tuple[tuple[float, float], ...]:
+    """`count` stages of equal lengths whose rates follow half a cosine from 1 to 0."""
+    return tuple((1 / count, (1 + math.cos(math.pi * (at + 0.5) / count)) / 2)
+                 for at in range(count))  # fmt: skip
 
 
 def slower(optimizer: Optimizer, factor: float) -> Optimizer:

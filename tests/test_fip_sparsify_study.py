@@ -14,7 +14,7 @@ from weightspace.kernels.errors import SettingError, UnknownNameError
 
 SMALL = (
     "levels=0.5,0.9", "variant_levels=0.9", "train_limit=600", "dense_steps=60", "path_steps=20",
-    "ticket_steps=8", "ticket_rate=0.5",
+    "ticket_steps=8", "ticket_rate=0.5", "authors_steps=10", "drawn=2",
 )  # fmt: skip
 
 
@@ -30,7 +30,8 @@ def test_a_small_study_from_end_to_end(tmp_path):
     methods = {row["method"] for row in done.rows}
     assert methods == {
         "dense", "one-shot", "one-shot + fine-tuning", "FIP", "FIP with labels",
-        "FIP, authors' step", "lottery tickets", "inference",
+        "FIP, authors' step", "lottery tickets", "inference", "random zeros", "random weights",
+        "path in weights",
     }  # fmt: skip
     (found,) = at_level(done.rows, "FIP", 0.9)
     assert found["steps"] == 20 and not found["labels"] and len(found["record"]) == 20

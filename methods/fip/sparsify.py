@@ -122,13 +122,15 @@ def sparsify(
     seed: int = 0,
     look: int = 500,
     watch: Callable[[Network], float] | None = None,
+    keep: Callable[[int, np.ndarray], None] | None = None,
     advance: Callable[[int], None] | None = None,
 ) -> SparseResult:
     """Walk from `net` (left as it is) to a network with the share `sparsity` of zeros.
 
     x (N, *input_shape): the inputs on which answers are kept; y (N,): their labels, for
     `settings.labels` alone. look: the path is recorded every so many steps; there `watch` is shown
-    the projection, and `advance` the number of steps. The same seed gives the same bits.
+    the projection, `keep` the number of steps and w (P,), and `advance` the number of steps.
+    The same seed gives the same bits.
 
     Raises SettingError for a sparsity outside [0, 1) or labels without y, ShapeError for x and y
     that differ in number, DivergedError naming the step.
@@ -147,6 +149,8 @@ def sparsify(
         apart = walk.step(step)
         if (step + 1) % look == 0 or step + 1 == settings.steps:
             record.append(walk.point(step + 1, apart, watch))
+            if keep is not None:
+                keep(step + 1, walk.w)
             if advance is not None:
                 advance(step + 1)
     return SparseResult(walk.projected(), walk.mask, record, clock() - begun)

@@ -13,7 +13,7 @@ from ....nnlite import Network
 from ...show.style import COLOURS, GRID, INK, bare, close, pyplot
 from ..rows import average, first_folder, grouped, select
 from ..study import Row
-from .parts import sparse_name
+from .lab import sparse_name
 from .tables import ORDER, at_level, levels
 
 _SHADES = (COLOURS[0], COLOURS[5], COLOURS[3], COLOURS[1], COLOURS[2], COLOURS[6])

@@ -10,7 +10,7 @@ from __future__ import annotations
 from ....nnlite import Network, models
 from ....nnlite.optim import Adam
 from .figures import Paper
-from .parts import Kind, Settings
+from .lab import Kind, Settings
 from .study import sparsification
 
 PAPER = Paper(

@@ -1,154 +1,71 @@
-"""Sparse networks four ways, part by part: what fip-sparsify-lenet and fip-sparsify-resnet20 share.
+"""Sparse networks, way by way, part by part: what fip-sparsify-lenet and -resnet20 share.
 
 A dense network is trained once a seed and left in the seed's folder; every part starts from that
-file. The same steps, and the same samples a step, are given to the path and to fine-tuning for each
-sparsity; lottery tickets take `rounds` trainings on the way, more than both. A row says how many
-steps and seconds its network took after the dense one, and whether labels were read.
+file. The path and fine-tuning are a part a level, so that a stopped run goes on there. The same
+steps, and the same samples a step, are given to the path and to fine-tuning for each sparsity;
+lottery tickets take `rounds` trainings on the way, more than both. A row says how many steps and
+seconds its network took after the dense one, and whether labels were read.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from functools import partial
 
 import numpy as np
 
-from ....kernels import get_backend
 from ....kernels.compiling import clock
-from ....kernels.errors import SettingError
-from ....methods import Task, accuracy
-from ....methods.fip import SparsePath, authors_path, sparsify
-from ....methods.fit import Augment
-from ....methods.pruning import By, Training, layer_sparsity, lottery_tickets, one_shot, sparsity_of
+from ....kernels.errors import SettingError, check_name
+from ....methods import accuracy
+from ....methods.fip import SparsePath, authors_path, principal, sparsify
+from ....methods.pruning import lottery_tickets, one_shot, sparsity_of
 from ....nnlite import Network, SparseNetwork
-from ....nnlite.optim import Adam, Optimizer
-from ....nnlite.workspace import Mode
+from ....nnlite.checkpoint import load_arrays, save_arrays
+from ....nnlite.init import generator
+from ....nnlite.optim import Adam
 from ...show.labels import number as digits
 from ...speed.timing import measure
-from ...streams.augment import augment
-from ...streams.normalise import black
-from ..lab import Lab
+from ..lab import left_by
 from ..study import Part, Row, Work
+from .lab import WAYS, Kind, Settings, SparseLab, sparse_name, walk_name
 
 TIMED_BATCHES = (1, 128)
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What both studies can be told by --set.
-
-    levels: shares of all parameters (biases and norms among them) that become zero. variant_levels:
-    those at which the path is also walked by the authors' own step, and with labels. path_steps are
-    taken for each level, by the path and by fine-tuning, of path_batch samples each. ticket_steps
-    for each round of pruning, of ticket_batch. labels: the share of the task's loss in the path
-    with labels (0 leaves that one out).
-    """
-
-    data: str = "mnist-demo"
-    normalise: str = "mnist"
-    train_limit: int = 0
-    levels: tuple[float, ...] = (0.2, 0.6, 0.9, 0.95, 0.98, 0.991, 0.994)
-    variant_levels: tuple[float, ...] = (0.9, 0.991, 0.994)
-    dense_steps: int = 6000
-    dense_batch: int = 60
-    dense_lr: float = 1.2e-3
-    path_steps: int = 4000
-    path_batch: int = 200
-    path_lr: float = 1e-3
-    pull: float = 0.1
-    growth: float = 0.5
-    settle: float = 0.4
-    labels: float = 0.5
-    ticket_steps: int = 3000
-    ticket_batch: int = 60
-    ticket_rate: float = 0.2
-    output_rate: float = 0.1
-    rewind: int = 0
-
-
-@dataclass(frozen=True)
-class Kind:
-    """What differs between the two studies.
-
-    build(classes, input shape, seed, backend): the network. flat: images as vectors. by: where
-    lottery tickets look for the smallest. optimizer(rate), stages: of everything that learns from
-    labels. augmented: random crops and flips for all who train, the path among them. mode: of the
-    path's batch norms. title, shape: of the figures, and of the inputs that they are drawn for.
-    """
-
-    build: Callable[[int, tuple[int, ...], int, str], Network]
-    flat: bool
-    by: By
-    optimizer: Callable[[float], Optimizer]
-    stages: tuple[tuple[float, float], ...]
-    title: str
-    shape: tuple[int, ...]
-    augmented: bool = False
-    mode: Mode = "eval"
+LOOKS = 40  # at a path, while it is walked
+KEPT = 10  # about so many of the looks keep the weights
+_WATCHED = 1000  # test images behind the accuracy along a path
+_SETTLING = 60  # batches for a random network's running statistics
+COMPONENTS = 3
+_KEY = 0x5BA  # random masks have streams of their own
 
 
 def parts(settings: Settings, kind: Kind) -> Sequence[Part]:
-    """A seed's parts, the dense network first. Raises SettingError for levels outside 0..1."""
-    if not settings.levels or not all(0 < p < 1 for p in settings.levels):
-        raise SettingError(f"levels={settings.levels}: shares of zeros, each above 0 and below 1")
+    """A seed's parts, the dense network first.
+
+    Raises SettingError for levels outside 0..1, UnknownNameError for ways that are none.
+    """
+    every = (*settings.levels, *settings.variant_levels)
+    if not settings.levels or not all(0 < p < 1 for p in every):
+        raise SettingError(f"levels={every}: shares of zeros, each above 0 and below 1")
+    for way in settings.ways:
+        check_name("way to a sparse network", way, WAYS)
 
     def of(made: Callable[[SparseLab], Iterable[Row]]) -> Callable[[Work], Iterable[Row]]:
         return lambda work: made(SparseLab(work, kind))
 
-    named = {
-        "dense": dense,
-        "one-shot": without_training,
-        "path": lambda lab: path(lab, 0.0),
-        "fine-tuned": fine_tuned,
-        "tickets": tickets,
-        "path-labels": lambda lab: path(lab, settings.labels),
-        "authors": authors_step,
-        "inference": inference,
-    }
+    found = {"dense": of(dense), "one-shot": of(without_training)}
+    for way in (way for way in WAYS if way in settings.ways):
+        made = _WAYS[way]
+        if way not in _BY_LEVEL:
+            found[way] = of(made)
+        else:
+            levels = settings.variant_levels if way in _VARIANTS else settings.levels
+            found |= {f"{way}-{digits(at)}": of(partial(made, level=at)) for at in levels}
+        if way == "path":
+            found["bends"] = of(bends)
     if not settings.labels:
-        del named["path-labels"]
-    return [Part(name, of(made)) for name, made in named.items()]
-
-
-class SparseLab(Lab):
-    """A seed's data, its dense network, and how a network is told as a row."""
-
-    def __init__(self, work: Work, kind: Kind) -> None:
-        super().__init__(work, work.settings.train_limit or None, flat=kind.flat)
-        self.kind = kind
-        self.task = Task.from_arrays(self.dataset.name, self.train, self.test)
-        self.augment = self._augment(black(self.scaling, self.image_shape[-1]))
-
-    def _augment(self, outside: np.ndarray) -> Augment | None:
-        ops = get_backend(self.work.backend)
-        return (lambda x, key: augment(ops, x, outside, key)) if self.kind.augmented else None
-
-    def training(self, steps: int, batch: int) -> Training:
-        """How a network learns from labels."""
-        optimizer, stages = self.kind.optimizer(self.settings.dense_lr), self.kind.stages
-        return Training(steps, batch, optimizer, stages, self.augment)
-
-    def dense(self) -> Network:
-        """The dense network, trained."""
-        return self.load("dense", "dense")
-
-    def fresh(self) -> Network:
-        """The dense network before training."""
-        shape = self.train[0].shape[1:]
-        return self.kind.build(self.classes, shape, self.work.seed, self.work.backend)
-
-    def accuracy(self, net: Network) -> float:
-        """On all test images."""
-        return accuracy(net, *self.test)
-
-    def row(self, method: str, level: float, net: Network, mask: np.ndarray, **more: Any) -> Row:
-        """A sparse network as a row, its layers among it."""
-        return {
-            "method": method, "level": level, "sparsity": sparsity_of(net.device.get(mask)),
-            "accuracy": self.accuracy(net), "layers": layer_sparsity(net, mask), **more,
-        }  # fmt: skip
+        found = {name: part for name, part in found.items() if not name.startswith("path-labels")}
+    return [Part(name, part) for name, part in found.items()]
 
 
 def dense(lab: SparseLab) -> Iterator[Row]:
@@ -156,7 +73,7 @@ def dense(lab: SparseLab) -> Iterator[Row]:
     settings, begun = lab.settings, clock()
     net = lab.fresh()
     training = lab.training(settings.dense_steps, settings.dense_batch)
-    training.run(net, lab.task, lab.work.seed)
+    training.run(net, lab.task, lab.work.seed, kept=lab.file("dense-under-way"))
     net.save(lab.file("dense"))
     yield lab.row(
         "dense", 0.0, net, np.ones_like(net.theta), steps=settings.dense_steps, labels=True,
@@ -174,22 +91,49 @@ def without_training(lab: SparseLab) -> Iterator[Row]:
         yield lab.row("one-shot", level, net, mask, steps=0, seconds=seconds, labels=False)
 
 
-def fine_tuned(lab: SparseLab) -> Iterator[Row]:
+def fine_tuned(lab: SparseLab, level: float) -> Iterator[Row]:
     """One shot, then as many steps with labels as the path takes without."""
-    settings = lab.settings
+    settings, begun, net = lab.settings, clock(), lab.dense()
     training = lab.training(settings.path_steps, settings.path_batch)
-    for done, level in enumerate(settings.levels):
-        begun, net = clock(), lab.dense()
-        mask = one_shot(net, level)
-        training.run(net, lab.task, lab.work.seed, mask)
-        yield lab.row(
-            "one-shot + fine-tuning", level, net, mask, steps=training.steps, labels=True,
-            seconds=clock() - begun,
-        )  # fmt: skip
-        lab.work.advance(done + 1, len(settings.levels))
+    mask = one_shot(net, level)
+    training.run(net, lab.task, lab.work.seed, mask, kept=lab.file("tuned-under-way"))
+    yield lab.row(
+        "one-shot + fine-tuning", level, net, mask, steps=training.steps, labels=True,
+        seconds=clock() - begun,
+    )  # fmt: skip
 
 
-def path(lab: SparseLab, labels: float) -> Iterator[Row]:
+def random_networks(lab: SparseLab) -> Iterator[Row]:
+    """What zeros alone come to: the dense network under random masks, and networks of random
+    weights projected by magnitude.
+
+    Running statistics, where there are some, are taken anew on some batches: those of the dense
+    network are another's.
+    """
+    settings, x = lab.settings, lab.train[0]
+    for level in settings.variant_levels:
+        for number in range(settings.drawn):
+            net = lab.dense()
+            draw = generator(lab.work.seed, _KEY, number)
+            mask = np.ones(net.num_parameters, net.dtype)
+            zeros = round(level * len(mask))
+            mask[draw.permutation(len(mask))[:zeros]] = 0
+            net.theta *= net.device.put(mask)
+            yield _random_row(lab, "random zeros", level, net, mask, x)
+            net = lab.fresh(1 + number)
+            yield _random_row(lab, "random weights", level, net, one_shot(net, level), x)
+
+
+def _random_row(
+    lab: SparseLab, method: str, level: float, net: Network, mask: np.ndarray, x: np.ndarray
+) -> Row:
+    if lab.kind.mode == "train":
+        for number in range(_SETTLING):
+            net.forward(x[number * lab.settings.path_batch :][: lab.settings.path_batch], "train")
+    return lab.row(method, level, net, mask, steps=0, seconds=0.0, labels=False)
+
+
+def path(lab: SparseLab, level: float, labels: float = 0.0) -> Iterator[Row]:
     """The functionally invariant path; the sparse networks stay in the seed's folder."""
     settings = lab.settings
     walk = SparsePath(
@@ -197,44 +141,64 @@ def path(lab: SparseLab, labels: float) -> Iterator[Row]:
         pull=settings.pull, growth=settings.growth, settle=settings.settle, labels=labels,
         mode=lab.kind.mode, augment=lab.augment,
     )  # fmt: skip
-    name = "FIP with labels" if labels else "FIP"
-    chosen = settings.variant_levels if labels else settings.levels
-    return _walked(lab, name, chosen, walk)
+    yield _walked(lab, "FIP with labels" if labels else "FIP", level, walk)
 
 
-def authors_step(lab: SparseLab) -> Iterator[Row]:
-    """The same by the step that the authors' code takes, for the same number of steps."""
+def path_with_labels(lab: SparseLab, level: float) -> Iterator[Row]:
+    """The same, with a share of the distance replaced by the task's loss."""
+    return path(lab, level, lab.settings.labels)
+
+
+def authors_step(lab: SparseLab, level: float) -> Iterator[Row]:
+    """The path by the step that the authors' code takes."""
     settings = lab.settings
     walk = authors_path(
-        steps=settings.path_steps, batch_size=settings.path_batch, mode=lab.kind.mode,
+        steps=settings.authors_steps, batch_size=settings.path_batch, mode=lab.kind.mode,
         augment=lab.augment,
     )  # fmt: skip
-    return _walked(lab, "FIP, authors' step", settings.variant_levels, walk)
+    yield _walked(lab, "FIP, authors' step", level, walk)
 
 
-def _walked(lab: SparseLab, name: str, levels: Sequence[float], walk: SparsePath) -> Iterator[Row]:
-    """Walk to each level, always from the dense network."""
-    x, y = lab.train
-    for number, level in enumerate(levels):
+def _walked(lab: SparseLab, name: str, level: float, walk: SparsePath) -> Row:
+    """Walk to a level from the dense network; its record says how accurate it is on the way."""
+    (x, y), get = lab.train, lab.fresh().device.get
+    look = max(walk.steps // LOOKS, 1)
+    every = look * max(walk.steps // (look * KEPT), 1)
+    weights: list[np.ndarray] = [get(lab.dense().theta).copy()]
 
-        def advance(step: int, before: int = number * walk.steps) -> None:
-            lab.work.advance(before + step, len(levels) * walk.steps)
+    def keep(step: int, w: np.ndarray) -> None:
+        if name == "FIP" and step % every == 0:
+            weights.append(get(w).copy())
 
-        found = sparsify(
-            lab.dense(), x, level, walk, y=y if walk.labels else None, seed=lab.work.seed,
-            look=max(walk.steps // 40, 1), advance=advance,
-        )  # fmt: skip
-        if name == "FIP":
-            found.net.save(lab.file(sparse_name(level)))
-        yield lab.row(
-            name, level, found.net, found.mask, steps=walk.steps, seconds=found.seconds,
-            labels=walk.labels > 0, record=[point[:4] for point in found.record],
-        )  # fmt: skip
+    found = sparsify(
+        lab.dense(), x, level, walk, y=y if walk.labels else None, seed=lab.work.seed, look=look,
+        watch=lambda net: accuracy(net, *lab.first(_WATCHED)), keep=keep,
+        advance=lambda step: lab.work.advance(step, walk.steps),
+    )  # fmt: skip
+    if name == "FIP":
+        found.net.save(lab.file(sparse_name(level)))
+        save_arrays(lab.file(walk_name(level)), {"weights": np.stack(weights)}, {})
+    return lab.row(
+        name, level, found.net, found.mask, steps=walk.steps, seconds=found.seconds,
+        labels=walk.labels > 0, record=found.record,
+    )  # fmt: skip
 
 
-def sparse_name(level: float) -> str:
-    """Under which a seed's sparse network of a level lies, zeros and all."""
-    return f"sparse-{digits(level)}"
+def bends(lab: SparseLab) -> Iterator[Row]:
+    """All paths' weights on their principal components, the dense network at 0; how straight."""
+    files = {at: left_by(f"path-{digits(at)}", lab.file(walk_name(at)))
+             for at in lab.settings.levels}  # fmt: skip
+    walks = {at: load_arrays(file)[0]["weights"] for at, file in files.items()}
+    places, shares = principal(np.concatenate(list(walks.values())), COMPONENTS)
+    for level, weights in walks.items():
+        mine, places = places[: len(weights)], places[len(weights) :]
+        steps = np.linalg.norm(np.diff(weights, axis=0), axis=1)
+        yield {
+            "method": "path in weights", "level": level, "shares": shares.tolist(),
+            "places": mine.tolist(),
+            "length": float(steps.sum()),
+            "distance": float(np.linalg.norm(weights[-1] - weights[0])),
+        }  # fmt: skip
 
 
 def tickets(lab: SparseLab) -> Iterator[Row]:
@@ -263,7 +227,7 @@ def tickets(lab: SparseLab) -> Iterator[Row]:
 def inference(lab: SparseLab) -> Iterator[Row]:
     """Files and answers of the sparse networks against the dense kernels; checked, then timed."""
     for level in lab.settings.levels:
-        net = lab.load("path", sparse_name(level))
+        net = lab.load(f"path-{digits(level)}", sparse_name(level))
         sparse = SparseNetwork(net)
         kept = lab.file(f"small-{digits(level)}")
         sparse.save(kept)
@@ -298,3 +262,11 @@ def _check_equal(net: Network, sparse: SparseNetwork, x: np.ndarray) -> None:
         raise SettingError(
             f"the sparse network's answers differ by {abs(ours - theirs).max()}; it is not timed"
         )
+
+
+_WAYS: dict[str, Callable[..., Iterable[Row]]] = {
+    "random": random_networks, "path": path, "fine-tuned": fine_tuned, "tickets": tickets,
+    "path-labels": path_with_labels, "authors": authors_step, "inference": inference,
+}  # fmt: skip
+_VARIANTS = ("path-labels", "authors")
+_BY_LEVEL = ("path", "fine-tuned", *_VARIANTS)

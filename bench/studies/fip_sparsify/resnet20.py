@@ -6,10 +6,11 @@ them at 95 %; its dense network's accuracy is not stated (the code's ResNet-18 h
 
 from __future__ import annotations
 
+from ....methods.pruning import cosine
 from ....nnlite import Network, models
 from ....nnlite.optim import SGD
 from .figures import Paper
-from .parts import Kind, Settings
+from .lab import Kind, Settings
 from .study import sparsification
 
 PAPER = Paper(points={"FIP": [(0.93, 0.82, 0.847)]}, layers=())
@@ -21,15 +22,16 @@ def _build(classes: int, shape: tuple[int, ...], seed: int, backend: str) -> Net
 
 KIND = Kind(
     _build, flat=False, by="network", optimizer=lambda rate: SGD(rate, momentum=0.9),
-    stages=((0.5, 1.0), (0.3, 0.1), (0.2, 0.01)), title="ResNet-20 on CIFAR-10",
-    shape=(32, 32, 3), augmented=True, mode="train",
+    stages=cosine(15), decay=5e-4, title="ResNet-20 on CIFAR-10", shape=(32, 32, 3),
+    augmented=True, mode="train",
 )  # fmt: skip
 STUDY = sparsification(
     "fip-sparsify-resnet20", "ResNet-20 to 95 % zeros: invariant path, pruning, lottery tickets",
     Settings(
         data="cifar-10", normalise="cifar", levels=(0.2, 0.5, 0.8, 0.9, 0.93, 0.95),
-        variant_levels=(0.93,), dense_steps=1200, dense_batch=128, dense_lr=0.05, path_steps=600,
-        path_batch=128, labels=0.0, ticket_steps=600, ticket_batch=128, rewind=100,
+        ways=("random", "path", "fine-tuned", "tickets"), variant_levels=(0.93,), dense_steps=5850,
+        dense_batch=128, dense_lr=0.1, path_steps=1200, path_batch=128, labels=0.0,
+        ticket_steps=1200, ticket_batch=128, rewind=390,
     ),
     KIND, PAPER,
 )  # fmt: skip

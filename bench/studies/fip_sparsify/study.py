@@ -9,7 +9,8 @@ from ....methods.pruning import weight_names
 from ....nnlite.files import write_whole
 from ..study import Row, Study
 from . import figures, tables
-from .parts import Kind, Settings, parts
+from .lab import Kind, Settings
+from .parts import parts
 
 
 def sparsification(
