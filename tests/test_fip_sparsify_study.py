@@ -52,10 +52,19 @@ def test_without_labels_that_line_is_left_out(tmp_path):
     assert "FIP with labels" not in {row["method"] for row in done.rows}
 
 
+def test_tickets_alone_need_no_dense_network(tmp_path):
+    study, done = run(tmp_path, "ways=tickets", "levels=0.5", "ticket_steps=4")
+    assert {row["method"] for row in done.rows} == {"lottery tickets"}
+    assert not done.figures and not study.tell(done.rows)
+
+
 def test_levels_are_checked():
     study = STUDIES["fip-sparsify-resnet20"].with_settings(["levels=0.5,1"])
     with pytest.raises(SettingError, match="levels"):
         study.parts(study.settings)
+    odd = STUDIES["fip-sparsify-resnet20"].with_settings(["ways=paths"])
+    with pytest.raises(UnknownNameError, match="path"):
+        study.parts(odd.settings)
     with pytest.raises(UnknownNameError, match="levels"):
         study.with_settings(["level=0.5"])
 

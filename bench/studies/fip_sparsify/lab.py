@@ -21,7 +21,9 @@ from ...streams.normalise import black
 from ..lab import Lab
 from ..study import Row, Work
 
-WAYS = ("random", "path", "fine-tuned", "tickets", "path-labels", "authors", "inference")
+WAYS = (
+    "one-shot", "random", "path", "fine-tuned", "tickets", "path-labels", "authors", "inference",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class Settings:
     """What both studies can be told by --set.
 
     levels: shares of all parameters (biases and norms among them) that become zero. ways: to sparse
-    networks, of `WAYS`; one shot always is one. variant_levels: those at which the path is also
+    networks, of `WAYS`. variant_levels: those at which the path is also
     walked by the authors' own step and with labels, and random networks are drawn. path_steps are
     taken for each level, by the path and by fine-tuning, of path_batch samples each; authors_steps
     by the authors' step. ticket_steps for each round of pruning, of ticket_batch. labels: the share

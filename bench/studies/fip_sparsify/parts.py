@@ -53,7 +53,7 @@ def parts(settings: Settings, kind: Kind) -> Sequence[Part]:
     def of(made: Callable[[SparseLab], Iterable[Row]]) -> Callable[[Work], Iterable[Row]]:
         return lambda work: made(SparseLab(work, kind))
 
-    found = {"dense": of(dense), "one-shot": of(without_training)}
+    found = {"dense": of(dense)} if set(settings.ways) - {"tickets"} else {}  # theirs is their own
     for way in (way for way in WAYS if way in settings.ways):
         made = _WAYS[way]
         if way not in _BY_LEVEL:
@@ -265,6 +265,7 @@ def _check_equal(net: Network, sparse: SparseNetwork, x: np.ndarray) -> None:
 
 
 _WAYS: dict[str, Callable[..., Iterable[Row]]] = {
+    "one-shot": without_training,
     "random": random_networks, "path": path, "fine-tuned": fine_tuned, "tickets": tickets,
     "path-labels": path_with_labels, "authors": authors_step, "inference": inference,
 }  # fmt: skip

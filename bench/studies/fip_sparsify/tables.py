@@ -26,8 +26,8 @@ NOTES = (
 
 
 def levels(rows: Sequence[Row]) -> list[float]:
-    """All levels that one-shot pruning was asked for."""
-    return sorted(grouped(select(rows, method="one-shot"), "level"))
+    """All levels that networks were made for; tickets have none, but their rounds."""
+    return sorted({row["level"] for row in rows if row.get("level")})
 
 
 def at_level(rows: Sequence[Row], method: str, level: float) -> list[Row]:
@@ -48,6 +48,8 @@ def percent(values: Sequence[float]) -> str:
 
 def tell(rows: Sequence[Row]) -> Sequence[Table]:
     """Accuracies by level, then steps and seconds, then files and inference."""
+    if not levels(rows):
+        return []
     dense = select(rows, method="dense")
     title = "test accuracy, %, by share of zeros"
     if dense:
