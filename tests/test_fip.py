@@ -10,7 +10,7 @@ from weightspace.methods import Naive, Observer, fip, fit, importance
 from weightspace.methods.fip.metric import SPACES
 from weightspace.methods.fip.solve import dense, solve
 from weightspace.nnlite import BatchNorm2d, Conv2d, Flatten, Linear, Network
-from weightspace.nnlite.optim import Adam
+from weightspace.nnlite.optim import SGD, Adam
 
 INPUTS, K, N = 6, 4, 9
 STEP = 1e-4
@@ -167,6 +167,15 @@ def test_a_path_without_objective_leaves_the_outputs_alone(net, x, rng):
     assert shares[0] > 0.9
 
 
+def test_a_paths_length_counts_the_ways_back(net, x):
+    """As long as the line through all its weights is at least, and longer than its steps alone."""
+    walk = fip.path(net, x, steps=6, length=0.5, mu=1e-3, nu=1e-3, iterations=60)
+    line = np.linalg.norm(np.diff(walk.weights, axis=0), axis=1).sum()
+    assert all(step.back > 0 for step in walk.steps)
+    assert abs(walk.weight_length - 6 * 0.5 - sum(step.back for step in walk.steps)) < 1e-9
+    assert line <= walk.weight_length + 1e-9
+
+
 def test_a_path_that_ends_early_keeps_its_end(net, x):
     """Its objective has no gradient after the third step."""
     left = iter([1.0, 1.0, 1.0])
@@ -313,6 +322,24 @@ def test_the_metric_step_is_the_solution_of_its_system(blob_tasks):
     method.adjust(net, grad)
     metric = fip.Metric(net, method.arrays["memory.x"])
     assert relative_error(grad, 0.1 * solve(metric, v, 0.1, "woodbury").x) < 1e-2
+
+
+def test_both_is_the_implicit_step_under_plain_gradient_descent(blob_tasks):
+    """(I + lr strength g / 4) u = -lr (v + strength grad D), u = -lr times what it leaves."""
+    net, lr, strength = mlp("float64"), 0.1, 500.0
+    method = fip.FIP(memories=10, batch=0, step="both", strength=strength, iterations=300)
+    fit(net, blob_tasks[:1], method, steps=20, batch_size=32, optimizer=SGD(lr))
+    net.theta += 0.01 * np.random.default_rng(0).normal(size=net.num_parameters)
+    v = np.random.default_rng(1).normal(size=net.num_parameters)
+    pulled = v.copy()
+    method._add_anchor(net, method.memory, np.arange(10), pulled)
+    u = v.copy()
+    method.adjust(net, u)
+    u *= -lr
+    metric = fip.Metric(net, method.arrays["memory.x"])
+    left = u + lr * strength / 4 * metric.product(u)
+    assert relative_error(left, -lr * pulled) < 1e-2
+    assert relative_error(u, -lr * pulled) > 0.1  # the metric has a say in it
 
 
 def test_each_stored_sample_counts_its_own_tasks_classes(rng):

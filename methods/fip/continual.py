@@ -10,12 +10,14 @@ Two steps, alone or together (Raghavan & Thomson; their published code has the f
 | "both"   | mu (g + mu I)^-1 (v + strength * grad of the distance)                 |
 
 The distance is Bhattacharyya's, whose Hessian at the reference is g / 4, g the softmax's Fisher
-metric. So "both", with mu = 4 / (lr strength), is the implicit step of the trade-off that "anchor"
-takes explicitly,
+metric. So under plain gradient descent "both", with mu = 4 / (lr strength), is the implicit step of
+the trade-off that "anchor" takes explicitly,
 
     (I + lr strength g / 4) u = -lr (v + strength grad D)
 
-and stays stable at strengths where "anchor" diverges. "metric" alone has no memory of where the
+Momentum sums such steps, Adam rescales them, and neither sum is an implicit step of anything. With
+momentum 0.9, too, "both" was seen to stay stable at strengths where "anchor" diverges; that is a
+measurement, which the identity does not say. "metric" alone has no memory of where the
 answers were, and drifts. The authors add a sum over 50 stored images to a mean over 100 new ones,
 strength 50 at lr 1e-3.
 """

@@ -39,13 +39,15 @@ Inputs = Callable[[int], np.ndarray]
 class Step:
     """What one step did. length: |u|. output: sqrt(u' g u), how far it moved the outputs.
 
-    solves: iterations of the solver. moved: |theta - theta_0| after it.
+    solves: iterations of the solver. moved: |theta - theta_0| after it. back: length of the way
+    back that followed.
     """
 
     length: float
     output: float
     solves: int
     moved: float
+    back: float = 0.0
 
     @property
     def velocity(self) -> float:
@@ -68,8 +70,8 @@ class Path:
 
     @property
     def weight_length(self) -> float:
-        """sum |u|: its length in weights."""
-        return sum(step.length for step in self.steps)
+        """Its length in weights: sum |u|, and of the ways back."""
+        return sum(step.length + step.back for step in self.steps)
 
     def principal(self, count: int = 3) -> tuple[np.ndarray, np.ndarray]:
         """(coordinates (S, count), shares (count,)): weights on their principal components.
@@ -177,10 +179,11 @@ class _Directions:
             )
         net.theta += u
         metric.move()
+        back = 0.0
         if self.nu is not None:
-            self.go_back(net, metric)
+            back = self.go_back(net, metric)
             metric.move()
-        return Step(self.length, output, solves, norm(net, net.theta - start))
+        return Step(self.length, output, solves, norm(net, net.theta - start), back)
 
     def direction(self, net: Network, metric: Metric, number: int) -> tuple[np.ndarray | None, int]:
         """(u (P,) of the wanted length, iterations); None where v is 0."""
@@ -200,11 +203,13 @@ class _Directions:
             return None, found.iterations
         return x * net.dtype.type(-self.length / size), found.iterations
 
-    def go_back(self, net: Network, metric: Metric) -> None:
-        """One damped Gauss-Newton step towards the outputs of the start."""
+    def go_back(self, net: Network, metric: Metric) -> float:
+        """One damped Gauss-Newton step towards the outputs of the start; returns its length."""
         assert self.nu is not None
         pull = metric.pull(-self._away(metric))
-        net.theta += conjugate_gradients(metric, pull, self.nu, iterations=self.iterations).x
+        u = conjugate_gradients(metric, pull, self.nu, iterations=self.iterations).x
+        net.theta += u
+        return norm(net, u)
 
     def _away(self, metric: Metric) -> np.ndarray:
         """How far the outputs (N, K) are from those of the start."""

@@ -30,8 +30,8 @@ STUDY = sparsification(
     Settings(
         data="cifar-10", normalise="cifar", levels=(0.2, 0.5, 0.8, 0.9, 0.93, 0.95),
         ways=("one-shot", "random", "path", "fine-tuned", "tickets"), variant_levels=(0.93,),
-        dense_steps=5850, dense_batch=128, dense_lr=0.1, path_steps=1200, path_batch=128, labels=0.0,
-        ticket_steps=1200, ticket_batch=128, rewind=390,
+        dense_steps=5850, dense_batch=128, dense_lr=0.1, path_steps=1200, path_batch=128,
+        labels=0.0, ticket_steps=1200, ticket_batch=128, rewind=390,
     ),
     KIND, PAPER,
 )  # fmt: skip
