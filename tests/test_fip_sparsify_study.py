@@ -40,7 +40,13 @@ def test_a_small_study_from_end_to_end(tmp_path):
     assert rounds == sorted(rounds) and rounds[-2] < 0.9 <= rounds[-1]
     sizes = [row for row in done.rows if row["method"] == "inference" and row["level"] == 0.9]
     assert sizes and all(row["sparse_bytes"] < 0.2 * row["dense_bytes"] for row in sizes)
-    assert [path.name for path in done.figures] == ["accuracy.png", "layers.png", "connections.png"]
+    assert [path.name for path in done.figures] == [
+        "accuracy.png",
+        "layers.png",
+        "paths.png",
+        "connections.png",
+        "six.png",
+    ]
     assert all(path.stat().st_size > 10_000 for path in done.figures)
     lines = list(csv.DictReader((tmp_path / "out" / "table.csv").open()))
     assert len(lines) == len(done.rows)

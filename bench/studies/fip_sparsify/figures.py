@@ -1,4 +1,4 @@
-"""Figures of the sparsification studies: the curve, the layers, what is still connected."""
+"""Figures of the sparsification studies: the curve, the layers, the paths in weights."""
 
 from __future__ import annotations
 
@@ -9,16 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from ....nnlite import Network
-from ...show.style import COLOURS, GRID, INK, bare, close, pyplot
-from ..rows import average, first_folder, grouped, select
+from ...show.style import COLOURS, INK, close, pyplot
+from ..rows import average, first_seed, grouped, select
 from ..study import Row
-from .lab import sparse_name
 from .tables import ORDER, at_level, levels
 
-_SHADES = (COLOURS[0], COLOURS[5], COLOURS[3], COLOURS[1], COLOURS[2], COLOURS[6])
+_SHADES = tuple(COLOURS[number] for number in (0, 5, 3, 1, 2, 6, 7, 4))
 _COLOUR: dict[str, str] = dict(zip(ORDER, _SHADES, strict=True))
-_MARK = dict(zip(ORDER, "osDv^x", strict=True))
+_MARK = dict(zip(ORDER, "osDv^x+2", strict=True))
 ZOOM = 0.1  # of accuracy, in the panel of the upper end
 _LAYERED = ("FIP", "lottery tickets", "one-shot")
 
@@ -26,10 +24,11 @@ _LAYERED = ("FIP", "lottery tickets", "one-shot")
 @dataclass(frozen=True)
 class Paper:
     """What the paper prints: points by method, (sparsity, lowest, highest accuracy), and the share
-    of zeros in each layer of its sparsest network."""
+    of zeros in each layer, with its error, of its networks of sparsity `layers_at`."""
 
     points: dict[str, list[tuple[float, float, float]]]
-    layers: tuple[float, ...]
+    layers: tuple[tuple[float, float], ...] = ()
+    layers_at: float = 0.0
 
 
 def draw_curve(rows: Sequence[Row], paper: Paper, title: str, path: Path) -> Path:
@@ -113,114 +112,71 @@ def _legend(axes: Any) -> None:
 
 
 def draw_layers(rows: Sequence[Row], paper: Paper, names: Sequence[str], path: Path) -> Path:
-    """The share that is left of each of the weights `names` at the sparsest level: bars."""
+    """The share that is left of each of the weights `names`, by dots: at the paper's level where
+    there is one, else at the sparsest."""
     plt = pyplot()
-    level = max(levels(rows))
-    shown = {m: _left(at_level(rows, m, level), names) for m in _LAYERED}
-    shown = {method: left for method, left in shown.items() if left}
-    figure, axes = plt.subplots(figsize=(max(6.5, 0.5 * len(names) + 2.5), 3.8))
-    width = 0.8 / len(shown)
-    for number, (method, left) in enumerate(shown.items()):
-        at = np.arange(len(names)) + (number - (len(shown) - 1) / 2) * width
-        bars = axes.bar(at, [left[n] for n in names], width * 0.92, color=_COLOUR[method],
-                        label=method)  # fmt: skip
-        if len(names) <= 4:
-            axes.bar_label(bars, fmt=lambda v: f"{100 * v:.1f}", fontsize=8, color=INK, padding=1)
-    for place, zeros in enumerate(paper.layers):
-        axes.plot([place - 0.45, place + 0.45], [1 - zeros] * 2, color=INK, lw=1.2, ls=(0, (3, 2)),
-                  label="FIP, the paper" if not place else None)  # fmt: skip
+    level = paper.layers_at if paper.layers_at in levels(rows) else max(levels(rows))
+    shown = {m: at_level(rows, m, level) for m in _LAYERED}
+    shown = {method: found for method, found in shown.items() if found}
+    few = len(names) <= 4
+    figure, axes = plt.subplots(figsize=(max(6.5, 0.42 * len(names) + 2.5), 3.8))
+    for number, (method, found) in enumerate(shown.items()):
+        at = np.arange(len(names)) + 0.16 * (number - (len(shown) - 1) / 2)
+        left = [[1 - row["layers"][name] for name in names] for row in found]
+        for of_seed in left:
+            axes.plot(at, of_seed, ls="", marker=_MARK[method], ms=5, mew=1.4,
+                      color=_COLOUR[method], alpha=0.8, label=method)  # fmt: skip
+        if few:
+            for x, y in zip(at, np.mean(left, axis=0), strict=True):
+                axes.annotate(f"{100 * y:.3g}", (x, y), (0, 7), textcoords="offset points",
+                              ha="center", fontsize=8, color=_COLOUR[method])  # fmt: skip
+    if level == paper.layers_at:
+        for place, (zeros, error) in enumerate(paper.layers):
+            axes.errorbar(place + 0.36, 1 - zeros, error, color=INK, marker="*", ms=10, mfc="white",
+                          capsize=3, ls="", label="FIP, the paper")  # fmt: skip
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter(lambda v, _: f"{100 * v:g} %")
     axes.yaxis.set_minor_formatter(lambda *_: "")
-    few = [f"layer {number + 1}" for number in range(len(names))]
-    axes.set_xticks(range(len(names)), few if len(names) <= 4 else [_readable(n) for n in names],
-                    rotation=0 if len(names) <= 4 else 60,
-                    ha="center" if len(names) <= 4 else "right", fontsize=9)  # fmt: skip
+    told = [f"layer {at + 1}" if few else name.removesuffix(".weight")
+            for at, name in enumerate(names)]  # fmt: skip
+    axes.set_xticks(range(len(names)), told, rotation=0 if few else 60,
+                    ha="center" if few else "right", fontsize=9)  # fmt: skip
     axes.grid(axis="x", visible=False)
-    axes.set(ylabel="weights left")
-    axes.set_title(f"What is left of each layer at {100 * level:g} % zeros")
+    seeds = len({row["seed"] for found in shown.values() for row in found})
+    axes.set(ylabel="weights left", ylim=(None, 1.3))
+    axes.set_title(f"What is left of each layer at {100 * level:g} % zeros, seed by seed ({seeds})")
     _legend(axes)
     return close(plt, figure, path)
 
 
-def _left(found: Sequence[Row], names: Sequence[str]) -> dict[str, float]:
-    """The mean share that is left of each layer's weights."""
-    if not found:
-        return {}
-    return {n: 1 - average([row["layers"] for row in found], n) for n in names}
+# ---- paths ---------------------------------------------------------------------------------------
 
 
-def _readable(name: str) -> str:
-    """ "8.body.2" for a residual block's second convolution, as the layout names it."""
-    return name.removesuffix(".weight")
-
-
-# ---- connections ---------------------------------------------------------------------------------
-
-
-def draw_connections(rows: Sequence[Row], path: Path) -> list[Path]:
-    """Of the first seed's sparsest network: pixels that are still seen, and the units behind them.
-
-    Nothing is drawn where the network's file is not there.
-    """
-    file = first_folder(rows, path.parent) / f"{sparse_name(max(levels(rows)))}.safetensors"
-    if not file.exists():
+def draw_bends(rows: Sequence[Row], path: Path) -> list[Path]:
+    """Of the first seed: the paths' weights on their principal components, and how accurate the
+    projection is along each. Nothing where no path was walked."""
+    rows = first_seed(rows)
+    walks = select(rows, method="path in weights")
+    if not walks:
         return []
-    net = Network.load(file, "reference")
-    first, *others = [v for n, v in net.layout.views(net.theta).items() if n.endswith("weight")]
     plt = pyplot()
-    figure, (pixels, graph) = plt.subplots(1, 2, figsize=(12, 5), width_ratios=(1, 1.75), dpi=90,
-                                           gridspec_kw={"wspace": 0.08})  # fmt: skip
-    _draw_pixels(plt, figure, pixels, first)
-    _draw_graph(graph, others)
+    figure, (first, second, right) = plt.subplots(1, 3, figsize=(14, 4), layout="constrained")
+    shades = plt.get_cmap("viridis_r")(np.linspace(0.1, 0.95, len(walks)))
+    for colour, walk in zip(shades, walks, strict=True):
+        places = np.array(walk["places"])
+        for axes, other in ((first, 1), (second, 2)):
+            axes.plot(places[:, 0], places[:, other], "-o", ms=3, lw=1.3, color=colour)
+        (made,) = select(rows, method="FIP", level=walk["level"])
+        record = np.array(made["record"], float)
+        right.plot(record[:, 0], 100 * record[:, 4], color=colour,
+                   label=f"{100 * walk['level']:g} % zeros")  # fmt: skip
+    for axes, other in ((first, 1), (second, 2)):
+        axes.plot(*places[0][[0, other]], "s", color="black", ms=7, zorder=5)
+        axes.annotate("dense", places[0][[0, other]], (7, 7), textcoords="offset points")
+        axes.set_xlabel(f"component 1 ({walks[0]['shares'][0]:.0%} of the variance)")
+        axes.set_ylabel(f"component {other + 1} ({walks[0]['shares'][other]:.0%})")
+    first.set_title("The paths in weights")
+    right.set(xlabel="steps", ylabel="accuracy of the projection onto all zeros, %")
+    right.set_title("On the way")
+    _legend(right)
     return [close(plt, figure, path)]
-
-
-def _draw_pixels(plt: Any, figure: Any, axes: Any, weight: np.ndarray) -> None:
-    """How many connections each of 28 x 28 pixels has left."""
-    side = round(weight.shape[1] ** 0.5)
-    counts = (weight != 0).sum(axis=0).reshape(side, side).astype(float)
-    shown = np.where(counts > 0, counts, np.nan)
-    colours = plt.get_cmap("viridis_r").with_extremes(bad="#F4F4F4")
-    image = axes.imshow(shown, cmap=colours, vmin=1)
-    bare(axes)
-    axes.set_title(f"Pixels still seen: {int((counts > 0).sum())} of {counts.size}")
-    bar = figure.colorbar(image, ax=axes, fraction=0.04, pad=0.02)
-    bar.set_label("connections")
-    bar.outline.set_visible(False)
-
-
-def _draw_graph(axes: Any, weights: Sequence[np.ndarray]) -> None:
-    """Layer to layer: a line a connection, blue where positive, wider where larger."""
-    sizes = [weights[0].shape[1], *(len(weight) for weight in weights)]
-    for at, weight in enumerate(weights):
-        outs, ins = np.nonzero(weight)
-        largest = abs(weight).max() if len(outs) else 1.0
-        for o, i in zip(outs, ins, strict=True):
-            share = abs(weight[o, i]) / largest
-            axes.plot([at, at + 1], [_height(i, sizes[at]), _height(o, sizes[at + 1])],
-                      color=COLOURS[0 if weight[o, i] > 0 else 1], lw=0.2 + 1.4 * share,
-                      alpha=0.12 + 0.7 * share, solid_capstyle="round")  # fmt: skip
-    for at, size in enumerate(sizes):
-        alive = _alive(weights, at)
-        heights = _height(np.arange(size), size)
-        axes.plot([at] * size, heights, ls="", marker="o", ms=2, color=GRID, zorder=3)
-        axes.plot([at] * int(alive.sum()), heights[alive], ls="", marker="o", ms=3.2, color=INK,
-                  zorder=4)  # fmt: skip
-        axes.annotate(f"{int(alive.sum())} of {size} units", (at, -0.02), ha="center", va="top",
-                      fontsize=9, color=INK)  # fmt: skip
-    axes.set(xlim=(-0.15, len(sizes) - 0.85), ylim=(-0.04, 1.0))
-    axes.axis("off")
-    axes.set_title("Connections behind them: blue positive, orange negative")
-
-
-def _alive(weights: Sequence[np.ndarray], at: int) -> np.ndarray:
-    """Which units of a column have a connection on the side(s) where columns are drawn."""
-    before = (weights[at - 1] != 0).any(axis=1) if at else False
-    after = (weights[at] != 0).any(axis=0) if at < len(weights) else False
-    return np.asarray(before | after)
-
-
-def _height(unit: Any, size: int) -> Any:
-    """Where a unit stands in its column, from 1 at the top to 0."""
-    return 1 - (unit + 0.5) / size

@@ -13,7 +13,7 @@ from .figures import Paper
 from .lab import Kind, Settings
 from .study import sparsification
 
-PAPER = Paper(points={"FIP": [(0.93, 0.82, 0.847)]}, layers=())
+PAPER = Paper(points={"FIP": [(0.93, 0.82, 0.847)], "random zeros": [(0.93, 0.18, 0.30)]})
 
 
 def _build(classes: int, shape: tuple[int, ...], seed: int, backend: str) -> Network:

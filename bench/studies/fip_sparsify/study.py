@@ -8,7 +8,7 @@ from pathlib import Path
 from ....methods.pruning import weight_names
 from ....nnlite.files import write_whole
 from ..study import Row, Study
-from . import figures, tables
+from . import connections, figures, tables
 from .lab import Kind, Settings
 from .parts import parts
 
@@ -26,9 +26,11 @@ def sparsification(
         drawn = [
             figures.draw_curve(rows, paper, kind.title, folder / "accuracy.png"),
             figures.draw_layers(rows, paper, names, folder / "layers.png"),
+            *figures.draw_bends(rows, folder / "paths.png"),
         ]
         if kind.flat:
-            drawn += figures.draw_connections(rows, folder / "connections.png")
+            drawn += connections.draw_connections(rows, folder / "connections.png")
+            drawn += connections.draw_six(rows, folder / "six.png")
         return drawn
 
     return Study(

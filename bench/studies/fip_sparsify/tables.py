@@ -12,9 +12,10 @@ from ...show.labels import number as digits
 from ..rows import as_csv, grouped, select, with_error
 from ..study import Row
 
+RANDOM = ("random zeros", "random weights")
 ORDER = (
     "FIP", "FIP with labels", "FIP, authors' step", "lottery tickets", "one-shot + fine-tuning",
-    "one-shot",
+    "one-shot", *RANDOM,
 )  # fmt: skip
 NOTES = (
     "Sparsity counts zeros among all parameters, biases and norms included. FIP reads inputs and "
@@ -22,6 +23,8 @@ NOTES = (
     "A ticket's column is its last round that is no sparser; steps and seconds are of all rounds "
     "up to it. One-shot, fine-tuning and FIP start from the dense network, whose training "
     "is not counted.",
+    "Random zeros: the dense network under a mask drawn at random. Random weights: an untrained "
+    "network, its smallest set to zero.",
 )
 
 
@@ -77,7 +80,7 @@ def _compute(rows: Sequence[Row]) -> Table:
     table = titled("for the sparsest network", ("method", "steps", "seconds", "reads labels"))
     for method in ORDER:
         found = at_level(rows, method, max(levels(rows)))
-        if found:
+        if found and method not in RANDOM:
             seconds = np.median([row["seconds"] for row in found])
             labels = "yes" if found[0]["labels"] else "no"
             table.add_row(method, f"{found[0]['steps']:,}", f"{seconds:.0f}", labels)
