@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from blobs import make_blobs
@@ -11,6 +13,7 @@ from weightspace.methods import pruning as pruning_module
 from weightspace.methods.pruning import (
     Magnitude,
     Training,
+    cosine,
     layer_sparsity,
     lottery_tickets,
     next_mask,
@@ -118,6 +121,56 @@ def test_stages_share_the_steps_and_lower_the_rate(net, task, monkeypatch):
     training.run(net, task, 0)
     training.run(net, task, 0, done=6)
     assert seen == [(5, 0.5), (3, 0.05), (2, 0.005), (2, 0.05), (2, 0.005)]
+
+
+def test_a_stopped_training_goes_on_to_the_same_bits_and_leaves_no_file(task, tmp_path):
+    training = Training(12, 30, SGD(0.1, 0.9), cosine(3), decay=0.01)
+
+    def trained(stop_at=None):
+        net = models.mlp((12, 20, 10, 4), backend="reference", seed=3)
+        turns = []
+
+        def augment(x, key):
+            turns.append(key)
+            if stop_at is not None and len(turns) > stop_at:
+                raise KeyboardInterrupt
+            return x
+
+        replace(training, augment=augment).run(net, task, 0, kept=tmp_path / "net.safetensors")
+        return net.theta, len(turns)
+
+    whole, steps = trained()
+    assert steps == 12 and not list(tmp_path.iterdir())
+    with pytest.raises(KeyboardInterrupt):
+        trained(stop_at=9)  # in the last of three stages
+    assert [path.name for path in sorted(tmp_path.iterdir())] == [
+        "net-stage-0.safetensors", "net-stage-1.safetensors"]  # fmt: skip
+    theta, steps = trained()
+    assert steps == 4 and (theta == whole).all() and not list(tmp_path.iterdir())
+
+
+def test_weights_decay_towards_zero_in_training(net, task):
+    """One step of plain descent: decay adds -lr decay theta to it, under a mask, too."""
+    start = net.theta.copy()
+    moved = {}
+    for decay in (0.0, 0.5):
+        net.theta[:] = start
+        Training(1, 30, SGD(0.1), ((1.0, 1.0),), decay=decay).run(net, task, 0)
+        moved[decay] = net.theta - start
+    np.testing.assert_allclose(moved[0.5] - moved[0.0], -0.1 * 0.5 * start, rtol=1e-3, atol=1e-6)
+    mask = np.zeros_like(start)
+    mask[::2] = 1
+    net.theta[:] = start
+    Training(1, 30, SGD(0.1), ((1.0, 1.0),), decay=0.5).run(net, task, 0, mask)
+    assert not net.theta[mask == 0].any() and net.theta[mask == 1].any()
+
+
+def test_a_cosine_of_stages():
+    stages = cosine(4)
+    assert abs(sum(share for share, _ in stages) - 1) < 1e-12
+    factors = [factor for _, factor in stages]
+    assert factors == sorted(factors, reverse=True) and factors[0] > 0.95 and 0 < factors[-1] < 0.05
+    assert abs(sum(factors) / 4 - 0.5) < 1e-12
 
 
 def test_lottery_tickets_lose_a_fifth_of_each_layer_a_round_and_half_that_at_the_end(net, task):

@@ -8,9 +8,10 @@ from itertools import pairwise
 import numpy as np
 
 from ...kernels.errors import MissingExtraError
-from ..runs.tables import size
+from ..runs.tables import known_mean, size
+from ..studies.fip_sparsify import tables as sparsity_tables
 from . import importances, task_space
-from .kept import Kept, percent, read
+from .kept import Kept, Mean, percent, read
 from .markdown import markdown
 
 TITLES = {
@@ -97,9 +98,38 @@ def sign_flips(differences: Sequence[float]) -> float:
     return float(found.pvalue)
 
 
+def ends(kept: Kept, tasks: Sequence[str]) -> str:
+    """Of every line, each task's accuracy after the last, and their mean."""
+    rows = []
+    for label in labels(kept):
+        mine = [row for row in kept.select(label=label) if "status" not in row]
+        last = np.array([row["accuracy_matrix"][-1] for row in mine])
+        cells = [percent(Mean(*known_mean(column))) for column in last.T]
+        rows.append((title(label), str(len(mine)), *cells, percent(kept.mean("acc", label=label))))
+    return markdown(("method", "seeds", *(f"{task} %" for task in tasks), "mean"), rows)
+
+
+def sparse(kept: Kept) -> str:
+    """Accuracy of sparse networks by the share of zeros, method by method."""
+    found = sparsity_tables.levels(kept.rows)
+    rows = []
+    for method in sparsity_tables.ORDER:
+        by_level = [sparsity_tables.at_level(kept.rows, method, level) for level in found]
+        if any(by_level):
+            seeds = len({row["seed"] for rows_at in by_level for row in rows_at})
+            labels = "yes" if next(filter(None, by_level))[0]["labels"] else "no"
+            cells = [percent(Mean(*known_mean([row["accuracy"] for row in at]))) if at else ""
+                     for at in by_level]  # fmt: skip
+            rows.append((method, labels, str(seeds), *cells))
+    return markdown(("method", "labels", "seeds", *(f"{100 * at:.4g} %" for at in found)), rows)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "compare-permuted": lambda: methods(read("compare-permuted")),
     "compare-permuted-paired": lambda: paired(read("compare-permuted")),
     **importances.TABLES,
     **task_space.TABLES,
+    "fip-two-tasks": lambda: ends(read("fip-two-tasks"), ("MNIST", "Fashion-MNIST")),
+    "fip-two-tasks-paired": lambda: paired(read("fip-two-tasks")),
+    "fip-sparsify-lenet": lambda: sparse(read("fip-sparsify-lenet")),
 }

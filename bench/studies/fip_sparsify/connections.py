@@ -48,7 +48,9 @@ def draw_six(rows: Sequence[Row], path: Path) -> list[Path]:
     if not all(file.exists() for *_, file in files):
         return []
     plt = pyplot()
-    figure, grid = plt.subplots(2, 3, figsize=(13, 8.5), dpi=90, layout="constrained")
+    down = -(-len(files) // 3)
+    figure, grid = plt.subplots(down, 3, figsize=(13, 4.2 * down), dpi=90, squeeze=False,
+                                layout="constrained")  # fmt: skip
     for axes in grid.flat[len(files) :]:
         axes.axis("off")
     for axes, (level, seed, file) in zip(grid.flat, files, strict=False):

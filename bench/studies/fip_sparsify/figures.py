@@ -143,8 +143,9 @@ def draw_layers(rows: Sequence[Row], paper: Paper, names: Sequence[str], path: P
                     ha="center" if few else "right", fontsize=9)  # fmt: skip
     axes.grid(axis="x", visible=False)
     seeds = len({row["seed"] for found in shown.values() for row in found})
+    of = "one seed" if seeds == 1 else f"{seeds} seeds"
     axes.set(ylabel="weights left", ylim=(None, 1.3))
-    axes.set_title(f"What is left of each layer at {100 * level:g} % zeros, seed by seed ({seeds})")
+    axes.set_title(f"What is left of each layer at {100 * level:g} % zeros ({of})")
     _legend(axes)
     return close(plt, figure, path)
 
@@ -176,7 +177,7 @@ def draw_bends(rows: Sequence[Row], path: Path) -> list[Path]:
         axes.set_xlabel(f"component 1 ({walks[0]['shares'][0]:.0%} of the variance)")
         axes.set_ylabel(f"component {other + 1} ({walks[0]['shares'][other]:.0%})")
     first.set_title("The paths in weights")
-    right.set(xlabel="steps", ylabel="accuracy of the projection onto all zeros, %")
+    right.set(xlabel="steps", ylabel="accuracy with the final share of zeros, %")
     right.set_title("On the way")
     _legend(right)
     return [close(plt, figure, path)]

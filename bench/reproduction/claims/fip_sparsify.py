@@ -1,0 +1,130 @@
+"""Raghavan & Thomson (arXiv 2205.00334), Fig. 3 and its text: sparse networks along paths."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ...studies.claims import Answer
+from ...studies.fip_sparsify.lenet import PAPER as LENET_PAPER
+from ...studies.fip_sparsify.tables import RANDOM, at_level
+from ...studies.rows import Row, select
+from ..kept import Kept
+from ..published import Judge, Published, verdict
+from .fip_paths import percent
+
+LENET, AUTHORS, RESNET = "fip-sparsify-lenet", "fip-sparsify-authors", "fip-sparsify-resnet20"
+_NEAR = 0.01  # of accuracy
+
+
+def _accuracies(rows: list[Row]) -> np.ndarray:
+    return np.array([row["accuracy"] for row in rows])
+
+
+def _of(kept: Kept, method: str, level: float) -> np.ndarray:
+    """Accuracies (seeds,) of a method at a level; a ticket's is its last round no sparser."""
+    return _accuracies(at_level(kept.rows, method, level))
+
+
+def _seeds(found: np.ndarray) -> str:
+    return "1 seed" if len(found) == 1 else f"{len(found)} seeds"
+
+
+def _reaches(level: float, least: float) -> Judge:
+    """A judge: the path's mean accuracy at a level is the paper's lowest, or a point less."""
+
+    def judge(kept: Kept) -> Answer:
+        found = _of(kept, "FIP", level)
+        dense = _accuracies(kept.select(method="dense"))
+        text = f"{percent(found)} % ({_seeds(found)}); dense {percent(dense)}"
+        return verdict(found.mean() >= least - _NEAR), text
+
+    return judge
+
+
+def _random(kept: Kept) -> Answer:
+    """Works: networks with as many zeros, placed at random or left of random weights, are within
+    three points of chance."""
+    told, near = [], []
+    for method in RANDOM:
+        found = _accuracies(kept.select(method=method, level=0.991))
+        near.append(abs(found.mean() - 0.1) <= 0.03)
+        told.append(f"{method} {100 * found.min():.1f} to {100 * found.max():.1f} %, mean "
+                    f"{100 * found.mean():.1f} ({len(found)} networks)")  # fmt: skip
+    return verdict(all(near), any(near)), "; ".join(told)
+
+
+def _layers(kept: Kept) -> Answer:
+    """Works: each layer's zeros are within two of the paper's errors; in part: the order of the
+    layers is the paper's."""
+    rows = at_level(kept.rows, "FIP", LENET_PAPER.layers_at)
+    names = [name for name in rows[0]["layers"] if name.endswith("weight")]
+    found = np.array([[row["layers"][name] for name in names] for row in rows])
+    papers = np.array(LENET_PAPER.layers)
+    right = (abs(found.mean(axis=0) - papers[:, 0]) <= 2 * papers[:, 1]).all()
+    told = ", ".join(percent(column) for column in found.T)
+    return verdict(right, (np.diff(found.mean(axis=0)) < 0).all()), f"{told} % zeros"
+
+
+def _tickets(kept: Kept) -> Answer:
+    """Works: the path is above the tickets in every seed that both have."""
+    mine = {row["seed"]: row["accuracy"] for row in at_level(kept.rows, "FIP", 0.994)}
+    theirs = at_level(kept.rows, "lottery tickets", 0.994)
+    ahead = [mine[row["seed"]] - row["accuracy"] for row in theirs if row["seed"] in mine]
+    found = _accuracies(theirs)
+    text = (f"tickets of short rounds {percent(found)} % ({_seeds(found)}); the path is ahead by "
+            f"{100 * float(np.mean(ahead)):.1f} points, without a label")  # fmt: skip
+    return verdict(min(ahead) > 0, max(ahead) > 0), text
+
+
+def _ways(kept: Kept) -> Answer:
+    """Works: paths to different sparsities end apart, and none is a straight line."""
+    rows = select(kept.rows, method="path in weights")
+    straight = [row["distance"] / row["length"] for row in rows]
+    shares = np.mean([row["shares"] for row in rows], axis=0)
+    held = ", ".join(f"{100 * share:.0f}" for share in shares)
+    text = (f"distance over length {min(straight):.2f} to {max(straight):.2f}; components 1 to 3 "
+            f"hold {held} % of the variance")  # fmt: skip
+    return verdict(max(straight) < 0.95), text
+
+
+def _authors(kept: Kept) -> Answer:
+    """Works: their own step ends at the accuracy that the paper prints, or a point less."""
+    told, best = [], 0.0
+    rows = sorted(kept.select(method="FIP, authors' step", level=0.994), key=lambda r: r["steps"])
+    for row in rows:
+        best = max(best, row["accuracy"])
+        left = row["record"][-1][2]
+        told.append(f"{row['steps']:,} steps {100 * row['accuracy']:.1f} % (still {left:.2f} from "
+                    "its projection)")  # fmt: skip
+    return verdict(best >= 0.954 - _NEAR, best >= 0.9), "; ".join(told) + "; seed 0"
+
+
+CLAIMS = (
+    Published(
+        "Fig. 3, text", "LeNet-300-100 with 99.1 % zeros stays accurate", "96.3 to 96.8 %",
+        results=LENET, judge=_reaches(0.991, 0.963),
+    ),
+    Published(
+        "Fig. 3, text", "random sparse networks with 99.1 % zeros do not", "6 to 10 %",
+        results=LENET, judge=_random,
+    ),
+    Published(
+        "text", "LeNet-300-100 with 99.4 % zeros", "96 ± 0.6 %", results=LENET,
+        judge=_reaches(0.994, 0.954),
+    ),
+    Published(
+        "text", "FIP is above lottery tickets at 99.4 %", "96 ± 0.6 against 91 ± 3 %",
+        results=LENET, judge=_tickets,
+    ),
+    Published(
+        "text", "zeros of each layer of the 99.1 % networks", "99.2 ± 0.2, 98.4 ± 0.3, 52 ± 4 %",
+        results=LENET, judge=_layers,
+    ),
+    Published(
+        "Figs. 3D, E", "paths to sparse networks bend in weight space", results=LENET, judge=_ways,
+    ),
+    Published(
+        "the authors' code", "their own step leads there", "96 ± 0.6 % at 99.4 % zeros",
+        results=AUTHORS, judge=_authors,
+    ),
+)  # fmt: skip
