@@ -27,7 +27,7 @@ from ...runs.make import make_network, make_stream
 from ...runs.preset import Preset, variants
 from ...runs.tables import titled
 from ...show.source import images_of
-from ...show.style import COLOURS, close, pyplot
+from ...show.style import COLOURS, INK, close, pyplot
 from ..lab import Advancing
 from ..rows import first_seed, grouped, select
 from ..study import Part, Row, Study, Work
@@ -177,17 +177,21 @@ def _draw_path(rows: Sequence[Row], target: Path) -> Path:
     for colour, (label, walk) in zip(COLOURS, _walks(rows).items(), strict=False):
         places = np.array([row["place"] for row in walk])
         left.plot(places[:, 0], places[:, 1], "-o", ms=3.5, color=colour, label=label)
-        old, new = np.array([row["accuracies"] for row in walk]).T
-        right.plot(100 * old, 100 * new, "-o", ms=3.5, color=colour)
+        steps = [row["step"] for row in walk]
+        old, new = 100 * np.array([row["accuracies"] for row in walk]).T
+        right.plot(steps, old, "-o", ms=3.5, color=colour)
+        right.plot(steps, new, "--", lw=1.3, color=colour)
     start = next(iter(_walks(rows).values()))[0]["place"]
     left.plot(*start[:2], "s", color="black", ms=8, label="first task learnt", zorder=5)
     left.set_xlabel(f"component 1 ({shares[0]:.0%} of the variance)")
     left.set_ylabel(f"component 2 ({shares[1]:.0%})")
     left.set_title("Weights while the second task is learnt")
     left.legend()
-    right.set_xlabel("accuracy on the first task, %")
-    right.set_ylabel("on the second, %")
-    right.set_title("What they can")
+    right.plot([], [], "-o", ms=3.5, color=INK, label="the first task")
+    right.plot([], [], "--", lw=1.3, color=INK, label="the second")
+    right.legend(loc="center right")
+    right.set(xlabel="steps on the second task", ylabel="test accuracy, %", ylim=(-3, 103))
+    right.set_title(f"What they can (seed {rows[0]['seed']})")
     figure.tight_layout()
     return close(plt, figure, target)
 
