@@ -41,6 +41,18 @@ def bhattacharyya(
     return _distance(np.sqrt(p), np.sqrt(q))
 
 
+def fisher_rao(net: Network, outputs: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """The angle (N,) between answers, 2 arccos BC, of two networks' logits (N, K); 0 to pi.
+
+    The length of the shortest path from one softmax to the other in the Fisher metric, which for
+    a small step dw of the weights is sqrt(dw^T F_n dw), F_n the sample's Fisher: a path's length
+    in the outputs is the sum of these. From 1 - BC = 2 sin^2(angle / 4), where nothing cancels.
+    """
+    a, b = (np.sqrt(probabilities(net, scores, None)) for scores in (outputs, others))
+    apart = np.square(a - b).sum(axis=1)  # 2 (1 - BC)
+    return 4 * np.arcsin(np.minimum(np.sqrt(apart) / 2, np.sqrt(a.dtype.type(0.5))))
+
+
 def _distance(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """BD and its cotangent from the roots a = sqrt(p) and b = sqrt(q), (N, K).
 

@@ -3,8 +3,17 @@
     u_t = -length x / |x|,   (g_t + mu I) x = v_t,   v_t = grad L + anchor * g-residual
 
 L is a second objective (another task, sparsity). With none (L = 0, Eq. 3) every direction in which
-the outputs stay is as good as any other, and the paper does not say which to take: here the first
-is random, and v is the direction of the last step, but for what would move the outputs.
+the outputs stay is as good as any other, and the paper does not say which to take. Three `wander`:
+
+| wander   | the step                                                                    | the path |
+|----------|-----------------------------------------------------------------------------|----------|
+| "onward" | v_t the last step's direction, the first at random                          | a ray    |
+| "afresh" | v_t = z_t at random: x keeps mu / (lambda + mu) of it in each eigenvector of  | bends    |
+|          | g, so what is left lies where g is lowest                                    |          |
+| "ball"   | u = length z_t / |z_t|, anywhere on the ball; then down to the outputs f_0   | bends    |
+|          | of the start on it, u <- length (u + d) / |u + d|, d the step below          |          |
+
+Directions drawn apart are at right angles among so many weights: S steps lead sqrt(S) far, not S.
 
 Eq. 4 has no memory: small changes add up. Two things pull back to the outputs f_0 of the start: the
 anchor, as part of v, and after each step one damped Gauss-Newton step,
@@ -17,7 +26,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -33,6 +42,9 @@ from .solve import HOWS, How, conjugate_gradients, random_direction, sampled, so
 Gradient = Callable[[Network], np.ndarray]
 # inputs(step) -> (N, ...), those of a step, from 1: no fixed few are held while the rest drift
 Inputs = Callable[[int], np.ndarray]
+Lengths = Callable[[int], float]  # lengths(step) -> how long that step is
+Wander = Literal["onward", "afresh", "ball"]  # where to go where nothing pulls
+WANDERS = ("onward", "afresh", "ball")
 
 
 @dataclass(frozen=True)
@@ -101,7 +113,9 @@ def path(
     gradient: Gradient | None = None,
     *,
     steps: int = 100,
-    length: float = 0.01,
+    length: float | Lengths = 0.01,
+    wander: Wander = "onward",
+    rounds: int = 2,
     mu: float = 1e-3,
     how: How = "cg",
     anchor: float = 0.0,
@@ -116,9 +130,9 @@ def path(
 ) -> Path:
     """Walk `net` (its theta moves) so that outputs on x (N, ...), or on x(step), change little.
 
-    gradient: of what is to fall; None walks anywhere (L = 0). length: of a step. mu, how,
-    iterations: of the solver (`solve`); "sampled" takes `beta` and no mu. anchor: weight of the
-    pull back to the first outputs. nu: damping of the way back after each step, by `iterations` of
+    gradient: of what is to fall; None walks anywhere (L = 0), as `wander` says; rounds: of a ball's
+    descent. length: of a step, or of each. mu, how, iterations: of the solver (`solve`); "sampled"
+    takes `beta` and no mu. anchor: weight of the pull back to the first outputs. nu: damping of the way back after each step, by `iterations` of
     conjugate gradients; None: no way back. keep_every: steps between the weights that are kept (the
     first and the last always are). watch(step, net) is called after each step.
 
@@ -126,18 +140,27 @@ def path(
     where it leads to NaN or infinity; theta is then that of the step before.
     """
     check_name("solver", how, HOWS)
+    check_name("wander", wander, WANDERS)
     whole("path's steps", steps)
     whole("path's keep_every", keep_every)
-    real("path's length", length, POSITIVE)
+    whole("path's rounds", rounds)
+    if not callable(length):
+        real("path's length", length, POSITIVE)
+    if wander == "ball" and (gradient is not None or nu is None):
+        raise SettingError(
+            "wander='ball' goes down to the first outputs by steps that nu damps, and along no "
+            f"gradient: give nu above 0 (now {nu}) and gradient=None"
+        )
     fixed = None if callable(x) else Metric(net, x, space, active)
-    walk = _Directions(net, gradient, length, mu, how, anchor, nu, iterations, beta, seed)
+    walk = _Directions(net, gradient, mu, how, anchor, nu, iterations, beta, seed, wander, rounds)
     get = net.device.get
     start = net.theta.copy()
     kept, at, taken = [get(start).copy()], [0], []
     for number in range(1, steps + 1):
         metric = Metric(net, x(number), space, active) if callable(x) else fixed
         assert metric is not None
-        step = walk.step(net, metric, number, start)
+        size = length(number) if callable(length) else length
+        step = walk.step(net, metric, number, size, start)
         if step is None:
             break  # nothing pulls any more
         taken.append(step)
@@ -156,41 +179,67 @@ class _Directions:
     """The choice of directions, and what it remembers from one to the next."""
 
     def __init__(
-        self, net: Network, gradient: Gradient | None, length: float, mu: float, how: How,
-        anchor: float, nu: float | None, iterations: int, beta: float, seed: int,
+        self, net: Network, gradient: Gradient | None, mu: float, how: How, anchor: float,
+        nu: float | None, iterations: int, beta: float, seed: int, wander: Wander, rounds: int,
     ) -> None:  # fmt: skip
-        self.gradient, self.length, self.mu = gradient, length, mu
+        self.gradient, self.mu = gradient, mu
         self.how: How = how
         self.anchor, self.nu, self.iterations = anchor, nu, iterations
         self.beta, self.seed = beta, seed
+        self.wander, self.rounds = wander, rounds
         self.start = net.like() if anchor or nu is not None else None
         self.before: np.ndarray | None = None  # the last solution
 
-    def step(self, net: Network, metric: Metric, number: int, start: np.ndarray) -> Step | None:
+    def step(
+        self, net: Network, metric: Metric, number: int, length: float, start: np.ndarray
+    ) -> Step | None:
         """Move `net` one step; None where nothing pulls. Raises DivergedError, moving nothing."""
-        u, solves = self.direction(net, metric, number)
-        if u is None:
-            return None
+        on_ball = self.wander == "ball"
+        if on_ball:
+            u, solves = self.lowest_on_ball(net, metric, number, length)
+        else:
+            found, solves = self.direction(net, metric, number, length)
+            if found is None:
+                return None
+            u = found
         output = metric.length(u)
         if not np.isfinite(output):
             raise DivergedError(
                 f"step {number} of the path would move the outputs by {output}: take shorter steps "
-                f"(now {self.length}), or a larger mu (now {self.mu})"
+                f"(now {length}), or a larger mu (now {self.mu})"
             )
         net.theta += u
         metric.move()
         back = 0.0
-        if self.nu is not None:
-            back = self.go_back(net, metric)
+        if self.nu is not None and not on_ball:
+            u = self.way_back(metric)
+            net.theta += u
+            back = norm(net, u)
             metric.move()
-        return Step(self.length, output, solves, norm(net, net.theta - start), back)
+        return Step(length, output, solves, norm(net, net.theta - start), back)
 
-    def direction(self, net: Network, metric: Metric, number: int) -> tuple[np.ndarray | None, int]:
-        """(u (P,) of the wanted length, iterations); None where v is 0."""
-        v = self._pulled(net, metric)
+    def lowest_on_ball(
+        self, net: Network, metric: Metric, number: int, length: float
+    ) -> tuple[np.ndarray, int]:
+        """(u (P,), rounds): drawn on the ball's surface, then down it to the start's outputs."""
+        here = net.theta.copy()
+        u = random_direction(net, length, self.seed, number)
+        for _ in range(self.rounds):
+            net.theta[:] = here + u
+            metric.move()
+            u += self.way_back(metric)
+            u *= net.dtype.type(length / norm(net, u))
+        net.theta[:] = here
+        metric.move()
+        return u, self.rounds
+
+    def direction(
+        self, net: Network, metric: Metric, number: int, length: float
+    ) -> tuple[np.ndarray | None, int]:
+        """(u (P,) of that length, iterations); None where v is 0."""
+        v = self._pulled(net, metric, number)
         if self.how == "sampled":
-            u = sampled(metric, v, self.beta, self.length, seed=self.seed, number=number)
-            return u, 0
+            return sampled(metric, v, self.beta, length, seed=self.seed, number=number), 0
         more: dict[str, Any] = {}
         if self.how == "cg":
             guess = None if self.gradient is None else self.before
@@ -201,27 +250,26 @@ class _Directions:
         size = norm(net, x)
         if size == 0:
             return None, found.iterations
-        return x * net.dtype.type(-self.length / size), found.iterations
+        return x * net.dtype.type(-length / size), found.iterations
 
-    def go_back(self, net: Network, metric: Metric) -> float:
-        """One damped Gauss-Newton step towards the outputs of the start; returns its length."""
+    def way_back(self, metric: Metric) -> np.ndarray:
+        """The damped Gauss-Newton step (P,) towards the outputs of the start."""
         assert self.nu is not None
         pull = metric.pull(-self._away(metric))
-        u = conjugate_gradients(metric, pull, self.nu, iterations=self.iterations).x
-        net.theta += u
-        return norm(net, u)
+        return conjugate_gradients(metric, pull, self.nu, iterations=self.iterations).x
 
     def _away(self, metric: Metric) -> np.ndarray:
         """How far the outputs (N, K) are from those of the start."""
         assert self.start is not None
         return metric.outputs() - self.start.forward(metric.x)
 
-    def _pulled(self, net: Network, metric: Metric) -> np.ndarray:
+    def _pulled(self, net: Network, metric: Metric, number: int) -> np.ndarray:
         """v (P,): what the step would go down, were there no metric."""
         if self.gradient is not None:
             v = self.gradient(net)
-        elif self.before is None:
-            v = -random_direction(net, 1.0, self.seed, 0)
+        elif self.before is None or self.wander == "afresh":
+            afresh = self.wander == "afresh"
+            v = -random_direction(net, 1.0, self.seed, number if afresh else 0)
         else:  # go on; scaled so that mu keeps its meaning
             x, _ = scaled(net, self.before)
             v = x / net.dtype.type(norm(net, x))

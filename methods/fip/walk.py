@@ -2,34 +2,60 @@
 
 `path` with no second objective, each step on a batch of inputs of its own, so that no fixed few are
 held while the rest drift, and a way back to the start's outputs after each.
+
+How far the outputs go is measured where no step has looked yet, on the inputs of the next one:
+r_t, the root mean square over them of the angle between the answers before and after step t
+(`fisher_rao`). Paths that wander differently can so be made equally long in outputs, at any length
+in weights: with a `pace`, step t + 1 is pace / r_t times as long as step t, within 1/2 and 2.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
 
 from ...nnlite import Network
 from ..batches import Batches
 from ..settings import COUNT, POSITIVE, Limit, check_settings, limited, whole
 from ..tasks import Arrays
+from ..vectors import norm
+from .distance import fisher_rao
 from .metric import Space
-from .path import path
+from .path import Wander, path
+
+
+class Stop(NamedTuple):
+    """A network of the walk; walked, turned: the path's length up to it, in weights and outputs.
+
+    turned: the sum of r_t, in radians. walked: of |theta_t - theta_(t-1)|, steps back included; the
+    distance from the start, over it, is how straight the path is.
+    """
+
+    net: Network
+    step: int
+    walked: float
+    turned: float
 
 
 @dataclass(frozen=True)
 class Walk:
     """How to walk: `steps` of `length`, each on `inputs` samples; `run` does it.
 
-    mu, nu: damping of the direction and of the way back (nu None: no way back). iterations: of
-    conjugate gradients, for each of the two. space: the metric's. seed: of direction and batches.
+    wander, rounds: where to go (`path`). pace: how far a step should move the outputs, in radians;
+    `length` is then that of the first step alone; None: all are as long. mu, nu: damping of the
+    direction and of the way back (nu None: no way back). iterations: of conjugate gradients, for
+    each of the two. space: the metric's. seed: of directions and batches.
 
     Raises SettingError for settings that lead nowhere.
     """
 
     limits = limited(
-        steps=COUNT, length=POSITIVE, inputs=COUNT, mu=POSITIVE, nu=POSITIVE, iterations=COUNT
-    )
+        steps=COUNT, length=POSITIVE, inputs=COUNT, mu=POSITIVE, nu=POSITIVE, iterations=COUNT,
+        rounds=COUNT, pace=POSITIVE,
+    )  # fmt: skip
     steps: int = 50
     length: float = 1.0
     inputs: int = 200
@@ -38,6 +64,9 @@ class Walk:
     iterations: int = 8
     space: Space = "softmax-fisher"
     seed: int = 0
+    wander: Wander = "onward"
+    rounds: int = 2
+    pace: float | None = None
 
     def __post_init__(self) -> None:
         check_settings(self, "Walk")
@@ -48,26 +77,52 @@ class Walk:
         train: Arrays,
         members: int,
         watch: Callable[[int, Network], None] | None = None,
-    ) -> list[Network]:
+    ) -> list[Stop]:
         """Walk from `net` (its theta moves), inputs from train x (N, ...); `members` of the path.
 
-        They lie at equal distances along it, the last at its end, the start not among them.
+        They lie at equal numbers of steps along it, the last at its end, the start not among them.
         watch(step, net) is told of every step. Raises SettingError for more members than steps.
         """
         whole("a walk's members", members, Limit(1, self.steps))
         wanted = {round(self.steps * (number + 1) / members) for number in range(members)}
         batches = Batches(net.ops, [train], self.inputs, self.seed, 0xF1F)
-        kept: list[Network] = []
+        gauge = _Gauge(net, self.length, self.pace)
+        kept: list[Stop] = []
 
         def look(step: int, net: Network) -> None:
+            gauge.read(net, batches[step][0])
             if step in wanted:
-                kept.append(net.like())
+                kept.append(Stop(net.like(), step, gauge.walked, gauge.turned))
             if watch is not None:
                 watch(step, net)
 
         path(
-            net, lambda step: batches[step - 1][0], steps=self.steps, length=self.length,
-            mu=self.mu, nu=self.nu, space=self.space, keep_every=self.steps,
-            iterations=self.iterations, seed=self.seed, watch=look,
+            net, lambda step: batches[step - 1][0], steps=self.steps, length=gauge.length,
+            wander=self.wander, rounds=self.rounds, mu=self.mu, nu=self.nu, space=self.space,
+            keep_every=self.steps, iterations=self.iterations, seed=self.seed, watch=look,
         )  # fmt: skip
         return kept
+
+
+class _Gauge:
+    """What each step came to, and how long the next one should be."""
+
+    def __init__(self, net: Network, length: float, pace: float | None) -> None:
+        self.before = net.like()
+        self.next, self.pace = length, pace
+        self.walked = self.turned = 0.0
+
+    def length(self, step: int) -> float:
+        """Of the step that is next, whatever its number."""
+        return self.next
+
+    def read(self, net: Network, x: np.ndarray) -> None:
+        """Measure the step from `before` to `net` on x (n, ...), and go on from there."""
+        device = net.device
+        angles = device.get(fisher_rao(net, self.before.forward(x).copy(), net.forward(x)))
+        turned = float(np.sqrt(np.square(angles, dtype=np.float64).mean()))
+        self.walked += norm(net, net.theta - self.before.theta)
+        self.turned += turned
+        self.before.theta[:] = net.theta
+        if self.pace is not None:
+            self.next *= float(np.clip(self.pace / max(turned, 1e-12), 0.5, 2.0))
