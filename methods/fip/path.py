@@ -5,13 +5,13 @@
 L is a second objective (another task, sparsity). With none (L = 0, Eq. 3) every direction in which
 the outputs stay is as good as any other, and the paper does not say which to take. Three `wander`:
 
-| wander   | the step                                                                    | the path |
-|----------|-----------------------------------------------------------------------------|----------|
-| "onward" | v_t the last step's direction, the first at random                          | a ray    |
-| "afresh" | v_t = z_t at random: x keeps mu / (lambda + mu) of it in each eigenvector of  | bends    |
-|          | g, so what is left lies where g is lowest                                    |          |
-| "ball"   | u = length z_t / |z_t|, anywhere on the ball; then down to the outputs f_0   | bends    |
-|          | of the start on it, u <- length (u + d) / |u + d|, d the step below          |          |
+| wander   | the step                                                           | the path |
+|----------|--------------------------------------------------------------------|----------|
+| "onward" | v_t the last step's direction, the first at random                 | a ray    |
+| "afresh" | v_t = z_t at random: x keeps mu / (lambda + mu) of it in each      | bends    |
+|          | eigenvector of g, so what is left lies where g is lowest           |          |
+| "ball"   | u = length z_t / |z_t|, anywhere on the ball; then on it down to   | bends    |
+|          | the start's outputs, u <- length (u + d) / |u + d|, d as below     |          |
 
 Directions drawn apart are at right angles among so many weights: S steps lead sqrt(S) far, not S.
 
@@ -132,9 +132,10 @@ def path(
 
     gradient: of what is to fall; None walks anywhere (L = 0), as `wander` says; rounds: of a ball's
     descent. length: of a step, or of each. mu, how, iterations: of the solver (`solve`); "sampled"
-    takes `beta` and no mu. anchor: weight of the pull back to the first outputs. nu: damping of the way back after each step, by `iterations` of
-    conjugate gradients; None: no way back. keep_every: steps between the weights that are kept (the
-    first and the last always are). watch(step, net) is called after each step.
+    takes `beta` and no mu. anchor: weight of the pull back to the first outputs. nu: damping of the
+    way back after each step, by `iterations` of conjugate gradients; None: no way back. keep_every:
+    steps between the weights that are kept (the first and the last always are). watch(step, net) is
+    called after each step.
 
     Raises SettingError or UnknownNameError for settings outside this, DivergedError naming the step
     where it leads to NaN or infinity; theta is then that of the step before.

@@ -5,8 +5,11 @@ held while the rest drift, and a way back to the start's outputs after each.
 
 How far the outputs go is measured where no step has looked yet, on the inputs of the next one:
 r_t, the root mean square over them of the angle between the answers before and after step t
-(`fisher_rao`). Paths that wander differently can so be made equally long in outputs, at any length
-in weights: with a `pace`, step t + 1 is pace / r_t times as long as step t, within 1/2 and 2.
+(`fisher_rao`). Paths that wander differently can so be made equally long in outputs, R in all, at
+any length in weights: step t + 1 of S is as many times as long as step t as what is left of R, for
+each step that is left, is of r_t; at least 1/2 and at most 2 times:
+
+    l_(t+1) / l_t = (R - r_1 - ... - r_t) / (S - t) / r_t
 """
 
 from __future__ import annotations
@@ -44,17 +47,17 @@ class Stop(NamedTuple):
 class Walk:
     """How to walk: `steps` of `length`, each on `inputs` samples; `run` does it.
 
-    wander, rounds: where to go (`path`). pace: how far a step should move the outputs, in radians;
-    `length` is then that of the first step alone; None: all are as long. mu, nu: damping of the
-    direction and of the way back (nu None: no way back). iterations: of conjugate gradients, for
-    each of the two. space: the metric's. seed: of directions and batches.
+    wander, rounds: where to go (`path`). turn: R, the path's length in outputs, in radians, about
+    which it comes to; `length` is then that of the first step alone; None: all are as long.
+    mu, nu: damping of the direction and of the way back (nu None: no way back). iterations: of
+    conjugate gradients, for each of the two. space: the metric's. seed: of directions and batches.
 
     Raises SettingError for settings that lead nowhere.
     """
 
     limits = limited(
         steps=COUNT, length=POSITIVE, inputs=COUNT, mu=POSITIVE, nu=POSITIVE, iterations=COUNT,
-        rounds=COUNT, pace=POSITIVE,
+        rounds=COUNT, turn=POSITIVE,
     )  # fmt: skip
     steps: int = 50
     length: float = 1.0
@@ -66,7 +69,7 @@ class Walk:
     seed: int = 0
     wander: Wander = "onward"
     rounds: int = 2
-    pace: float | None = None
+    turn: float | None = None
 
     def __post_init__(self) -> None:
         check_settings(self, "Walk")
@@ -86,7 +89,7 @@ class Walk:
         whole("a walk's members", members, Limit(1, self.steps))
         wanted = {round(self.steps * (number + 1) / members) for number in range(members)}
         batches = Batches(net.ops, [train], self.inputs, self.seed, 0xF1F)
-        gauge = _Gauge(net, self.length, self.pace)
+        gauge = _Gauge(net, self.length, self.steps, self.turn)
         kept: list[Stop] = []
 
         def look(step: int, net: Network) -> None:
@@ -107,9 +110,9 @@ class Walk:
 class _Gauge:
     """What each step came to, and how long the next one should be."""
 
-    def __init__(self, net: Network, length: float, pace: float | None) -> None:
+    def __init__(self, net: Network, length: float, steps: int, turn: float | None) -> None:
         self.before = net.like()
-        self.next, self.pace = length, pace
+        self.next, self.left, self.turn = length, steps, turn
         self.walked = self.turned = 0.0
 
     def length(self, step: int) -> float:
@@ -124,5 +127,7 @@ class _Gauge:
         self.walked += norm(net, net.theta - self.before.theta)
         self.turned += turned
         self.before.theta[:] = net.theta
-        if self.pace is not None:
-            self.next *= float(np.clip(self.pace / max(turned, 1e-12), 0.5, 2.0))
+        self.left -= 1
+        if self.turn is not None and self.left:
+            wanted = (self.turn - self.turned) / self.left
+            self.next *= float(np.clip(wanted / max(turned, 1e-12), 0.5, 2.0))

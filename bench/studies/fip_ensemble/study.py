@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -23,7 +24,7 @@ from ..study import Part, Row, Study, Work
 from .figures import draw
 from .tables import tell
 
-KINDS = ("fip", "deep", "fge", "adp")
+OTHERS = ("deep", "fge", "adp")
 SURROGATES = ("separate", "start")
 SAMPLES = 6  # images shown
 LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)  # quantiles over inputs that a box plot shows
@@ -35,8 +36,9 @@ class Settings(NetworkSettings):
     """epsilons, epsilon, alpha: in pixels of 0..255; alpha none: 2.5 epsilon / steps.
 
     steps: of training a network, Adam at `lr`; ADP's members take `adp_steps` together. fip_*: the
-    path, `methods.fip.Walk`. test_limit: test images there are at all; limit: of them attacked by
-    transfer; white_limit: and directly; strength_limit: and by ever more steps.
+    paths, `methods.fip.Walk`, one for each of fip_wanders. test_limit: test images there are at
+    all; limit: of them attacked by transfer; white_limit: and directly; strength_limit: and by
+    ever more steps.
     """
 
     members: int = 3
@@ -51,11 +53,14 @@ class Settings(NetworkSettings):
     fge_cycle: int = 60
     fge_high: float = 0.05
     fge_low: float = 5e-4
+    fip_wanders: tuple[str, ...] = fip.WANDERS
     fip_steps: int = 12
-    fip_length: float = 4.0
+    fip_length: float = 8.0
+    fip_turn: float | None = 2.0
+    fip_rounds: int = 2
     fip_inputs: int = 200
     fip_mu: float = 1e-3
-    fip_nu: float = 1e-2
+    fip_nu: float = 1e-3
     fip_iterations: int = 8
     limit: int = 200
     white_limit: int = 100
@@ -70,10 +75,18 @@ class Settings(NetworkSettings):
 
 
 class _Lab(NetworkLab):
-    """Networks by number, 0 the start, 1 the surrogate, 2.. members; in files by kind."""
+    """Networks by number, 0 the start, 1 the surrogate, 2.. members; in files by kind.
+
+    A kind is "fip-WANDER", or one of OTHERS.
+    """
 
     def __init__(self, work: Work) -> None:
         super().__init__(work, work.settings.train_limit, work.settings.test_limit)
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """Of ensembles, in the order of tables and figures."""
+        return (*(f"fip-{wander}" for wander in self.settings.fip_wanders), *OTHERS)
 
     def attack(self, epsilon: float) -> PGD:
         """The attack of the settings at `epsilon` (of 255)."""
@@ -88,17 +101,20 @@ class _Lab(NetworkLab):
     def nets(self, kind: str) -> list[Network]:
         """The networks of a kind, from the files that its part left."""
         part, count = ("surrogates", 1) if kind in SURROGATES else (kind, self.settings.members)
+        part = "fip" if part.startswith("fip-") else part
         return [self.load(part, f"{kind}-{number}") for number in range(count)]
 
-    def keep(self, kind: str, nets: Sequence[Network]) -> Iterable[Row]:
-        """Write the networks for later parts; a row for each."""
+    def keep(
+        self, kind: str, nets: Sequence[Network], about: Sequence[Row] | None = None
+    ) -> Iterable[Row]:
+        """Write the networks for later parts; a row for each, with what is known `about` it."""
         start = None if kind in SURROGATES else self.nets("start")[0]
         for number, net in enumerate(nets):
             net.save(self.file(f"{kind}-{number}"))
             away = None if start is None else norm(net, net.theta - start.theta)
             yield {"ask": "clean", "kind": kind, "member": number, "away": away,
-                   "length": norm(net, net.theta),
-                   "accuracy": accuracy(net, *self.test)}  # fmt: skip
+                   "length": norm(net, net.theta), "accuracy": accuracy(net, *self.test),
+                   **(about[number] if about else {})}  # fmt: skip
         if kind not in SURROGATES:
             yield {"ask": "clean", "kind": kind, "member": None, "away": None, "length": None,
                    "accuracy": Ensemble(nets).accuracy(*self.test)}  # fmt: skip
@@ -147,18 +163,25 @@ def train_cycles(work: Work) -> Iterable[Row]:
     return lab.keep("fge", nets)
 
 
-def walk_path(work: Work) -> Iterable[Row]:
-    """FIP: from the start along a path with L = 0; members at equal distances along it."""
+def _note(work: Work, done: int, total: int, wander: str, step: int, net: Network) -> None:
+    work.advance(done + step, total, wander)
+
+
+def walk_paths(work: Work) -> Iterable[Row]:
+    """FIP: from the start along paths with L = 0; members at equal numbers of steps along them."""
     lab, made = _Lab(work), work.settings
-    walk = fip.Walk(
-        made.fip_steps, made.fip_length, made.fip_inputs, made.fip_mu, made.fip_nu,
-        made.fip_iterations, seed=work.seed,
-    )  # fmt: skip
-    nets = walk.run(
-        lab.nets("start")[0], lab.train, made.members,
-        lambda step, _: work.advance(step, made.fip_steps),
-    )  # fmt: skip
-    return lab.keep("fip", nets)
+    for number, wander in enumerate(made.fip_wanders):
+        walk = fip.Walk(
+            made.fip_steps, made.fip_length, made.fip_inputs, made.fip_mu, made.fip_nu,
+            made.fip_iterations, seed=work.seed, wander=wander, rounds=made.fip_rounds,
+            turn=made.fip_turn,
+        )  # fmt: skip
+        total = len(made.fip_wanders) * made.fip_steps
+        note = partial(_note, work, number * made.fip_steps, total, wander)
+        stops = walk.run(lab.nets("start")[0], lab.train, made.members, note)
+        about = [{"step": stop.step, "walked": stop.walked, "turned": stop.turned}
+                 for stop in stops]  # fmt: skip
+        yield from lab.keep(f"fip-{wander}", [stop.net for stop in stops], about)
 
 
 # ---- attacks -------------------------------------------------------------------------------------
@@ -175,7 +198,7 @@ def attack_by_transfer(work: Work) -> Iterable[Row]:
     """Images made against one network, shown to all."""
     lab, made = _Lab(work), work.settings
     x, y = lab.first(made.limit)
-    ensembles = {kind: Ensemble(lab.nets(kind)) for kind in KINDS}
+    ensembles = {kind: Ensemble(lab.nets(kind)) for kind in lab.kinds}
     grid = [(name, epsilon) for name in SURROGATES for epsilon in (0.0, *made.epsilons)]
     for done, (name, epsilon) in enumerate(grid):
         work.advance(done, len(grid), f"{name} {epsilon:g}/255")
@@ -188,15 +211,18 @@ def attack_by_transfer(work: Work) -> Iterable[Row]:
                 who = None if member == len(ensemble) else member
                 yield {**about, "kind": kind, "member": who, "accuracy": share}
         if name == SURROGATES[0] and epsilon == made.epsilon:
-            yield from _samples(lab, x, found.x, y, ensembles)
+            yield from _samples(lab, x, found.x, y, {name: Ensemble([surrogate]), **ensembles})
 
 
 def _samples(
     lab: _Lab, x: np.ndarray, found: np.ndarray, y: np.ndarray, ensembles: dict[str, Ensemble]
 ) -> Iterable[Row]:
-    """A few images, and what was made of them, as pixels 0..255."""
+    """A few images, and what was made of them, as pixels 0..255, with all answers to both."""
     mean, deviation = lab.scaling or (0.0, 1.0)
-    answers = {kind: e.predict(found[:SAMPLES]).tolist() for kind, e in ensembles.items()}
+    unattacked, answers = (
+        {kind: e.predict(images[:SAMPLES]).tolist() for kind, e in ensembles.items()}
+        for images in (x, found)
+    )
 
     def pixels(image: np.ndarray) -> list[int]:
         return np.rint(255 * (image * deviation + mean)).astype(int).ravel().tolist()
@@ -204,6 +230,7 @@ def _samples(
     for number in range(min(SAMPLES, len(x))):
         yield {"ask": "sample", "shape": list(x.shape[1:]), "label": int(y[number]),
                "before": pixels(x[number]), "after": pixels(found[number]),
+               "unattacked": {kind: given[number] for kind, given in unattacked.items()},
                "answers": {kind: given[number] for kind, given in answers.items()}}  # fmt: skip
 
 
@@ -211,10 +238,10 @@ def attack_directly(work: Work) -> Iterable[Row]:
     """White box: each member, and each ensemble as a whole, by its own gradients."""
     lab, made = _Lab(work), work.settings
     x, y = lab.first(made.white_limit)
-    for done, kind in enumerate(KINDS):
+    for done, kind in enumerate(lab.kinds):
         ensemble = Ensemble(lab.nets(kind))
         for epsilon in made.epsilons:
-            work.advance(done, len(KINDS), f"{kind} {epsilon:g}/255")
+            work.advance(done, len(lab.kinds), f"{kind} {epsilon:g}/255")
             attack = lab.attack(epsilon)
             about = {"ask": "white", "kind": kind, "epsilon": epsilon}
             for member, net in enumerate(ensemble.nets) if epsilon == made.epsilon else ():
@@ -228,7 +255,7 @@ def attack_harder(work: Work) -> Iterable[Row]:
     """Whether the attack is at its end: ever more steps, then restarts."""
     lab, made = _Lab(work), work.settings
     x, y = lab.first(made.strength_limit)
-    targets = {"start": lab.nets("start"), **{kind: lab.nets(kind) for kind in KINDS}}
+    targets = {kind: lab.nets(kind) for kind in ("start", *lab.kinds)}
     tries = [(steps, 1) for steps in made.strengths]
     tries.append((made.pgd_steps, made.strength_restarts))
     for done, (kind, nets) in enumerate(targets.items()):
@@ -245,32 +272,45 @@ def attack_harder(work: Work) -> Iterable[Row]:
 
 
 def score(work: Work) -> Iterable[Row]:
-    """Diversity by layer, coherence and cosines of input gradients."""
+    """Diversity by layer, coherence and cosines of input gradients, places in weight space."""
     lab, made = _Lab(work), work.settings
     x, y = lab.first(made.limit)
     surrogates = {name: diversity.input_directions(lab.nets(name), x, y)[0] for name in SURROGATES}
-    for done, kind in enumerate(KINDS):
-        work.advance(done, len(KINDS), kind)
+    for done, kind in enumerate(lab.kinds):
+        work.advance(done, len(lab.kinds), kind)
         nets = lab.nets(kind)
         names = [type(layer).__name__ for layer in nets[0].layers]
         for layer, values in enumerate(diversity.diversity(nets, x)):
             yield {"ask": "diversity", "kind": kind, "layer": layer, "name": names[layer],
                    "quantiles": np.quantile(values, LEVELS).tolist()}  # fmt: skip
         directions = diversity.input_directions(nets, x, y)
-        values = diversity.coherence(directions)
-        row = {"ask": "coherence", "kind": kind, "mean": float(values.mean()),
-               "counts": np.histogram(values, BINS)[0].tolist(),
-               "cosine": float(diversity.cosines(directions).mean())}  # fmt: skip
-        for name, direction in surrogates.items():
-            row[name] = float(diversity.alignment(directions, direction).mean())
-        yield row
+        found = {"members": diversity.coherence(directions)} | {
+            name: diversity.alignment(directions, one) for name, one in surrogates.items()
+        }
+        for against, values in found.items():
+            yield {"ask": "coherence", "kind": kind, "against": against,
+                   "mean": float(values.mean()), "deviation": float(values.std()),
+                   "counts": np.histogram(values, BINS)[0].tolist()}  # fmt: skip
+        yield {"ask": "cosine", "kind": kind, "mean": float(diversity.cosines(directions).mean())}
+    yield from _places(lab)
+
+
+def _places(lab: _Lab) -> Iterable[Row]:
+    """Where all networks lie on the principal components of their weights together (Fig. 4C)."""
+    kinds = ("start", *lab.kinds)
+    who = [(kind, member) for kind in kinds for member in range(len(lab.nets(kind)))]
+    weights = [net.device.get(net.theta).copy() for kind in kinds for net in lab.nets(kind)]
+    places, shares = fip.principal(np.stack(weights), 2)
+    for (kind, member), place in zip(who, places.tolist(), strict=True):
+        yield {"ask": "place", "kind": kind, "member": member, "place": place,
+               "shares": shares.tolist()}  # fmt: skip
 
 
 def parts(settings: Settings) -> Sequence[Part]:
     """In the order in which they need each other."""
     return (
         Part("surrogates", train_surrogates),
-        Part("fip", walk_path),
+        Part("fip", walk_paths),
         Part("deep", train_deep),
         Part("fge", train_cycles),
         Part("adp", train_joint),
@@ -302,7 +342,7 @@ VGG16 = replace(
     summary="the same for VGG16 on CIFAR-10, as in the paper: days on a CPU",
     settings=Settings(  # 200 epochs of 50,000 images; cycles of two
         data="cifar-10", model="vgg16", normalise="cifar", init="he_normal", members=10,
-        train_limit=None, steps=80_000, lr=1e-4, adp_steps=80_000, fge_cycle=782, fip_steps=200,
+        train_limit=None, steps=80_000, lr=1e-4, adp_steps=80_000, fge_cycle=782, fip_steps=40,
         fip_inputs=500, limit=10_000, white_limit=1000, strength_limit=200, restarts=5,
     ),
 )  # fmt: skip

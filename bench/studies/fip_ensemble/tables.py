@@ -13,7 +13,9 @@ from ..rows import as_csv, average, grouped, select, with_error
 from ..study import Row
 
 LABELS = {
-    "fip": "FIP path",
+    "fip-onward": "FIP, onward",
+    "fip-afresh": "FIP, afresh",
+    "fip-ball": "FIP, ball",
     "deep": "deep ensemble",
     "fge": "FGE",
     "adp": "ADP",
@@ -46,6 +48,11 @@ def tries(rows: Sequence[Row]) -> list[tuple[int, int]]:
 def kinds(rows: Iterable[Row]) -> list[str]:
     """The kinds of ensembles, in the order of the attacks."""
     return list(grouped(select(rows, ask="white"), "kind"))
+
+
+def paths(rows: Iterable[Row]) -> list[str]:
+    """The kinds that are members of a path."""
+    return [kind for kind in kinds(rows) if kind.startswith("fip-")]
 
 
 def in_column(rows: Sequence[Row], column: str, kind: str) -> list[Row]:
@@ -119,17 +126,43 @@ def _strength(rows: Sequence[Row]) -> Table:
 
 
 def _scores(rows: Sequence[Row]) -> Table:
-    heads = ("coherence", "mean cosine", "with separate", "with start", "distance from start")
-    table = titled("input gradients, and how far members lie from the start", ("kind", *heads))
+    """Cosines of input gradients: of a member and the surrogate, of members."""
+    heads = ("with separate", "with start", "largest of two members", "mean of two members")
+    table = titled("coherence: cosines of input gradients, means", ("kind", *heads))
     for kind in kinds(rows):
-        chosen = select(rows, ask="coherence", kind=kind)
-        keys = ("mean", "cosine", "separate", "start")
-        cells = [f"{average(chosen, key):.3f}" for key in keys]
-        away = [r["away"] for r in select(rows, ask="clean", kind=kind) if r["away"] is not None]
-        table.add_row(LABELS[kind], *cells, f"{min(away):.1f} to {max(away):.1f}")
+        cells = [
+            average(select(rows, ask="coherence", kind=kind, against=one), "mean")
+            for one in ("separate", "start", "members")
+        ]
+        cells.append(average(select(rows, ask="cosine", kind=kind), "mean"))
+        table.add_row(LABELS[kind], *(f"{cell:.3f}" for cell in cells))
+    return table
+
+
+def straightness(row: Row) -> float:
+    """Distance from the start over length, of a path's member: 1 on a ray."""
+    return row["away"] / row["walked"]
+
+
+def ends(rows: Iterable[Row], kind: str) -> list[Row]:
+    """The last member of a path, of each seed."""
+    clean = [row for row in select(rows, ask="clean", kind=kind) if row["member"] is not None]
+    return [max(mine, key=lambda row: row["member"]) for mine in grouped(clean, "seed").values()]
+
+
+def _paths(rows: Sequence[Row]) -> Table:
+    """What became of the paths by their ends."""
+    heads = ("length in outputs, rad", "length in weights", "distance from start", "straightness",
+             "norm of weights")  # fmt: skip
+    table = titled("the paths, at their ends", ("path", *heads))
+    for kind in paths(rows):
+        last = ends(rows, kind)
+        numbers = [average(last, key) for key in ("turned", "walked", "away")]
+        numbers += [average(last, straightness), average(last, "length")]
+        table.add_row(LABELS[kind], *(f"{number:.2f}" for number in numbers))
     return table
 
 
 def tell(rows: Sequence[Row]) -> Sequence[Table]:
     """All tables."""
-    return [_main(rows), _surrogates(rows), _strength(rows), _scores(rows)]
+    return [_main(rows), _surrogates(rows), _paths(rows), _strength(rows), _scores(rows)]
