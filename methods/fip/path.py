@@ -213,10 +213,10 @@ class _Directions:
         metric.move()
         back = 0.0
         if self.nu is not None and not on_ball:
-            u = self.way_back(metric)
-            net.theta += u
-            back = norm(net, u)
+            way = self.way_back(metric)
+            net.theta += way
             metric.move()
+            back = norm(net, way)
         return Step(length, output, solves, norm(net, net.theta - start), back)
 
     def lowest_on_ball(
