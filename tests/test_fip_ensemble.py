@@ -74,8 +74,16 @@ def test_which_paths_bend(learnt):
 @pytest.mark.parametrize("wander", fip.WANDERS)
 def test_paths_are_made_equally_long_in_outputs(learnt, wander):
     walk = Walk(steps=20, length=0.1, inputs=100, wander=wander, turn=1.0)
-    end = walk.run(learnt.like(), make_blobs(0), 1)[0]
-    assert abs(end.turned - 1.0) < (0.35 if wander == "onward" else 0.1)  # a ray's steps back turn
+    stops = walk.run(learnt.like(), make_blobs(0), 4)
+    at = [stop.turned for stop in stops]
+    np.testing.assert_allclose(at, [0.25, 0.5, 0.75, 1.0], atol=0.12)
+    assert stops[-1].step <= 20
+
+
+def test_members_are_as_many_as_asked_where_outputs_hardly_move(learnt):
+    """Of 6 steps too short for their length in outputs, the last 3 are the members."""
+    walk = Walk(steps=6, length=1e-4, inputs=60, turn=9.0)
+    assert [stop.step for stop in walk.run(learnt, make_blobs(0), 3)] == [4, 5, 6]
 
 
 def test_the_ball_goes_down_to_the_outputs_of_the_start(learnt):
@@ -184,6 +192,15 @@ def check_coherence(rows):
         assert row["deviation"] > 0
     kept = grouped(select(rows, ask="coherence", seed=0), "kind", "against")
     assert len(kept) == 6 * 3
+
+
+def test_a_walk_that_leads_nowhere_is_named_first(images, tmp_path):
+    for wrong, error in (("fip_wanders=ballo", errors.UnknownNameError),
+                         ("fip_nu=-1", errors.SettingError)):  # fmt: skip
+        study = STUDIES["fip-ensemble"].with_settings([*TINY, wrong])
+        with pytest.raises(error):
+            run_study(study, Request("cpu", [0], tmp_path / "out"), Console(quiet=True))
+        assert not (tmp_path / "out").exists()
 
 
 def test_the_papers_network_is_configured():

@@ -42,7 +42,7 @@ from .solve import HOWS, How, conjugate_gradients, random_direction, sampled, so
 Gradient = Callable[[Network], np.ndarray]
 # inputs(step) -> (N, ...), those of a step, from 1: no fixed few are held while the rest drift
 Inputs = Callable[[int], np.ndarray]
-Lengths = Callable[[int], float]  # lengths(step) -> how long that step is
+Lengths = Callable[[int], float]  # lengths(step) -> how long that step is; 0: there is none
 Wander = Literal["onward", "afresh", "ball"]  # where to go where nothing pulls
 WANDERS = ("onward", "afresh", "ball")
 
@@ -131,11 +131,11 @@ def path(
     """Walk `net` (its theta moves) so that outputs on x (N, ...), or on x(step), change little.
 
     gradient: of what is to fall; None walks anywhere (L = 0), as `wander` says; rounds: of a ball's
-    descent. length: of a step, or of each. mu, how, iterations: of the solver (`solve`); "sampled"
-    takes `beta` and no mu. anchor: weight of the pull back to the first outputs. nu: damping of the
-    way back after each step, by `iterations` of conjugate gradients; None: no way back. keep_every:
-    steps between the weights that are kept (the first and the last always are). watch(step, net) is
-    called after each step.
+    descent. length: of a step, or of each (0: it ends there). mu, how, iterations: of the solver
+    (`solve`); "sampled" takes `beta` and no mu. anchor: weight of the pull back to the first
+    outputs. nu: damping of the way back after each step, by `iterations` of conjugate gradients;
+    None: no way back. keep_every: steps between the weights that are kept (the first and the last
+    always are). watch(step, net) is called after each step.
 
     Raises SettingError or UnknownNameError for settings outside this, DivergedError naming the step
     where it leads to NaN or infinity; theta is then that of the step before.
@@ -161,6 +161,8 @@ def path(
         metric = Metric(net, x(number), space, active) if callable(x) else fixed
         assert metric is not None
         size = length(number) if callable(length) else length
+        if size == 0:
+            break
         step = walk.step(net, metric, number, size, start)
         if step is None:
             break  # nothing pulls any more

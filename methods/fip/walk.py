@@ -7,7 +7,7 @@ How far the outputs go is measured where no step has looked yet, on the inputs o
 r_t, the root mean square over them of the angle between the answers before and after step t
 (`fisher_rao`). Paths that wander differently can so be made equally long in outputs, R in all, at
 any length in weights: step t + 1 of S is as many times as long as step t as what is left of R, for
-each step that is left, is of r_t; at least 1/2 and at most 2 times:
+each step that is left, is of r_t; at least 1/2 and at most 3/2 times:
 
     l_(t+1) / l_t = (R - r_1 - ... - r_t) / (S - t) / r_t
 """
@@ -29,6 +29,8 @@ from .distance import fisher_rao
 from .metric import Space
 from .path import Wander, path
 
+_SLACK = 1e-9  # of a share of the way, for rounding
+
 
 class Stop(NamedTuple):
     """A network of the walk; walked, turned: the path's length up to it, in weights and outputs.
@@ -48,7 +50,7 @@ class Walk:
     """How to walk: `steps` of `length`, each on `inputs` samples; `run` does it.
 
     wander, rounds: where to go (`path`). turn: R, the path's length in outputs, in radians, about
-    which it comes to; `length` is then that of the first step alone; None: all are as long.
+    which it ends; `length` is then that of the first step alone; None: all are as long.
     mu, nu: damping of the direction and of the way back (nu None: no way back). iterations: of
     conjugate gradients, for each of the two. space: the metric's. seed: of directions and batches.
 
@@ -83,19 +85,24 @@ class Walk:
     ) -> list[Stop]:
         """Walk from `net` (its theta moves), inputs from train x (N, ...); `members` of the path.
 
-        They lie at equal numbers of steps along it, the last at its end, the start not among them.
-        watch(step, net) is told of every step. Raises SettingError for more members than steps.
+        They lie at equal distances in outputs along it with a `turn` (the first step that is as far
+        or farther, and one a step where few are left), else at equal numbers of steps; the last at
+        its end, the start not among them. watch(step, net) is told of every step. Raises
+        SettingError for more members than steps.
         """
         whole("a walk's members", members, Limit(1, self.steps))
-        wanted = {round(self.steps * (number + 1) / members) for number in range(members)}
         batches = Batches(net.ops, [train], self.inputs, self.seed, 0xF1F)
         gauge = _Gauge(net, self.length, self.steps, self.turn)
         kept: list[Stop] = []
 
         def look(step: int, net: Network) -> None:
             gauge.read(net, batches[step][0])
-            if step in wanted:
+            at = step / self.steps if self.turn is None else gauge.turned / self.turn
+            few = self.steps - step < members - len(kept)
+            if few or at >= (len(kept) + 1) / members - _SLACK:
                 kept.append(Stop(net.like(), step, gauge.walked, gauge.turned))
+            if len(kept) == members:
+                gauge.next = 0.0
             if watch is not None:
                 watch(step, net)
 
@@ -116,7 +123,7 @@ class _Gauge:
         self.walked = self.turned = 0.0
 
     def length(self, step: int) -> float:
-        """Of the step that is next, whatever its number."""
+        """Of the step that is next, whatever its number; 0 where the walk is done."""
         return self.next
 
     def read(self, net: Network, x: np.ndarray) -> None:
@@ -130,4 +137,4 @@ class _Gauge:
         self.left -= 1
         if self.turn is not None and self.left:
             wanted = (self.turn - self.turned) / self.left
-            self.next *= float(np.clip(wanted / max(turned, 1e-12), 0.5, 2.0))
+            self.next *= float(np.clip(wanted / max(turned, 1e-12), 0.5, 1.5))

@@ -111,7 +111,7 @@ def _bends(plt: Any, rows: Sequence[Row], path: Path) -> Path:
         norms.plot(walked, [first, *_by_member(clean, "length")], **_look(kind))
     most = max(row["walked"] for row in rows if row.get("walked"))
     far.plot([0, most], [0, most], color=INK, lw=0.8, ls=":", zorder=0)
-    far.set(ylabel="distance from the start", title="A ray is dotted")
+    far.set(ylabel="distance from the start", title="How far a path leads (dotted: a ray)")
     norms.set(ylabel="norm of the weights", ylim=(0, None), title="How large weights become")
     for axis in (far, norms):
         axis.set_xlabel("length of the path, in weights")
@@ -119,7 +119,8 @@ def _bends(plt: Any, rows: Sequence[Row], path: Path) -> Path:
     for kind, mine in grouped(found, "kind").items():
         where = np.array([row["place"] for row in mine])
         line = "-" if kind.startswith("fip-") else ""
-        places.plot(*where.T, line, lw=1, **_look(kind))
+        look = _look(kind) | ({"ms": 9, "zorder": 5} if kind == "start" else {})
+        places.plot(*where.T, line, lw=1, **look)
     shares = found[0]["shares"]
     places.set(xlabel=f"component 1 ({shares[0]:.0%} of the variance)",
                ylabel=f"component 2 ({shares[1]:.0%})",
@@ -160,16 +161,17 @@ def _strength(plt: Any, rows: Sequence[Row], path: Path) -> Path:
     """White-box accuracy by steps, and with restarts."""
     figure, axis = plt.subplots(figsize=(7.4, 3.6), layout="constrained")
     hard, chosen = tries(rows), select(rows, ask="strength")
-    for kind in ("start", *kinds(rows)):
+    for number, kind in enumerate(("start", *kinds(rows))):
         values = [
             100 * by_seed(select(chosen, kind=kind, steps=s, restarts=n)).mean() for s, n in hard
         ]
-        axis.plot(values, **_look(kind))
+        aside = 0.03 * (number - len(kinds(rows)) / 2)  # of equal ones, all are seen
+        axis.plot(np.arange(len(hard)) + aside, values, **_look(kind))
     axis.set_xticks(
         range(len(hard)),
         [f"{s} steps" + (f"\n{n} restarts" if n > 1 else "") for s, n in hard],
     )
-    axis.set_ylim(bottom=0)
+    axis.set_ylim(0, 100)
     axis.set_ylabel("white-box accuracy %")
     axis.set_title(f"Does the attack gain by trying harder? ({stated(rows):g}/255)", fontsize=10)
     axis.legend(fontsize=9, loc="center left", bbox_to_anchor=(1.0, 0.5))

@@ -10,9 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 
+from ....kernels.errors import check_name
 from ....methods import PGD, Ensemble, accuracy, diversity, fip, train_adp, train_fge
 from ....methods.adp import ADP
 from ....methods.fge import Cycle
@@ -55,7 +57,7 @@ class Settings(NetworkSettings):
     fge_low: float = 5e-4
     fip_wanders: tuple[str, ...] = fip.WANDERS
     fip_steps: int = 12
-    fip_length: float = 8.0
+    fip_length: float = 4.0
     fip_turn: float | None = 2.0
     fip_rounds: int = 2
     fip_inputs: int = 200
@@ -163,19 +165,25 @@ def train_cycles(work: Work) -> Iterable[Row]:
     return lab.keep("fge", nets)
 
 
+def _walk(made: Settings, wander: str, seed: int) -> fip.Walk:
+    """The walk of the settings. Raises UnknownNameError, SettingError."""
+    check_name("wander", wander, fip.WANDERS)
+    known: Any = wander
+    return fip.Walk(
+        made.fip_steps, made.fip_length, made.fip_inputs, made.fip_mu, made.fip_nu,
+        made.fip_iterations, seed=seed, wander=known, rounds=made.fip_rounds, turn=made.fip_turn,
+    )  # fmt: skip
+
+
 def _note(work: Work, done: int, total: int, wander: str, step: int, net: Network) -> None:
     work.advance(done + step, total, wander)
 
 
 def walk_paths(work: Work) -> Iterable[Row]:
-    """FIP: from the start along paths with L = 0; members at equal numbers of steps along them."""
+    """FIP: from the start along paths with L = 0; members at equal distances in outputs."""
     lab, made = _Lab(work), work.settings
     for number, wander in enumerate(made.fip_wanders):
-        walk = fip.Walk(
-            made.fip_steps, made.fip_length, made.fip_inputs, made.fip_mu, made.fip_nu,
-            made.fip_iterations, seed=work.seed, wander=wander, rounds=made.fip_rounds,
-            turn=made.fip_turn,
-        )  # fmt: skip
+        walk = _walk(made, wander, work.seed)
         total = len(made.fip_wanders) * made.fip_steps
         note = partial(_note, work, number * made.fip_steps, total, wander)
         stops = walk.run(lab.nets("start")[0], lab.train, made.members, note)
@@ -307,7 +315,9 @@ def _places(lab: _Lab) -> Iterable[Row]:
 
 
 def parts(settings: Settings) -> Sequence[Part]:
-    """In the order in which they need each other."""
+    """In the order in which they need each other. Raises the errors of walks that lead nowhere."""
+    for wander in settings.fip_wanders:
+        _walk(settings, wander, 0)
     return (
         Part("surrogates", train_surrogates),
         Part("fip", walk_paths),
