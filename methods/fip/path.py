@@ -141,17 +141,10 @@ def path(
     where it leads to NaN or infinity; theta is then that of the step before.
     """
     check_name("solver", how, HOWS)
-    check_name("wander", wander, WANDERS)
-    whole("path's steps", steps)
-    whole("path's keep_every", keep_every)
-    whole("path's rounds", rounds)
+    for name, count in (("steps", steps), ("keep_every", keep_every), ("rounds", rounds)):
+        whole(f"path's {name}", count)
     if not callable(length):
         real("path's length", length, POSITIVE)
-    if wander == "ball" and (gradient is not None or nu is None):
-        raise SettingError(
-            "wander='ball' goes down to the first outputs by steps that nu damps, and along no "
-            f"gradient: give nu above 0 (now {nu}) and gradient=None"
-        )
     fixed = None if callable(x) else Metric(net, x, space, active)
     walk = _Directions(net, gradient, mu, how, anchor, nu, iterations, beta, seed, wander, rounds)
     get = net.device.get
@@ -161,11 +154,9 @@ def path(
         metric = Metric(net, x(number), space, active) if callable(x) else fixed
         assert metric is not None
         size = length(number) if callable(length) else length
-        if size == 0:
-            break
-        step = walk.step(net, metric, number, size, start)
+        step = walk.step(net, metric, number, size, start) if size else None
         if step is None:
-            break  # nothing pulls any more
+            break  # it is done, or nothing pulls any more
         taken.append(step)
         if number % keep_every == 0 or number == steps:
             kept.append(get(net.theta).copy())
@@ -185,6 +176,12 @@ class _Directions:
         self, net: Network, gradient: Gradient | None, mu: float, how: How, anchor: float,
         nu: float | None, iterations: int, beta: float, seed: int, wander: Wander, rounds: int,
     ) -> None:  # fmt: skip
+        check_name("wander", wander, WANDERS)
+        if wander == "ball" and (gradient is not None or nu is None):
+            raise SettingError(
+                "wander='ball' goes down to the first outputs by steps that nu damps, and along no "
+                f"gradient: give nu above 0 (now {nu}) and gradient=None"
+            )
         self.gradient, self.mu = gradient, mu
         self.how: How = how
         self.anchor, self.nu, self.iterations = anchor, nu, iterations
