@@ -147,8 +147,7 @@ def path(
         real("path's length", length, POSITIVE)
     fixed = None if callable(x) else Metric(net, x, space, active)
     walk = _Directions(net, gradient, mu, how, anchor, nu, iterations, beta, seed, wander, rounds)
-    get = net.device.get
-    start = net.theta.copy()
+    get, start = net.device.get, net.theta.copy()
     kept, at, taken = [get(start).copy()], [0], []
     for number in range(1, steps + 1):
         metric = Metric(net, x(number), space, active) if callable(x) else fixed
