@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from weightspace.bench.reproduction import tables
 from weightspace.bench.reproduction.claims.fip_ensembles import CLAIMS
 from weightspace.bench.reproduction.kept import Kept, Made
 from weightspace.bench.reproduction.published import DIFFERS, IN_PART, NEVER, WORKS, judged
@@ -41,7 +42,10 @@ def _rows(told, seed):
             yield {"ask": "clean", "kind": kind, "member": member, "accuracy": told["end"],
                    "away": told["away"] * at**0.5, "walked": 60.0 * at, "turned": 1.0 * at,
                    "length": 40.0}  # fmt: skip
-        yield {"ask": "white", "kind": kind, "member": None, "epsilon": 8.0, "accuracy": 0.1}
+        yield {"ask": "clean", "kind": kind, "member": None, "accuracy": told["end"]}
+        for member in (0, None):
+            yield {"ask": "white", "kind": kind, "member": member, "epsilon": 8.0, "accuracy": 0.1}
+        yield {"ask": "coherence", "kind": kind, "against": "members", "mean": 0.5}
         for name in SURROGATES:
             about = {"ask": "transfer", "surrogate": name, "kind": kind, "epsilon": 8.0}
             for member in (0, 1):
@@ -54,6 +58,17 @@ def _rows(told, seed):
                    "quantiles": [told["diversity"][kind]] * 5}  # fmt: skip
     yield {"ask": "strength", "kind": "start", "steps": 10, "restarts": 1, "epsilon": 8.0,
            "accuracy": 0.0}  # fmt: skip
+
+
+def test_the_tables_of_the_docs():
+    table = tables.ensembles(kept()).splitlines()
+    wanted = "| FIP, ball | 91.0 ± 0.0 / 91.0 ± 0.0 | 55."
+    assert any(line.startswith(wanted) for line in table)
+    assert "| a separate network, itself attacked | 92.0 | 37.0 |  |  |" in table
+    assert len(table) == 2 + 6 + 2
+    table = tables.ensemble_paths(kept()).splitlines()
+    (line,) = [line for line in table if line.startswith("| FIP, ball")]
+    assert line == ("| FIP, ball | 2.00 | 120.00 | 42.43 | 0.35 | 40.00 | 0.180 | 0.180 | 0.500 |")
 
 
 def verdicts(rows: Kept) -> dict[str, str]:

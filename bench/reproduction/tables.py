@@ -9,7 +9,9 @@ import numpy as np
 
 from ...kernels.errors import MissingExtraError
 from ..runs.tables import known_mean, size
+from ..studies.fip_ensemble import tables as ensemble
 from ..studies.fip_sparsify import tables as sparsity_tables
+from ..studies.rows import average, select, with_error
 from . import importances, task_space
 from .kept import Kept, Mean, percent, read
 from .markdown import markdown
@@ -122,6 +124,48 @@ def sparse(kept: Kept) -> str:
                      for at in by_level]  # fmt: skip
             rows.append((method, labels, str(seeds), *cells))
     return markdown(("method", "labels", "seeds", *(f"{100 * at:.4g} %" for at in found)), rows)
+def ensembles(kept: Kept) -> str:
+    """Accuracy of each kind of ensemble unattacked and under attack: members' mean / together."""
+    found = {(r["kind"], r["attack"], r["part"]): r for r in ensemble.summary(kept.rows)}
+    rows = []
+    for kind in ensemble.kinds(kept.rows):
+        cells = [
+            " / ".join(
+                with_error(100 * one["accuracy"], 100 * one["standard_error"])
+                for one in (found[kind, column, part] for part in ("member", "ensemble"))
+            )
+            for column in ensemble.COLUMNS
+        ]
+        rows.append((ensemble.LABELS[kind], *cells))
+    for name in ("separate", "start"):
+        pair = [
+            100 * ensemble.by_seed(ensemble.in_column(kept.rows, column, name)).mean()
+            for column in ("clean", f"transfer, {name}")
+        ]
+        cells = [f"{pair[0]:.1f}", *("" for _ in range(3))]
+        cells[1 if name == "separate" else 2] = f"{pair[1]:.1f}"
+        rows.append((f"{ensemble.LABELS[name]}, itself attacked", *cells))
+    return markdown(("%", *ensemble.COLUMNS), rows)
+
+
+def ensemble_paths(kept: Kept) -> str:
+    """What became of each path by its end, and how coherent its members are with the surrogates."""
+    rows = []
+    for kind in ensemble.kinds(kept.rows):
+        cells = [""] * 5
+        if kind in ensemble.paths(kept.rows):
+            last = ensemble.ends(kept.rows, kind)
+            numbers = [average(last, key) for key in ("turned", "walked", "away")]
+            numbers += [average(last, ensemble.straightness), average(last, "length")]
+            cells = [f"{number:.2f}" for number in numbers]
+        for against in ("separate", "start", "members"):
+            mine = select(kept.rows, ask="coherence", kind=kind, against=against)
+            cells.append(f"{average(mine, 'mean'):.3f}")
+        rows.append((ensemble.LABELS[kind], *cells))
+    heads = ("", "length in outputs, rad", "in weights", "distance", "distance / length",
+             "norm at its end", "cosine with separate", "with start",
+             "largest of two members")  # fmt: skip
+    return markdown(heads, rows)
 
 
 TABLES: dict[str, Callable[[], str]] = {
@@ -132,4 +176,6 @@ TABLES: dict[str, Callable[[], str]] = {
     "fip-two-tasks": lambda: ends(read("fip-two-tasks"), ("MNIST", "Fashion-MNIST")),
     "fip-two-tasks-paired": lambda: paired(read("fip-two-tasks")),
     "fip-sparsify-lenet": lambda: sparse(read("fip-sparsify-lenet")),
+    "fip-ensemble": lambda: ensembles(read("fip-ensemble")),
+    "fip-ensemble-paths": lambda: ensemble_paths(read("fip-ensemble")),
 }
