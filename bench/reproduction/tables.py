@@ -124,6 +124,8 @@ def sparse(kept: Kept) -> str:
                      for at in by_level]  # fmt: skip
             rows.append((method, labels, str(seeds), *cells))
     return markdown(("method", "labels", "seeds", *(f"{100 * at:.4g} %" for at in found)), rows)
+
+
 def ensembles(kept: Kept) -> str:
     """Accuracy of each kind of ensemble unattacked and under attack: members' mean / together."""
     found = {(r["kind"], r["attack"], r["part"]): r for r in ensemble.summary(kept.rows)}

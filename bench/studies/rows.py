@@ -71,9 +71,9 @@ def first_folder(rows: Sequence[Row], figures: Path) -> Path:
     return figures.parent / f"seed-{min(row['seed'] for row in rows)}"
 
 
-def with_error(mean: float, error: float) -> str:
+def with_error(mean: float, error: float, digits: int = 1) -> str:
     """ "96.1 ± 0.2", or without the error where that is NaN."""
-    return f"{mean:.1f}" + ("" if math.isnan(error) else f" ± {error:.1f}")
+    return f"{mean:.{digits}f}" + ("" if math.isnan(error) else f" ± {error:.{digits}f}")
 
 
 def as_csv(heads: Sequence[str], rows: Iterable[Row], form: str = ".6g") -> str:
