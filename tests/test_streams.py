@@ -28,7 +28,8 @@ def small(classes: int = 10) -> Dataset:
     rng = np.random.default_rng(0)
     x = rng.integers(0, 256, (60, 28, 28, 1), dtype=np.uint8)
     y = np.arange(60) % classes
-    return Dataset("small", x[:40], y[:40], x[40:], y[40:], classes, "a test")
+    w = np.stack([np.arange(60) % 20, np.where(np.arange(60) % 20 < 10, 0, 4)], axis=1)
+    return Dataset("small", x[:40], y[:40], x[40:], y[40:], classes, "a test", "", w[:40], w[40:])
 
 
 def colour(name: str = "colour", classes: int = 10, side: int = 8, n: int = 60) -> Dataset:

@@ -7,7 +7,7 @@ reader like `idx`. It depends on no other wing; streams are made from it.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +26,7 @@ from .fetch import fetch
 from .idx import IMAGES, LABELS, find_idx, read_idx
 from .known import counted, recognise
 from .places import ENTRIES, Entry, locate
+from .writers import read_writers
 
 NAMES = ("mnist-demo", *ENTRIES)
 PathLike = str | os.PathLike[str]
@@ -53,6 +54,18 @@ def _read_cifar(folder: Path, entry: Entry) -> tuple[Arrays, str]:
     return (x, y, *test), counted(entry.name, entry.published, y, test[1])
 
 
+def _with_writers(mnist: Dataset, entry: Entry, folder: Path) -> Dataset:
+    """MNIST with who wrote each of its digits. Raises DataFileError."""
+    try:
+        train, test = (
+            read_writers(folder / name, labels)
+            for name, labels in zip(entry.files, (mnist.train_y, mnist.test_y), strict=True)
+        )
+        return replace(mnist, name=entry.name, train_writers=train, test_writers=test)
+    except DataError as wrong:
+        raise DataFileError(str(wrong)) from None
+
+
 def load(name: str, data_dir: PathLike | None = None) -> Dataset:
     """The data set `name`, one of NAMES.
 
@@ -67,6 +80,8 @@ def load(name: str, data_dir: PathLike | None = None) -> Dataset:
         raise unknown_name("data set", name, NAMES)
     entry = ENTRIES[name]
     folder = locate(entry, data_dir)
+    if name == "mnist-writers":
+        return _with_writers(load("mnist", data_dir), entry, folder)
     read = _read_cifar if name.startswith("cifar") else _read_idx
     try:
         arrays, origin = read(folder, entry)

@@ -6,10 +6,13 @@ import hashlib
 import operator
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any, Literal
 
 import numpy as np
 
 from ...kernels.errors import DataError, DtypeError, LabelError, SettingError, ShapeError
+
+Rows = slice | np.ndarray  # a slice, a mask or numbers
 
 
 @dataclass(frozen=True)
@@ -17,8 +20,10 @@ class Dataset:
     """Training and test images (N, H, W, C) uint8 with labels (N,) int64 in 0..num_classes-1.
 
     source: where they were found. origin: what is to be told of where they come from; nothing where
-    they are the published ones. Labels of any whole type are taken, and kept as int64. Raises
-    DataError when images and labels differ in number, or the images of both parts in shape;
+    they are the published ones. train_writers, test_writers: of sets that know it, each image's
+    writer and series, (N, 2) int64 (`writers`). Labels of any whole type are taken, and kept as
+    int64. Raises DataError when images, labels and writers differ in number, or the images of both
+    parts in shape;
     DtypeError and ShapeError for arrays of another kind, LabelError for a label outside.
     """
 
@@ -30,6 +35,8 @@ class Dataset:
     num_classes: int
     source: str
     origin: str = ""
+    train_writers: np.ndarray | None = None
+    test_writers: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "num_classes", operator.index(self.num_classes))
@@ -43,6 +50,12 @@ class Dataset:
                     "do not belong together"
                 )
             object.__setattr__(self, f"{part}_y", self._labels(what, y))
+            writers = getattr(self, f"{part}_writers")
+            if writers is not None and writers.shape != (len(y), 2):
+                raise DataError(
+                    f"{what}: {len(y)} images, and writers in shape {writers.shape}; give (N, 2), "
+                    "a writer and a series for each image"
+                )
         if self.train_x.shape[1:] != self.test_x.shape[1:]:
             raise DataError(
                 f"{self.name}: training images are {self.train_x.shape[1:]} (H, W, C) and test "
@@ -98,10 +111,14 @@ class Dataset:
                 raise SettingError(
                     f"limits train={train!r}, test={test!r}: whole numbers, at least one image each"
                 )
-        return replace(
-            self,
-            train_x=self.train_x[:train],
-            train_y=self.train_y[:train],
-            test_x=self.test_x[:test],
-            test_y=self.test_y[:test],
-        )
+        return self.of_rows(slice(train), slice(test))
+
+    def of_rows(self, train: Rows, test: Rows, tests: Literal["test", "train"] = "test") -> Dataset:
+        """Some rows to train, others to test: of the test set, or of the training set, too."""
+        parts = {"train": ("train", train), "test": (tests, test)}
+        made: dict[str, Any] = {}
+        for part, (of, rows) in parts.items():
+            for name in ("x", "y", "writers"):
+                held = getattr(self, f"{of}_{name}")
+                made[f"{part}_{name}"] = None if held is None else held[rows]
+        return replace(self, **made)

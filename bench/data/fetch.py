@@ -19,6 +19,7 @@ from .places import ENTRIES
 _FASHION = "https://github.com/zalandoresearch/fashion-mnist/raw/master/data/fashion/"
 _MNIST = "https://ossci-datasets.s3.amazonaws.com/mnist/"
 _CIFAR = "https://www.cs.toronto.edu/~kriz/"
+_QMNIST = "https://raw.githubusercontent.com/facebookresearch/qmnist/master/"
 _MOST = 1 << 28  # bytes; the largest of these files has 170 million
 
 # name -> (address, MD5 as the publisher states it)
@@ -37,6 +38,10 @@ FILES: dict[str, tuple[tuple[str, str], ...]] = {
     ),
     "cifar-10": ((_CIFAR + "cifar-10-binary.tar.gz", "c32a1d4ab5d03f1284b67883e8d87530"),),
     "cifar-100": ((_CIFAR + "cifar-100-binary.tar.gz", "03b5dce01913d631647c71ecec9e9cb8"),),
+    "mnist-writers": (
+        (_QMNIST + "qmnist-train-labels-idx2-int.gz", "0058f8dd561b90ffdd0f734c6a30e5e4"),
+        (_QMNIST + "qmnist-test-labels-idx2-int.gz", "5b5b05890a5e13444e108efe57b788aa"),
+    ),
 }
 
 

@@ -1,8 +1,9 @@
-"""The IDX format of MNIST and Fashion-MNIST, gzip-compressed or plain.
+"""The IDX format of MNIST, Fashion-MNIST and QMNIST, gzip-compressed or plain.
 
-A file is a big-endian magic number (0x0801 for labels, 0x0803 for images), one 32-bit length an
-axis, then one byte a value. What the header says is read, and no more: a stream that goes on is
-refused at its first byte too many, one that cannot hold so much before anything is allocated.
+A file is a big-endian magic number (0x0801 for labels, 0x0803 for images, 0x0C02 for rows of
+numbers), one 32-bit length an axis, then one byte a value, or four of a number. What the header
+says is read, and no more: a stream that goes on is refused at its first byte too many, one that
+cannot hold so much before anything is allocated.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ import numpy as np
 from ...kernels.errors import DataError
 
 Source = io.BufferedReader | gzip.GzipFile
-LABELS, IMAGES = 0x0801, 0x0803
+LABELS, IMAGES, NUMBERS = 0x0801, 0x0803, 0x0C02
+_KINDS = {LABELS: "labels", IMAGES: "images", NUMBERS: "rows of numbers"}
 INFLATION = 1032  # bytes that one byte of a deflate stream can become at most
 _MOST = 1 << 32  # bytes that a compressed file is taken at its word for
 _CHUNK = 1 << 20
@@ -37,7 +39,7 @@ def _open(path: Path) -> tuple[Source, int]:
 
 
 def read_idx(path: Path, magic: int) -> tuple[np.ndarray, str]:
-    """The array in `path`, uint8, and the SHA-256 of the file without gzip.
+    """The array in `path`, uint8 or int64, and the SHA-256 of the file without gzip.
 
     Raises DataError for a wrong magic number, shape, length or stream, and for an unreadable file.
     """
@@ -58,11 +60,12 @@ def _read(path: Path, file: Source, most: int, magic: int) -> tuple[np.ndarray, 
     axes = magic & 0xFF
     header = file.read(4 + 4 * axes)
     shape = _shape(path, header, magic)
-    expected = len(header) + math.prod(shape)
+    size = math.prod(shape) * (4 if magic == NUMBERS else 1)
+    expected = len(header) + size
     needs = f"its header {shape} needs {expected:,}; download it again"
     if expected > most:
         raise DataError(f"{path}: cut short: it holds no more than {most:,} bytes, but {needs}")
-    content = np.empty(math.prod(shape), np.uint8)
+    content = np.empty(size, np.uint8)
     total, held, view = hashlib.sha256(header), 0, content.data
     while held < len(view):
         count = file.readinto(view[held : held + _CHUNK])
@@ -72,6 +75,8 @@ def _read(path: Path, file: Source, most: int, magic: int) -> tuple[np.ndarray, 
         held += count
     if file.read(1):  # the end of a gzip stream, with its checksum, is read by this, too
         raise DataError(f"{path}: too long: there is more after {expected:,} bytes, but {needs}")
+    if magic == NUMBERS:
+        content = content.view(">i4").astype(np.int64)
     return content.reshape(shape), total.hexdigest()
 
 
@@ -82,9 +87,8 @@ def _shape(path: Path, header: bytes, magic: int) -> tuple[int, ...]:
         raise DataError(f"{path}: {len(header)} bytes, too few for an IDX header of {needed}")
     found, *shape = struct.unpack(f">{needed // 4}I", header)
     if found != magic:
-        kind = "images" if magic == IMAGES else "labels"
         raise DataError(
-            f"{path}: magic number {found:#010x}, expected {magic:#010x} for {kind}; "
+            f"{path}: magic number {found:#010x}, expected {magic:#010x} for {_KINDS[magic]}; "
             "is it another file under this name?"
         )
     if 0 in shape:

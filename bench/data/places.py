@@ -49,6 +49,14 @@ ENTRIES = {
             (*(f"data_batch_{i}.bin" for i in range(1, 6)), "test_batch.bin"),
         ),
         Entry("cifar-100", "cifar-100-binary", 100, (50_000, 10_000), ("train.bin", "test.bin")),
+        # who wrote MNIST's digits; the images are mnist's own
+        Entry(
+            "mnist-writers",
+            "qmnist",
+            10,
+            (60_000, 10_000),
+            ("qmnist-train-labels-idx2-int.gz", "qmnist-test-labels-idx2-int.gz"),
+        ),
     )
 }
 

@@ -7,7 +7,7 @@ A data set is cut, not a stream: in streams whose tasks show the same images in 
 from __future__ import annotations
 
 import operator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -58,5 +58,4 @@ class HeldOut:
                     f"{self.share:g} of them is {hi - lo}; raise the limit or change --validation"
                 )
             held[shuffled[lo:hi]] = True
-        x, y = dataset.train_x, dataset.train_y
-        return replace(dataset, train_x=x[~held], train_y=y[~held], test_x=x[held], test_y=y[held])
+        return dataset.of_rows(~held, held, tests="train")

@@ -22,6 +22,7 @@ from . import (
     psp_permuted_mnist,
     psp_rotating_fashion,
     psp_rotating_mnist,
+    qmnist_writers,
     rotated_mnist,
     split_cifar10,
     split_fashion,
@@ -49,6 +50,7 @@ PRESETS: dict[str, Preset] = {
         psp_icifar,
         compare,
         compare_split,
+        qmnist_writers,
     )
 }
 

@@ -36,7 +36,7 @@ def make_stream(
     if held_out is not None:
         datasets = [held_out.of(dataset) for dataset in datasets]
     settings = dict(preset.stream_settings)
-    if preset.stream == "permuted":
+    if preset.stream in ("permuted", "writers"):
         settings.setdefault("seed", seed)
     return streams.build(preset.stream, datasets, preset.scenario, **settings)
 

@@ -13,7 +13,7 @@ from ...kernels.errors import check_name
 from ...methods.tasks import Scenario, Stream
 from ..data import Dataset
 from ..show.assignments import declared
-from . import datasets, incremental_cifar, manipulated, permuted, rotated, split
+from . import datasets, incremental_cifar, manipulated, permuted, rotated, split, writers
 from .common import check_sets
 
 KINDS: dict[str, Callable[..., Stream]] = {
@@ -23,6 +23,7 @@ KINDS: dict[str, Callable[..., Stream]] = {
     "manipulated": manipulated.make,
     "datasets": datasets.make,
     "incremental-cifar": incremental_cifar.make,
+    "writers": writers.make,
 }
 SEVERAL = ("datasets", "incremental-cifar")  # kinds made of a sequence of data sets
 
