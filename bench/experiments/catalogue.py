@@ -9,6 +9,7 @@ from ..studies.convergent import study as convergent
 from ..studies.fip_ensemble import study as fip_ensemble
 from ..studies.fip_geometry import study as fip_geometry
 from ..studies.fip_sparsify import lenet, resnet20
+from ..studies.fishers import peers as fishers_peers
 from ..studies.fishers import study as fishers
 from ..studies.importances import why_sig
 from ..studies.of_runs import study as of_runs
@@ -33,6 +34,7 @@ STUDIES: dict[str, Study] = {
         merge.STUDY,
         task_space.STUDY,
         fishers.STUDY,
+        fishers_peers.STUDY,
         capacity.STUDY,
         choice.STUDY,
         of_runs.FIRST_TASK,

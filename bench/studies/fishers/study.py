@@ -98,8 +98,13 @@ def make_stream(work: Work) -> Stream:
     images = data.load(made.data, work.data_dir).limited(made.train_limit, made.test_limit)
     if made.protocol == "permuted":
         return streams.build("permuted", images, "domain", num_tasks=made.tasks, seed=work.seed)
-    order = generator(work.seed, 0xF15E).permutation(images.num_classes).tolist()
+    order = class_order(work, images.num_classes)
     return streams.build("split", images, "task", class_order=order)
+
+
+def class_order(work: Work, classes: int) -> list[int]:
+    """The seed's own order of the classes, pair by pair."""
+    return generator(work.seed, 0xF15E).permutation(classes).tolist()
 
 
 def make_network(work: Work, stream: Stream) -> Network:
