@@ -183,10 +183,10 @@ def planned(kernel, channels, filters, change=None, winograd=True):
 
 def test_a_call_is_one_function_by_its_sizes():
     assert planned("conv2d_forward", 8, 8).function == "conv2d_forward_winograd"
-    assert planned("conv2d_forward", 8, 8, winograd=False) == ("conv2d_forward", 2 * 9 * 8)
+    assert planned("conv2d_forward", 8, 8, winograd=False) == ("conv2d_forward", 4 * 9 * 8)
     assert planned("conv2d_forward", 8, 8, {"groups": 8}) == ("conv2d_forward_depthwise", 2 * 9 * 8)
     assert planned("conv2d_input_grad", 8, 8, {"groups": 8}) == ("conv2d_input_grad_depthwise", 0)
-    assert planned("conv2d_forward", 8, 16, {"groups": 8}) == ("conv2d_forward", 2 * 9)
+    assert planned("conv2d_forward", 8, 16, {"groups": 8}) == ("conv2d_forward", 4 * 9)
     assert planned("conv2d_forward", 8, 8, {"dilation": (1, 2)}).function == "conv2d_forward"
     assert planned("conv2d_input_grad", 8, 8, {"stride": (1, 2)}).function == "conv2d_input_grad"
     assert planned("conv2d_sample_grads", 8, 8) == ("conv2d_sample_grads", 0)
@@ -194,10 +194,10 @@ def test_a_call_is_one_function_by_its_sizes():
 
 
 @pytest.mark.parametrize(("change", "y", "room"), [
-    ({}, (4, 3), 0), ({"padding": (0, 1)}, (4, 3), 144), ({"padding": (1, 0)}, (4, 3), 144),
-    ({}, (5, 3), 144), ({}, (4, 4), 144),  # zeros below, and to the right
-    ({"dilation": (2, 1)}, (3, 3), 0), ({"dilation": (1, 2)}, (4, 1), 144),
-    ({"stride": (2, 2)}, (2, 2), 0), ({"stride": (2, 2)}, (3, 2), 144),
+    ({}, (4, 3), 0), ({"padding": (0, 1)}, (4, 3), 288), ({"padding": (1, 0)}, (4, 3), 288),
+    ({}, (5, 3), 288), ({}, (4, 4), 288),  # zeros below, and to the right
+    ({"dilation": (2, 1)}, (3, 3), 0), ({"dilation": (1, 2)}, (4, 1), 288),
+    ({"stride": (2, 2)}, (2, 2), 0), ({"stride": (2, 2)}, (3, 2), 288),
 ])  # fmt: skip
 def test_windows_inside_the_image_are_read_where_they_lie(rng, change, y, room):
     kernel, given = KERNELS["conv2d_forward"], {**SAME, "padding": (0, 0), **change}
@@ -220,8 +220,8 @@ def test_what_a_network_does_not_need_is_not_in_its_file():
         return {each.name for each in needed([PREFIX + function])}
 
     assert not any("winograd" in name for name in names("conv2d_forward"))
-    assert not any("conv_pair" in name for name in names("conv2d_forward_winograd"))
-    assert not any("conv_pair" in name for name in names("conv2d_forward_depthwise"))
+    assert not any("conv_quad" in name for name in names("conv2d_forward_winograd"))
+    assert not any("conv_quad" in name for name in names("conv2d_forward_depthwise"))
     assert not any("winograd" in name for name in names("conv2d_weight_grad"))
 
 

@@ -61,14 +61,14 @@ def plan(
     if winograd and WINOGRAD in ways and _wins(kernel, sizes, given):
         return Plan(kernel + WINOGRAD, WEIGHTS if "weight" in kernel else CORRELATION)
     if DEPTHWISE in ways and given["groups"] == sizes["C"] == sizes["O"]:
-        way, channels = DEPTHWISE, sizes["C"]
+        way, channels, count = DEPTHWISE, sizes["C"], 2
     else:
-        way, channels = DIRECT, sizes["c"]
-    return Plan(kernel + way, _windows(sizes, given, channels) if kernel in GATHERING else 0)
+        way, channels, count = DIRECT, sizes["c"], 4
+    return Plan(kernel + way, count * _window(sizes, given, channels) if kernel in GATHERING else 0)
 
 
-def _windows(s: Mapping[str, int], given: Mapping[str, Any], channels: int) -> int:
-    """Floats of two windows of so many channels, unless all windows lie in the image, their rows in
+def _window(s: Mapping[str, int], given: Mapping[str, Any], channels: int) -> int:
+    """Floats of a window of so many channels; 0 where all windows lie in the image, their rows in
     one piece each."""
     inside = all(
         before == 0 and (s[places] - 1) * step + (s[taps] - 1) * apart < s[size]
@@ -77,7 +77,7 @@ def _windows(s: Mapping[str, int], given: Mapping[str, Any], channels: int) -> i
         )
     )
     together = s["S"] == 1 or (given["dilation"][1] == 1 and channels == s["C"])
-    return 0 if inside and together else 2 * s["R"] * s["S"] * channels
+    return 0 if inside and together else s["R"] * s["S"] * channels
 
 
 def _wins(kernel: str, s: Mapping[str, int], given: Mapping[str, Any]) -> bool:

@@ -3,7 +3,7 @@
    filters is summed two channels at a time, so that scratch is bounded. */
 
 /* B' d: six numbers, `apart`, to six, `step` apart. Both may be the same. */
-static WS_APART void ws_winograd_of_input(const float *d, int apart, float *t, int step) {
+static WS_WITHIN void ws_winograd_of_input(const float *d, int apart, float *t, int step) {
     const float d0 = d[0], d1 = d[apart], d2 = d[2 * apart], d3 = d[3 * apart], d4 = d[4 * apart];
     const float d5 = d[5 * apart], p = WS_FMA(-4.0F, d2, d4), q = WS_FMA(-4.0F, d1, d3);
     const float r = d4 - d2, s = d3 - d1;
@@ -16,7 +16,7 @@ static WS_APART void ws_winograd_of_input(const float *d, int apart, float *t, i
 }
 
 /* G g: three, `apart`, to six */
-static WS_APART void ws_winograd_of_filter(const float *g, int apart, float *t, int step) {
+static WS_WITHIN void ws_winograd_of_filter(const float *g, int apart, float *t, int step) {
     const float g0 = g[0], g1 = g[apart], g2 = g[2 * apart];
     const float p = -1.0F / 6.0F * (g0 + g2), q = 1.0F / 6.0F * g1;
     const float r = WS_FMA(1.0F / 24.0F, g0, 1.0F / 6.0F * g2), s = 1.0F / 12.0F * g1;
@@ -29,7 +29,7 @@ static WS_APART void ws_winograd_of_filter(const float *g, int apart, float *t, 
 }
 
 /* A' m: six, `apart`, to four */
-static WS_APART void ws_winograd_to_output(const float *m, int apart, float *t, int step) {
+static WS_WITHIN void ws_winograd_to_output(const float *m, int apart, float *t, int step) {
     const float m0 = m[0], m1 = m[apart], m2 = m[2 * apart], m3 = m[3 * apart], m4 = m[4 * apart];
     const float m5 = m[5 * apart], p = m1 + m2, q = m1 - m2, r = m3 + m4, s = m3 - m4;
     t[0] = m0 + p + r;
@@ -63,7 +63,7 @@ static const float *ws_winograd_pixels(const float *x, int top, int left, int he
 }
 
 /* v (36), 4 apart: a tile's pixels at all frequencies */
-static void ws_winograd_input(const float *x, int top, int left, int height, int width, int depth,
+static WS_APART void ws_winograd_input(const float *x, int top, int left, int height, int width, int depth,
                               float *v) {
     float t[36];
     int i, apart[2];
@@ -77,31 +77,33 @@ static void ws_winograd_input(const float *x, int top, int left, int height, int
 }
 
 /* u (36), 4 apart: nine taps, `step` from one to the next, at all frequencies */
-static void ws_winograd_filter(const float *w, int step, float *u) {
-    float t[36];
+static WS_APART void ws_winograd_filter(const float *w, int step, float *u) {
+    float t[18];
     int i;
-    for (i = 0; i < 9; ++i) {
-        t[i + 27] = WS_W(w[i * step]);
-    }
-    for (i = 0; i < 3; ++i) {
-        ws_winograd_of_filter(t + 27 + i, 3, t + i, 3);
+    for (i = 0; i < 3; ++i, w += step) {
+        float g[3];
+        g[0] = WS_W(w[0]), g[1] = WS_W(w[3 * step]), g[2] = WS_W(w[6 * step]);
+        ws_winograd_of_filter(g, 1, t + i, 3);
     }
     for (i = 0; i < 6; ++i) {
         ws_winograd_of_filter(t + 3 * i, 1, u + 24 * i, 4);
     }
 }
 
-/* m (36, 4, 4) goes on: at each frequency the products of four v with four u (36, 4), of one step
-   or two */
-static WS_APART void ws_winograd_products(const float *v, const float *u, int count, float *m) {
+/* m (36, 4, 4) goes on, or begins: at each frequency the products of four v with four u (36, 4), of
+   one step or two */
+static WS_APART void ws_winograd_products(const float *v, const float *u, int more, int count,
+                                          float *m) {
     int k, i;
     for (k = 0; k < 36; ++k) {
         const float *p = v, *q = u;
-        float z[16];
-        z[0] = m[0], z[1] = m[1], z[2] = m[2], z[3] = m[3];
-        z[4] = m[4], z[5] = m[5], z[6] = m[6], z[7] = m[7];
-        z[8] = m[8], z[9] = m[9], z[10] = m[10], z[11] = m[11];
-        z[12] = m[12], z[13] = m[13], z[14] = m[14], z[15] = m[15];
+        float z[16] = {0.0F};
+        if (more) {
+            z[0] = m[0], z[1] = m[1], z[2] = m[2], z[3] = m[3];
+            z[4] = m[4], z[5] = m[5], z[6] = m[6], z[7] = m[7];
+            z[8] = m[8], z[9] = m[9], z[10] = m[10], z[11] = m[11];
+            z[12] = m[12], z[13] = m[13], z[14] = m[14], z[15] = m[15];
+        }
         for (i = count; i > 0; --i) {
             const float a = p[0], b = p[1], c = p[2], d = p[3];
             float e = q[0];
@@ -148,19 +150,20 @@ static int32_t ws_winograd_size(float x) {
 static unsigned ws_winograd_odd(const float *x, int top, int left, int height, int width,
                                 int depth) {
     const int32_t large = ws_bits(1152921504606846976.0F); /* 2^60 */
-    int32_t seen[36], most = 0, floor_;
+    int32_t seen[36], rows[24], most = 0, floor_;
     unsigned found = 0;
-    float t[36];
-    int i, j, k, apart[2];
-    memset(seen, 0, sizeof seen);
-    for (k = 0; k < depth; ++k) {
-        const float *d = ws_winograd_pixels(x + k, top, left, height, width, depth, t, apart);
-        for (i = 0; i < 6; ++i) {
-            for (j = 0; j < 6; ++j) {
-                const int32_t size = ws_winograd_size(d[i * apart[1] + j * apart[0]]);
-                seen[6 * i + j] = size > seen[6 * i + j] ? size : seen[6 * i + j];
+    int i, k;
+    for (i = 0; i < 36; ++i) {
+        const int row = top + i / 6, column = left + i % 6;
+        const float *d = x + (row * width + column) * depth;
+        int32_t here = 0;
+        if (row >= 0 && row < height && column >= 0 && column < width) {
+            for (k = depth; k > 0; --k) {
+                const int32_t size = ws_winograd_size(*d++);
+                here = size > here ? size : here;
             }
         }
+        seen[i] = here;
     }
     for (i = 0; i < 36; ++i) {
         most = seen[i] > most ? seen[i] : most;
@@ -169,12 +172,14 @@ static unsigned ws_winograd_odd(const float *x, int top, int left, int height, i
         return 0xffffU;
     }
     floor_ = ws_bits(ws_float(most) * 0.015625F);
+    for (i = 0; i < 24; ++i) { /* of three pixels side by side, then of three such rows */
+        const int32_t *const p = seen + i / 4 * 6 + i % 4;
+        const int32_t size = p[1] > p[0] ? p[1] : p[0];
+        rows[i] = p[2] > size ? p[2] : size;
+    }
     for (i = 0; i < 16; ++i) {
-        int32_t here = 0;
-        for (j = 0; j < 9; ++j) {
-            const int32_t size = seen[(i / 4 + j / 3) * 6 + i % 4 + j % 3];
-            here = size > here ? size : here;
-        }
+        const int32_t size = rows[i + 4] > rows[i] ? rows[i + 4] : rows[i];
+        const int32_t here = rows[i + 8] > size ? rows[i + 8] : size;
         found |= here < floor_ ? 1U << i : 0U;
     }
     return found;
@@ -206,9 +211,9 @@ static void ws_winograd_block(const float *x, const float *w, int step, int acro
     const int wide = (columns + 3) / 4, count = (rows + 3) / 4 * wide;
     float *u = scratch + 288;
     int i, k;
-    memset(scratch, 0,
-           864 * sizeof(float)); /* what is beyond the tiles and filters that there are */
-    memset(m, 0, 1152 * sizeof(float));
+    if (tiles < 4 || filters % 4) { /* what is beyond those that there are */
+        memset(scratch, 0, 864 * sizeof(float));
+    }
     for (k = 0; k < depth; ++k) {
         const int second = k & 1;
         for (i = 0; i < tiles; ++i) {
@@ -222,28 +227,26 @@ static void ws_winograd_block(const float *x, const float *w, int step, int acro
                                u + i / 4 * 288 + 144 * second + i % 4);
         }
         for (i = 0; i < filters && (second || k + 1 == depth); i += 4) {
-            ws_winograd_products(scratch, u + i / 4 * 288, second + 1, m + i / 4 * 576);
+            ws_winograd_products(scratch, u + i / 4 * 288, k > 1, second + 1, m + i / 4 * 576);
         }
     }
 }
 
 /* The outputs y of a tile and a filter from its frequencies m, 16 apart, but for those in `odd`; y
    is that of its first output, of so many rows and columns that there are */
-static void ws_winograd_put(const float *m, unsigned odd, int add, float *y, int rows, int columns,
+static WS_APART void ws_winograd_put(const float *m, unsigned odd, int add, float *y, int rows, int columns,
                             int width, int filters) {
-    float t[36];
+    float t[24];
     int i, j;
     for (i = 0; i < 6; ++i) {
         ws_winograd_to_output(m + 16 * i, 96, t + i, 6);
     }
-    for (i = 0; i < 4; ++i) {
-        ws_winograd_to_output(t + 6 * i, 1, t + 6 * i, 1);
-    }
-    for (i = 0; i < 4 && i < rows; ++i) {
-        for (j = 0; j < 4 && j < columns; ++j) {
-            if (!(odd >> (4 * i + j) & 1U)) {
-                float *here = y + (i * width + j) * filters;
-                *here = add ? t[6 * i + j] + *here : t[6 * i + j];
+    for (i = 0; i < 4 && i < rows; ++i, odd >>= 4, y += width * filters) {
+        float z[4], *here = y;
+        ws_winograd_to_output(t + 6 * i, 1, z, 1);
+        for (j = 0; j < 4 && j < columns; ++j, here += filters) {
+            if (!(odd >> j & 1U)) {
+                *here = add ? z[j] + *here : z[j];
             }
         }
     }

@@ -63,7 +63,7 @@ static void ws_winograd_tiles(const float *x, const float *dz, int padding0, int
                                OW, O, m + i);
         }
         if (second || tile + 1 == end) {
-            ws_winograd_products(scratch, scratch + 288, second + 1, sums);
+            ws_winograd_products(scratch, scratch + 288, 1, second + 1, sums);
         }
     }
 }

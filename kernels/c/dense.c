@@ -18,6 +18,28 @@ static void ws_four_rows(const float *x, const float *w, float *four, int I) {
     four[3] = d;
 }
 
+/* The same of eight rows, where there are registers for them */
+static WS_UNUSED void ws_eight_rows(const float *x, const float *w, float *eight, int I) {
+    const float *w1 = w + I, *w2 = w1 + I, *w3 = w2 + I, *w4 = w3 + I, *w5 = w4 + I, *w6 = w5 + I;
+    const float *w7 = w6 + I;
+    float a = eight[0], b = eight[1], c = eight[2], d = eight[3];
+    float e = eight[4], f = eight[5], g = eight[6], h = eight[7];
+    int i;
+    for (i = 0; i < I; ++i) {
+        const float z = x[i];
+        a = WS_FMA(z, WS_W(w[i]), a);
+        b = WS_FMA(z, WS_W(w1[i]), b);
+        c = WS_FMA(z, WS_W(w2[i]), c);
+        d = WS_FMA(z, WS_W(w3[i]), d);
+        e = WS_FMA(z, WS_W(w4[i]), e);
+        f = WS_FMA(z, WS_W(w5[i]), f);
+        g = WS_FMA(z, WS_W(w6[i]), g);
+        h = WS_FMA(z, WS_W(w7[i]), h);
+    }
+    eight[0] = a, eight[1] = b, eight[2] = c, eight[3] = d;
+    eight[4] = e, eight[5] = f, eight[6] = g, eight[7] = h;
+}
+
 /* z and the chain over i of x_i w_i that goes on from it */
 static float ws_one_row(const float *x, const float *w, float z, int I) {
     int i;
@@ -29,12 +51,14 @@ static float ws_one_row(const float *x, const float *w, float z, int I) {
 
 /* y (O) goes on with w (O, I) x */
 static void ws_rows(const float *x, const float *w, float *y, int I, int O) {
-    const int whole = O - O % 4;
-    int o;
-    for (o = 0; o < whole; o += 4) {
+    int o = 0;
+    for (; WS_HARD && O - o >= 8; o += 8) {
+        ws_eight_rows(x, w + o * I, y + o, I);
+    }
+    for (; O - o >= 4; o += 4) {
         ws_four_rows(x, w + o * I, y + o, I);
     }
-    for (o = whole; o < O; ++o) {
+    for (; o < O; ++o) {
         y[o] = ws_one_row(x, w + o * I, y[o], I);
     }
 }

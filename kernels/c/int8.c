@@ -33,6 +33,54 @@ static int8_t ws_q_fit(int32_t sum, int32_t m, int n, int32_t bend, int bendn, i
     return ws_q_clamped(ws_q_scaled(sum, m, n), zero, low, high);
 }
 
+/* v, not outside -128..127 */
+static int32_t ws_q_saturated(int32_t v) {
+#if defined(__ARM_FEATURE_SAT) && defined(__GNUC__)
+    int32_t within;
+    __asm__("ssat %0, #8, %1" : "=r"(within) : "r"(v));
+    return within;
+#else
+    v = v < -128 ? -128 : v;
+    return v > 127 ? 127 : v;
+#endif
+}
+
+/* ws_q_fit without a slope where n is 32 + shift, shift at least 1; half: 2^(shift - 1) */
+static int8_t ws_q_fit_high(int32_t sum, int32_t m, int32_t half, int shift, int zero, int low,
+                            int high) {
+    const int32_t v = (int32_t)(((int64_t)sum * m) >> 32);
+    const int32_t q = ws_q_saturated(((v + half) >> shift) + zero); /* of 31 bits */
+    if (low != -128 || high != 127) {
+        return (int8_t)(q < low ? low : (q > high ? high : q));
+    }
+    return (int8_t)q;
+}
+
+/* y (count) = sums as the output's int8, of each output its own m and n; z, if there is one,
+   likewise, whose sums lie behind those of y one by one */
+static WS_APART void ws_q_fit_all(const int32_t *sum, const int32_t *m, const uint8_t *n,
+                                  int32_t bend, int bendn, int zero, int low, int high, int8_t *y,
+                                  int8_t *z, int count) {
+    for (; count > 0; --count, ++m, ++n, ++y) {
+        const int32_t factor = WS_W32(*m);
+        const int shift = (int)WS_BYTE(*n) - 32;
+        const int32_t half = shift > 0 ? (int32_t)1 << (shift - 1) : 0;
+        if (bend || shift <= 0) {
+            *y = ws_q_fit(*sum++, factor, shift + 32, bend, bendn, zero, low, high);
+        } else {
+            *y = ws_q_fit_high(*sum++, factor, half, shift, zero, low, high);
+        }
+        if (!z) {
+            continue;
+        }
+        if (bend || shift <= 0) {
+            *z++ = ws_q_fit(*sum++, factor, shift + 32, bend, bendn, zero, low, high);
+        } else {
+            *z++ = ws_q_fit_high(*sum++, factor, half, shift, zero, low, high);
+        }
+    }
+}
+
 /* four bytes, wherever they lie */
 static uint32_t ws_q_word(const int8_t *p) {
     uint32_t word;
@@ -223,6 +271,59 @@ static WS_APART void ws_q_four_rows(const int8_t *x, const int8_t *w, const int3
     sum[3] = s3;
 }
 
+/* sum[2 j] and sum[2 j + 1] = b[j] + the sums over i of x_i w_ji and z_i w_ji: four rows share each
+   load of x and z, and these each of a weight. Numbers go by fours: those of x and of z take turns
+   at `both`, those of the rows at w (I / 4, 4 rows, 4), so that one pointer finds them all. I is a
+   multiple of 4. */
+static WS_APART WS_IN_ORDER void ws_q_four_rows_of_two(const int8_t *both, const int8_t *w,
+                                                       const int32_t *b, int32_t *sum, int I) {
+    int32_t s0 = WS_W32(b[0]), s1 = WS_W32(b[1]), s2 = WS_W32(b[2]), s3 = WS_W32(b[3]);
+    int32_t t0 = s0, t1 = s1, t2 = s2, t3 = s3;
+    const int8_t *const end = w + 4 * I;
+    int e, f, g;
+    for (; w < end; both += 8, w += 16) {
+        if (WS_SIMD32) {
+            const uint32_t x = ws_q_even(ws_q_word(both)), z = ws_q_even(ws_q_word(both + 4));
+            const uint32_t x1 = ws_q_odd(ws_q_word(both)), z1 = ws_q_odd(ws_q_word(both + 4));
+            uint32_t four = ws_q_word(w);
+            s0 = ws_q_smlad(x1, ws_q_odd(four), ws_q_smlad(x, ws_q_even(four), s0));
+            t0 = ws_q_smlad(z1, ws_q_odd(four), ws_q_smlad(z, ws_q_even(four), t0));
+            four = ws_q_word(w + 4);
+            s1 = ws_q_smlad(x1, ws_q_odd(four), ws_q_smlad(x, ws_q_even(four), s1));
+            t1 = ws_q_smlad(z1, ws_q_odd(four), ws_q_smlad(z, ws_q_even(four), t1));
+            four = ws_q_word(w + 8);
+            s2 = ws_q_smlad(x1, ws_q_odd(four), ws_q_smlad(x, ws_q_even(four), s2));
+            t2 = ws_q_smlad(z1, ws_q_odd(four), ws_q_smlad(z, ws_q_even(four), t2));
+            four = ws_q_word(w + 12);
+            s3 = ws_q_smlad(x1, ws_q_odd(four), ws_q_smlad(x, ws_q_even(four), s3));
+            t3 = ws_q_smlad(z1, ws_q_odd(four), ws_q_smlad(z, ws_q_even(four), t3));
+        } else {
+            e = both[0], f = both[4];
+            g = WS_W8(w[0]), s0 += e * g, t0 += f * g;
+            g = WS_W8(w[4]), s1 += e * g, t1 += f * g;
+            g = WS_W8(w[8]), s2 += e * g, t2 += f * g;
+            g = WS_W8(w[12]), s3 += e * g, t3 += f * g;
+            e = both[1], f = both[5];
+            g = WS_W8(w[1]), s0 += e * g, t0 += f * g;
+            g = WS_W8(w[5]), s1 += e * g, t1 += f * g;
+            g = WS_W8(w[9]), s2 += e * g, t2 += f * g;
+            g = WS_W8(w[13]), s3 += e * g, t3 += f * g;
+            e = both[2], f = both[6];
+            g = WS_W8(w[2]), s0 += e * g, t0 += f * g;
+            g = WS_W8(w[6]), s1 += e * g, t1 += f * g;
+            g = WS_W8(w[10]), s2 += e * g, t2 += f * g;
+            g = WS_W8(w[14]), s3 += e * g, t3 += f * g;
+            e = both[3], f = both[7];
+            g = WS_W8(w[3]), s0 += e * g, t0 += f * g;
+            g = WS_W8(w[7]), s1 += e * g, t1 += f * g;
+            g = WS_W8(w[11]), s2 += e * g, t2 += f * g;
+            g = WS_W8(w[15]), s3 += e * g, t3 += f * g;
+        }
+    }
+    sum[0] = s0, sum[1] = t0, sum[2] = s1, sum[3] = t1;
+    sum[4] = s2, sum[5] = t2, sum[6] = s3, sum[7] = t3;
+}
+
 /* b + the sum over i of x_i w_i */
 static int32_t ws_q_one_row(const int8_t *x, const int8_t *w, int32_t b, int I) {
     int i;
@@ -238,7 +339,7 @@ static void ws_q_dense(const int8_t *x, const int8_t *w, const int32_t *b, const
                        const uint8_t *n, int32_t bend, int bendn, int zero, int low, int high,
                        int8_t *y, int I, int O) {
     int32_t sum[8];
-    int o, k, rows;
+    int o, rows;
     for (o = 0; o < O; o += rows, w += rows * I) {
         rows = O - o < 8 ? (O - o < 4 ? 1 : 4) : 8;
         if (rows == 8) {
@@ -248,9 +349,7 @@ static void ws_q_dense(const int8_t *x, const int8_t *w, const int32_t *b, const
         } else {
             sum[0] = ws_q_one_row(x, w, WS_W32(b[o]), I);
         }
-        for (k = o; k < o + rows; ++k) {
-            y[k] = ws_q_fit(sum[k - o], WS_W32(m[k]), WS_BYTE(n[k]), bend, bendn, zero, low, high);
-        }
+        ws_q_fit_all(sum, m + o, n + o, bend, bendn, zero, low, high, y + o, NULL, rows);
     }
 }
 

@@ -7,41 +7,34 @@ static int ws_pixel(int n, int row, int column, int c, int H, int W, int C) {
     return ((n * H + row) * W + column) * C + c;
 }
 
-/* the largest number of a window that begins at (top, left), of one image and channel: the first of
-   equals, and a NaN above all. place: where in the window it stood. Padding never wins. */
-static float ws_largest(const float *x, int top, int left, int window0, int window1, int C, int H,
-                        int W, uint16_t *place) {
-    float best = 0.0F;
-    int r, s, none = 1;
-    for (r = 0; r < window0; ++r) {
-        for (s = 0; s < window1; ++s) {
-            const int row = top + r, column = left + s;
-            if (row >= 0 && row < H && column >= 0 && column < W) {
-                const float found = x[(row * W + column) * C];
-                if (none || found > best || (found != found && best == best)) {
-                    best = found;
-                    *place = (uint16_t)(r * window1 + s);
-                    none = 0;
-                }
-            }
-        }
-    }
-    return best;
-}
-
-/* y = the largest of each window, index = where in the window it stood */
+/* y = the largest of each window, index = where in the window it stood: the first of equals, and a NaN
+   above all. Padding never wins. */
 static void ws_max_pool_forward(const float *x, int window0, int window1, int stride0, int stride1,
                                 int padding0, int padding1, uint16_t *index, float *y, int C, int H,
                                 int N, int W, int OH, int OW) {
-    int n, i, j, c;
-    for (n = 0; n < N; ++n) {
+    int n, i, j, c, r, s;
+    for (n = 0; n < N; ++n, x += H * W * C) {
         for (i = 0; i < OH; ++i) {
+            const int top = i * stride0 - padding0;
+            const int r0 = top < 0 ? -top : 0, r1 = H - top < window0 ? H - top : window0;
             for (j = 0; j < OW; ++j) {
+                const int left = j * stride1 - padding1;
+                const int s0 = left < 0 ? -left : 0, s1 = W - left < window1 ? W - left : window1;
+                const float *const first = x + ((top + r0) * W + left + s0) * C;
                 for (c = 0; c < C; ++c) {
-                    const int to = ws_pixel(n, i, j, c, OH, OW, C);
-                    y[to] = ws_largest(x + n * H * W * C + c, i * stride0 - padding0,
-                                       j * stride1 - padding1, window0, window1, C, H, W,
-                                       index + to);
+                    const float *pixel = first + c;
+                    float best = *pixel;
+                    int place = r0 * window1 + s0;
+                    for (r = r0; r < r1; ++r, pixel += (W - s1 + s0) * C) {
+                        for (s = s0; s < s1; ++s, pixel += C) {
+                            if (!(*pixel <= best) && best == best) {
+                                best = *pixel;
+                                place = r * window1 + s;
+                            }
+                        }
+                    }
+                    *y++ = best;
+                    *index++ = (uint16_t)place;
                 }
             }
         }

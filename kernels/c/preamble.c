@@ -13,8 +13,10 @@
 #if defined(__FP_FAST_FMAF) || defined(__FMA__) || defined(__ARM_FEATURE_FMA) || \
     defined(__aarch64__) || defined(__riscv_f)
 #define WS_FMA(a, b, c) __builtin_fmaf((a), (b), (c))
+#define WS_HARD 1 /* there are registers for floats */
 #else
 #define WS_FMA(a, b, c) ((a) * (b) + (c))
+#define WS_HARD 0
 #endif
 
 /* Weights that are printed with the program: in flash on AVR, which reads it by an instruction of its
@@ -62,11 +64,13 @@
 #endif
 
 /* WS_APART: a function with the innermost loops of many. Inlined into the others it would lose its
-   registers to them. */
+   registers to them. WS_WITHIN: a few lines of another's innermost loop, where its steps are numbers. */
 #if defined(__GNUC__)
+#define WS_WITHIN inline __attribute__((always_inline))
 #define WS_UNUSED __attribute__((unused))
 #define WS_APART __attribute__((noinline))
 #else
+#define WS_WITHIN
 #define WS_UNUSED
 #define WS_APART
 #endif

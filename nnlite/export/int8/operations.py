@@ -108,8 +108,10 @@ class Convolution(_Weighted):
 
     @property
     def room(self) -> int:
-        whole = self.image[2] if self.depthwise else self.weight.shape[3]
-        return self.weight.shape[1] * self.weight.shape[2] * whole
+        _, rows, columns, channels = self.weight.shape
+        if self.depthwise:
+            return rows * columns * self.image[2]
+        return 2 * -(-rows * columns * channels // 4) * 4  # two windows, by fours
 
     @property
     def depthwise(self) -> bool:

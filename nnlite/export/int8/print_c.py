@@ -146,18 +146,23 @@ class _Printer:
 _FACTORS = ("bias", "multiplier", "shift")
 
 
-def in_blocks(w: np.ndarray) -> np.ndarray:
-    """Weights (O, I) in the order that the kernels read: eight rows at a time, then four, in blocks
+def in_blocks(w: np.ndarray, most: int) -> np.ndarray:
+    """Weights (O, I) in the order that the kernels read: `most` rows at a time, then four, in blocks
     of four columns, what is left of each row after them; what is left of the rows as it is."""
     columns = w.shape[1] - w.shape[1] % 4
     pieces: list[np.ndarray] = []
     at = 0
     while len(w) - at >= 4:
-        rows = w[at : at + (8 if len(w) - at >= 8 else 4)]
+        rows = w[at : at + (most if len(w) - at >= most else 4)]
         blocks = rows[:, :columns].reshape(len(rows), -1, 4).transpose(1, 0, 2)
         pieces += [blocks.ravel(), rows[:, columns:].ravel()]
         at += len(rows)
     return np.concatenate([*pieces, w[at:].ravel()])
+
+
+def _by_fours(w: np.ndarray) -> np.ndarray:
+    """Weights (O, I) with zeros behind each row, up to a multiple of four."""
+    return np.pad(w, ((0, 0), (0, -w.shape[1] % 4)))
 
 
 def _end(ends: Ends) -> list[Any]:
@@ -168,7 +173,7 @@ def _end(ends: Ends) -> list[Any]:
 def _dense(printer: _Printer, each: Dense) -> tuple[str, list[Any]]:
     x, y = printer.ends(each)
     outputs, inputs = each.weight.shape
-    weights = printer.weights(each, in_blocks(each.weight))
+    weights = printer.weights(each, in_blocks(each.weight, 8))
     return "ws_q_dense", [x, *weights, *_end(each.ends), y, inputs, outputs]
 
 
@@ -181,7 +186,7 @@ def _convolution(printer: _Printer, each: Convolution) -> tuple[str, list[Any]]:
         sizes: list[Any] = [*each.image, *each.weight.shape[1:3], *each.size]
     else:
         groups = np.split(each.weight.reshape(len(each.weight), -1), each.groups)
-        weight = np.concatenate([in_blocks(group) for group in groups])
+        weight = np.concatenate([in_blocks(_by_fours(group), 4) for group in groups])
         name, steps_of = "ws_q_conv2d", [*steps, each.groups]
         sizes = [*each.image, *each.weight.shape[1:3], *each.size, len(each.weight)]
     weights, patch = printer.weights(each, weight), printer.scratch(each)
