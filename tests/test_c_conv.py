@@ -31,6 +31,8 @@ TILES = [
     sizes(5, (5, 6), 8, 8, (3, 3)),
     sizes(1, (3, 3), 13, 11, (3, 3)),
 ]
+# of one channel, by filters three wide: outputs of whole blocks of 4 and not
+GREY = [sizes(2, (5, 9), 1, 6, (3, 3)), sizes(2, (4, 8), 1, 8, (2, 3)), sizes(1, (6, 3), 1, 5, (5, 3))]
 STRICTER = (*library.STRICT, "-Wvla", "-Wshadow", "-Wstrict-prototypes")
 
 
@@ -85,6 +87,21 @@ def test_groups_of_several_channels_have_the_bits(name, groups):
     for channels, filters in ((16, 24), (12, 20)):
         where = sizes(2, (7, 8), channels, filters, (3, 3))
         compare(ops_of(), kernel, made(kernel, where), (groups, where))
+
+
+@pytest.mark.parametrize("where", GREY)
+@pytest.mark.parametrize("padding", [(0, 0), (1, 1), (2, 3)])
+def test_images_of_one_channel_have_the_bits(padding, where, rng):
+    """Blocks of six pixels within the image, and over each of its edges; with a bias and without."""
+    kernel = moved("conv2d_forward", (1, 1), padding)
+    if not fits(kernel, where):
+        pytest.skip("no output")
+    for b in (None, rng.normal(size=where["O"]).astype(np.float32)):
+        arguments = {**made(kernel, where), "b": b}
+        compare(ops_of(), kernel, arguments, (padding, where))
+        arguments["x"].ravel()[rng.integers(0, arguments["x"].size)] = np.nan
+        compare(ops_of(), kernel, arguments, (padding, where, "NaN"))
+        assert kernel.complete(ops_of(), arguments)["work"].size == 6 * where["R"]
 
 
 @pytest.mark.parametrize("power", [1, 2])
@@ -186,6 +203,9 @@ def test_a_call_is_one_function_by_its_sizes():
     assert planned("conv2d_forward", 8, 8, winograd=False) == ("conv2d_forward", 4 * 9 * 8)
     assert planned("conv2d_forward", 8, 8, {"groups": 8}) == ("conv2d_forward_depthwise", 2 * 9 * 8)
     assert planned("conv2d_input_grad", 8, 8, {"groups": 8}) == ("conv2d_input_grad_depthwise", 0)
+    assert planned("conv2d_forward", 1, 8) == ("conv2d_forward_grey", 6 * 3)
+    assert planned("conv2d_forward", 1, 3) == ("conv2d_forward", 4 * 9)
+    assert planned("conv2d_forward", 1, 8, {"stride": (1, 2)}) == ("conv2d_forward", 4 * 9)
     assert planned("conv2d_forward", 8, 16, {"groups": 8}) == ("conv2d_forward", 4 * 9)
     assert planned("conv2d_forward", 8, 8, {"dilation": (1, 2)}).function == "conv2d_forward"
     assert planned("conv2d_input_grad", 8, 8, {"stride": (1, 2)}).function == "conv2d_input_grad"
@@ -234,7 +254,7 @@ def test_compilers_and_their_levels_agree(c_compiler, level, monkeypatch):
     monkeypatch.setattr(library, "_all_kernels", lambda winograd: built)
     for name in NAMES:
         kernel = moved(name, (1, 1), (1, 1))
-        for where in (TILES[0], sizes(2, (5, 6), 6, 7, (3, 2))):
+        for where in (TILES[0], GREY[0], sizes(2, (5, 6), 6, 7, (3, 2))):
             compare(ops_of(), kernel, made(kernel, where), (c_compiler, level, where))
 
 
@@ -245,7 +265,7 @@ def test_sanitizers_find_nothing(tmp_path, name):
         pytest.skip("needs gcc and its sanitizers")
     kernel, calls = KERNELS[name], []
     for variant in kernel.variants:
-        for where in (CONV[1], CONV[3], {**TILES[1], "N": 3}):
+        for where in (CONV[1], CONV[3], {**TILES[1], "N": 3}, *GREY):
             if fits(kernel, where, variant):
                 given = made(kernel, where, variant)
                 calls += [c_driver.Case(name, given, way) for way in (True, False)]

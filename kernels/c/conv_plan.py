@@ -21,10 +21,10 @@ FREQUENCIES = 36
 CORRELATION = FREQUENCIES * (2 * (4 + 8) + 4 * 8)
 WEIGHTS = FREQUENCIES * (2 * (4 + 4) + 2 * 4 * 4)
 GATHERING = ("conv2d_forward", "conv2d_tangent")  # kernels that copy the windows of two outputs
-DIRECT, WINOGRAD, DEPTHWISE = "", "_winograd", "_depthwise"
+DIRECT, WINOGRAD, DEPTHWISE, GREY = "", "_winograd", "_depthwise", "_grey"
 # The ways that there are of each kernel, besides the direct one.
 WAYS = {
-    "conv2d_forward": (WINOGRAD, DEPTHWISE),
+    "conv2d_forward": (WINOGRAD, DEPTHWISE, GREY),
     "conv2d_tangent": (WINOGRAD,),
     "conv2d_input_grad": (WINOGRAD, DEPTHWISE),
     "conv2d_weight_grad": (WINOGRAD,),
@@ -60,11 +60,19 @@ def plan(
     ways = WAYS.get(kernel, ())
     if winograd and WINOGRAD in ways and _wins(kernel, sizes, given):
         return Plan(kernel + WINOGRAD, WEIGHTS if "weight" in kernel else CORRELATION)
+    if GREY in ways and _grey(sizes, given):
+        return Plan(kernel + GREY, 6 * sizes["R"])
     if DEPTHWISE in ways and given["groups"] == sizes["C"] == sizes["O"]:
         way, channels, count = DEPTHWISE, sizes["C"], 2
     else:
         way, channels, count = DIRECT, sizes["c"], 4
     return Plan(kernel + way, count * _window(sizes, given, channels) if kernel in GATHERING else 0)
+
+
+def _grey(s: Mapping[str, int], given: Mapping[str, Any]) -> bool:
+    """Whether an image of one channel is seen by filters three wide, all of it."""
+    near = given["stride"] == (1, 1) and given["dilation"] == (1, 1)
+    return near and s["C"] == 1 and s["S"] == 3 and s["O"] >= 4
 
 
 def _window(s: Mapping[str, int], given: Mapping[str, Any], channels: int) -> int:

@@ -147,8 +147,9 @@ _FACTORS = ("bias", "multiplier", "shift")
 
 
 def in_blocks(w: np.ndarray, most: int) -> np.ndarray:
-    """Weights (O, I) in the order that the kernels read: `most` rows at a time, then four, in blocks
-    of four columns, what is left of each row after them; what is left of the rows as it is."""
+    """Weights (O, I) in the order that the kernels read: `most` rows at a time, then four, in
+    blocks of four columns, what is left of each row after them; what is left of the rows as it is.
+    """
     columns = w.shape[1] - w.shape[1] % 4
     pieces: list[np.ndarray] = []
     at = 0
