@@ -32,7 +32,11 @@ TILES = [
     sizes(1, (3, 3), 13, 11, (3, 3)),
 ]
 # of one channel, by filters three wide: outputs of whole blocks of 4 and not
-GREY = [sizes(2, (5, 9), 1, 6, (3, 3)), sizes(2, (4, 8), 1, 8, (2, 3)), sizes(1, (6, 3), 1, 5, (5, 3))]
+GREY = [
+    sizes(2, (5, 9), 1, 6, (3, 3)),
+    sizes(2, (4, 8), 1, 8, (2, 3)),
+    sizes(1, (6, 3), 1, 5, (5, 3)),
+]
 STRICTER = (*library.STRICT, "-Wvla", "-Wshadow", "-Wstrict-prototypes")
 
 
@@ -92,7 +96,7 @@ def test_groups_of_several_channels_have_the_bits(name, groups):
 @pytest.mark.parametrize("where", GREY)
 @pytest.mark.parametrize("padding", [(0, 0), (1, 1), (2, 3)])
 def test_images_of_one_channel_have_the_bits(padding, where, rng):
-    """Blocks of six pixels within the image, and over each of its edges; with a bias and without."""
+    """Six pixels a row within the image, and over each of its edges; with a bias and without."""
     kernel = moved("conv2d_forward", (1, 1), padding)
     if not fits(kernel, where):
         pytest.skip("no output")

@@ -21,10 +21,14 @@ EVERY_IMAGE = "m4f"
 
 @dataclass(frozen=True)
 class Amounts:
-    """How much is asked of each target: images, of EVERY_IMAGE and of the others, and steps."""
+    """How much is asked of each target: images, of EVERY_IMAGE and of the others, and steps.
+
+    Of other makers' C, whose instructions are what is looked at, `peer_images` at the most.
+    """
 
     all_images: int = 10_000
     images: int = 1_000
+    peer_images: int = 100
     steps: int = 200
     slow_steps: int = 20  # where floats are software
 
@@ -34,7 +38,7 @@ class Amounts:
         return images, self.steps if target.fma else self.slow_steps
 
 
-QUICK = Amounts(100, 50, 10, 3)
+QUICK = Amounts(100, 50, 10, 10, 3)
 
 
 def amounts(quick: bool, images: int | None, steps: int | None) -> Amounts:
@@ -101,7 +105,8 @@ def _of_model(
             name = re.sub(r"\W", "", how)
             yield measure.learn(trained, target, place / name, how, steps)
         for maker in makers:
-            yield peers.measure_peer(maker, trained, target, folder / maker.name, images)
+            few = min(images, asked.peer_images)
+            yield peers.measure_peer(maker, trained, target, folder / maker.name, few)
 
 
 def versions(targets: Iterable[Target], makers: Iterable[peers.Peer]) -> dict[str, str]:
