@@ -44,7 +44,7 @@ def here(name: str):
 @pytest.fixture(scope="module")
 def trained() -> Trained:
     """A small network with all of its learning, and images for it."""
-    learnings = {"all": Learning(None, 4, SGD(0.1))}
+    learnings = {"all": Learning(None, 4, SGD(0.1)), "tail:1": Learning(1, 4, SGD(0.1))}
     model = Model("20-9-4", 0, models.mlp, learnings)
     net = models.mlp((INPUTS, 9, OUTPUTS), backend="exact", dtype="float32", seed=3)
     rng = np.random.default_rng(5)
@@ -135,6 +135,17 @@ def test_a_network_learns_there_as_here(name, trained, tmp_path):
     images, labels = measure.batches(trained, 4, 12)
     after = measure.steps_here(trained.net, trained.model.learnings["all"], images, labels)
     assert np.abs(after - start).max() > 1e-3  # it did learn
+
+
+@pytest.mark.parametrize("name", ["m4f", "atmega"])
+def test_a_tail_learns_on_a_trunk_in_flash(name, trained, tmp_path):
+    """Which AVR reads by other instructions than memory."""
+    target = here(name)
+    row: Any = measure.learn(trained, target, tmp_path, "tail:1", 12)
+    assert row.status == "measured", row.reason
+    assert row.agreement == ("bits" if target.fma else "rounding"), row.difference
+    assert row.statics == 0
+    assert row.stack == row.stack_touched or target.fma
 
 
 def test_instructions_are_counted(trained, tmp_path):

@@ -38,7 +38,9 @@ def learn(
     learner = Learner(unit, parts, learning, moving, trunk)
     at = unit.arena.nbytes
     if learner.trunk is not None:
+        first = unit.count
         learner.trunk.write(at)
+        unit.freeze(first)
     learner.forward.write(at)
     if learner.known is not None:
         learner.known.write(at)

@@ -35,9 +35,8 @@ class Learner:
         self.size = self.net.num_parameters
         self.latents = math.prod(self.net.input_shape)
         self._regions()
+        unit.learns = True  # what is learned lies in memory
         self.trunk = self._trunk() if trunk is None else trunk(unit)
-        unit.mixed = self.trunk is not None and trunk is None
-        unit.learns = not unit.mixed
         self.forward, self.known = self._tail(), self._known()
         self.step_program = self._statements(self._train())
         self.importance_program = self._importance()

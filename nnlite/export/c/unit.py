@@ -6,11 +6,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ....kernels.c.sources import needed, preamble
+from . import flash
 from .calls import Constants, Statements
 from .memory import Arena
 from .text import comment
 
-NOT_ON_AVR = "a tail learns in memory and its trunk lies in flash, which AVR reads differently"
 RUNTIME = Path(__file__).resolve().parent / "runtime"
 
 
@@ -20,8 +20,8 @@ class Unit:
     def __init__(self, prefix: str, winograd: bool = True) -> None:
         """winograd: False where convolutions go directly."""
         self.prefix, self.upper, self.winograd = prefix, prefix.upper(), winograd
-        self.learns = False  # whether all float weights lie in the arena
-        self.mixed = False  # whether the same kernels read weights from flash and from the arena
+        self.learns = False  # whether float weights lie in the arena, but for a trunk's
+        self.frozen: list[str] = []  # functions of a trunk, whose weights lie in flash
         self.arena, self.constants = Arena(), Constants(prefix)
         self._used: dict[str, None] = {}
         self._functions: list[str] = []
@@ -37,6 +37,15 @@ class Unit:
         """Let what a program's calls need be in the file, once all of them are printed."""
         self.use(*statements.functions)
         self.activations |= statements.activations
+
+    def freeze(self, since: int) -> None:
+        """The functions from number `since` on are a trunk's."""
+        self.frozen = self._functions[since:]
+
+    @property
+    def count(self) -> int:
+        """Functions of ours so far."""
+        return len(self._functions)
 
     def macro(self, name: str, value: object, says: str = "") -> None:
         """A macro of the header, `PREFIX_NAME`."""
@@ -75,14 +84,25 @@ class Unit:
     def source(self, about: str) -> str:
         """The .c file."""
         learns = "#define WS_LEARNS\n" if self.learns else ""
-        if self.mixed:
-            learns = f"#if defined(__AVR__)\n#error {NOT_ON_AVR}\n#endif\n"
         parts = [
             comment(about),
             f'#include "{self.prefix}.h"\n\n#include <string.h>\n',
             learns + f"#define WS_ACTS {self.activations}\n" + preamble(),
             *self.constants.texts.values(),
-            *(each.text for each in needed(self._used, RUNTIME)),
-            *self._functions,
+            *self._kernels_and_ours(),
         ]
         return "\n".join(parts)
+
+    def _kernels_and_ours(self) -> list[str]:
+        """Kernels and functions of ours, of which a trunk's may read weights from flash."""
+        known, ours = needed(self._used, RUNTIME), self._functions
+        others = [text for text in ours if text not in self.frozen]
+        trunk, rest = (
+            {each.name for each in needed(sorted(flash.called(texts)), RUNTIME)}
+            for texts in (self.frozen, others)
+        )
+        names = flash.reading(known) & trunk
+        if not names:
+            return [*(each.text for each in known), *ours]
+        told = (flash.of_trunk(text, names) if text in self.frozen else text for text in ours)
+        return [flash.NAMES, *flash.both(known, names, rest), *told]
