@@ -10,35 +10,31 @@ from numba import prange
 from ..codes import IDENTITY, LEAKY_RELU, RELU, TANH
 from .exponential import exp, tanh
 from .fused import fma
-from .tiles import BLOCK, inner, parallel, pieces, serial
+from .tiles import BLOCK, inlined, inner, parallel, pieces, serial
 
 
 @inner
-def apply(act, slope, x, y):
-    """y = f(x) for vectors of one length; x and y may be the same array."""
-    if act == IDENTITY:
+def apply(act, slope, y):
+    """y = f(y) for a vector. (Of two arrays that may be one, LLVM makes no vector instructions.)"""
+    if act == RELU:
         for i in range(y.size):
-            y[i] = x[i]
-    elif act == RELU:
-        for i in range(y.size):
-            y[i] = 0 if x[i] < 0 else x[i]  # this way round, NaN stays NaN
+            y[i] = 0 if y[i] < 0 else y[i]  # this way round, NaN stays NaN
     elif act == LEAKY_RELU:
         s = y.dtype.type(slope)
         for i in range(y.size):
-            y[i] = s * x[i] if x[i] < 0 else x[i]
+            y[i] = s * y[i] if y[i] < 0 else y[i]
     elif act == TANH:
         for i in range(y.size):
-            y[i] = tanh(x[i])
-    else:
+            y[i] = tanh(y[i])
+    elif act != IDENTITY:
         one = y.dtype.type(1)
         for i in range(y.size):
-            e = exp(-abs(x[i]))
-            y[i] = (e if x[i] < 0 else one) / (one + e)
+            e = exp(-abs(y[i]))
+            y[i] = (e if y[i] < 0 else one) / (one + e)
 
 
-@serial
-def pull(act, slope, y, dy, dx):
-    """dx = f'(x) dy for vectors of one length, f' written in y; dy and dx may be the same array."""
+@inlined
+def _pull(act, slope, y, dy, dx):
     if act == IDENTITY:
         for i in range(y.size):
             dx[i] = dy[i]
@@ -59,11 +55,28 @@ def pull(act, slope, y, dy, dx):
             dx[i] = dy[i] * y[i] * (one - y[i])
 
 
+@serial
+def pull(act, slope, y, dy, dx):
+    """dx = f'(x) dy for vectors of one length, f' written in y; dy and dx may be the same array."""
+    if dx.ctypes.data == dy.ctypes.data:  # LLVM makes vector instructions where it knows which
+        _pull(act, slope, y, dx, dx)
+    else:
+        _pull(act, slope, y, dy, dx)
+
+
+@inner
+def _move(x, y):
+    for i in range(y.size):
+        y[i] = x[i]
+
+
 @parallel
 def _forward(act, slope, x, y):
     for b in prange(pieces(y.size, BLOCK)):
         lo, hi = b * BLOCK, min((b + 1) * BLOCK, y.size)
-        apply(act, slope, x[lo:hi], y[lo:hi])
+        if x.ctypes.data != y.ctypes.data:
+            _move(x[lo:hi], y[lo:hi])
+        apply(act, slope, y[lo:hi])
 
 
 @parallel

@@ -236,7 +236,7 @@ def _finish_rows(y, b, act, slope):
                 for o in range(b.size):
                     line[o] += b[o]
         flat = part.reshape(-1)
-        apply(act, slope, flat, flat)
+        apply(act, slope, flat)
 
 
 def conv2d_forward(x, w, b, stride, padding, dilation, groups, act, slope, work, y):

@@ -6,34 +6,21 @@ and activation are applied to each unit's outputs while they are still in cache.
 
 from __future__ import annotations
 
-import numpy as np
 from numba import prange, types
-from numba.np.numpy_support import carray
 
 from ..codes import IDENTITY
 from .activations import apply, pull
 from .context import context_multiply
 from .fused import fma
 from .gemm import Product, multiply_unit, unit_shape
-from .simd import fill, lanes_in, load_part, memory, store_part
+from .rows import add_column_sums, add_row, address_of, flat, row_stride
+from .simd import lanes_in
 from .tiles import BLOCK, inner, parallel, part, pieces, rows_per_piece, serial
 
 # numba.get_num_threads would leave its address in compiled code, which is kept for other processes.
 get_num_threads = types.ExternalFunction("get_num_threads", types.intp())
 FEW = 8  # samples up to which the weights are what is packed, and not their transpose
-NARROW = 64  # outputs up to which a row is short
 LITTLE = 2048  # weights that are packed sooner than results are turned
-
-
-@inner
-def _row_stride(a):
-    """Elements from one row of `a` (R, S) to the next."""
-    return a.strides[0] // a.itemsize
-
-
-@inner
-def _address(a):
-    return np.intp(a.ctypes.data)
 
 
 @inner
@@ -54,52 +41,16 @@ def _require_rows(a, b, c):
 
 
 @inner
-def _add_row(tile, b):
-    """tile += b, row by row; a register of columns at a time where rows are short, since a loop
-    over a few numbers costs more than they do."""
-    if tile.shape[1] > NARROW:
-        for r in range(tile.shape[0]):
-            row = tile[r]
-            for o in range(row.size):
-                row[o] += b[o]
-        return
-    one, base, line = tile.dtype.type(1), _address(tile), _row_stride(tile)
-    for c in range(0, b.size, lanes_in(one)):
-        n = b.size - c
-        bias = load_part(one, _address(b), c, n)
-        for r in range(tile.shape[0]):
-            store_part(base, r * line + c, load_part(one, base, r * line + c, n) + bias, n)
-
-
-@inner
 def _finish(tile, b, act, slope):
     """tile = f(tile + b)."""
     if b is not None:
-        _add_row(tile, b)
+        add_row(tile, b)
     rows, columns = tile.shape
-    if _row_stride(tile) == columns:
-        flat = _flat(tile)
-        apply(act, slope, flat, flat)
+    if row_stride(tile) == columns:
+        apply(act, slope, flat(tile))
     else:
         for r in range(rows):
-            apply(act, slope, tile[r], tile[r])
-
-
-@inner
-def _add_column_sums(dz, beta, db):
-    """db = beta db + the sum of dz's rows, always in the order of the rows."""
-    one, base, line = db.dtype.type(1), _address(dz), _row_stride(dz)
-    factor = fill(one * beta)
-    for c in range(0, db.size, lanes_in(one)):
-        n = db.size - c
-        total = fill(one - one)
-        if beta == 1:
-            total = load_part(one, _address(db), c, n)
-        elif beta != 0:
-            total = factor * load_part(one, _address(db), c, n)
-        for r in range(dz.shape[0]):
-            total = total + load_part(one, base, r * line + c, n)
-        store_part(_address(db), c, total, n)
+            apply(act, slope, tile[r])
 
 
 @inner
@@ -124,25 +75,26 @@ def _turned(p, samples):
 @inner
 def _times_transpose(x, w, x2, w2, y):
     """y = x w^T, going on with x2 w2^T; without the first if x is None, or the second if w2 is."""
-    (samples, outputs), line = y.shape, _row_stride(y)
+    (samples, outputs), line = y.shape, row_stride(y)
     x_at, x_row, w_at, w_row, depth, pairs = 0, 0, 0, 0, 0, 0
     other_x, other_x_row, other_w, other_w_row = 0, 0, 0, 0
     if w2 is not None:
-        x_at, x_row, w_at, w_row = _address(x2), _row_stride(x2), _address(w2), _row_stride(w2)
+        x_at, x_row, w_at, w_row = address_of(x2), row_stride(x2), address_of(w2), row_stride(w2)
         depth, pairs = x2.shape[1], 1
     if x is not None:
         other_x, other_x_row, other_w, other_w_row = x_at, x_row, w_at, w_row
-        x_at, x_row, w_at, w_row = _address(x), _row_stride(x), _address(w), _row_stride(w)
+        x_at, x_row, w_at, w_row = address_of(x), row_stride(x), address_of(w), row_stride(w)
         depth, pairs = x.shape[1], pairs + 1
-    if samples == 1 or (samples > FEW and outputs * depth > LITTLE):
+    narrow = outputs <= lanes_in(y.dtype.type(1)) // 2
+    if samples == 1 or (samples > FEW and (narrow or outputs * depth > LITTLE)):
         return Product(
             m=outputs, n=samples, k=depth, a=w_at, a_row=w_row, a_k=1, b=x_at, b_k=1,
-            b_column=x_row, out=_address(y), out_row=1, out_column=line, add=0, pairs=pairs,
+            b_column=x_row, out=address_of(y), out_row=1, out_column=line, add=0, pairs=pairs,
             a2=other_w, a2_row=other_w_row, b2=other_x, b2_column=other_x_row,
         )  # fmt: skip
     return Product(
         m=samples, n=outputs, k=depth, a=x_at, a_row=x_row, a_k=1, b=w_at, b_k=1, b_column=w_row,
-        out=_address(y), out_row=line, out_column=1, add=0, pairs=pairs,
+        out=address_of(y), out_row=line, out_column=1, add=0, pairs=pairs,
         a2=other_x, a2_row=other_x_row, b2=other_w, b2_column=other_w_row,
     )  # fmt: skip
 
@@ -187,13 +139,7 @@ def superposed_forward(x, c, w, b, act, slope, z, y):
 def _are_whole(a, b, c):
     """Whether the rows of each follow one another without a gap."""
     columns = a.shape[1]
-    return _row_stride(a) == columns and _row_stride(b) == columns and _row_stride(c) == columns
-
-
-@inner
-def _flat(a):
-    """All numbers of an array whose rows have no gaps."""
-    return carray(memory(a.dtype.type(1), _address(a)), a.size)
+    return row_stride(a) == columns and row_stride(b) == columns and row_stride(c) == columns
 
 
 @inner
@@ -202,7 +148,7 @@ def _pull_some(act, slope, y, dy, dz, top, bottom):
     rows, columns = y.shape
     if dz.shape[0] == rows and _are_whole(y, dy, dz):
         lo, hi = top * columns, bottom * columns
-        pull(act, slope, _flat(y)[lo:hi], _flat(dy)[lo:hi], _flat(dz)[lo:hi])
+        pull(act, slope, flat(y)[lo:hi], flat(dy)[lo:hi], flat(dz)[lo:hi])
     else:
         for r in range(top, bottom):
             pull(act, slope, y[r % rows], dy[r], dz[r])
@@ -237,8 +183,10 @@ def _parameter_unit(one, p, shape, t, dz, beta, dw, db):
     if beta not in (0, 1):
         _scale(dw[top:bottom, left:right], beta)
     multiply_unit(one, (p, top, bottom, left, right))
+    if p.m != dw.shape[0]:
+        top, bottom, left, right = left, right, top, bottom
     if db is not None and left == 0:
-        _add_column_sums(dz[:, top:bottom], beta, db[top:bottom])
+        add_column_sums(dz[:, top:bottom], beta, db[top:bottom])
 
 
 @parallel
@@ -248,15 +196,24 @@ def _parameter_units(one, p, shape, dz, beta, dw, db):
 
 
 @inner
+def _transpose_times(a, b, add, out):
+    """out = a^T b, or out += where `add`; out may be the transpose of an array."""
+    return Product(
+        m=a.shape[1], n=b.shape[1], k=a.shape[0], a=address_of(a), a_row=1, a_k=row_stride(a),
+        b=address_of(b), b_k=row_stride(b), b_column=1,
+        out=address_of(out), out_row=row_stride(out), out_column=out.strides[1] // out.itemsize,
+        add=add, pairs=1, a2=0, a2_row=0, b2=0, b2_column=0,
+    )  # fmt: skip
+
+
+@inner
 def _parameters(x, dz, beta, dw, db):
     """dw = beta dw + dz^T x, chains that start at beta dw; db = beta db + dz's column sums."""
     one, beta = dw.dtype.type(1), dw.dtype.type(beta)
-    p = Product(
-        m=dw.shape[0], n=dw.shape[1], k=dz.shape[0], a=_address(dz), a_row=1,
-        a_k=_row_stride(dz), b=_address(x), b_k=_row_stride(x), b_column=1,
-        out=_address(dw), out_row=_row_stride(dw), out_column=1, add=int(beta != 0),
-        pairs=1, a2=0, a2_row=0, b2=0, b2_column=0,
-    )  # fmt: skip
+    p = _transpose_times(dz, x, int(beta != 0), dw)
+    lanes = lanes_in(one)
+    if beta == 0 and dw.shape[1] <= lanes // 2 and dw.shape[0] > lanes:
+        p = _transpose_times(x, dz, 0, dw.T)  # few columns would leave most lanes empty
     shape = unit_shape(one, p, get_num_threads())
     if _units(shape, p.m, p.n) == 1:
         _parameter_unit(one, p, shape, 0, dz, beta, dw, db)
@@ -291,9 +248,9 @@ def _inputs(dz, w, c, dx):
     """dx = dz w, or c (dz w)."""
     one = dx.dtype.type(1)
     p = Product(
-        m=dx.shape[0], n=dx.shape[1], k=dz.shape[1], a=_address(dz), a_row=_row_stride(dz), a_k=1,
-        b=_address(w), b_k=_row_stride(w), b_column=1,
-        out=_address(dx), out_row=_row_stride(dx), out_column=1, add=0,
+        m=dx.shape[0], n=dx.shape[1], k=dz.shape[1], a=address_of(dz), a_row=row_stride(dz), a_k=1,
+        b=address_of(w), b_k=row_stride(w), b_column=1,
+        out=address_of(dx), out_row=row_stride(dx), out_column=1, add=0,
         pairs=1, a2=0, a2_row=0, b2=0, b2_column=0,
     )  # fmt: skip
     shape = unit_shape(one, p, get_num_threads())
@@ -346,7 +303,7 @@ def _tangent_units(one, p, shape, y, tb, act, slope, ty):
         if turned:
             top, bottom, left, right = left, right, top, bottom
         if tb is not None:
-            _add_row(ty[top:bottom, left:right], tb[left:right])
+            add_row(ty[top:bottom, left:right], tb[left:right])
         for i in range(top, bottom):
             pull(act, slope, y[i, left:right], ty[i, left:right], ty[i, left:right])
 

@@ -13,6 +13,10 @@ and with the same bits, where the pool cannot be used: with one thread, in a pro
 (GNU OpenMP's threads are not there, and Numba would end the process), and while another thread is
 in a pool that takes only one at a time ("workqueue").
 
+Around each `prange` Numba takes Python's lock and lets it go, so a program that runs without the
+lock would wait for whoever is in Python, several times a step. Kernels let go what they hold, and
+ask for nothing (`LOCK`).
+
 The few functions are text in LLVM's language, linked into each kernel and cached with it. `ALONE`
 and `ONE_AT_A_TIME` are told to them in the array `pool`, by name.
 """
@@ -259,6 +263,46 @@ end:
 """
 
 
+# What Numba calls around a `prange`, and what is called in its place.
+LOCK = {
+    "numba_gil_ensure": "weightspace_as_it_is",
+    "PyEval_SaveThread": "weightspace_let_go",
+    "PyEval_RestoreThread": "weightspace_take_back",
+    "numba_gil_release": "weightspace_as_it_is",
+}
+_LOCK = """
+declare i32 @PyGILState_Check()
+declare i8* @PyEval_SaveThread()
+declare void @PyEval_RestoreThread(i8*)
+
+define void @weightspace_as_it_is(i32* %state) {
+  ret void
+}
+
+define i8* @weightspace_let_go() {
+  %held = call i32 @PyGILState_Check()
+  %none = icmp eq i32 %held, 0
+  br i1 %none, label %without, label %with
+with:
+  %thread = call i8* @PyEval_SaveThread()
+  ret i8* %thread
+without:
+  ret i8* null
+}
+
+define void @weightspace_take_back(i8* %thread) {
+  %none = icmp eq i8* %thread, null
+  br i1 %none, label %without, label %with
+with:
+  call void @PyEval_RestoreThread(i8* %thread)
+  br label %without
+without:
+  ret void
+}
+"""
+_engines: list[Any] = []  # they live as long as the process
+
+
 def source(machine: str) -> str:
     """The functions of the door for a machine, as LLVM's triples name it."""
     if machine in ("x86_64", "amd64"):
@@ -300,6 +344,12 @@ def install() -> None:
         pool[0] = ONE_AT_A_TIME
     llvm.add_symbol("weightspace_pool", ctypes.addressof(pool))
     llvm.add_symbol("weightspace_pool_for", llvm.address_of_symbol(THEIRS))
+    target = llvm.Target.from_default_triple().create_target_machine(opt=1, jit=True)
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(_LOCK), target)
+    engine.finalize_object()
+    _engines.append(engine)
+    for name in LOCK.values():
+        llvm.add_symbol(name, engine.get_function_address(name))
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=_forked)
 

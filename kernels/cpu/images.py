@@ -28,7 +28,7 @@ def _residual(x, r, act, slope, y):
         lo, hi = b * BLOCK, min((b + 1) * BLOCK, y.size)
         _add(x[lo:hi], r[lo:hi], y[lo:hi])
         if act:
-            apply(act, slope, y[lo:hi], y[lo:hi])
+            apply(act, slope, y[lo:hi])
 
 
 @parallel
@@ -40,8 +40,12 @@ def _scale(x, factor, y):
 
 @serial
 def _multiply(x, factor, y):
-    for i in range(y.size):
-        y[i] = x[i] * factor
+    if x.ctypes.data == y.ctypes.data:  # see `activations.pull`
+        for i in range(y.size):
+            y[i] *= factor
+    else:
+        for i in range(y.size):
+            y[i] = x[i] * factor
 
 
 @parallel

@@ -14,6 +14,7 @@ from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import CompilerBase, DefaultPassBuilder
 from numba.core.compiler_machinery import register_pass
 from numba.core.lowering import Lower
+from numba.core.pythonapi import PythonAPI
 from numba.core.typed_passes import NativeLowering, NativeParforLowering
 from numba.parfors.parfor_lowering import ParforLower
 
@@ -45,7 +46,22 @@ class _SerialLower(_Entrance, Lower):
 
 
 class _ParallelLower(_Entrance, ParforLower):
-    pass
+    """It, and what stands around a `prange`: a function of its own, whose name Numba begins so."""
+
+    def __init__(self, context: Any, *rest: Any, **options: Any) -> None:
+        def api(builder: Any) -> Any:
+            around = builder.function.name.startswith(".kernel.")
+            return (_Lock if around else PythonAPI)(own, builder)
+
+        own = context.subtarget(get_python_api=api)
+        super().__init__(own, *rest, **options)
+
+
+class _Lock(PythonAPI):
+    """Python's functions by name, those of its lock replaced."""
+
+    def _get_function(self, fnty: Any, name: str) -> Any:
+        return super()._get_function(fnty, door.LOCK.get(name, name))
 
 
 @register_pass(mutates_CFG=True, analysis_only=False)

@@ -148,7 +148,7 @@ def _forward(x, mean, inverse, gamma, shift, act, slope, y):
         _normalise(x[lo:hi], mean, inverse, gamma, shift, part)
         if act != IDENTITY:
             flat = part.reshape(-1)
-            apply(act, slope, flat, flat)
+            apply(act, slope, flat)
 
 
 def norm_forward(x, mean, inverse, gamma, shift, act, slope, y):

@@ -70,7 +70,7 @@ def _rows(x, starts, columns, values, b, act, slope, y, top, bottom, first, last
         if b is not None:
             for n in range(sums.size):
                 sums[n] += b[o]
-        apply(act, slope, sums, sums)
+        apply(act, slope, sums)
 
 
 @serial
@@ -84,7 +84,7 @@ def _one_sample(x, starts, columns, values, b, act, slope, y):
     if b is not None:
         for o in range(y.size):
             y[o] += b[o]
-    apply(act, slope, y, y)
+    apply(act, slope, y)
 
 
 @serial

@@ -15,7 +15,8 @@ from typing import Any
 from llvmlite import ir
 from numba import types
 
-from .microkernel import CONTINUE, ROWS, SET, Emitter
+from .microkernel import CONTINUE, ROWS, SET, Emitter, rows_of
+from .panels import panel_width
 from .simd import BYTES, WIDE, ask_for, intrinsic
 from .tiles import inner
 
@@ -49,8 +50,9 @@ def times(body: Any, count: int) -> Any:
     return several
 
 
-def _tile(rows: int, vectors: int, packing: bool) -> Any:
-    """`packing`: B's rows lie `b_k` apart, and are copied to the panel at `packed` on the way."""
+def _tile(rows: int, vectors: int, apart: bool, packing: bool = False) -> Any:
+    """`apart`: B's rows lie `b_k` apart, not side by side as in a panel; `packing`: they are copied
+    to the panel at `packed` on the way."""
 
     @intrinsic
     def tile(
@@ -70,7 +72,7 @@ def _tile(rows: int, vectors: int, packing: bool) -> Any:
                     ask_for(builder, builder.add(line, ir.Constant(_WORD, v * BYTES)), write=1)
             a_k, hop = emit.bytes_of(a_k), emit.bytes_of(hop)
             width = ir.Constant(_WORD, 2 * emit.lanes * emit.size)
-            b_k = emit.bytes_of(b_k) if packing else width
+            b_k = emit.bytes_of(b_k) if apart else width
 
             def body(values):
                 ka, kb, fetch, copy, *sums = values
@@ -97,7 +99,8 @@ def _tile(rows: int, vectors: int, packing: bool) -> Any:
 
 
 _two_vectors, _one_vector = _tile(ROWS, 2, False), _tile(2 * ROWS, 1, False)
-_two_and_pack = _tile(ROWS, 2, True)
+_two_and_pack = _tile(ROWS, 2, True, True)
+_few_by_two, _few_by_one = _tile(ROWS // 2, 2, True), _tile(ROWS, 1, True)
 
 
 @inner
@@ -110,7 +113,15 @@ def multiply_rows_at(
     The panel is at `packed`; or, where b is not 0, there, and is put to `packed` on the way.
     """
     way = CONTINUE if goes_on else SET
-    if b != 0:
+    if count <= rows_of(vectors) // 2:
+        line = panel_width(one) if b == 0 else b_k
+        panel = packed if b == 0 else b  # where it is given, no other rows need it packed
+        few = (one, way, count, depth, a, a_row, a_k, panel, line, 0, out, out_row, ahead, hop)
+        if vectors == 2:
+            _few_by_two(*few)
+        else:
+            _few_by_one(*few)
+    elif b != 0:
         _two_and_pack(
             one, way, count, depth, a, a_row, a_k, b, b_k, packed, out, out_row, ahead, hop
         )
