@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..kernels import Backend
-from ..nnlite.init import generator
+from ..nnlite.init import Generators
 from .settings import whole
 from .tasks import Arrays
 
@@ -25,7 +25,7 @@ class Batches:
         self, ops: Backend, parts: Sequence[Arrays], size: int, seed: int, key: int
     ) -> None:
         self.ops, self.size = ops, whole("batch_size", size)
-        self.seed, self.key = seed, key
+        self._generators = Generators(seed, key)
         self.total = sum(len(x) for x, _ in parts)
         self.per_epoch = math.ceil(self.total / self.size)
         self._epoch = -1
@@ -57,7 +57,7 @@ class Batches:
     def _order_of(self, epoch: int) -> np.ndarray:
         """The samples' numbers (total,) in the order of an epoch."""
         if epoch != self._epoch:
-            order = generator(self.seed, self.key, 1 + epoch).permutation(self.total)
+            order = self._generators[1 + epoch].permutation(self.total)
             self._order, self._epoch = self.ops.device.put(order), epoch
         return self._order
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 
 import numpy as np
@@ -240,11 +241,15 @@ class _Trainer:
 
     def _look(self, now: Progress, losses: list[float]) -> None:
         """Take note of the losses of the latest steps, in order."""
-        for loss in losses:
-            if not math.isfinite(loss):
-                raise self._diverged(now, f"the loss became {loss} at", len(now.losses) + 1)
-            now.losses.append(loss)
-            self.observer.stepped(len(now.losses), now.task, loss)
+        good = losses if all(map(math.isfinite, losses)) else list(takewhile(math.isfinite, losses))
+        first = len(now.losses) + 1
+        now.losses += good
+        if type(self.observer).stepped is not Observer.stepped:  # most watch no single step
+            for step, loss in enumerate(good, first):
+                self.observer.stepped(step, now.task, loss)
+        if len(good) < len(losses):
+            bad = losses[len(good)]
+            raise self._diverged(now, f"the loss became {bad} at", first + len(good))
 
     def _after_look(self, now: Progress, x: np.ndarray) -> None:
         last = now.step == self.plan[now.task]

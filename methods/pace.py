@@ -24,4 +24,4 @@ class Pace:
         began = time.perf_counter()
         yield
         took = time.perf_counter() - began
-        self.steps = max(1, min(4 * self.steps, int(SECONDS * count / max(took, 1e-9))))
+        self.steps = max(1, min(16 * self.steps, int(SECONDS * count / max(took, 1e-9))))

@@ -34,7 +34,7 @@ class StepProgram:
         given = {name: array for name in STREAMS if (array := getattr(streams, name)) is not None}
         self._net = net
         self._options = "optimizer", optimizer, "streams", tuple(given), "lam", float(streams.lam)
-        self._last: tuple[Any, Replay | None] = None, None  # what `ready` found last, and its key
+        self._known: dict[Any, Replay | None] = {}  # what `ready` found
         self._bound = {**moments, **given, "grad": grad, "active": mask}
 
     @property
@@ -49,14 +49,14 @@ class StepProgram:
 
         samples: how many there are in "all x", of which "rows" numbers a batch; 0: x, y are given.
         """
-        key, found = self._last
-        if found is not None and found.bound is self._bound and key == self._key(batch, samples):
+        found = self._known.get(self._key(batch, samples))
+        if found is not None and found.bound is self._bound:
             return found
         found = self._net._replay("train", batch, *self._options, "samples", samples)
         if found is not None and found.bound is not self._bound:  # another's, or nobody's
             found.bind(self._bound)
             found.bound = self._bound
-        self._last = self._key(batch, samples), found
+        self._known[self._key(batch, samples)] = found
         return found
 
     def _key(self, batch: int, samples: int) -> Any:

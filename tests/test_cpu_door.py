@@ -164,6 +164,41 @@ def test_small_work_stays_on_the_calling_thread():
     assert counted[0] == before == numba.get_num_threads()
 
 
+@kernel(parallel=True)
+def _add_one(a):
+    for i in prange(a.size):
+        a[i] += 1
+
+
+@kernel(nogil=True)
+def _add_often(a, said, times):
+    said[0] = 1
+    for _ in range(times):
+        _add_one(a)
+    said[1] = 1
+
+
+def test_a_loop_in_what_runs_without_pythons_lock_does_not_ask_for_it():
+    a, said, times = np.zeros(8), np.zeros(2, "int64"), 20_000
+    _add_often(a, said, 1)
+    said[:] = 0
+    other = threading.Thread(target=_add_often, args=(a, said, times))
+    between = sys.getswitchinterval()
+    sys.setswitchinterval(1000)  # this thread gives the lock away where it waits, and nowhere else
+    try:
+        other.start()
+        while not said[0]:
+            threading.Event().wait(1e-6)
+        looks = 0
+        while not said[1] and looks < 30_000_000:
+            looks += 1
+        done = said[1]
+    finally:
+        sys.setswitchinterval(between)
+        other.join()
+    assert done and np.all(a == times + 1)
+
+
 def test_a_pool_for_one_at_a_time_serves_many_threads():
     """Numba ends a process in which two threads are in its "workqueue" at once."""
     program = """

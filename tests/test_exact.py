@@ -10,6 +10,7 @@ import pytest
 from backends import find
 from kernel_sizes import FLOATS, STACKED, STACKING, TINY, fits, moved
 from weightspace.kernels import available, get_backend
+from weightspace.kernels.codes import ACTIVATIONS
 from weightspace.kernels.exact.fused import fma
 from weightspace.kernels.spec import KERNELS, check
 from weightspace.nnlite import (
@@ -93,11 +94,31 @@ def test_beta_is_rounded_to_the_dtype_before_it_multiplies(name):
         compare(kernel, {**made, "beta": 0.3}, sizes)
 
 
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_in_place_has_the_bits_of_apart(rng, dtype):
+    ops = find("cpu")
+    x, dy = (planted(rng, rng.standard_normal(1003).astype(dtype)) for _ in range(2))
+    apart = np.empty_like(x)
+
+    def same(kernel, *given):
+        """Of the last array that is given, and of that array as the output too."""
+        kernel(*given, apart)
+        here = given[-1].copy()
+        kernel(*given[:-1], here, here)
+        assert_same_bits({"y": here}, {"y": apart}, kernel)
+
+    same(lambda x, y: ops.scale(x, 0.3, y), x)
+    for act in ACTIVATIONS.values():
+        same(ops.activation_forward, act, 0.1, x)
+        same(ops.activation_backward, act, 0.1, x, dy)
+
+
 def planted(rng, array):
     """A few of its numbers become infinite, NaN, zero of either sign or tiny."""
     flat = array.reshape(-1)
     special = [np.inf, -np.inf, np.nan, 0.0, -0.0, 1e-40, -3e-42]
     flat[rng.integers(0, flat.size, len(special))] = special
+    return array
 
 
 @pytest.mark.parametrize("name", [n for n, k in KERNELS.items() if k.family == "conv"])

@@ -7,7 +7,7 @@ import pytest
 from weightspace.kernels import errors
 from weightspace.kernels.spec import relative_error, tolerance
 from weightspace.nnlite import BatchNorm2d, Flatten, Linear, Network, models, optim
-from weightspace.nnlite.init import INITIALISERS, generator
+from weightspace.nnlite.init import INITIALISERS, Generators, generator
 
 N, K, INPUTS = 7, 5, 13
 STEP = 1e-6  # of central differences: the error is of the order STEP**2 + eps / STEP
@@ -117,6 +117,14 @@ def test_every_whole_number_is_a_key_of_its_own():
     words = [word for k in keys for word in ((k, 1), (1, k), (1, 1, k))]
     drawn = {float(generator(*word).random()) for word in words}
     assert len(drawn) == len(words)
+
+
+@pytest.mark.parametrize("number", [0, 3, -1, 2**63 + 1])
+def test_generators_begin_anew_whatever_was_drawn(number):
+    made = Generators(5, -2)
+    made[7].integers(0, 9, 3, "int32")  # which leaves half of a word
+    assert np.array_equal(made[number].permutation(99), generator(5, -2, number).permutation(99))
+    assert np.array_equal(made[number].normal(size=5), generator(5, -2, number).normal(size=5))
 
 
 def test_models_have_their_parameter_counts():
