@@ -116,9 +116,23 @@ def test_a_claim_is_judged_from_rows(result):
     assert "| Fig. 1 | a \\| b | 0.5 | 4 rows | **works** |" in text
     assert f"| {NEVER} |" in text
     assert f"    {COMMAND}\n" in text
-    for wrong in ({}, {"results": "x"}, {"results": "x", "never": "y"}):
+    for wrong in ({}, {"results": "x"}, {"judge": right.judge}):
         with pytest.raises(SettingError):
             Published("", "c", **wrong)
+
+
+def test_a_claim_whose_rows_are_not_kept_says_what_it_takes():
+    def nothing(name):
+        raise StorageError(f"nothing is kept in {name}")
+
+    def judge(rows):
+        return "works", "1"
+
+    planned = Published("Fig. 3", "d", results="x", judge=judge, never="`weightspace run x`, 3 h")
+    text = page.page([Paper("k", "A paper", "somewhere", (planned,))], nothing)
+    assert f"| Fig. 3 | d |  | `weightspace run x`, 3 h | {NEVER} |  |" in text
+    with pytest.raises(StorageError):
+        page.page([Paper("k", "", "", (Published("", "e", results="x", judge=judge),))], nothing)
 
 
 def test_a_command_is_cut_to_its_first_seed():

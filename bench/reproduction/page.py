@@ -37,7 +37,8 @@ def page(papers: Sequence[Paper], kept: Callable[[str], Kept] = read) -> str:
 def _of_paper(paper: Paper, answers: dict[int, Answer], kept: Callable[[str], Kept]) -> str:
     """A paper's heading, its table and what made the rows."""
     lines = [_line(one, answers[id(one)]) for one in paper.claims]
-    names = dict.fromkeys(one.results for one in paper.claims if one.results)
+    told = (one for one in paper.claims if answers[id(one)][0] != NEVER)
+    names = dict.fromkeys(one.results for one in told)
     head = [f"## {paper.title}", paper.source, "", _row(HEADS), _row(["---"] * len(HEADS))]
     return "\n".join([*head, *lines, "", *(_made(kept(name)) for name in names)]) + "\n"
 
@@ -46,7 +47,8 @@ def _line(one: Published, answer: Answer) -> str:
     """A claim's row."""
     verdict, numbers = answer
     paper = "; ".join(filter(None, (one.paper, one.peer and f"peer: {one.peer}")))
-    source = f"[{one.results}](../bench/results/{one.results})" if one.results else ""
+    known = one.results and verdict != NEVER
+    source = f"[{one.results}](../bench/results/{one.results})" if known else ""
     told = verdict if verdict == NEVER else f"**{verdict}**"
     cells = (one.where, one.claim, paper, numbers, told, source)
     return _row(cell.replace("|", "\\|") for cell in cells)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from ...kernels.errors import SettingError
+from ...kernels.errors import SettingError, StorageError
 from ..studies.claims import Answer
 from .kept import Kept
 
@@ -20,8 +20,8 @@ class Published:
 
     where: figure, table or section. claim: what it says, in our words. paper: its number. peer:
     another implementation's own number, with its source. results: the name under which the rows are
-    kept that answer it. judge: the verdict and our numbers from them. never: of a claim
-    that no rows answer, what it would take: the command and its hours.
+    kept that answer it. judge: the verdict and our numbers from them. never: what it would take, the
+    command and its hours, where no rows answer it, or while none are kept.
     """
 
     where: str
@@ -34,7 +34,7 @@ class Published:
 
     def __post_init__(self) -> None:
         """Either rows with a judge, or what it would take."""
-        if bool(self.results) == bool(self.never) or bool(self.results) != bool(self.judge):
+        if bool(self.results) != bool(self.judge) or not (self.results or self.never):
             raise SettingError(f"'{self.claim}': give results and a judge, or what it would take")
 
 
@@ -53,5 +53,13 @@ def verdict(right: Any, partly: Any = False) -> str:
 
 
 def judged(one: Published, read: Callable[[str], Kept]) -> Answer:
-    """The verdict on a claim and the numbers behind it, from what is kept."""
-    return one.judge(read(one.results)) if one.judge else (NEVER, one.never)
+    """The verdict on a claim and the numbers behind it, from what is kept.
+
+    Raises StorageError where nothing is, and the claim does not say what it would take.
+    """
+    try:
+        return one.judge(read(one.results)) if one.judge else (NEVER, one.never)
+    except StorageError:
+        if not one.never:
+            raise
+        return NEVER, one.never
