@@ -20,8 +20,8 @@ class Published:
 
     where: figure, table or section. claim: what it says, in our words. paper: its number. peer:
     another implementation's own number, with its source. results: the name under which the rows are
-    kept that answer it. judge: the verdict and our numbers from them. never: what it would take, the
-    command and its hours, where no rows answer it, or while none are kept.
+    kept that answer it. judge: the verdict and our numbers from them. never: what it would take,
+    the command and its hours, where no rows answer it, or while none are kept.
     """
 
     where: str
