@@ -27,6 +27,7 @@ from ..nnlite.optim import OPTIMIZERS, Adam, Optimizer
 from ..nnlite.step import TrainingStep
 from .base import Method, Naive, TaskEnd
 from .batches import Batches
+from .calibration import calibration_error
 from .evaluate import accuracy, check_classifies, finite
 from .identity import Record, as_record, describe_optimizer
 from .observer import Observer
@@ -57,6 +58,8 @@ def fit(
     seed: int = 0,
     reset_optimizer: bool = False,
     eval_every: int = 0,
+    eval_switch: int = 0,
+    calibration: bool = False,
     augment: Augment | None = None,
     observer: Observer | None = None,
     checkpoint: str | Path | None = None,
@@ -68,7 +71,8 @@ def fit(
 
     steps or epochs: for each task. optimizer: Adam(1e-3) by default; `reset_optimizer` zeroes its
     moments at each task. A method or an optimizer with its default settings may be given by name.
-    eval_every: also measure the tasks seen so far every so many steps.
+    eval_every: also measure the tasks seen so far every so many steps; eval_switch: after each of
+    the first so many of every task but the first. calibration: `Result.calibration`, too.
     augment: changes each training batch, by (seed, task, step) alone; importances see the data.
     checkpoint: a file to keep the state in, every `checkpoint_every` steps, at each task's end and
     when a signal stops the run; with `resume` training continues from it to the same bits (another
@@ -92,8 +96,9 @@ def fit(
         trainer = _Trainer(
             learner.wrap(net), as_tasks(tasks), learner,
             made("optimizer", Adam() if optimizer is None else optimizer, OPTIMIZERS, Optimizer),
-            Length.of(steps, epochs), batch_size, seed, reset_optimizer, eval_every, augment,
-            observer, Path(checkpoint) if checkpoint else None, checkpoint_every, identity, stop,
+            Length.of(steps, epochs), batch_size, seed, reset_optimizer, eval_every, eval_switch,
+            calibration, augment, observer, Path(checkpoint) if checkpoint else None,
+            checkpoint_every, identity, stop,
         )  # fmt: skip
         result = trainer.run(tasks.hash if isinstance(tasks, Stream) else "", resume)
     if stop.number:  # it came after the last look
@@ -129,6 +134,8 @@ class _Trainer:
     seed: int
     reset_optimizer: bool
     eval_every: int
+    eval_switch: int
+    calibration: bool
     augment: Augment | None
     observer: Observer
     checkpoint: Path | None
@@ -141,6 +148,8 @@ class _Trainer:
         self.seed = whole("seed", self.seed, ANY)
         self.reset_optimizer = flag("reset_optimizer", self.reset_optimizer)
         self.eval_every = whole("eval_every", self.eval_every, NOT_NEGATIVE)
+        self.eval_switch = whole("eval_switch", self.eval_switch, NOT_NEGATIVE)
+        self.calibration = flag("calibration", self.calibration)
         self.checkpoint_every = whole("checkpoint_every", self.checkpoint_every)
         self._pace = Pace()
 
@@ -174,6 +183,7 @@ class _Trainer:
             network=self.net,
             persistent_bytes=tuple(now.persistent),
             task_names=tuple(task.name for task in self.tasks),
+            calibration=self._calibrated() if self.calibration else None,
         )
 
     # ---- one task ----------------------------------------------------------------------------
@@ -236,6 +246,8 @@ class _Trainer:
 
     def _due_in(self, now: Progress, step: int) -> int:
         """How many steps after `step` losses must be read, though a GPU would rather go on."""
+        if now.task and step <= self.eval_switch:
+            return 0
         every = (self.checkpoint_every, self.plan[now.task], self.eval_every)
         return min(-step % number for number in every if number)
 
@@ -253,7 +265,8 @@ class _Trainer:
 
     def _after_look(self, now: Progress, x: np.ndarray) -> None:
         last = now.step == self.plan[now.task]
-        if self.eval_every and now.step % self.eval_every == 0 and not last:
+        soon = now.task > 0 and now.step <= self.eval_switch  # after a switch
+        if (soon or (self.eval_every and now.step % self.eval_every == 0)) and not last:
             seen = len(self.tasks) if self.method.joint else now.task + 1
             self._record(now, self._measure(now, seen))
         if self.stop.number or (now.step % self.checkpoint_every == 0 and not last):
@@ -281,6 +294,14 @@ class _Trainer:
                     raise  # nothing was trained: the weights came like this
                 raise self._diverged(now, f"{wrong}, after", len(now.losses)) from None
         return row
+
+    def _calibrated(self) -> np.ndarray:
+        """Calibration errors (T,) on every task, after the last one."""
+        found = []
+        for index, task in enumerate(self.tasks):
+            self.method.select(self.net, index, None)
+            found.append(calibration_error(self.net, *self.tests[index], task.active))
+        return np.array(found)
 
     def _stop_if_asked(self, now: Progress, saved: bool = False) -> None:
         """Raise Interrupted where a signal came, with a checkpoint of the present state."""
@@ -367,6 +388,7 @@ class _Trainer:
             "seed": self.seed,
             "reset_optimizer": self.reset_optimizer,
             "eval_every": self.eval_every,
+            **({"eval_switch": self.eval_switch} if self.eval_switch else {}),  # later than others
             "augment": self.augment is not None,
             "network": describe_network(self.net),
             "data": data.hashes,

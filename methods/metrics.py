@@ -1,8 +1,14 @@
-"""Continual-learning metrics: functions of the accuracy matrix R, and of nothing else.
+"""Continual-learning metrics: functions of accuracies, and of nothing else.
 
 R (T, T): R[i, j] is the accuracy on task j after learning task i, each task weighing the same
 whatever its size. EQUATIONS and names follow Lopez-Paz & Ranzato 2017 (ACC, BWT, FWT) and Chaudhry
 et al. 2018 (forgetting, intransigence). T = 1 has nothing to forget: those are NaN.
+
+Continual evaluation (De Lange, van de Ven & Tuytelaars 2023, arXiv 2205.13452) tests while tasks
+are learnt: right after a switch, accuracy on earlier tasks often falls far and comes back, which R
+never sees. seen (E, T): accuracies at each of E evaluations, in order; at (E,): the task that was
+learnt then, whose end is its last evaluation. How deep a fall is found depends on how often one
+looks.
 """
 
 from __future__ import annotations
@@ -60,3 +66,60 @@ def intransigence(r: np.ndarray, joint: np.ndarray) -> np.ndarray:
     joint R* (T,): the accuracy on task j of a network trained on all tasks together.
     """
     return np.asarray(joint, np.float64) - np.diag(_square(r))
+
+
+# ---- between the ends of tasks -------------------------------------------------------------------
+
+
+def _evaluations(seen: np.ndarray, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    seen, at = np.asarray(seen, np.float64), np.asarray(at)
+    if (
+        seen.ndim != 2
+        or at.shape != seen.shape[:1]
+        or set(at.tolist()) != set(range(seen.shape[1]))
+    ):
+        raise ShapeError(
+            f"accuracies {seen.shape} at evaluations {at.shape}: give (E, T) and (E,), those of a "
+            "run that has ended, each task tested while it was learnt"
+        )
+    return seen, at
+
+
+def minimum_accuracies(seen: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """The least accuracy on each task but the last while later ones are learnt, (T - 1,)."""
+    seen, at = _evaluations(seen, at)
+    return np.array([np.nanmin(seen[at > i, i]) for i in range(seen.shape[1] - 1)])
+
+
+def min_acc(seen: np.ndarray, at: np.ndarray) -> float:
+    """min-ACC = mean over i < T of the least accuracy on i after it was learnt (De Lange)."""
+    return _mean(minimum_accuracies(seen, at))
+
+
+def wc_acc(seen: np.ndarray, at: np.ndarray) -> float:
+    """WC-ACC = R[T, T] / T + (1 - 1/T) min-ACC: the new task, and the worst of the old (De Lange).
+
+    For T = 1 it is R[1, 1].
+    """
+    seen, at = _evaluations(seen, at)
+    tasks = seen.shape[1]
+    old = (1 - 1 / tasks) * min_acc(seen, at) if tasks > 1 else 0.0
+    return float(seen[-1, -1]) / tasks + old
+
+
+def stability_gap(seen: np.ndarray, at: np.ndarray) -> float:
+    """How far accuracy falls below where it begins and ends while a later task is learnt.
+
+        gap(i, j) = min(R[j-1, i], R[j, i]) - min over evaluations n during j of A(i, n)
+
+    the mean over all i < j: what is lost and found again. 0 where accuracy goes straight from one
+    end to the other. De Lange et al. show the gap and give it no number: this one is ours.
+    """
+    seen, at = _evaluations(seen, at)
+    ends = [seen[at == task][-1] for task in range(seen.shape[1])]
+    gaps = [
+        min(ends[j - 1][i], ends[j][i]) - np.nanmin(seen[at == j, i])
+        for j in range(1, seen.shape[1])
+        for i in range(j)
+    ]
+    return _mean(np.array(gaps))

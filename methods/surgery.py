@@ -35,7 +35,8 @@ def hidden_rows(net: Network) -> list[HiddenRow]:
     groups of channels).
     """
     found: list[HiddenRow] = []
-    made, norms, units = -1, [], 0
+    made, units = -1, 0
+    norms: list[int] = []
     for index, layer in enumerate(net.layers):
         if type(layer) in (Conv2d, Linear) and getattr(layer, "groups", 1) == 1:
             if made >= 0:

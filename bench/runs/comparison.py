@@ -17,7 +17,7 @@ from .hooks import Done
 from .preset import Preset, apply_settings, variants
 from .report import failures, from_runs, notes, write_report
 from .run import Plan, run
-from .tables import aggregate, as_csv, render
+from .tables import aggregate, as_csv, continual, render
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,8 @@ def _run(plan: Plan, command: str, console: Console) -> bool:
     console.print()
     title = f"{plan.preset.name}: test accuracy after all tasks"
     console.print(render(lines, title, console.width))
+    if table := continual(lines):
+        console.print(table)
     for table in more:
         console.print(table)
     for note in notes(lines):

@@ -58,6 +58,8 @@ class RunConfig(TypedDict):
     augment: NotRequired[bool]
     turn: NotRequired[int]
     eval_every: NotRequired[int]
+    eval_switch: NotRequired[int]
+    calibration: NotRequired[bool]
     backend: str
     seed: int
     method: MethodSettings
@@ -95,6 +97,12 @@ class Summary(About):
     versions: dict[str, str]
     seconds: float
     learning_seconds: NotRequired[float | None]
+    min_acc: NotRequired[float | None]
+    wc_acc: NotRequired[float | None]
+    stability_gap: NotRequired[float | None]
+    calibration_error: NotRequired[float | None]
+    operations: NotRequired[float | None]
+    own_operations: NotRequired[float | None]
 
 
 class Failure(About):

@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from ...kernels.errors import SettingError
+from ...kernels.errors import RecordingError, SettingError
 from ...methods import Method, Result, Stream, fit
 from ...methods.fit import Augment
+from ...methods.operations import Operations, count
+from ...methods.plan import Length
 from ...nnlite import Network, models
 from ...nnlite.optim import Optimizer, get_optimizer
 from .. import data, streams
@@ -104,10 +106,25 @@ def learn(
         seed=seed,
         reset_optimizer=preset.reset_optimizer,
         eval_every=preset.eval_every,
+        eval_switch=preset.eval_switch or 0,
+        calibration=bool(preset.calibration),
         augment=make_augment(preset, stream, net),
         **more,
     )
     return result, method
+
+
+def count_operations(
+    preset: Preset, method: Method, stream: Stream, net: Network
+) -> Operations | None:
+    """What training cost, by `methods.operations`; None where no program can hold the network."""
+    length = Length.of(preset.steps, preset.epochs)
+    sizes = [task.train_size for task in stream]
+    plan = [length.steps_over(size, preset.batch_size) for size in sizes]
+    try:
+        return count(net, method, make_optimizer(preset), sizes, plan, preset.batch_size)
+    except RecordingError:
+        return None
 
 
 def make_network(preset: Preset, stream: Stream, backend: str, seed: int) -> Network:

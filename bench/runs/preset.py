@@ -24,7 +24,8 @@ class Preset:
 
     steps or epochs are for each task. model: a network of `networks.MODELS`, with its settings;
     None is the MLP that hidden, activation and slope describe. augment: random crops and flips.
-    turn: training batches turn by 360 degrees in so many steps. `data` may name several sets,
+    turn: training batches turn by 360 degrees in so many steps. eval_every, eval_switch,
+    calibration: what `fit` measures besides. `data` may name several sets,
     joined by "+". `methods` maps a method's name to its settings; the order is the order of the
     table. cases: lines that one method has by names of their own, each with what it adds to the
     method's settings. hooks: what is done besides. train_limit and test_limit keep the first so
@@ -55,6 +56,8 @@ class Preset:
     augment: bool | None = None
     turn: int | None = None
     eval_every: int = 0
+    eval_switch: int | None = None
+    calibration: bool | None = None
     methods: dict[str, dict[str, Any]] = field(default_factory=dict)
     cases: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
     hooks: tuple[Hook, ...] = ()

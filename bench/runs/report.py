@@ -7,11 +7,24 @@ from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from ..show.page import fill_template, image, list_html, write_html
+from ..show.page import fill_template, image, list_html, table_html, write_html
 from ..show.source import images_of, sourced
 from .files import CONFIG, Run, load
 from .groups import Group, group
-from .tables import HEADS, SHOWN, Line, aggregate, best, clock, kept, left_out, percent, strength
+from .tables import (
+    HEADS,
+    SHOWN,
+    Line,
+    aggregate,
+    best,
+    clock,
+    continual,
+    kept,
+    left_out,
+    measured_more,
+    percent,
+    strength,
+)  # fmt: skip
 
 
 def _table(lines: Sequence[Line]) -> str:
@@ -32,6 +45,22 @@ def _table(lines: Sequence[Line]) -> str:
     return "<table>" + "".join(rows) + "</table>"
 
 
+_MEANT = {
+    "min_acc": "min-ACC: the least accuracy on each old task during the tasks after it. WC-ACC: "
+    "the last task's accuracy and min-ACC, weighed by tasks (De Lange et al. 2023). gap: what old "
+    "tasks lose and find again during a later one. All as often as was looked.",
+    "calibration_error": "ECE: accuracy against confidence, 15 bins (Guo et al. 2017), after the "
+    "last task, the mean over tasks.",
+    "operations": "Tflop: 10^12 floating-point operations of all training steps; own: of the "
+    "passes that the method makes besides, - where they are not counted.",
+}
+
+
+def _continual(lines: Sequence[Line]) -> str:
+    table = continual(lines)
+    return "" if table is None else table_html(table)
+
+
 def notes(lines: Sequence[Line]) -> list[str]:
     """What the columns mean and what each method's lambda multiplies."""
     said = [
@@ -40,6 +69,8 @@ def notes(lines: Sequence[Line]) -> list[str]:
         "drop from a task's best. Intrans: accuracy that a task, when new, lacked against joint "
         "training. Kept: what the method stores between tasks.",
     ]
+    known = measured_more(lines)
+    said += [text for key, text in _MEANT.items() if key in known]
     trials = max(line.trials for line in lines)
     if trials > 1:
         fewer = [f"{line.method}: {line.trials}" for line in lines if line.trials < trials]
@@ -128,7 +159,7 @@ def write_report(folders: Sequence[Path], target: Path, command: str = "") -> Pa
     )
     body = fill_template(
         "report.html",
-        table=_table(lines),
+        table=_table(lines) + _continual(lines),
         notes="<br>".join(html.escape(note) for note in (*notes(lines), *grouped.notes)),
         comparison=_pictured("methods compared", picture) + _section("What it costs", costs),
         extras=_section("Kept and learnt", traded) + _extras(runs)

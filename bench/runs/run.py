@@ -28,7 +28,7 @@ from ...kernels.errors import (
     WeightspaceError,
     WorkerError,
 )
-from ...methods import Result, Stream
+from ...methods import Method, Result, Stream
 from ...nnlite.files import write_whole
 from ..show.labels import Flat, differences, flat
 from ..show.plain import as_read, config_hash, plain, to_toml, versions
@@ -36,7 +36,15 @@ from ..show.progress import Watcher, make_progress
 from ..show.source import images_of, options, sourced
 from ..store.folders import check, claimed, other_settings
 from .files import CHECKPOINT, CONFIG, FAILED, RUNS, Run, read_config, read_run, run_folders
-from .make import describe, learn, make_augment, make_network, make_optimizer, make_stream
+from .make import (
+    count_operations,
+    describe,
+    learn,
+    make_augment,
+    make_network,
+    make_optimizer,
+    make_stream,
+)
 from .preset import Preset, Variant, as_config, distinct
 from .record import write_run
 
@@ -220,7 +228,7 @@ def _run_one(
         write_whole(folder / FAILED, json.dumps(failure, indent=1) + "\n")
         watcher.failed(failure["error"])
         return Run(as_read(config), failure, folder)
-    summary = summarise(result, plan, variant, seed, stream, identity)
+    summary = summarise(result, method, plan, variant, seed, stream, identity)
     summary["seconds"] = round(time.perf_counter() - begun, 3)
     summary["learning_seconds"] = watcher.learning and round(watcher.learning, 3)
     with sourced([images_of(stream.description)], [seed], plan.command(variant, seed)):
@@ -237,16 +245,24 @@ def failed(wrong: WeightspaceError) -> dict[str, Any]:
 
 
 def summarise(
-    result: Result, plan: Plan, variant: Variant, seed: int, stream: Stream, identity: str
-) -> dict[str, Any]:
+    result: Result, method: Method, plan: Plan, variant: Variant, seed: int, stream: Stream,
+    identity: str,
+) -> dict[str, Any]:  # fmt: skip
     """What summary.json says, without the clock."""
     about = _about(plan, variant, seed, stream, identity)
+    counted = count_operations(plan.preset, method, stream, result.network)
     return {
         **about,
         "acc": result.acc,
         "bwt": result.bwt,
         "fwt": result.fwt,
         "forgetting": result.forgetting,
+        "min_acc": result.min_acc,
+        "wc_acc": result.wc_acc,
+        "stability_gap": result.stability_gap,
+        "calibration_error": result.calibration_error,
+        "operations": counted and counted.steps,
+        "own_operations": counted and counted.own,
         "accuracy_matrix": result.R.tolist(),
         "baseline": result.baseline.tolist(),
         "tasks": list(result.task_names),

@@ -50,7 +50,11 @@ class Line:
 
 
 CLOCKS = ("seconds", "learning_seconds")
-NUMBERS = ("acc", "bwt", "fwt", "forgetting", "intransigence", *CLOCKS)
+BETWEEN = ("min_acc", "wc_acc", "stability_gap")  # what R does not see: joint training has none
+COUNTED = ("operations", "own_operations")
+MORE = (*BETWEEN, "calibration_error", *COUNTED)
+NUMBERS = ("acc", "bwt", "fwt", "forgetting", "intransigence", *MORE, *CLOCKS)
+MORE_HEADS = ("min-ACC %", "WC-ACC %", "gap %", "ECE %", "Tflop", "own Tflop")
 HEADS = ("method", "lambda", "ACC %", "BWT %", "FWT %", "forget %", "intrans %", "kept", "seconds")
 SHOWN = ("acc", "bwt", "fwt", "forgetting", "intransigence")
 
@@ -91,7 +95,7 @@ def _numbers(one: Group, bounds: dict[tuple[str, int], np.ndarray]) -> dict[str,
     """What is measured of each finished run, by name; None where it is not."""
     found: dict[str, list[Any]] = {key: [s.get(key) for s in one.finished] for key in NUMBERS}
     if one.method == "joint":  # it learns no task before another: nothing can transfer or fade
-        return found | {key: [None] * len(one.runs) for key in SHOWN[1:]}
+        return found | {key: [None] * len(one.runs) for key in (*SHOWN[1:], *BETWEEN)}
     joint = [bounds.get((setting(run, method=False), run.summary["seed"])) for run in one.runs]
     found["intransigence"] = [
         None if bound is None else float(intransigence(run.matrix, bound).mean())
@@ -144,6 +148,33 @@ def percent(line: Line, key: str) -> str:
     return text if known == line.trials else f"{text} ({known} of {line.trials})"
 
 
+def more(line: Line, key: str) -> str:
+    """A number of MORE: in percent, operations in units of 10^12."""
+    if key not in COUNTED:
+        return percent(line, key)
+    return "-" if math.isnan(line.mean[key]) else f"{line.mean[key] / 1e12:.3g}"
+
+
+def measured_more(lines: Sequence[Line]) -> list[str]:
+    """The numbers of MORE that some line has."""
+    return [key for key in MORE if any(not math.isnan(line.mean[key]) for line in lines)]
+
+
+def continual(lines: Sequence[Line]) -> Table | None:
+    """What happens between the ends of tasks, how sure answers are, and the cost in operations.
+
+    None where nothing of it was measured.
+    """
+    keys = measured_more(lines)
+    if not keys:
+        return None
+    heads = [MORE_HEADS[MORE.index(key)] for key in keys]
+    table = titled("continual evaluation, and cost in operations", ("method", *heads))
+    for line in lines:
+        table.add_row(line.title, *(more(line, key) for key in keys))
+    return table
+
+
 def kept(line: Line) -> str:
     """What the method keeps."""
     return size(line.kept_bytes) if line.trials else "-"
@@ -184,14 +215,15 @@ def as_csv(lines: list[Line]) -> str:
     Accuracies are fractions; the error columns are empty for one trial. A last column says what was
     left out, where anything was.
     """
-    keys = [key for key in NUMBERS if key not in CLOCKS]
+    known = measured_more(lines)
+    keys = [key for key in NUMBERS if key not in (*CLOCKS, *MORE) or key in known]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     errors = [f"{key}_error" for key in keys]
-    more = [[left_out(line)] for line in lines] if any(map(left_out, lines)) else [[]] * len(lines)
+    out = [[left_out(line)] for line in lines] if any(map(left_out, lines)) else [[]] * len(lines)
     heads = ["method", "trials", *keys, *errors, "kept_bytes", "settings"]
-    writer.writerow([*heads, *(["left_out"] if any(more) else [])])
-    for line, said in zip(lines, more, strict=True):
+    writer.writerow([*heads, *(["left_out"] if any(out) else [])])
+    for line, said in zip(lines, out, strict=True):
         numbers = [line.mean[key] for key in keys] + [line.error[key] for key in keys]
         cells = ["" if math.isnan(value) else f"{value:.6g}" for value in numbers]
         settings = json.dumps(line.settings, sort_keys=True)

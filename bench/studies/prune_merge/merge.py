@@ -102,7 +102,8 @@ def peers(work: Work) -> Iterator[Row]:
     size = Network.load(left_by("merge", lab.file("merged")), work.backend)
     units = {row.made: row.units for row in hidden_rows(size)}
     half = width_for(size, size.num_parameters // 2)
-    wide, narrow = [], []
+    wide: list[Network] = []
+    narrow: list[Network] = []
     for number in range(2):
         for done, (nets, sizes) in enumerate(((wide, units), (narrow, half))):
             work.advance(2 * number + done, 5)
@@ -177,7 +178,9 @@ def draw(rows: Sequence[Row], folder: Path) -> Sequence[Path]:
 
 def _by_size(axes: Any, made: Sequence[Row]) -> None:
     """A point a network, tuned, with its standard error over seeds; hollow: before tuning."""
-    names, xs, ys = [], [], []
+    names: list[str] = []
+    xs: list[float] = []
+    ys: list[float] = []
     for rank, (name, mine) in enumerate(grouped(made, "network").items()):
         looks = look(rank)
         size = float(np.mean([row["parameters"] for row in mine])) / 1e6

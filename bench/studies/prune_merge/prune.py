@@ -30,6 +30,7 @@ from ..study import Part, Row, Study, Work
 from .pair import PairLab, PairSettings, apart, check_pair, of_kind, said, train
 
 ORDERS = ("rare", "common", "magnitude", "sig", "metric", "random")
+AGREES = 0.3  # rank correlation of a filter's rarity with its cost: from here on it tells something
 METRIC_IMAGES = 200  # of those behind the other importances: a pass a filter
 
 
@@ -127,10 +128,9 @@ def questions(rows: Sequence[Row]) -> list[tuple[str, str, str]]:
             verdict, told = said(apart(mine, theirs, value))
             found.append((f"rare first is better than {other} first, {when}", verdict, told))
     for layer, scored in grouped(select(rows, ask="score"), "layer").items():
-        told = ", ".join(f"{order} {average(scored, lambda row, o=order: row['agree'][o]):.2f}"
-                         for order in ORDERS[2:])  # fmt: skip
-        agrees = average(scored, lambda row: row["agree"]["metric"])
-        verdict = "yes" if agrees > 0.3 else "no"
+        agrees = {order: average([row["agree"] for row in scored], order) for order in ORDERS[2:]}
+        told = ", ".join(f"{order} {value:.2f}" for order, value in agrees.items())
+        verdict = "yes" if agrees["metric"] > AGREES else "no"
         found.append((f"rare filters of {layer} matter least to the outputs", verdict,
                       f"rank correlation with {told}"))  # fmt: skip
     return found
