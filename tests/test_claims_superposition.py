@@ -4,9 +4,19 @@ from __future__ import annotations
 
 import pytest
 from test_convergent_learning import made_up
+from weightspace.bench.reproduction import published
 from weightspace.bench.reproduction.claims import convergent, superposition
 from weightspace.bench.reproduction.kept import Kept
-from weightspace.bench.reproduction.published import DIFFERS, IN_PART, NEVER, WORKS, judged
+from weightspace.bench.reproduction.published import (
+    DIFFERS,
+    IN_PART,
+    NEVER,
+    WORKS,
+    Published,
+    judged,
+    when_kept,
+)
+from weightspace.bench.studies.convergent import tables
 
 MADE = {"commands": ["weightspace run x"], "commit": "abc", "date": "", "data": "", "seeds": [0],
         "versions": {}}  # fmt: skip
@@ -107,11 +117,23 @@ def test_what_was_never_run_says_what_it_takes():
 
 
 def test_the_study_judges_its_own_claims():
-    words = "highest in conv1"
-    assert verdict(convergent.CLAIMS, words, made_up()) == WORKS
-    assert verdict(convergent.CLAIMS, words, made_up(falls=0)) == IN_PART
-    assert verdict(convergent.CLAIMS, words, made_up(falls=-0.01)) == DIFFERS
-    rows = made_up()
-    assert {judged(one, lambda name: Kept(name, MADE, rows))[0] for one in convergent.CLAIMS} == {
-        WORKS
-    }
+    depth, leaves = (next(one for one, _ in tables.CLAIMS if words in one)
+                     for words in ("highest in conv1", "leaves of the tree"))  # fmt: skip
+    for claim, given, wanted in ((depth, {}, WORKS), (depth, {"falls": 0}, IN_PART),
+                                 (depth, {"falls": -0.01}, DIFFERS), (leaves, {}, WORKS),
+                                 (leaves, {"across": 5}, DIFFERS)):  # fmt: skip
+        judge = convergent.of_study(claim)
+        assert judge(Kept("", MADE, made_up(**given)))[0] == wanted
+
+
+def test_every_claim_of_the_study_is_on_the_page():
+    told = [one.claim.lower() for one in convergent.CLAIMS]
+    assert sorted(told) == sorted(one.lower() for one, _ in tables.CLAIMS)
+
+
+def test_a_claim_whose_rows_are_not_kept_says_what_it_takes(monkeypatch):
+    one = Published("", "a claim", results="rows", judge=lambda kept: (WORKS, ""))
+    monkeypatch.setattr(published, "names", lambda: ["rows"])
+    assert when_kept(one, "5 hours") is one
+    monkeypatch.setattr(published, "names", list)
+    assert when_kept(one, "5 hours") == Published("", "a claim", never="5 hours")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from ...kernels.errors import SettingError, StorageError
 from ..studies.claims import Answer
-from .kept import Kept
+from .kept import Kept, names
 
 WORKS, IN_PART, DIFFERS, NEVER = "works", "in part", "differs", "never run"
 Judge = Callable[[Kept], Answer]
@@ -36,6 +36,11 @@ class Published:
         """Either rows with a judge, or what it would take."""
         if bool(self.results) != bool(self.judge) or not (self.results or self.never):
             raise SettingError(f"'{self.claim}': give results and a judge, or what it would take")
+
+
+def when_kept(one: Published, never: str) -> Published:
+    """The claim as it is; where its rows are not kept (yet), with what it would take."""
+    return one if one.results in names() else replace(one, results="", judge=None, never=never)
 
 
 class Paper(NamedTuple):

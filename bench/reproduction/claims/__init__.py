@@ -7,9 +7,14 @@ of numbers it takes from them. `PAPERS` puts the files together, in the order of
 from __future__ import annotations
 
 from ..published import Paper
-from . import importances, task_space
+from . import convergent, importances, superposition, task_space
 
 PAPERS: tuple[Paper, ...] = (
+    Paper(
+        "superposition", "Superposition of many models into one (Cheung et al. 2019)",
+        "Cheung, Terekhov, Chen, Agrawal & Olshausen, NeurIPS 2019, arXiv 1902.05522; the averages "
+        "of fifty tasks are its text's.", superposition.CLAIMS,
+    ),
     Paper(
         "importances", "Correlation of importances (Kutalev 2022)",
         "A. Kutalev, Correlation of the importances of neural network weights calculated by modern "
@@ -20,5 +25,11 @@ PAPERS: tuple[Paper, ...] = (
         "task-space", "Task space (Campbell et al. 2018)",
         "Campbell, Kieras, Kruger & Tao: tasks by their correlation; R from the authors' notebook.",
         task_space.CLAIMS,
+    ),
+    Paper(
+        "convergent", "Convergent learning (Li, Yosinski et al. 2016)",
+        "Li, Yosinski, Clune, Lipson & Hopcroft, Convergent learning: do different neural networks "
+        "learn the same representations?, ICLR 2016, arXiv 1511.07543; losses from the authors' "
+        "logs.", convergent.CLAIMS,
     ),
 )  # fmt: skip

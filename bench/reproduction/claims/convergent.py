@@ -10,13 +10,18 @@ from ...studies.claims import IN_PART as PARTLY
 from ...studies.claims import NOT_REPRODUCED, REPRODUCED, Answer
 from ...studies.convergent.tables import claims
 from ..kept import Kept
-from ..published import DIFFERS, IN_PART, WORKS, Judge, Paper, Published
+from ..published import DIFFERS, IN_PART, WORKS, Judge, Published, when_kept
 
 _WORDS = {REPRODUCED: WORKS, PARTLY: IN_PART, NOT_REPRODUCED: DIFFERS}
 _RESULTS = "convergent-cifar"
+_TAKES = (
+    "`weightspace run convergent-learning --set model=zenke-cnn --set data=cifar-10 --set "
+    "normalise=cifar --set networks=4 --set steps=1000 --set limit=1000 --set fit_limit=2000 --set "
+    "targets=48 --set keep_methods=none`, 0.3 hours on one core"
+)
 
 
-def _study(claim: str) -> Judge:
+def of_study(claim: str) -> Judge:
     """The judge of one of the study's claims, by what it says."""
 
     def judge(kept: Kept) -> Answer:
@@ -28,7 +33,7 @@ def _study(claim: str) -> Judge:
 
 def _published(where: str, claim: str, paper: str = "") -> Published:
     text = claim[0].upper() + claim[1:]
-    return Published(where, text, paper, results=_RESULTS, judge=_study(claim))
+    return when_kept(Published(where, text, paper, results=_RESULTS, judge=of_study(claim)), _TAKES)
 
 
 CLAIMS = (
@@ -41,10 +46,4 @@ CLAIMS = (
     _published("sparse maps", "from conv3 on maps are poor even without L1"),
     _published("clusters", "small groups of units span what groups of the other net span"),
     _published("clusters", "the clusters at the leaves of the tree pair one unit of each net"),
-)  # fmt: skip
-
-PAPER = Paper(
-    "convergent", "Convergent learning: do different neural networks learn the same "
-    "representations?", "Li, Yosinski, Clune, Lipson & Hopcroft, ICLR 2016, arXiv 1511.07543",
-    CLAIMS,
 )  # fmt: skip

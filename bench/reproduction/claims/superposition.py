@@ -8,7 +8,7 @@ import numpy as np
 
 from ...studies.claims import Answer
 from ..kept import Kept, percent
-from ..published import Paper, Published, verdict
+from ..published import Published, verdict
 
 _INPUTS = (784, 256, 256)  # of the layers of 784-256-256-10, M of Table 1
 _APART = 0.2  # accuracy by which contexts keep far more than plain training
@@ -212,9 +212,4 @@ CLAIMS = (
         never="`weightspace run psp-icifar` with all of CIFAR-100: 200,000 steps of 3.0 seconds on "
         "one core, 167 hours; a GPU's work",
     ),
-)  # fmt: skip
-
-PAPER = Paper(
-    "superposition", "Superposition of many models into one",
-    "Cheung, Terekhov, Chen, Agrawal & Olshausen, NeurIPS 2019, arXiv 1902.05522", CLAIMS,
 )  # fmt: skip

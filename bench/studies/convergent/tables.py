@@ -205,10 +205,10 @@ def _in_each(judge: Callable[..., Told | None], named: Callable[..., list[str]] 
 
 def claims(rows: Sequence[Row]) -> list[Claim]:
     """The published claims, each with what was found here."""
-    return judged(_CLAIMS, rows, "no such layer")
+    return judged(CLAIMS, rows, "no such layer")
 
 
-_CLAIMS = (
+CLAIMS = (
     ("some features are learnt by every network, others are not", _in_each(_partly)),
     ("one-to-one matches are weaker than each unit's own best", _in_each(_one_to_one)),
     ("matched correlations are highest in conv1 and lowest in conv4", _by_depth),
