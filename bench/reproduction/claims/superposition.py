@@ -183,7 +183,7 @@ CLAIMS = (
         "the standard one", results="psp-fifty-128", judge=_forgets,
     ),
     Published(
-        "Fig. 2", "The wider the network, the less is forgotten", results="psp-capacity",
+        "Fig. 2", "The wider the network, the less is forgotten", results="psp-width",
         judge=_width,
     ),
     Published(
