@@ -129,3 +129,16 @@ def test_damaged_correlations_are_named(tmp_path, broken):
     path.write_text(text.get(broken, broken))
     with pytest.raises(DataError, match="is damaged"):
         correlations.read(path)
+
+
+def test_importances_taken_apart_have_a_line_each():
+    rows = [
+        {"kind": "line", "seed": seed, "depth": 3, "line": line, "lam": lam, "accuracy": acc + lam,
+         "held_out": acc + lam}
+        for line, acc in (("none", 0.5), ("sig", 0.7), ("mas", 0.8), ("fis", 0.8))
+        for lam in ((0.0,) if line == "none" else (0.0625, 0.125)) for seed in (0, 1)
+    ]  # fmt: skip
+    text = tables.taken_apart(kept(*rows))
+    assert "| sig | 82.5 ± 0.0 | 76% | 0.125, the grid's end |" in text
+    assert "| none | 50.0 ± 0.0 | 0% |  |" in text
+    assert "| SIG holds tasks as well as MAS | in part | SIG 82.5" in tables.answered(kept(*rows))

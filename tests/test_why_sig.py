@@ -133,21 +133,21 @@ def test_strengths_are_chosen_on_held_out_images_and_told_on_test_images():
 
 def test_answers_follow_from_the_numbers():
     question, alike, apart = "SIG holds tasks as well as MAS", 0.88, 0.65
-    assert why_told.answers(made_up(sig=alike))[0][:2] == (question, "reproduced")
-    assert why_told.answers(made_up(sig=apart))[0][:2] == (question, "not reproduced")
+    assert why_told.answers(made_up(sig=alike))[0][:2] == (question, "yes")
+    assert why_told.answers(made_up(sig=apart))[0][:2] == (question, "no")
     shuffled = {
         f"{one} shuffled within layers": value for one, value in (("sig", 0.6), ("mas", 0.7))
     }
     told = {claim: said for claim, said, _ in why_told.answers(made_up(flat=0.55, **shuffled))}
-    assert told["how SIG divides importance within a layer does not matter"] == "not reproduced"
+    assert told["how SIG divides importance within a layer does not matter"] == "no"
     shuffled["sig shuffled within layers"] = 0.79
     told = {claim: said for claim, said, _ in why_told.answers(made_up(flat=0.55, **shuffled))}
-    assert told["how SIG divides importance within a layer does not matter"] == "reproduced"
+    assert told["how SIG divides importance within a layer does not matter"] == "yes"
     deeper = [{**row, "depth": 4, "accuracy": row["accuracy"] - 0.1 * (row["line"] == "sig")}
               for row in made_up()]  # fmt: skip
-    assert why_told.answers(made_up() + deeper)[-1].verdict == "reproduced"
-    assert why_told.answers(made_up() + [{**row, "depth": 2} for row in deeper])[-1].verdict != (
-        "reproduced"
+    assert why_told.answers(made_up() + deeper)[-1].answer == "yes"
+    assert why_told.answers(made_up() + [{**row, "depth": 2} for row in deeper])[-1].answer != (
+        "yes"
     )
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from ..runs.tables import known_mean
+from ..studies.importances import why_told
 from .claims.importances import HIS, correlations
-from .kept import Kept, percent, read
+from .kept import Kept, Mean, percent, read
 from .markdown import markdown
 
 _TITLES = {"mas": "MAS 4.5", "ewc": "FIS 41 (our 82)", "si": "SI 0.25", "sig": "SIG 0.1",
@@ -35,7 +37,25 @@ def agreement(kept: Kept) -> str:
     return markdown(("importances", *heads), rows)
 
 
+def taken_apart(kept: Kept) -> str:
+    """Every line of `why-sig` at its strength, on the network that has all of them."""
+    found = why_told.lines(kept.rows, why_told.middle(kept.rows))
+    rows = []
+    for name, one in found.items():
+        acc = percent(Mean(*known_mean([*one.accuracies.values()])))
+        lam = f"{one.lam:g}" + ", the grid's end" * one.edge if one.lam else ""
+        rows.append((name, acc, f"{why_told.share(found, name):.0%}", lam))
+    return markdown(("importance", "ACC %", "of what MAS holds", "lam"), rows)
+
+
+def answered(kept: Kept) -> str:
+    """The questions of `why-sig`."""
+    return markdown(("", "", "numbers"), why_told.answers(kept.rows))
+
+
 TABLES = {
+    "why-sig": lambda: taken_apart(read("why-sig")),
+    "why-sig-answers": lambda: answered(read("why-sig")),
     "kutalev-accuracies": lambda: accuracies(read("kutalev-importances")),
     "kutalev-correlations": lambda: agreement(read("kutalev-importances")),
 }

@@ -12,8 +12,7 @@ from rich.table import Table
 
 from ...runs.tables import mean_and_error, titled
 from ...show.style import COLOURS, GRID, close, pyplot
-from ..claims import Answer, claims_table, verdict
-from ..claims import Claim as Told
+from ..claims import IN_PART, NOT_REPRODUCED, REPRODUCED, Answer, verdict
 from ..rows import grouped, select, with_error
 from ..study import Row
 
@@ -139,6 +138,17 @@ QUESTIONS: tuple[tuple[str, Callable[[Sequence[Row]], Answer | None]], ...] = (
 )
 
 
+_WORDS = {REPRODUCED: "yes", IN_PART: "in part", NOT_REPRODUCED: "no"}
+
+
+class Told(NamedTuple):
+    """A question, the answer in a word, and the numbers behind it."""
+
+    question: str
+    answer: str
+    numbers: str
+
+
 def answers(rows: Sequence[Row]) -> list[Told]:
     """Each question with its answer; those whose lines were not run are left out, and all where
     there was nothing to hold or neither SIG nor MAS held it."""
@@ -153,7 +163,7 @@ def answers(rows: Sequence[Row]) -> list[Told]:
         except KeyError:  # a line that was not run
             said = None
         if said:
-            found.append(Told(question, *said))
+            found.append(Told(question, _WORDS[said[0]], said[1]))
     return found
 
 
@@ -168,7 +178,10 @@ def _points(found: dict[str, Chosen], line: str) -> str:
 
 def tell(rows: Sequence[Row]) -> list[Table]:
     """Answers, and every line at its strength."""
-    tables = [claims_table(answers(rows), ("claim", "verdict", "here"))]
+    said = titled("why does SIG hold tasks?", ("question", "answer", "numbers"), 3)
+    for one in answers(rows):
+        said.add_row(*one)
+    tables = [said]
     for depth in depths(rows):
         found = lines(rows, depth)
         table = titled(f"{depth} layers", ("importance", "ACC %", "share of MAS", "lam", "seeds"))
