@@ -34,7 +34,7 @@ TIMED_BATCHES = (1, 128)
 LOOKS = 40  # at a path, while it is walked
 KEPT = 10  # about so many of the looks keep the weights
 _WATCHED = 1000  # test images behind the accuracy along a path
-_SETTLING = 60  # batches for a random network's running statistics
+_SETTLING = 20  # batches for a random network's running statistics
 COMPONENTS = 3
 _KEY = 0x5BA  # random masks have streams of their own
 
@@ -128,8 +128,9 @@ def _random_row(
     lab: SparseLab, method: str, level: float, net: Network, mask: np.ndarray, x: np.ndarray
 ) -> Row:
     if lab.kind.mode == "train":
-        for number in range(_SETTLING):
-            net.forward(x[number * lab.settings.path_batch :][: lab.settings.path_batch], "train")
+        batch = lab.settings.path_batch
+        for lo in range(0, min(_SETTLING * batch, len(x)), batch):
+            net.forward(x[lo : lo + batch], "train")
     return lab.row(method, level, net, mask, steps=0, seconds=0.0, labels=False)
 
 
