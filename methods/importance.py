@@ -123,22 +123,32 @@ def _cotangent(net: Network, loss: Loss, logits, labels, active) -> np.ndarray:
     return loss.value_and_cotangent(k, logits, y, net.mask(active)).cotangent.copy()
 
 
-def fisher_rows(net: Network, p: np.ndarray, others: int, room: int = ROOM) -> Iterator[np.ndarray]:
+def fisher_rows(
+    net: Network,
+    p: np.ndarray,
+    others: int,
+    room: int = ROOM,
+    *,
+    active: np.ndarray | None = None,
+) -> Iterator[np.ndarray]:
     """sqrt(p_c) (e_c - p) of p (n, K), (V, n, K): as many classes c at a time as `room` allows.
 
-    The stack and what pulling it back takes must fit beside the `others` bytes of the pass itself.
+    active (K,): the only classes with a row, since those of the others are 0. The stack and what
+    pulling it back takes must fit beside the `others` bytes of the pass itself.
     """
     n, classes = p.shape
+    in_play = np.arange(classes) if active is None else np.flatnonzero(active)
     each = n * (net.plan(2) - net.plan(1) + classes * net.dtype.itemsize)
     at_once = min(max((room - others) // each, 1), classes)
     factor = net.device.empty((at_once, n, classes), p.dtype)
     if at_once == classes:
         net.ops.softmax_fisher_factor(p, factor)
-        yield factor
+        yield factor if len(in_play) == classes else factor[net.device.put(in_play)]
         return
-    for lo in range(0, classes, at_once):
-        part = factor[: min(at_once, classes - lo)]
-        for c, row in enumerate(part, start=lo):
+    for lo in range(0, len(in_play), at_once):
+        now = in_play[lo : lo + at_once]
+        part = factor[: len(now)]
+        for c, row in zip(now.tolist(), part, strict=True):
             # (diag p - p p^T) u with u = e_c / sqrt(p_c)
             u = net.device.zeros(p.shape, p.dtype)
             u[:, c] = np.where(p[:, c] > 0, 1 / np.sqrt(np.where(p[:, c] > 0, p[:, c], 1)), 0)
@@ -171,13 +181,16 @@ def fisher(
     """
     check_classifies(net, "the Fisher information")
     first = whole("fisher's first", first, NOT_NEGATIVE)
+    masked = active is not None and not np.all(active)
     if kind == "true":
-        found = _replayed(net, x, batch, "fisher", active=active)
+        # a program pulls back all classes, those that are not in play for nothing
+        found = None if masked else _replayed(net, x, batch, "fisher", active=active)
         if found is not None:
             return found
 
         def of_classes(logits, lo, hi):
-            return fisher_rows(net, probabilities(net, logits, active), net.plan(hi - lo))
+            p = probabilities(net, logits, active)
+            return fisher_rows(net, p, net.plan(hi - lo), active=active)
 
         return mean_power(net, x, of_classes, 2, batch)
     if kind == "sampled":

@@ -181,8 +181,8 @@ def test_the_true_fisher_in_blocks_of_classes_is_the_whole(net, data, monkeypatc
     blocks = []
     rows = importance.fisher_rows
 
-    def counted(net, p, others):
-        for part in rows(net, p, others, 1):
+    def counted(net, p, others, active):
+        for part in rows(net, p, others, 1, active=active):
             blocks.append(len(part))
             yield part
 

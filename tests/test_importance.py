@@ -156,3 +156,28 @@ def test_bad_requests_are_named(net, data, untyped):
         importance.fisher(net, x, y + K, "empirical")
     with pytest.raises(errors.SettingError, match="power"):
         net.accumulate(net.trace(x), np.ones((N, K)), np.zeros_like(net.theta), 3)
+
+
+def test_the_exact_fisher_pulls_back_only_the_classes_in_play(net, data, monkeypatch):
+    x, _ = data
+    active = np.array([False, True, False, True, False])
+    whole = importance._replayed(net, x, 256, "fisher", active=active)
+    sizes = []
+    rows = importance.fisher_rows
+
+    def watched(*given, **more):
+        for part in rows(*given, **more):
+            sizes.append(len(part))
+            yield part
+
+    monkeypatch.setattr(importance, "fisher_rows", watched)
+    found = importance.fisher(net, x, active=active)
+    assert sizes == [2]
+    assert relative_error(net.device.get(found), net.device.get(whole)) <= tolerance("float64", N)
+    p = importance.probabilities(net, net.forward(x), active)
+    apart = [part.copy() for part in rows(net, p, 0, 1, active=active)]  # one buffer for all
+    assert [len(part) for part in apart] == [1, 1]
+    together = next(rows(net, p, 0, active=active))
+    for one, part in zip(apart, together, strict=True):
+        found, whole = net.device.get(one[0]), net.device.get(part)
+        assert relative_error(found, whole) <= tolerance("float64", K)

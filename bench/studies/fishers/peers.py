@@ -66,16 +66,16 @@ class Learned(PartRow):
     importance: float
 
 
-def ours(method: str, lam: float, xi: float) -> Method:
+def ours(method: str, lam: float, batch: int, xi: float) -> Method:
     """What gives avalanche's penalty: lam sum S d^2 of EWC, (lam / 2) sum Omega d^2 of SI."""
     if method == "ewc":
-        return BatchedEWC(2 * lam)
+        return BatchedEWC(2 * lam, squared=batch)
     return SI(lam / 2, xi) if method == "si" else Naive()
 
 
 def _here(work: Work, method: str, lam: float) -> Iterator[Row]:
     made, stream = work.settings, make_stream(work)
-    learner = ours(method, lam, made.xi)
+    learner = ours(method, lam, made.batch, made.xi)
     result = fit(
         make_network(work, stream), stream, learner, optimizer=Adam(1e-3), epochs=made.epochs,
         batch_size=made.batch, seed=work.seed, observer=Advancing(work),

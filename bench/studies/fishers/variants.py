@@ -10,6 +10,7 @@ import numpy as np
 
 from ....methods import EWC, TaskEnd
 from ....methods.importance import fisher
+from ....methods.settings import COUNT, limited
 from ....nnlite import Network
 
 SQUARED = 128  # samples whose gradients are added up before they are squared
@@ -36,13 +37,18 @@ def batch_squares(
 
 @dataclass
 class BatchedEWC(EWC):
-    """EWC whose importance is `batch_squares`: a convention of other libraries, not a Fisher."""
+    """EWC whose importance is `batch_squares`: a convention of other libraries, not a Fisher.
+
+    squared: the samples of a batch.
+    """
 
     name = "ewc-batched"
     convention = "(lam/2) sum S (theta-anchor)^2, S = mean of squared gradients of batches' means"
+    limits = limited(**EWC.limits, squared=COUNT)
+    squared: int = SQUARED
 
     def importance(self, net: Network, x: np.ndarray, y: np.ndarray, end: TaskEnd) -> np.ndarray:
-        return batch_squares(net, x, y, end.task.active)
+        return batch_squares(net, x, y, end.task.active, self.squared)
 
 
 class Variant(NamedTuple):
