@@ -194,6 +194,8 @@ def test_seconds_are_judged_and_what_is_not_there_is_not():
     verdicts = [one.verdict for one in claims.judge(rows)]
     assert verdicts == [NOT_TESTABLE] * 5 + [REPRODUCED]
     rows[0]["seconds"] = 1.1
+    assert claims.judge(rows)[-1].verdict == IN_PART
+    rows[2]["seconds"] = 0.9
     assert claims.judge(rows)[-1].verdict == NOT_REPRODUCED
 
 
