@@ -179,7 +179,7 @@ def _add_often(a, said, times):
 
 
 def test_a_loop_in_what_runs_without_pythons_lock_does_not_ask_for_it():
-    a, said, times = np.zeros(8), np.zeros(2, "int64"), 20_000
+    a, said, times = np.zeros(8), np.zeros(2, "int64"), 1_000_000
     _add_often(a, said, 1)
     said[:] = 0
     other = threading.Thread(target=_add_often, args=(a, said, times))
@@ -190,7 +190,7 @@ def test_a_loop_in_what_runs_without_pythons_lock_does_not_ask_for_it():
         while not said[0]:
             threading.Event().wait(1e-6)
         looks = 0
-        while not said[1] and looks < 30_000_000:
+        while not said[1] and looks < 100_000_000:
             looks += 1
         done = said[1]
     finally:
