@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 from weightspace.bench.reproduction.claims import fip_paths, fip_sparsify
 from weightspace.bench.reproduction.kept import Kept
 from weightspace.bench.reproduction.published import DIFFERS, IN_PART, WORKS
+from weightspace.nnlite import models
 
 MADE = {"commands": ["weightspace"], "commit": "abc", "date": "", "data": "", "seeds": [0, 1],
         "versions": {}}  # fmt: skip
 
 
-def claim(claims, said):
-    """The judge of the one claim that has these words."""
-    (found,) = [one for one in claims if said in one.claim]
-    return lambda rows: found.judge(Kept(found.results, MADE, rows))
+def told(judge, rows):
+    """What a judge says of rows."""
+    return judge(Kept("some", MADE, rows))
 
 
 def run(method, seed, was, first, second, **settings):
@@ -36,24 +38,24 @@ def ewc(lam, first, second=0.86):
     [(0.96, 0.885, WORKS), (0.90, 0.885, IN_PART), (0.8, 0.7, DIFFERS)],
 )
 def test_both_tasks_are_kept(first, second, expected):
-    verdict, told = claim(fip_paths.CLAIMS, "MNIST stays")(fip(first, second))
-    assert verdict == expected and f"{100 * first:.1f}" in told and "2 seeds" in told
+    verdict, said = partial(told, fip_paths._keeps)(fip(first, second))
+    assert verdict == expected and f"{100 * first:.1f}" in said and "2 seeds" in said
 
 
 def test_forgetting_means_that_more_than_half_is_gone():
-    judge = claim(fip_paths.CLAIMS, "plain training")
+    judge = partial(told, fip_paths._forgets)
     assert judge([run("naive", 0, 0.98, 0.2, 0.88)])[0] == WORKS
     assert judge([run("naive", 0, 0.98, 0.6, 0.88)])[0] == DIFFERS
 
 
 def test_ewc_is_taken_at_its_best_strength():
     rows = fip() + ewc(100.0, 0.7) + ewc(1000.0, 0.9) + ewc(10_000.0, 0.8)
-    verdict, told = claim(fip_paths.CLAIMS, "mean of both tasks by EWC")(rows)
-    assert verdict == WORKS and "88.0 ± 0.0 at strength 1000, within" in told
-    assert "an end" in claim(fip_paths.CLAIMS, "mean of both tasks by EWC")(ewc(10.0, 0.9))[1]
-    assert claim(fip_paths.CLAIMS, "FIP is above EWC")(rows)[0] == WORKS
+    verdict, said = partial(told, fip_paths._ewc)(rows)
+    assert verdict == WORKS and "88.0 ± 0.0 at strength 1000, within" in said
+    assert "an end" in partial(told, fip_paths._ewc)(ewc(10.0, 0.9))[1]
+    assert partial(told, fip_paths._above_ewc)(rows)[0] == WORKS
     mixed = [*fip(), *ewc(1000.0, 0.9)[:1], run("ewc", 1, 0.98, 0.99, 0.89, lam=1000.0)]
-    assert claim(fip_paths.CLAIMS, "FIP is above EWC")(mixed)[0] == IN_PART
+    assert partial(told, fip_paths._above_ewc)(mixed)[0] == IN_PART
 
 
 def test_a_path_is_held_against_plain_training():
@@ -61,7 +63,7 @@ def test_a_path_is_held_against_plain_training():
         return [{"kind": "walk", "label": label, "seed": 0, "step": 9, "weight_length": 9.5,
                  "output_length": length} for label, length in outputs.items()]  # fmt: skip
 
-    judge = claim(fip_paths.CLAIMS, "moves the old answers little")
+    judge = partial(told, fip_paths._short_in_outputs)
     assert judge(walks({"naive": 10.0, "fip anchor": 3.0}))[0] == WORKS
     assert judge(walks({"naive": 10.0, "fip anchor": 6.0}))[0] == DIFFERS
 
@@ -74,32 +76,46 @@ def network(method, level, accuracy, seed=0, **more):
 
 def test_sparse_networks_are_judged_by_level():
     dense = network("dense", 0.0, 0.98)
-    judge = claim(fip_sparsify.CLAIMS, "99.1 % zeros stays")
+    judge = partial(told, fip_sparsify._reaches(0.991, 0.963))
     assert judge([dense, network("FIP", 0.991, 0.96)])[0] == WORKS
     assert judge([dense, network("FIP", 0.991, 0.94), network("FIP", 0.9, 0.97)])[0] == DIFFERS
-    random = claim(fip_sparsify.CLAIMS, "random sparse")
+    random = partial(told, fip_sparsify._random)
     rows = [network("random zeros", 0.991, 0.11), network("random weights", 0.991, 0.09)]
     assert random(rows)[0] == WORKS
     assert random([*rows[:1], network("random weights", 0.991, 0.4)])[0] == IN_PART
 
 
 def test_layers_and_tickets():
-    layers = claim(fip_sparsify.CLAIMS, "zeros of each layer")
+    layers = partial(told, fip_sparsify._layers)
     row = network("FIP", 0.991, 0.97)
     assert layers([row]) == (WORKS, "99.2, 98.4, 50.0 % zeros")
     row["layers"] = row["layers"] | {"2.weight": 0.8}
     assert layers([row])[0] == IN_PART
-    tickets = claim(fip_sparsify.CLAIMS, "above lottery tickets")
+    tickets = partial(told, fip_sparsify._tickets)
     rows = [network("FIP", 0.994, 0.966), network("lottery tickets", 0.0, 0.94)]
     rows[1]["sparsity"] = 0.9935
-    verdict, told = tickets(rows)
-    assert verdict == WORKS and "2.6 points" in told
+    verdict, said = tickets(rows)
+    assert verdict == WORKS and "2.6 points" in said
 
 
 def test_the_authors_own_step_is_told_by_its_steps():
-    judge = claim(fip_sparsify.CLAIMS, "their own step")
+    judge = partial(told, fip_sparsify._authors)
     record = [[10, 0.994, 0.5, 0.1, 0.3]]
     name = "FIP, authors' step"
     short = network(name, 0.994, 0.25, steps=4000, record=record)
-    verdict, told = judge([network(name, 0.994, 0.92, steps=40_000, record=record), short])
-    assert verdict == IN_PART and told.startswith("4,000 steps 25.0 %")
+    verdict, said = judge([network(name, 0.994, 0.92, steps=40_000, record=record), short])
+    assert verdict == IN_PART and said.startswith("4,000 steps 25.0 %")
+
+
+def test_the_layers_of_resnet20_are_twenty_without_norms_and_shortcuts():
+    net = models.resnet20(10, input_shape=(32, 32, 3), backend="reference")
+    names = [name for name in net.layout if fip_sparsify._connects(name)]
+    assert len(names) == 20 and not any("shortcut" in name for name in names)
+    layers = dict.fromkeys(names, 0.85) | {names[0]: 0.41, names[-1]: 0.24, "1.weight": 0.0}
+    row = network("FIP", 0.93, 0.83) | {"layers": layers}
+    assert told(fip_sparsify._resnet_layers, [row]) == (
+        WORKS, "first 41, 2 to 19 85, last 24 % zeros")  # fmt: skip
+    rows = [row, network("dense", 0.0, 0.89), network("one-shot + fine-tuning", 0.93, 0.84)]
+    assert told(fip_sparsify._resnet_reaches, rows)[0] == WORKS
+    rows = [network("random zeros", 0.93, 0.1), network("random weights", 0.93, 0.1)]
+    assert told(fip_sparsify._resnet_random, rows)[0] == IN_PART

@@ -7,9 +7,14 @@ of numbers it takes from them. `PAPERS` puts the files together, in the order of
 from __future__ import annotations
 
 from ..published import Paper
-from . import convergent, importances, superposition, task_space
+from . import convergent, fip_paths, fip_sparsify, importances, superposition, task_space
 
 PAPERS: tuple[Paper, ...] = (
+    Paper(
+        "fip", "Functionally invariant paths (Raghavan & Thomson 2022)",
+        "G. Raghavan & M. Thomson, arXiv 2205.00334.",
+        (*fip_paths.CLAIMS, *fip_sparsify.CLAIMS),
+    ),
     Paper(
         "superposition", "Superposition of many models into one (Cheung et al. 2019)",
         "Cheung, Terekhov, Chen, Agrawal & Olshausen, NeurIPS 2019, arXiv 1902.05522; the averages "
