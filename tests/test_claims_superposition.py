@@ -94,19 +94,22 @@ def turned(**turns):
 
 
 def test_inputs_that_turn():
+    def said(judge, lines):
+        return judge(Kept("", MADE, turned(**lines)))[0]
+
     steady, swings, low = (0.6, 0.7), (0.1, 0.8), (0.3, 0.35)
-    claims, words = superposition.CLAIMS, "a standard network's accuracy"
+    judge = superposition.steady
     right = {"standard": swings, "psp_binary": steady, "psp_complex": steady}
-    assert verdict(claims, words, turned(**right)) == WORKS
-    assert verdict(claims, words, turned(**right | {"psp_complex": swings})) == IN_PART
-    assert verdict(claims, words, turned(**right | {"standard": steady})) == DIFFERS
+    assert said(judge, right) == WORKS
+    assert said(judge, right | {"psp_complex": swings}) == IN_PART
+    assert said(judge, right | {"standard": steady}) == DIFFERS
     mixed = {"psp_Local_Mix": steady, "psp_Fast": low, "standard": swings}
-    for words, label in (("Local Mix is better", "psp_Local_Mix"), ("Fast Local Mix works",
-                         "psp_Fast_Local_Mix")):  # fmt: skip
-        assert verdict(claims, words, turned(**mixed | {label: (0.6, 0.7)})) == WORKS
-        assert verdict(claims, words, turned(**mixed | {label: (0.2, 0.3)})) == DIFFERS
+    for judge, label in ((superposition.mixed, "psp_Local_Mix"),
+                         (superposition.fast_mixed, "psp_Fast_Local_Mix")):  # fmt: skip
+        assert said(judge, mixed | {label: (0.6, 0.7)}) == WORKS
+        assert said(judge, mixed | {label: (0.2, 0.3)}) == DIFFERS
     fast = mixed | {"psp_Fast_Local_Mix": (0.4, 0.9)}  # accurate on average, but it swings
-    assert verdict(claims, "Fast Local Mix works", turned(**fast)) == DIFFERS
+    assert said(superposition.fast_mixed, fast) == DIFFERS
 
 
 def test_what_was_never_run_says_what_it_takes():
