@@ -162,7 +162,8 @@ CLAIMS = (
         results=TWO, judge=_above_ewc, never=_TWO,
     ),
     Published(
-        "text, Fig. 2", "mean of both tasks by EWC", "87 ± 1.6 %", results=TWO, judge=_ewc, never=_TWO,
+        "text, Fig. 2", "mean of both tasks by EWC", "87 ± 1.6 %", results=TWO, judge=_ewc,
+        never=_TWO,
     ),
     Published(
         "Fig. 2", "a path that is long in weights moves the old answers little",
