@@ -30,6 +30,16 @@ def test_better_is_up_and_all_that_is_drawn_is_inside():
     style.pyplot().close(figure)
 
 
+def test_percents_close_together_are_told_apart():
+    figure, axes = style.pyplot().subplots()
+    axes.plot([0.861, 0.866])
+    shared.percent_axis(axes.yaxis)
+    figure.canvas.draw()
+    told = [text.get_text() for text in axes.get_yticklabels()]
+    assert len(told) > 3 and len(set(told)) == len(told)
+    style.pyplot().close(figure)
+
+
 def test_no_two_of_sixteen_lines_look_alike_in_grey():
     looks = [shared.look(rank) for rank in range(16)]
     assert len({(str(one["ls"]), one["marker"]) for one in looks}) == 16

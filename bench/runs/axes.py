@@ -17,11 +17,11 @@ _COARSE = (0.9, 0.8, 0.6, 0.4, 0.3, 0.2, 0.15, 0.1, 0.07, 0.05, 0.04, 0.03, 0.02
 
 
 def percent_axis(axis: Any) -> None:
-    """Fractions as whole percents, at round places."""
+    """Fractions as percents, at round places, with as many digits as tell them apart."""
     from matplotlib.ticker import MaxNLocator, PercentFormatter
 
     axis.set_major_locator(MaxNLocator(steps=[1, 2, 5, 10]))
-    axis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    axis.set_major_formatter(PercentFormatter(1.0))
 
 
 def error(accuracy: Any) -> Any:

@@ -28,7 +28,18 @@ from ...show.style import close, pyplot
 from ..lab import left_by
 from ..rows import grouped, means, select
 from ..study import Part, Row, Study, Work
-from .pair import Paired, PairLab, PairSettings, apart, check_pair, of_kind, said, train
+from .pair import (
+    NUMBERS,
+    Paired,
+    PairLab,
+    PairSettings,
+    apart,
+    check_pair,
+    in_millions,
+    of_kind,
+    said,
+    train,
+)  # fmt: skip
 
 PEERS = ("ensemble", "averaged", "one of its size")
 
@@ -150,9 +161,8 @@ def tell(rows: Sequence[Row]) -> list[Table]:
     table = titled("questions", ("question", "verdict", "here"), left=3)
     for line in questions(rows, _size(rows)):
         table.add_row(*line)
-    made = [{**row, "network": _named(row)} for row in select(rows, ask="merge")]
-    return [means("one network of two", made, ("network",), ("parameters", "accuracy", "tuned")),
-            table]  # fmt: skip
+    made = [{**row, "network": _named(row)} for row in in_millions(select(rows, ask="merge"))]
+    return [means("one network of two", made, ("network",), NUMBERS), table]
 
 
 def _named(row: Row) -> str:

@@ -134,6 +134,14 @@ def said(difference: tuple[float, float]) -> tuple[str, str]:
     return ("yes" if mean > 0 else "no"), told
 
 
+NUMBERS = ("million parameters", "accuracy", "tuned")  # of the tables
+
+
+def in_millions(rows: Iterable[Row]) -> list[Row]:
+    """The rows with their parameters as people read them."""
+    return [{**row, NUMBERS[0]: row["parameters"] / 1e6} for row in rows]
+
+
 def of_kind(rows: Iterable[Row], **wanted: object) -> list[Row]:
     """The rows with these values. Raises SettingError where there are none."""
     found = select(rows, **wanted)

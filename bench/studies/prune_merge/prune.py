@@ -27,7 +27,17 @@ from ...runs.tables import titled
 from ...show.style import close, pyplot
 from ..rows import average, grouped, means, select
 from ..study import Part, Row, Study, Work
-from .pair import PairLab, PairSettings, apart, check_pair, of_kind, said, train
+from .pair import (
+    NUMBERS,
+    PairLab,
+    PairSettings,
+    apart,
+    check_pair,
+    in_millions,
+    of_kind,
+    said,
+    train,
+)  # fmt: skip
 
 ORDERS = ("rare", "common", "magnitude", "sig", "metric", "random")
 AGREES = 0.3  # rank correlation of a filter's rarity with its cost: from here on it tells something
@@ -142,8 +152,7 @@ def tell(rows: Sequence[Row]) -> list[Table]:
     table = titled("questions", ("question", "verdict", "here"), left=3)
     for line in questions(rows):
         table.add_row(*line)
-    numbers = ("parameters", "accuracy", "tuned")
-    return [means("filters dropped", pruned, ("share", "order"), numbers), table]
+    return [means("filters dropped", in_millions(pruned), ("share", "order"), NUMBERS), table]
 
 
 def draw(rows: Sequence[Row], folder: Path) -> Sequence[Path]:
