@@ -7,13 +7,22 @@ of numbers it takes from them. `PAPERS` puts the files together, in the order of
 from __future__ import annotations
 
 from ..published import Paper
-from . import convergent, fip_paths, fip_sparsify, importances, superposition, task_space
+from . import (
+    convergent,
+    fip_ensembles,
+    fip_paths,
+    fip_sparsify,
+    importances,
+    superposition,
+    task_space,
+    vandeven,
+)  # fmt: skip
 
 PAPERS: tuple[Paper, ...] = (
     Paper(
         "fip", "Functionally invariant paths (Raghavan & Thomson 2022)",
         "G. Raghavan & M. Thomson, arXiv 2205.00334.",
-        (*fip_paths.CLAIMS, *fip_sparsify.CLAIMS),
+        (*fip_paths.CLAIMS, *fip_sparsify.CLAIMS, *fip_ensembles.CLAIMS),
     ),
     Paper(
         "superposition", "Superposition of many models into one (Cheung et al. 2019)",
@@ -36,5 +45,11 @@ PAPERS: tuple[Paper, ...] = (
         "Li, Yosinski, Clune, Lipson & Hopcroft, Convergent learning: do different neural networks "
         "learn the same representations?, ICLR 2016, arXiv 1511.07543; losses from the authors' "
         "logs.", convergent.CLAIMS,
+    ),
+    Paper(
+        "fishers", "The Fisher information of EWC (van de Ven 2025)",
+        "G. M. van de Ven, On the computation of the Fisher information in continual learning, "
+        "ICLR blog posts 2025, arXiv 2502.11756; a smaller network and fewer steps here.",
+        vandeven.CLAIMS,
     ),
 )  # fmt: skip

@@ -61,7 +61,7 @@ class Settings:
     few: int = 500
     searches: int = 1
     grid: tuple[float, ...] = (1e2, 1e3, 1e4, 1e5, 1e6, 1e7)
-    batched_grid: tuple[float, ...] = (1e4, 1e5, 1e6, 1e7, 1e8, 1e9)
+    batched_grid: tuple[float, ...] = (1e3, 1e4, 1e5, 1e6, 1e7, 1e8)
     exact: float = 1e4
     exact_few: float = 1e4
     sampled: float = 1e4
