@@ -156,6 +156,20 @@ def fisher_rows(
         yield part
 
 
+def _true_fisher(net: Network, x: np.ndarray, active: np.ndarray | None, batch: int) -> np.ndarray:
+    """`fisher` of kind "true"."""
+    if active is None or np.all(active):  # a program pulls back all classes, in play or not
+        found = _replayed(net, x, batch, "fisher", active=active)
+        if found is not None:
+            return found
+
+    def of_classes(logits, lo, hi):
+        p = probabilities(net, logits, active)
+        return fisher_rows(net, p, net.plan(hi - lo), active=active)
+
+    return mean_power(net, x, of_classes, 2, batch)
+
+
 def fisher(
     net: Network,
     x: np.ndarray,
@@ -181,18 +195,8 @@ def fisher(
     """
     check_classifies(net, "the Fisher information")
     first = whole("fisher's first", first, NOT_NEGATIVE)
-    masked = active is not None and not np.all(active)
     if kind == "true":
-        # a program pulls back all classes, those that are not in play for nothing
-        found = None if masked else _replayed(net, x, batch, "fisher", active=active)
-        if found is not None:
-            return found
-
-        def of_classes(logits, lo, hi):
-            p = probabilities(net, logits, active)
-            return fisher_rows(net, p, net.plan(hi - lo), active=active)
-
-        return mean_power(net, x, of_classes, 2, batch)
+        return _true_fisher(net, x, active, batch)
     if kind == "sampled":
         draws = generator(seed, 0x5A3D).random(first + len(x))[first:]
 

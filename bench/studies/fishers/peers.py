@@ -13,6 +13,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -135,7 +136,7 @@ def parts(settings: Settings) -> Sequence[Part]:
     asked = [("naive", 0.0), *(("ewc", lam) for lam in settings.ewc),
              *(("si", lam) for lam in settings.si)]  # fmt: skip
     return [
-        Part(f"{name}-{method}-{number(lam)}", lambda w, r=run, m=method, at=lam: r(w, m, at))
+        Part(f"{name}-{method}-{number(lam)}", partial(run, method=method, lam=lam))
         for method, lam in asked
         for name, run in ((OURS, _here), (PEER, _there))
     ]

@@ -10,6 +10,7 @@ import importlib
 import json
 import sys
 from importlib.metadata import version
+from typing import Any
 
 import numpy as np
 
@@ -44,7 +45,7 @@ def _network(work, order):
     """An MLP of the weights given, told the task: of other classes it gives -1e9."""
     import torch
 
-    multi = importlib.import_module("avalanche.models").MultiTaskModule
+    multi: Any = importlib.import_module("avalanche.models").MultiTaskModule
 
     class Masked(multi):
         def __init__(self) -> None:

@@ -168,9 +168,8 @@ def answers(rows: Sequence[Row]) -> list[Told]:
 
 
 def _points(found: dict[str, Chosen], line: str) -> str:
-    return with_error(
-        *(100 * value for value in mean_and_error([*found[line].accuracies.values()]))
-    )
+    mean, error = mean_and_error([*found[line].accuracies.values()])
+    return with_error(100 * mean, 100 * error)
 
 
 # ---- tables and figure ---------------------------------------------------------------------------
@@ -179,8 +178,8 @@ def _points(found: dict[str, Chosen], line: str) -> str:
 def tell(rows: Sequence[Row]) -> list[Table]:
     """Answers, and every line at its strength."""
     said = titled("why does SIG hold tasks?", ("question", "answer", "numbers"), 3)
-    for one in answers(rows):
-        said.add_row(*one)
+    for told in answers(rows):
+        said.add_row(*told)
     tables = [said]
     for depth in depths(rows):
         found = lines(rows, depth)
