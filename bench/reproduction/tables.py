@@ -12,7 +12,7 @@ from ..runs.tables import known_mean, size
 from ..studies.fip_ensemble import tables as ensemble
 from ..studies.fip_sparsify import tables as sparsity_tables
 from ..studies.rows import average, select, with_error
-from . import fishers, importances, task_space
+from . import fishers, importances, speed, task_space
 from .kept import Kept, Mean, percent, read
 from .markdown import markdown
 
@@ -176,6 +176,7 @@ TABLES: dict[str, Callable[[], str]] = {
     **importances.TABLES,
     **task_space.TABLES,
     **fishers.TABLES,
+    **speed.TABLES,
     "fip-two-tasks": lambda: ends(read("fip-two-tasks"), ("MNIST", "Fashion-MNIST")),
     "fip-two-tasks-paired": lambda: paired(read("fip-two-tasks")),
     "fip-sparsify-lenet": lambda: sparse(read("fip-sparsify-lenet")),
