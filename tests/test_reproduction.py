@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 
+import numpy as np
 import pytest
 from test_imports import ROOT
 from typer.testing import CliRunner
 from weightspace.bench.cli.app import app
 from weightspace.bench.experiments.catalogue import find
-from weightspace.bench.reproduction import again, blocks, kept, page, tables, told
+from weightspace.bench.reproduction import again, blocks, kept, page, pictures, tables, told
 from weightspace.bench.reproduction.claims import PAPERS
 from weightspace.bench.reproduction.published import NEVER, Paper, Published, verdict
+from weightspace.bench.runs.pareto import draw_pareto
 from weightspace.kernels.errors import SettingError, StorageError, UnknownNameError
 
 COMMAND = "weightspace run split-mnist --set steps=3 -m naive -m ewc --trials 2"
@@ -180,3 +183,17 @@ def test_what_is_kept_can_be_read_and_run():
         for command in one.made["commands"]:
             words, _ = again.first_seed_of(command)
             assert find(words[1]).name == words[1]
+
+
+def test_kept_runs_are_drawn_without_times(result, tmp_path):
+    pytest.importorskip("matplotlib")
+    with pytest.raises(SettingError, match="three methods"):
+        pictures.draw("short", tmp_path)
+    found = pictures.lines(result)
+    assert [line.method for line in found] == [tables.title(one) for one in tables.labels(result)]
+    assert all(np.isnan(line.mean["learning_seconds"]) for line in found)
+    more = [
+        replace(found[0], method=str(at), mean={**found[0].mean, "acc": 0.5 + 0.1 * at})
+        for at in range(3)
+    ]
+    assert draw_pareto(more, tmp_path / "pareto.png") == tmp_path / "pareto.png"

@@ -62,6 +62,18 @@ def list_kept() -> None:
 
 
 @app.command()
+def draw(
+    name: Annotated[str, typer.Argument(help="A kept run of three methods or more.")],
+) -> None:
+    """Draw the accuracy of kept runs against what their methods keep: NAME/pareto.png."""
+    from ..reproduction.pictures import draw as draw_kept
+    from ..show.style import require_matplotlib
+
+    require_matplotlib()
+    console.print(f"written: {draw_kept(name)}", highlight=False, soft_wrap=True)
+
+
+@app.command()
 def write() -> None:
     """Write docs/reproduction.md, and the numbers between marks in README.md and docs, anew."""
     from ...nnlite.files import write_whole

@@ -27,6 +27,8 @@ def front(costs: Sequence[float], gains: Sequence[float]) -> list[int]:
 def draw_pareto(lines: Sequence[Line], path: Path) -> Path | None:
     """Accuracy against bytes kept and training time; None, and no file, below three methods.
 
+    Where no time is known the picture is of bytes alone.
+
     The line joins the methods that none beats at both, of those not told the task. Joint training
     is the bound. Time is in units of the naive method's, where that was run, and missing where a
     run was resumed. The accuracy's axis is logarithmic in the error: the best are told apart.
@@ -36,30 +38,25 @@ def draw_pareto(lines: Sequence[Line], path: Path) -> Path | None:
     if len(methods) < 3:
         return None
     bounds = [line for line in known if line.joint]
+    timed = any(math.isfinite(line.mean["learning_seconds"]) for line in methods)
     plt = pyplot()
-    figure, (left, right) = plt.subplots(1, 2, figsize=(11.5, 5.6), sharey=True)
+    wide = 11.5 if timed else 7.5
+    figure, panels = plt.subplots(1, 1 + timed, figsize=(wide, 5.6), sharey=True, squeeze=False)
+    left, *others = panels[0]
     error_axis(left, "y", _ends(known))
     kept = [max(line.kept_bytes, _NOTHING) for line in methods]
     _panel(left, methods, kept)
     _bytes_axis(left, kept)
-    times = [line.mean["learning_seconds"] for line in methods]
-    plain = [t for line, t in zip(methods, times, strict=True) if line.settings["name"] == "naive"]
-    if len(plain) == 1 and math.isfinite(plain[0]):  # several are no unit
-        times = [t / plain[0] for t in times]
-        right.set_xlabel("training time, in units of the naive method's")
-    else:
-        right.set_xlabel("training time, s")
-    measured = [line for line, t in zip(methods, times, strict=True) if math.isfinite(t)]
-    _panel(right, measured, [t for t in times if math.isfinite(t)])
-    _plain_ticks(right)
     left.set_ylabel("accuracy, mean over all tasks")
     left.set_title("What it keeps between tasks")
-    right.set_title("What it takes to train")
+    for right in others:
+        _times(right, methods)
     for line in bounds:
         at = error(line.mean["acc"])
-        for axes in (left, right):
+        for axes in panels[0]:
             axes.axhline(at, color=INK, lw=1.1, ls=(0, (4, 3)), zorder=0)
-        left.annotate(f"{line.method} (bound)", (0.01, at), xycoords=("axes fraction", "data"),
+        name = line.method.removesuffix(" (bound)")
+        left.annotate(f"{name} (bound)", (0.01, at), xycoords=("axes fraction", "data"),
                       xytext=(0, 3), textcoords="offset points", fontsize=8.5)  # fmt: skip
     said = ["blue: none is better at both"]
     if any(line.asks_task for line in methods):
@@ -68,6 +65,21 @@ def draw_pareto(lines: Sequence[Line], path: Path) -> Path | None:
         said.append(f"bars: standard error of {trials([line.trials for line in methods])}")
     figure.text(0.5, -0.02, ";  ".join(said), ha="center", fontsize=9)
     return close(plt, figure, path)
+
+
+def _times(axes: Any, methods: Sequence[Line]) -> None:
+    """The panel of training times."""
+    times = [line.mean["learning_seconds"] for line in methods]
+    plain = [t for line, t in zip(methods, times, strict=True) if line.settings["name"] == "naive"]
+    if len(plain) == 1 and math.isfinite(plain[0]):  # several are no unit
+        times = [t / plain[0] for t in times]
+        axes.set_xlabel("training time, in units of the naive method's")
+    else:
+        axes.set_xlabel("training time, s")
+    measured = [line for line, t in zip(methods, times, strict=True) if math.isfinite(t)]
+    _panel(axes, measured, [t for t in times if math.isfinite(t)])
+    _plain_ticks(axes)
+    axes.set_title("What it takes to train")
 
 
 def _ends(lines: Sequence[Line]) -> list[float]:

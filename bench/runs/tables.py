@@ -157,7 +157,9 @@ def more(line: Line, key: str) -> str:
 
 def measured_more(lines: Sequence[Line]) -> list[str]:
     """The numbers of MORE that some line has."""
-    return [key for key in MORE if any(not math.isnan(line.mean[key]) for line in lines)]
+    return [
+        key for key in MORE if any(not math.isnan(line.mean.get(key, math.nan)) for line in lines)
+    ]
 
 
 def continual(lines: Sequence[Line]) -> Table | None:
