@@ -58,6 +58,7 @@ int main(void) {
     return 0;
 }
 C
+cd "$place" # where emlearn puts what it compiles, in tmp/
 "$place/env/bin/python" "$place/make.py" "$place"
 gcc -O1 -w -I"$(cat "$place/include")" "$place/ask.c" -lm -o "$place/ask"
 read -r right same < <("$place/ask")
