@@ -179,6 +179,7 @@ CLAIMS = (
     ),
     Published(
         "text", "the first of the twenty tasks, when it has just been learnt", "78 %",
-        never=f"the first task of {_TWENTY}",
+        never="`weightspace run fip-cifar100 -m naive --data-dir DATA` on all images of CIFAR-100, "
+        "of which 486 are at hand: 0.5 hours of one core",
     ),
 )  # fmt: skip
