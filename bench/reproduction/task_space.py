@@ -54,7 +54,17 @@ def choices(rows: list[Row]) -> str:
     return markdown(heads, lines)
 
 
+def pixels(kept: Kept) -> str:
+    """How mean images of the original and of every other set correlate, the mean over digits."""
+    found = numbers.similarity(kept.rows)
+    assert found is not None, "correlations are kept"
+    others = sorted(set(found.sets) - {"orig"}, key=lambda name: found("orig", name))
+    values = [f"{found('orig', name):.2f}".replace("-0.00", "0.00") for name in others]
+    return markdown(("", *others), [("orig", *values)])
+
+
 TABLES = {
+    "task-space-pixels": lambda: pixels(read("task-space-pixels")),
     "task-space-sequence": lambda: sequence(read("task-space")),
     "task-space-choices": lambda: choices(pairs_of(PAIRS)),
 }
