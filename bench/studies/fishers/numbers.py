@@ -32,10 +32,16 @@ def best(rows: Sequence[Row]) -> float:
 
 
 def good(rows: Sequence[Row]) -> float:
-    """Over how many decades strengths stay within CLOSE of the best: log10(largest / smallest)."""
+    """Over how many decades around the best strength all stay within CLOSE of it."""
     found = by_strength(rows)
-    fine = [lam for lam, mean in found.items() if mean >= max(found.values()) - CLOSE]
-    return math.log10(fine[-1] / fine[0])
+    lams, top = list(found), best(rows)
+    ends = [top, top]
+    for side, order in enumerate((lams[lams.index(top) :: -1], lams[lams.index(top) :])):
+        for lam in order:
+            if found[lam] < found[top] - CLOSE:
+                break
+            ends[side] = lam
+    return math.log10(ends[1] / ends[0])
 
 
 def differences(rows: Sequence[Row], others: Sequence[Row] = ()) -> tuple[float, float, int]:
