@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from weightspace.bench.reproduction import tables
+from weightspace.bench.reproduction import fip
 from weightspace.bench.reproduction.claims.fip_ensembles import CLAIMS
 from weightspace.bench.reproduction.kept import Kept, Made
 from weightspace.bench.reproduction.published import DIFFERS, IN_PART, NEVER, WORKS, judged
@@ -61,12 +61,12 @@ def _rows(told, seed):
 
 
 def test_the_tables_of_the_docs():
-    table = tables.ensembles(kept()).splitlines()
+    table = fip.ensembles(kept()).splitlines()
     wanted = "| FIP, ball | 91.0 ± 0.0 / 91.0 ± 0.0 | 55."
     assert any(line.startswith(wanted) for line in table)
     assert "| a separate network, itself attacked | 92.0 | 37.0 |  |  |" in table
     assert len(table) == 2 + 6 + 2
-    table = tables.ensemble_paths(kept()).splitlines()
+    table = fip.ensemble_paths(kept()).splitlines()
     (line,) = [line for line in table if line.startswith("| FIP, ball")]
     assert line == ("| FIP, ball | 2.00 | 120.00 | 42.43 | 0.35 | 40.00 | 0.180 | 0.180 | 0.500 |")
 

@@ -12,7 +12,7 @@ from test_imports import ROOT
 from typer.testing import CliRunner
 from weightspace.bench.cli.app import app
 from weightspace.bench.experiments.catalogue import find
-from weightspace.bench.reproduction import again, blocks, kept, page, pictures, tables, told
+from weightspace.bench.reproduction import again, blocks, kept, page, pictures, side_by_side, told
 from weightspace.bench.reproduction.claims import PAPERS
 from weightspace.bench.reproduction.published import NEVER, Paper, Published, verdict
 from weightspace.bench.runs.pareto import draw_pareto
@@ -97,7 +97,7 @@ def test_marks_are_filled(result):
 
 
 def test_the_table_of_methods_tells_each_line(result):
-    text = tables.methods(result)
+    text = side_by_side.methods(result)
     assert text.count("\n") == 3
     assert kept.percent(result.mean("acc", label="naive")) in text
     assert "| EWC | 2 |" in text
@@ -105,9 +105,9 @@ def test_the_table_of_methods_tells_each_line(result):
 
 def test_paired_differences_have_an_exact_p():
     """Of the 2^3 changes of sign, those whose mean is as far from 0."""
-    assert tables.sign_flips([1.0, 2.0, 3.0]) == pytest.approx(2 / 8)
-    assert tables.sign_flips([1.0, 2.0, -3.0]) == pytest.approx(1.0)
-    assert tables.sign_flips([-1.0, 2.0, 3.0]) == pytest.approx(4 / 8)
+    assert side_by_side.sign_flips([1.0, 2.0, 3.0]) == pytest.approx(2 / 8)
+    assert side_by_side.sign_flips([1.0, 2.0, -3.0]) == pytest.approx(1.0)
+    assert side_by_side.sign_flips([-1.0, 2.0, 3.0]) == pytest.approx(4 / 8)
 
 
 def test_a_claim_is_judged_from_rows(result):
@@ -190,7 +190,9 @@ def test_kept_runs_are_drawn_without_times(result, tmp_path):
     with pytest.raises(SettingError, match="three methods"):
         pictures.draw("short", tmp_path)
     found = pictures.lines(result)
-    assert [line.method for line in found] == [tables.title(one) for one in tables.labels(result)]
+    assert [line.method for line in found] == [
+        side_by_side.title(one) for one in side_by_side.labels(result)
+    ]
     assert all(np.isnan(line.mean["learning_seconds"]) for line in found)
     more = [
         replace(found[0], method=str(at), mean={**found[0].mean, "acc": 0.5 + 0.1 * at})

@@ -13,7 +13,7 @@ from ..runs.pareto import draw_pareto
 from ..runs.tables import CLOCKS, Line
 from ..show.source import images_of, sourced
 from .kept import RESULTS, Kept, read
-from .tables import labels, title
+from .side_by_side import labels, title
 
 
 def draw(name: str, results: Path = RESULTS) -> Path:
