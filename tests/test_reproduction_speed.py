@@ -5,10 +5,15 @@ from __future__ import annotations
 from weightspace.bench.reproduction.speed import beside_peers, made_on
 
 
-def record(peer: str, seconds: float, operation: str = "jvp", threads: int = 2) -> dict:
-    machine = {"cpu": "a CPU", "versions": {"torch": "2.1", "jax": "0.4"}, "commit": "c" * 40}
+def record(peer: str, seconds: float, operation: str = "jvp") -> dict:
+    machine = {
+        "cpu": "EPYC",
+        "cores": 2,
+        "versions": {"torch": "2.1", "jax": "0.4"},
+        "commit": "c" * 40,
+    }
     return {"kind": "step", "operation": operation, "size": "784-256-10x128", "peer": peer,
-            "median": seconds, "threads": threads, "machine": machine,
+            "median": seconds, "machine": machine,
             "date": "2026-01-02T00:00:00"}  # fmt: skip
 
 
@@ -24,4 +29,4 @@ def test_each_peer_stands_with_its_fastest_and_the_least_is_bold():
 
 def test_the_machine_is_told_with_versions_and_commit():
     told = made_on([record("weightspace", 1.0), record("jax", 1.0)])
-    assert told == "a CPU, 2 threads, torch 2.1, jax 0.4; commit ccccccc, 2026-01-02"
+    assert told == "2 cores of an EPYC, torch 2.1, jax 0.4; commit ccccccc, 2026-01-02"

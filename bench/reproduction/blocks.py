@@ -68,5 +68,6 @@ def _value(text: str) -> object:
 
 def pages(root: Path) -> list[Path]:
     """The Markdown that may hold marks: README.md, docs/ and bench/results/."""
-    found = [root / "README.md", *(root / "docs").glob("*.md"), root / "bench/results/README.md"]
+    docs = [path for path in (root / "docs").rglob("*.md") if root / "docs/api" not in path.parents]
+    found = [root / "README.md", *docs, root / "bench/results/README.md"]
     return sorted(path for path in found if path.is_file() and path.name != "reproduction.md")

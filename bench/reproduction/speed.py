@@ -10,10 +10,11 @@ from ..speed import records as bench
 from .kept import RESULTS
 from .markdown import markdown
 
-PEERS = RESULTS / "peers" / "steps.jsonl"
+PEERS = RESULTS / "one-answer" / "steps.jsonl"
 OPERATIONS = {
     "train-step-adam": "training step, Adam", "train-step-sgd": "training step, SGD",
     "si-step": "SI training step", "forward-1": "forward, one sample",
+    "forward-32": "forward", "forward-256": "forward",
     "jvp": "JVP", "fisher-empirical": "empirical Fisher", "fisher-true": "true Fisher, all classes",
     "mas": "MAS", "conv-forward": "3x3 convolution, forward",
     "conv-forward-backward": "3x3 convolution, forward + backward",
@@ -26,8 +27,12 @@ COLUMNS = {
 
 
 def timed(path: Path = PEERS) -> list[dict[str, Any]]:
-    """The records of steps that were timed. Raises what reading records raises."""
-    return [one for one in bench.read(path) if one["kind"] == "step" and one["median"]]
+    """The records of steps that were timed on all cores of an idle machine.
+
+    Raises what reading records raises.
+    """
+    found = [one for one in bench.read(path) if one["kind"] == "step" and one["median"]]
+    return [one for one in found if one["threads"] == 0 and not one["busy"]]
 
 
 def beside_peers(records: list[dict[str, Any]]) -> str:
@@ -67,8 +72,7 @@ def made_on(records: list[dict[str, Any]]) -> str:
         for name in ("torch", "jax", "backpack-for-pytorch")
         if name in versions
     ]
-    cores = {one["threads"] for one in records}
-    said = ", ".join([f"{machine['cpu']}", f"{max(cores)} threads", *known])
+    said = ", ".join([f"{machine['cores']} cores of an {machine['cpu']}", *known])
     return f"{said}; commit {str(machine['commit'])[:7]}, {records[0]['date'][:10]}"
 
 
