@@ -115,3 +115,19 @@ def test_a_study_keeps_what_images_it_read(tmp_path):
     assert len(kept.splitlines()) == 1 and json.loads(kept)["images"] in told[0]
     assert told[1] == told[0] and "4,000 training and 50 test images" in told[0]
     assert "weightspace run psp-capacity --set ask=capacity" in told[0]
+
+
+def test_a_legend_below_the_axes_stays_above_the_line(tmp_path):
+    """Saving would move it to the figure's new lower edge, and so onto the line."""
+    plt = style.pyplot()
+    figure, axis = plt.subplots(layout="constrained")
+    axis.set_axis_off()
+    axis.plot([], color=(1, 0, 0), lw=6, label="trained")
+    figure.legend(loc="outside lower center")
+    with source.sourced(["mnist"], [0], "weightspace run x " + "and more " * 9):
+        style.close(plt, figure, tmp_path / "a.png")
+    pixels = plt.imread(tmp_path / "a.png")[..., :3]
+    red = np.flatnonzero((np.abs(pixels - (1, 0, 0)) < 0.1).all(axis=2).any(axis=1))
+    said = np.flatnonzero((pixels[:, : pixels.shape[1] // 3] < 0.9).all(axis=2).any(axis=1))
+    assert len(red)
+    assert red.max() < said.min()

@@ -90,6 +90,7 @@ def _say_source(figure: Any, line: str) -> None:
     if not line:
         return
     figure.canvas.draw()  # what is drawn has its places
+    _pin_legends(figure)
     box = figure.get_tightbbox()  # in inches
     wide, high = figure.get_size_inches()
     letters = max(40, int(box.width * 72 / (0.56 * _SMALL)))
@@ -99,6 +100,16 @@ def _say_source(figure: Any, line: str) -> None:
         "\n".join(textwrap.wrap(together, letters)).replace("\xa0", " "),
         fontsize=_SMALL, color=FAINT, va="top", ha="left", parse_math=False,
     )  # fmt: skip
+
+
+def _pin_legends(figure: Any) -> None:
+    """Hold the figure's own legends where they are: saving moves them to the new lower edge."""
+    for legend in figure.legends:
+        at = legend.get_window_extent().transformed(figure.transFigure.inverted())
+        legend.borderaxespad = 0
+        legend.set_loc("lower left")
+        legend.set_bbox_to_anchor((at.x0, at.y0), transform=figure.transFigure)
+    figure.set_layout_engine("none")
 
 
 def close(plt: Any, figure: Any, path: Path) -> Path:
