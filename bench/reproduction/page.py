@@ -48,7 +48,7 @@ def _line(one: Published, answer: Answer) -> str:
     verdict, numbers = answer
     paper = "; ".join(filter(None, (one.paper, one.peer and f"peer: {one.peer}")))
     known = one.results and verdict != NEVER
-    source = f"[{one.results}](../bench/results/{one.results})" if known else ""
+    source = f"[{one.results}](../bench/results/{one.results}/rows.jsonl)" if known else ""
     told = verdict if verdict == NEVER else f"**{verdict}**"
     cells = (one.where, one.claim, paper, numbers, told, source)
     return _row(cell.replace("|", "\\|") for cell in cells)
