@@ -6,11 +6,11 @@ from functools import partial
 
 import pytest
 from weightspace.bench.reproduction.claims import fip_paths, fip_sparsify
-from weightspace.bench.reproduction.kept import Kept
+from weightspace.bench.reproduction.kept import Kept, Made
 from weightspace.bench.reproduction.published import DIFFERS, IN_PART, WORKS
 from weightspace.nnlite import models
 
-MADE = {"commands": ["weightspace"], "commit": "abc", "date": "", "data": "", "seeds": [0, 1],
+MADE: Made = {"commands": ["weightspace"], "commit": "abc", "date": "", "data": "", "seeds": [0, 1],
         "versions": {}}  # fmt: skip
 
 

@@ -126,7 +126,7 @@ def test_damaged_correlations_are_named(tmp_path, broken):
     path = Path(tmp_path / "correlations.csv")
     lines = correlations._as_csv(probed(0)["correlations"]).splitlines(keepends=True)
     text = {"cut": "".join(lines[:-1]), "order": "".join([lines[0], lines[2], *lines[1:]])}
-    path.write_text(text.get(broken, broken))
+    path.write_text(str(text.get(broken, broken)))
     with pytest.raises(DataError, match="is damaged"):
         correlations.read(path)
 

@@ -6,7 +6,7 @@ import pytest
 from test_convergent_learning import made_up
 from weightspace.bench.reproduction import published
 from weightspace.bench.reproduction.claims import convergent, superposition
-from weightspace.bench.reproduction.kept import Kept
+from weightspace.bench.reproduction.kept import Kept, Made
 from weightspace.bench.reproduction.published import (
     DIFFERS,
     IN_PART,
@@ -18,8 +18,10 @@ from weightspace.bench.reproduction.published import (
 )
 from weightspace.bench.studies.convergent import tables
 
-MADE = {"commands": ["weightspace run x"], "commit": "abc", "date": "", "data": "", "seeds": [0],
-        "versions": {}}  # fmt: skip
+MADE: Made = {
+    "commands": ["weightspace run x"], "commit": "abc", "date": "", "data": "", "seeds": [0],
+    "versions": {},
+}  # fmt: skip
 
 
 def verdict(claims, words: str, rows: list[dict]) -> str:
@@ -122,11 +124,11 @@ def test_what_was_never_run_says_what_it_takes():
 def test_the_study_judges_its_own_claims():
     depth, leaves = (next(one for one, _ in tables.CLAIMS if words in one)
                      for words in ("highest in conv1", "leaves of the tree"))  # fmt: skip
-    for claim, given, wanted in ((depth, {}, WORKS), (depth, {"falls": 0}, IN_PART),
-                                 (depth, {"falls": -0.01}, DIFFERS), (leaves, {}, WORKS),
-                                 (leaves, {"across": 5}, DIFFERS)):  # fmt: skip
+    for claim, rows, wanted in ((depth, made_up(), WORKS), (depth, made_up(falls=0), IN_PART),
+                                (depth, made_up(falls=-0.01), DIFFERS), (leaves, made_up(), WORKS),
+                                (leaves, made_up(across=5), DIFFERS)):  # fmt: skip
         judge = convergent.of_study(claim)
-        assert judge(Kept("", MADE, made_up(**given)))[0] == wanted
+        assert judge(Kept("", MADE, rows))[0] == wanted
 
 
 def test_every_claim_of_the_study_is_on_the_page():

@@ -149,6 +149,7 @@ def test_both_ways_of_looking_go_together():
 def test_calibration_is_measured_at_the_end():
     found = learnt(calibration=True)
     tests = [task.load_test() for task in two_tasks()]
+    assert found.calibration is not None
     assert found.calibration.tolist() == [calibration_error(found.network, *test) for test in tests]
     assert found.calibration_error == found.calibration.mean()
 
@@ -169,6 +170,7 @@ def test_a_stopped_run_goes_on_to_the_same_evaluations(tmp_path):
     again = learnt(**more, checkpoint=path, checkpoint_every=7, resume=True)
     assert [e.step for e in again.history] == [e.step for e in whole.history]
     assert again.min_acc == whole.min_acc and again.stability_gap == whole.stability_gap
+    assert again.calibration is not None and whole.calibration is not None
     assert again.calibration.tolist() == whole.calibration.tolist()
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from weightspace.kernels.errors import SettingError, UnknownNameError, WeightspaceError
@@ -12,7 +14,8 @@ from weightspace.methods.conversions import CONVENTIONS, from_source
 def test_settings_are_those_of_the_method():
     for method, sources in CONVENTIONS.items():
         for source, found in sources.items():
-            METHODS[method](**found.settings, lam=1.0)
+            made: Any = METHODS[method]
+            made(**found.settings, lam=1.0)
             assert found.says, source
 
 
@@ -30,7 +33,8 @@ def test_the_penalty_is_the_sources(method, source, lam, theirs):
     """For one omega and distance: the gradient of their penalty is the strength that ours has."""
     rng = np.random.default_rng(0)
     omega, distance = rng.random(9), rng.standard_normal(9)
-    mine = METHODS[method](lam=from_source(method, source, lam).lam)
+    kind: Any = METHODS[method]
+    mine = kind(lam=from_source(method, source, lam).lam)
     half = getattr(mine, "half", False)
     penalty = mine.lam * (0.5 if half else 1.0) * (omega * distance**2).sum()
     assert penalty == pytest.approx(theirs(omega, distance))

@@ -65,7 +65,8 @@ def test_the_exact_one_is_the_mean_over_all_classes_by_their_probabilities(net, 
     active = np.array([True, True, False, False])
     logits = net.forward(x)[:, :2]
     p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    wanted = sum(p[:, c, None] * net.sample_grads(x, np.full(10, c), active) ** 2 for c in (0, 1))
+    terms = [p[:, c, None] * net.sample_grads(x, np.full(10, c), active) ** 2 for c in (0, 1)]
+    wanted = terms[0] + terms[1]
     for name in ("exact", "few"):
         found = VARIANTS[name].alone(net, x, y, active)
         assert relative_error(found, wanted.mean(axis=0)) <= tolerance("float64", 20)

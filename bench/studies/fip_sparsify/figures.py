@@ -16,7 +16,7 @@ from .tables import ORDER, at_level, levels
 
 _SHADES = tuple(COLOURS[number] for number in (0, 5, 3, 1, 2, 6, 7, 4))
 _COLOUR: dict[str, str] = dict(zip(ORDER, _SHADES, strict=True))
-_MARK = dict(zip(ORDER, "osDv^x+2", strict=True))
+_MARK: dict[str, str] = dict(zip(ORDER, "osDv^x+2", strict=True))
 ZOOM = 0.1  # of accuracy, in the panel of the upper end
 _LAYERED = ("FIP", "lottery tickets", "one-shot")
 

@@ -18,7 +18,7 @@ from ....nnlite.optim import Adam
 from ...runs.tables import known_mean
 from ...show.style import require
 from ..lab import NetworkLab, NetworkSettings, check_least
-from ..rows import grouped, select
+from ..rows import average, grouped, select
 from ..study import Row, Work
 
 
@@ -115,8 +115,7 @@ def apart(ours: Sequence[Row], theirs: Sequence[Row], value: str) -> tuple[float
     mine, other = grouped(ours, "seed"), grouped(theirs, "seed")
     if mine.keys() != other.keys():
         raise SettingError(f"seeds {sorted(mine)} against {sorted(other)}: give the same ones")
-    each = [np.mean([row[value] for row in mine[seed]]) - np.mean([r[value] for r in other[seed]])
-            for seed in mine]  # fmt: skip
+    each = [float(average(mine[seed], value) - average(other[seed], value)) for seed in mine]
     mean, error, _ = known_mean(each)
     return mean, error
 
