@@ -200,7 +200,7 @@ def test_kept_runs_are_drawn_without_times(result, tmp_path):
             method=str(at),
             mean={**found[0].mean, "acc": 0.5 + 0.1 * at},
             kept_bytes=1 << 12 + 4 * at,
-        )  # fmt: skip
+        )
         for at in range(3)
     ]
     assert draw_pareto(more, tmp_path / "pareto.png") == tmp_path / "pareto.png"

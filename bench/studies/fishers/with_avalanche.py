@@ -70,7 +70,7 @@ def _network(work, order):
 def _dataset(x, y):
     import torch
 
-    found = torch.utils.data.TensorDataset(torch.tensor(x), torch.tensor(y))
+    found: Any = torch.utils.data.TensorDataset(torch.tensor(x), torch.tensor(y))
     found.targets = y.tolist()
     return found
 
