@@ -150,7 +150,7 @@ def rmsprop_update(theta, grad, square, lr, alpha, eps, omega, anchor, lam, path
             _apply(t, raw, d, part(path, lo, hi), part(gain, lo, hi))
 
 
-@serial
+@inner
 def _adadelta(g, square, moved, keep, take, lr, eps, d):
     for i in range(d.size):
         square[i] = fma(keep, square[i], take * g[i] * g[i])
