@@ -71,7 +71,7 @@ def direction(net: Network) -> np.ndarray:
 def step(net: Network, x: np.ndarray, y: np.ndarray, count: int = 1) -> list[np.ndarray]:
     """Adam's steps in mode "train", from wherever the network is: losses, and what has moved."""
     adam = optim.Adam(1e-2)
-    state = adam.state(net.num_parameters, net.dtype)
+    state = adam.state(net.num_parameters, net.dtype, net.device)
     losses = []
     for number in range(1, count + 1):
         loss, grad = net.loss_and_grad(x, y, mode="train")
