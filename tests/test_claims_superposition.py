@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 from test_convergent_learning import made_up
-from weightspace.bench.reproduction import published
 from weightspace.bench.reproduction.claims import convergent, superposition
 from weightspace.bench.reproduction.kept import Kept, Made
 from weightspace.bench.reproduction.published import (
@@ -14,9 +13,9 @@ from weightspace.bench.reproduction.published import (
     WORKS,
     Published,
     judged,
-    when_kept,
 )
 from weightspace.bench.studies.convergent import tables
+from weightspace.kernels.errors import StorageError
 
 MADE: Made = {
     "commands": ["weightspace run x"], "commit": "abc", "date": "", "data": "", "seeds": [0],
@@ -116,7 +115,7 @@ def test_inputs_that_turn():
 
 def test_what_was_never_run_says_what_it_takes():
     for claim in superposition.CLAIMS:
-        if claim.never:
+        if not claim.judge:
             assert judged(claim, lambda name: pytest.fail("reads rows"))[0] == NEVER
             assert "hours" in claim.never and "weightspace run" in claim.never
 
@@ -127,7 +126,7 @@ def test_the_study_judges_its_own_claims():
     for claim, rows, wanted in ((depth, made_up(), WORKS), (depth, made_up(falls=0), IN_PART),
                                 (depth, made_up(falls=-0.01), DIFFERS), (leaves, made_up(), WORKS),
                                 (leaves, made_up(across=5), DIFFERS)):  # fmt: skip
-        judge = convergent.of_study(claim)
+        judge = convergent.judge_of(claim)
         assert judge(Kept("", MADE, rows))[0] == wanted
 
 
@@ -136,9 +135,10 @@ def test_every_claim_of_the_study_is_on_the_page():
     assert sorted(told) == sorted(one.lower() for one, _ in tables.CLAIMS)
 
 
-def test_a_claim_whose_rows_are_not_kept_says_what_it_takes(monkeypatch):
-    one = Published("", "a claim", results="rows", judge=lambda kept: (WORKS, ""))
-    monkeypatch.setattr(published, "names", lambda: ["rows"])
-    assert when_kept(one, "5 hours") is one
-    monkeypatch.setattr(published, "names", list)
-    assert when_kept(one, "5 hours") == Published("", "a claim", never="5 hours")
+def test_a_claim_whose_rows_are_not_kept_says_what_it_takes():
+    def absent(name):
+        raise StorageError(f"nothing is kept in {name}")
+
+    one = Published("", "a claim", results="rows", judge=lambda kept: (WORKS, ""), never="5 hours")
+    assert judged(one, lambda name: Kept(name, MADE, [])) == (WORKS, "")
+    assert judged(one, absent) == (NEVER, "5 hours")

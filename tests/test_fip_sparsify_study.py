@@ -8,7 +8,8 @@ import pytest
 from rich.console import Console
 from weightspace.bench.experiments.catalogue import STUDIES
 from weightspace.bench.runs.experiment import Request
-from weightspace.bench.studies.fip_sparsify.tables import at_level, percent
+from weightspace.bench.studies.fip_sparsify.tables import at_level
+from weightspace.bench.studies.rows import percent_of
 from weightspace.bench.studies.study import run_study
 from weightspace.kernels.errors import SettingError, UnknownNameError
 
@@ -86,6 +87,6 @@ def test_a_tickets_column_is_the_last_round_that_is_no_sparser():
 
 
 def test_percentages_have_an_error_where_there_are_several():
-    assert percent([0.95]) == "95.0"
-    assert percent([0.95, 0.97]) == "96.0 ± 1.0"
-    assert percent([]) == ""
+    assert percent_of([0.95]) == "95.0"
+    assert percent_of([0.95, 0.97]) == "96.0 ± 1.0"
+    assert percent_of([]) == ""

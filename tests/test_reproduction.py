@@ -16,6 +16,7 @@ from weightspace.bench.reproduction import again, blocks, kept, page, pictures, 
 from weightspace.bench.reproduction.claims import PAPERS
 from weightspace.bench.reproduction.published import NEVER, Paper, Published, verdict
 from weightspace.bench.runs.pareto import draw_pareto
+from weightspace.bench.studies import rows
 from weightspace.kernels.errors import SettingError, StorageError, UnknownNameError
 
 COMMAND = "weightspace run split-mnist --set steps=3 -m naive -m ewc --trials 2"
@@ -204,3 +205,10 @@ def test_kept_runs_are_drawn_without_times(result, tmp_path):
         for at in range(3)
     ]
     assert draw_pareto(more, tmp_path / "pareto.png") == tmp_path / "pareto.png"
+
+
+def test_seeds_are_held_against_themselves():
+    mine = [{"seed": 2, "acc": 0.5}, {"seed": 0, "acc": 0.75}, {"seed": 3, "status": "diverged"}]
+    theirs = [{"seed": seed, "acc": 0.25} for seed in (0, 1, 2, 3)]
+    assert rows.seed_by_seed(mine, theirs, "acc") == {0: 0.5, 2: 0.25}
+    assert (rows.seeds_told(1), rows.seeds_told(3)) == ("1 seed", "3 seeds")

@@ -6,11 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from ..runs.tables import known_mean
 from ..studies.fip_ensemble import tables as ensemble
 from ..studies.fip_sparsify import tables as sparsity_tables
-from ..studies.rows import average, select, with_error
-from .kept import Kept, Mean, percent, read
+from ..studies.rows import average, percent_of, select, with_error
+from .kept import Kept, percent, read
 from .markdown import markdown
 from .side_by_side import labels, paired, title
 
@@ -21,7 +20,7 @@ def ends(kept: Kept, tasks: Sequence[str]) -> str:
     for label in labels(kept):
         mine = [row for row in kept.select(label=label) if "status" not in row]
         last = np.array([row["accuracy_matrix"][-1] for row in mine])
-        cells = [percent(Mean(*known_mean(column))) for column in last.T]
+        cells = [percent_of(column) for column in last.T]
         rows.append((title(label), str(len(mine)), *cells, percent(kept.mean("acc", label=label))))
     return markdown(("method", "seeds", *(f"{task} %" for task in tasks), "mean"), rows)
 
@@ -35,7 +34,7 @@ def sparse(kept: Kept) -> str:
         if any(by_level):
             seeds = len({row["seed"] for rows_at in by_level for row in rows_at})
             labels = "yes" if next(filter(None, by_level))[0]["labels"] else "no"
-            cells = [percent(Mean(*known_mean([row["accuracy"] for row in at]))) if at else ""
+            cells = [percent_of([row["accuracy"] for row in at])
                      for at in by_level]  # fmt: skip
             rows.append((method, labels, str(seeds), *cells))
     return markdown(("method", "labels", "seeds", *(f"{100 * at:.4g} %" for at in found)), rows)

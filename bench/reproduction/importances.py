@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from ..runs.tables import known_mean
 from ..studies.importances import why_told
+from ..studies.rows import percent_of
 from .claims.importances import HIS, correlations
-from .kept import Kept, Mean, percent, read
+from .kept import Kept, percent, read
 from .markdown import markdown
 
 _TITLES = {"mas": "MAS 4.5", "ewc": "FIS 41 (our 82)", "si": "SI 0.25", "sig": "SIG 0.1",
@@ -42,7 +42,7 @@ def taken_apart(kept: Kept) -> str:
     found = why_told.lines(kept.rows, why_told.middle(kept.rows))
     rows = []
     for name, one in found.items():
-        acc = percent(Mean(*known_mean([*one.accuracies.values()])))
+        acc = percent_of([*one.accuracies.values()])
         lam = f"{one.lam:g}" + ", the grid's end" * one.edge if one.lam else ""
         rows.append((name, acc, f"{why_told.share(found, name):.0%}", lam))
     return markdown(("importance", "ACC %", "of what MAS holds", "lam"), rows)

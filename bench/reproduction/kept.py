@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,7 +18,7 @@ from ..runs.tables import known_mean
 from ..show.plain import plain, to_toml, versions
 from ..store.folders import DAMAGED
 from ..store.schema import read_json, read_lines, read_toml
-from ..studies.rows import Row, select
+from ..studies.rows import Row, select, with_error
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
 ROWS, MADE = "rows.jsonl", "made.toml"
@@ -184,8 +183,7 @@ _TOLD = {  # keys of a summary that a row has already, or has no use for
 
 def percent(found: Mean, digits: int = 1) -> str:
     """ "92.5 ± 0.2" of a fraction, in percent; without the error for one seed."""
-    text = f"{100 * found.mean:.{digits}f}"
-    return text if math.isnan(found.error) else f"{text} ± {100 * found.error:.{digits}f}"
+    return with_error(100 * found.mean, 100 * found.error, digits)
 
 
 def differences(one: Row, other: Row, ignored: Iterable[str] = CLOCKS) -> list[str]:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from ...kernels.errors import SettingError, StorageError
+from ..studies import claims
 from ..studies.claims import Answer
-from .kept import Kept, names
+from .kept import Kept
 
 WORKS, IN_PART, DIFFERS, NEVER = "works", "in part", "differs", "never run"
+_WORDS = {claims.REPRODUCED: WORKS, claims.IN_PART: IN_PART, claims.NOT_REPRODUCED: DIFFERS}
 Judge = Callable[[Kept], Answer]
 
 
@@ -38,11 +40,6 @@ class Published:
             raise SettingError(f"'{self.claim}': give results and a judge, or what it would take")
 
 
-def when_kept(one: Published, never: str) -> Published:
-    """The claim as it is; where its rows are not kept (yet), with what it would take."""
-    return one if one.results in names() else replace(one, results="", judge=None, never=never)
-
-
 class Paper(NamedTuple):
     """A paper and what it claims. key: short, as in links."""
 
@@ -54,7 +51,12 @@ class Paper(NamedTuple):
 
 def verdict(right: Any, partly: Any = False) -> str:
     """In words, of what is true or not."""
-    return WORKS if right else IN_PART if partly else DIFFERS
+    return _WORDS[claims.verdict(right, partly)]
+
+
+def of_study(answer: Answer) -> Answer:
+    """The answer of a study's own judge in the words of the page."""
+    return _WORDS[answer[0]], answer[1]
 
 
 def judged(one: Published, read: Callable[[str], Kept]) -> Answer:

@@ -9,6 +9,7 @@ import numpy as np
 
 from ...kernels.errors import MissingExtraError
 from ..runs.tables import size
+from ..studies.rows import seed_by_seed
 from .kept import Kept, percent, read
 from .markdown import markdown
 
@@ -65,20 +66,13 @@ def paired(kept: Kept, number: str = "acc") -> str:
     rows = []
     found = labels(kept)
     for lower, higher in pairwise(found):
-        seeds, differences = _differences(kept, lower, higher, number)
-        if len(seeds) > 1:
+        better, worse = (kept.select(label=label) for label in (higher, lower))
+        differences = [*seed_by_seed(better, worse, number).values()]
+        if len(differences) > 1:
             mean = f"{100 * float(np.mean(differences)):+.2f}"
-            wins = f"{sum(d > 0 for d in differences)} of {len(seeds)}"
+            wins = f"{sum(d > 0 for d in differences)} of {len(differences)}"
             rows.append((title(higher), title(lower), mean, wins, f"{sign_flips(differences):.3f}"))
     return markdown(("method", "against", "points", "seeds in which it is ahead", "p"), rows)
-
-
-def _differences(kept: Kept, lower: str, higher: str, number: str) -> tuple[list[int], list[float]]:
-    """The seeds that two lines have in common, and how far the second is ahead in each."""
-    by_seed = [{row["seed"]: row[number] for row in kept.select(label=label) if number in row}
-               for label in (lower, higher)]  # fmt: skip
-    seeds = sorted(by_seed[0].keys() & by_seed[1].keys())
-    return seeds, [by_seed[1][seed] - by_seed[0][seed] for seed in seeds]
 
 
 def sign_flips(differences: Sequence[float]) -> float:

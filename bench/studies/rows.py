@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
-from ..runs.tables import known_mean, titled
+from ..runs.tables import known_mean, mean_and_error, titled
 from .study import Row
 
 
@@ -74,6 +74,29 @@ def first_folder(rows: Sequence[Row], figures: Path) -> Path:
 def with_error(mean: float, error: float, digits: int = 1) -> str:
     """ "96.1 ± 0.2", or without the error where that is NaN."""
     return f"{mean:.{digits}f}" + ("" if math.isnan(error) else f" ± {error:.{digits}f}")
+
+
+def percent_of(fractions: Sequence[float] | np.ndarray, digits: int = 1) -> str:
+    """ "96.1 ± 0.2" in percent, the mean with its standard error; "" for none."""
+    if not len(fractions):
+        return ""
+    mean, error = mean_and_error(fractions)
+    return with_error(100 * mean, 100 * error, digits)
+
+
+def seeds_told(count: int) -> str:
+    """ "1 seed", "3 seeds"."""
+    return f"{count} seed" + "s" * (count != 1)
+
+
+def seed_by_seed(rows: Iterable[Row], others: Iterable[Row], value: str) -> dict[int, float]:
+    """By seed, of those that both have, in order: how far `value` of `rows` is above `others`'.
+
+    Each has one row a seed; one without the value (it came to nothing) is left out.
+    """
+    mine, theirs = ({row["seed"]: row[value] for row in one if value in row}
+                    for one in (rows, others))  # fmt: skip
+    return {seed: mine[seed] - theirs[seed] for seed in sorted(mine.keys() & theirs.keys())}
 
 
 def as_csv(heads: Sequence[str], rows: Iterable[Row], form: str = ".6g") -> str:

@@ -6,13 +6,11 @@ of four networks with four convolutions.
 
 from __future__ import annotations
 
-from ...studies.claims import IN_PART as PARTLY
-from ...studies.claims import NOT_REPRODUCED, REPRODUCED, Answer
+from ...studies.claims import Answer
 from ...studies.convergent.tables import claims
 from ..kept import Kept
-from ..published import DIFFERS, IN_PART, WORKS, Judge, Published, when_kept
+from ..published import Judge, Published, of_study
 
-_WORDS = {REPRODUCED: WORKS, PARTLY: IN_PART, NOT_REPRODUCED: DIFFERS}
 _RESULTS = "convergent-cifar"
 _TAKES = (
     "`weightspace run convergent-learning --set model=zenke-cnn --set data=cifar-10 --set "
@@ -21,19 +19,20 @@ _TAKES = (
 )
 
 
-def of_study(claim: str) -> Judge:
+def judge_of(claim: str) -> Judge:
     """The judge of one of the study's claims, by what it says."""
 
     def judge(kept: Kept) -> Answer:
         (found,) = (one for one in claims(kept.rows) if one.claim == claim)
-        return _WORDS[found.verdict], found.here
+        return of_study((found.verdict, found.here))
 
     return judge
 
 
 def _published(where: str, claim: str, paper: str = "") -> Published:
     text = claim[0].upper() + claim[1:]
-    return when_kept(Published(where, text, paper, results=_RESULTS, judge=of_study(claim)), _TAKES)
+    judge = judge_of(claim)
+    return Published(where, text, paper, results=_RESULTS, judge=judge, never=_TAKES)
 
 
 CLAIMS = (

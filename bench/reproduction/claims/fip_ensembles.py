@@ -13,7 +13,7 @@ import numpy as np
 
 from ...studies.claims import Answer
 from ...studies.fip_ensemble.tables import LABELS, ends, paths, stated, straightness
-from ...studies.rows import Row, average, grouped, select
+from ...studies.rows import Row, average, grouped, percent_of, select
 from ..kept import Kept
 from ..published import Judge, Published, verdict
 
@@ -45,11 +45,6 @@ def _shown(kept: Kept, kind: str, alone: bool, surrogate: str) -> np.ndarray:
     return _accuracy(kept, kind, alone, ask="transfer", surrogate=surrogate, epsilon=epsilon)
 
 
-def _percent(values: np.ndarray) -> str:
-    error = values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else None
-    return f"{100 * values.mean():.1f}" + (f" ± {100 * error:.1f}" if error is not None else "")
-
-
 def _above(other: str, alone: bool) -> Judge:
     """Paths above another kind under a transferred attack, from both surrogates."""
 
@@ -59,8 +54,8 @@ def _above(other: str, alone: bool) -> Judge:
             theirs = _shown(kept, other, alone, surrogate)
             mine = {kind: _shown(kept, kind, alone, surrogate) for kind in paths(kept.rows)}
             ahead[surrogate] = [bool((mine[kind] > theirs).all()) for kind in BENT]
-            listed = ", ".join(f"{LABELS[kind]} {_percent(found)}" for kind, found in mine.items())
-            told.append(f"{name}: {listed}; {LABELS[other]} {_percent(theirs)}")
+            listed = ", ".join(f"{LABELS[kind]} {percent_of(one)}" for kind, one in mine.items())
+            told.append(f"{name}: {listed}; {LABELS[other]} {percent_of(theirs)}")
         every = [one for row in ahead.values() for one in row]
         return verdict(all(every), any(every)), ". ".join(told) + " %"
 
@@ -72,8 +67,8 @@ def _same_function(kept: Kept) -> Answer:
     start = _by_seed(kept.select(ask="clean", kind="start"), "accuracy")
     last = {kind: _by_seed(ends(kept.rows, kind), "accuracy") for kind in paths(kept.rows)}
     lost = [float((start - last[kind]).mean()) for kind in BENT]
-    told = ", ".join(f"{LABELS[kind]} {_percent(found)}" for kind, found in last.items())
-    return verdict(max(lost) < _KEPT), f"start {_percent(start)}, last members: {told} %"
+    told = ", ".join(f"{LABELS[kind]} {percent_of(found)}" for kind, found in last.items())
+    return verdict(max(lost) < _KEPT), f"start {percent_of(start)}, last members: {told} %"
 
 
 def _bend(kept: Kept) -> Answer:
@@ -94,7 +89,7 @@ def _fooled(kept: Kept) -> Answer:
         clean = _accuracy(kept, name, True, ask="clean")
         hit = _shown(kept, name, True, name)
         fell.append(bool((clean - hit > _HIT).all()))
-        told.append(f"{LABELS[name]} {_percent(clean)} to {_percent(hit)}")
+        told.append(f"{LABELS[name]} {percent_of(clean)} to {percent_of(hit)}")
     return verdict(all(fell)), f"{'; '.join(told)} %, at {stated(kept.rows):g}/255"
 
 
@@ -107,7 +102,8 @@ def _joint(kind: str) -> Judge:
         for one in kinds:
             mine = [_shown(kept, one, alone, "separate") for alone in (True, False)]
             gains.append(bool((mine[1] > mine[0]).all()))
-            told.append(f"{LABELS[one]}: members {_percent(mine[0])}, joint {_percent(mine[1])}")
+            members, joint = map(percent_of, mine)
+            told.append(f"{LABELS[one]}: members {members}, joint {joint}")
         wanted = [gain == (kind == "fip") for gain in gains]
         return verdict(all(wanted), any(wanted)), "; ".join(told) + " %"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ...studies.claims import Answer
-from ...studies.rows import Row, select
+from ...studies.rows import Row, percent_of, seed_by_seed, seeds_told, select
 from ..kept import Kept
 from ..published import Published, verdict
 
@@ -39,16 +39,6 @@ def _ends(rows: list[Row]) -> np.ndarray:
     return np.array([(matrix[0][0], *matrix[-1][:2]) for matrix in matrices])
 
 
-def percent(values: np.ndarray) -> str:
-    """Mean and standard error over seeds, in percent."""
-    error = f" ± {100 * values.std(ddof=1) / len(values) ** 0.5:.1f}" if len(values) > 1 else ""
-    return f"{100 * values.mean():.1f}{error}"
-
-
-def _seeds(rows: list[Row]) -> str:
-    return "1 seed" if len(rows) == 1 else f"{len(rows)} seeds"
-
-
 def _keeps(kept: Kept) -> Answer:
     """Works: both tasks end within three points of the paper's; in part: one does."""
     told, right = [], []
@@ -57,8 +47,8 @@ def _keeps(kept: Kept) -> Answer:
         if rows:
             was, first, second = _ends(rows).T
             right += [first.mean() >= 0.96 - _NEAR, second.mean() >= 0.89 - _NEAR]
-            told.append(f"{name}: MNIST {percent(was)}, then {percent(first)}; Fashion "
-                        f"{percent(second)} ({_seeds(rows)})")  # fmt: skip
+            told.append(f"{name}: MNIST {percent_of(was)}, then {percent_of(first)}; Fashion "
+                        f"{percent_of(second)} ({seeds_told(len(rows))})")  # fmt: skip
     return verdict(all(right), any(right)), ". ".join(told)
 
 
@@ -67,25 +57,26 @@ def _forgets(kept: Kept) -> Answer:
     rows = of(kept, "naive")
     was, first, second = _ends(rows).T
     right = first.mean() < was.mean() / 2 and second.mean() > 0.88 - _NEAR
-    text = f"MNIST {percent(was)}, then {percent(first)}; Fashion {percent(second)}"
-    return verdict(right), f"{text} ({_seeds(rows)})"
+    text = f"MNIST {percent_of(was)}, then {percent_of(first)}; Fashion {percent_of(second)}"
+    return verdict(right), f"{text} ({seeds_told(len(rows))})"
 
 
 def _mean_of_both(kept: Kept) -> Answer:
     """Works: within three points of the paper's mean."""
     rows = of(kept, "fip", step="anchor")
     mean = np.array([row["acc"] for row in rows])
-    return verdict(abs(mean.mean() - 0.91) <= _NEAR), f"{percent(mean)} ({_seeds(rows)})"
+    text = f"{percent_of(mean)} ({seeds_told(len(rows))})"
+    return verdict(abs(mean.mean() - 0.91) <= _NEAR), text
 
 
 def _above_ewc(kept: Kept) -> Answer:
     """Works: FIP is ahead of EWC's best strength in every seed that both have."""
     lam, theirs = strongest_ewc(kept)
-    mine = {row["seed"]: row["acc"] for row in of(kept, "fip", step="anchor")}
-    ahead = [mine[row["seed"]] - row["acc"] for row in theirs if row["seed"] in mine]
+    ahead = [*seed_by_seed(of(kept, "fip", step="anchor"), theirs, "acc").values()]
     found = np.array([row["acc"] for row in theirs])
-    text = (f"EWC at its best strength, {lam:g}: {percent(found)} ({_seeds(theirs)}); FIP is ahead "
-            f"by {100 * _mean(ahead):.1f} points")  # fmt: skip
+    text = (f"EWC at its best strength, {lam:g}: {percent_of(found)} "
+            f"({seeds_told(len(theirs))}); FIP is ahead by {100 * _mean(ahead):.1f} "
+            "points")  # fmt: skip
     return verdict(min(ahead) > 0, _mean(ahead) > 0), text
 
 
@@ -95,8 +86,8 @@ def _ewc(kept: Kept) -> Answer:
     mean = np.array([row["acc"] for row in rows])
     strengths = sorted({row["settings"]["lam"] for row in of(kept, "ewc")})
     inside = strengths[0] < lam < strengths[-1]
-    text = f"{percent(mean)} at strength {lam:g}, {'within' if inside else 'at an end of'} "
-    text += f"the list {', '.join(f'{one:g}' for one in strengths)} ({_seeds(rows)})"
+    text = f"{percent_of(mean)} at strength {lam:g}, {'within' if inside else 'at an end of'} "
+    text += f"the list {', '.join(f'{one:g}' for one in strengths)} ({seeds_told(len(rows))})"
     return verdict(abs(mean.mean() - 0.87) <= _NEAR), text
 
 

@@ -7,10 +7,9 @@ import numpy as np
 from ...studies.claims import Answer
 from ...studies.fip_sparsify.lenet import PAPER as LENET_PAPER
 from ...studies.fip_sparsify.tables import RANDOM, at_level
-from ...studies.rows import Row, grouped, select
+from ...studies.rows import Row, grouped, percent_of, seed_by_seed, seeds_told, select
 from ..kept import Kept
 from ..published import Judge, Published, verdict
-from .fip_paths import percent
 
 LENET, RESNET = "fip-sparsify-lenet", "fip-sparsify-resnet20"
 TICKETS = "fip-sparsify-lenet-tickets"
@@ -26,17 +25,13 @@ def _of(kept: Kept, method: str, level: float) -> np.ndarray:
     return _accuracies(at_level(kept.rows, method, level))
 
 
-def _seeds(found: np.ndarray) -> str:
-    return "1 seed" if len(found) == 1 else f"{len(found)} seeds"
-
-
 def _reaches(level: float, least: float) -> Judge:
     """A judge: the path's mean accuracy at a level is the paper's lowest, or a point less."""
 
     def judge(kept: Kept) -> Answer:
         found = _of(kept, "FIP", level)
         dense = _accuracies(kept.select(method="dense"))
-        text = f"{percent(found)} % ({_seeds(found)}); dense {percent(dense)}"
+        text = f"{percent_of(found)} % ({seeds_told(len(found))}); dense {percent_of(dense)}"
         return verdict(found.mean() >= least - _NEAR), text
 
     return judge
@@ -62,18 +57,17 @@ def _layers(kept: Kept) -> Answer:
     found = np.array([[row["layers"][name] for name in names] for row in rows])
     papers = np.array(LENET_PAPER.layers)
     right = (abs(found.mean(axis=0) - papers[:, 0]) <= 2 * papers[:, 1]).all()
-    told = ", ".join(percent(column) for column in found.T)
+    told = ", ".join(percent_of(column) for column in found.T)
     return verdict(right, (np.diff(found.mean(axis=0)) < 0).all()), f"{told} % zeros"
 
 
 def _tickets(kept: Kept) -> Answer:
     """Works: the path is above the tickets in every seed that both have."""
-    mine = {row["seed"]: row["accuracy"] for row in at_level(kept.rows, "FIP", 0.994)}
     theirs = at_level(kept.rows, "lottery tickets", 0.994)
-    ahead = [mine[row["seed"]] - row["accuracy"] for row in theirs if row["seed"] in mine]
+    ahead = [*seed_by_seed(at_level(kept.rows, "FIP", 0.994), theirs, "accuracy").values()]
     found = _accuracies(theirs)
-    text = (f"tickets of short rounds {percent(found)} % ({_seeds(found)}); the path is ahead by "
-            f"{100 * float(np.mean(ahead)):.1f} points, without a label")  # fmt: skip
+    text = (f"tickets of short rounds {percent_of(found)} % ({seeds_told(len(found))}); the path "
+            f"is ahead by {100 * float(np.mean(ahead)):.1f} points, without a label")  # fmt: skip
     return verdict(min(ahead) > 0, max(ahead) > 0), text
 
 
@@ -98,8 +92,8 @@ def _authors(kept: Kept) -> Answer:
         found = _accuracies(rows)
         means.append(found.mean())
         left = np.mean([row["record"][-1][2] for row in rows])
-        told.append(f"{steps:,} steps {percent(found)} % ({_seeds(found)}; still {left:.2f} from "
-                    "its projection)")  # fmt: skip
+        told.append(f"{steps:,} steps {percent_of(found)} % ({seeds_told(len(found))}; still "
+                    f"{left:.2f} from its projection)")  # fmt: skip
     return verdict(max(means) >= 0.954 - _NEAR, max(means) >= 0.9), "; ".join(told)
 
 
@@ -107,8 +101,8 @@ def _resnet_reaches(kept: Kept) -> Answer:
     """Works: the path's mean accuracy at 93 % zeros is the paper's lowest, or a point less."""
     found, dense = _of(kept, "FIP", 0.93), _accuracies(kept.select(method="dense"))
     tuned = _of(kept, "one-shot + fine-tuning", 0.93)
-    text = (f"{percent(found)} % ({_seeds(found)}, CIFAR-10 from JPEG copies); dense "
-            f"{percent(dense)}, one shot and fine-tuning {percent(tuned)}")  # fmt: skip
+    text = (f"{percent_of(found)} % ({seeds_told(len(found))}, CIFAR-10 from JPEG copies); dense "
+            f"{percent_of(dense)}, one shot and fine-tuning {percent_of(tuned)}")  # fmt: skip
     return verdict(found.mean() >= 0.82 - _NEAR), text
 
 

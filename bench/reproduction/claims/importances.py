@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ...studies.claims import Answer
+from ...studies.rows import seeds_told
 from ..kept import Kept, percent
 from ..published import Judge, Published, verdict
 
@@ -22,7 +23,7 @@ def correlations(kept: Kept, pair: str, kind: str = "pearson") -> np.ndarray:
 
 
 def _seeds(kept: Kept) -> str:
-    return f"{len(kept.select(label=PROBE))} seeds"
+    return seeds_told(len(kept.select(label=PROBE)))
 
 
 def _above(pair: str, least: float) -> Judge:
@@ -78,7 +79,7 @@ def _accuracy(method: str) -> Judge:
     def judge(kept: Kept) -> Answer:
         found = kept.mean("acc", label=method)
         off = abs(100 * found.mean - HIS[method])
-        return verdict(off <= 0.5, off <= 2), f"{percent(found, 2)} %, {found.count} seeds"
+        return verdict(off <= 0.5, off <= 2), f"{percent(found, 2)} %, {seeds_told(found.count)}"
 
     return judge
 

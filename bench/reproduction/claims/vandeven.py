@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from ...studies.claims import IN_PART as STUDY_IN_PART
-from ...studies.claims import REPRODUCED, Answer
+from ...studies.claims import Answer
 from ...studies.fishers import claims
 from ...studies.rows import Row
 from ..kept import Kept
-from ..published import DIFFERS, IN_PART, WORKS, Judge, Published
-
-_WORDS = {REPRODUCED: WORKS, STUDY_IN_PART: IN_PART}
+from ..published import Judge, Published, of_study
 
 
 def _by(judge: Callable[[Sequence[Row]], Answer | None]) -> Judge:
@@ -20,7 +17,7 @@ def _by(judge: Callable[[Sequence[Row]], Answer | None]) -> Judge:
     def judged(kept: Kept) -> Answer:
         answer = judge(kept.rows)
         assert answer is not None, f"bench/results/{kept.name} lacks rows that a claim asks for"
-        return _WORDS.get(answer[0], DIFFERS), answer[1]
+        return of_study(answer)
 
     return judged
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from rich.table import Table
 
-from ...runs.tables import mean_and_error, titled
+from ...runs.tables import titled
 from ...show.labels import number as digits
-from ..rows import as_csv, grouped, select, with_error
+from ..rows import as_csv, grouped, percent_of, select
 from ..study import Row
 
 RANDOM = ("random zeros", "random weights")
@@ -42,13 +42,6 @@ def at_level(rows: Sequence[Row], method: str, level: float) -> list[Row]:
             for _, rounds in sorted(grouped(mine, "seed").items())]  # fmt: skip
 
 
-def percent(values: Sequence[float]) -> str:
-    """ "96.1 ± 0.2", or without the error for one value; "" for none."""
-    if not values:
-        return ""
-    return with_error(*mean_and_error([100 * value for value in values]))
-
-
 def tell(rows: Sequence[Row]) -> Sequence[Table]:
     """Accuracies by level, then steps and seconds, then files and inference."""
     if not levels(rows):
@@ -56,7 +49,7 @@ def tell(rows: Sequence[Row]) -> Sequence[Table]:
     dense = select(rows, method="dense")
     title = "test accuracy, %, by share of zeros"
     if dense:
-        title += f" (dense: {percent([row['accuracy'] for row in dense])})"
+        title += f" (dense: {percent_of([row['accuracy'] for row in dense])})"
     return [_accuracies(rows, title), _compute(rows), *_inference(rows)]
 
 
@@ -64,7 +57,7 @@ def _accuracies(rows: Sequence[Row], title: str) -> Table:
     table = titled(title, ("method", *map(_zeros, levels(rows))))
     for method in ORDER:
         cells = [
-            percent([row["accuracy"] for row in at_level(rows, method, level)])
+            percent_of([row["accuracy"] for row in at_level(rows, method, level)])
             for level in levels(rows)
         ]
         if any(cells):

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ...runs.tables import known_mean
-from ..rows import grouped
+from ..rows import grouped, seed_by_seed
 from ..study import Row
 
 CLOSE = 0.5  # percentage points below the best that still count as good
@@ -49,8 +49,7 @@ def differences(rows: Sequence[Row], others: Sequence[Row] = ()) -> tuple[float,
 
     Differences are taken seed by seed, over the seeds that both have.
     """
-    mine = {row["seed"]: 100 * row["accuracy"] for row in rows}
     if not others:
-        return known_mean(list(mine.values()))
-    theirs = {row["seed"]: 100 * row["accuracy"] for row in others}
-    return known_mean([mine[seed] - theirs[seed] for seed in mine if seed in theirs])
+        return known_mean(percents(rows))
+    apart = seed_by_seed(rows, others, "accuracy").values()
+    return known_mean([100 * one for one in apart])
